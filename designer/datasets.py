@@ -1,7 +1,8 @@
 """What ``--data`` accepts, and how it becomes seeded training, validation and test tensors.
 
 A source gives raw arrays; everything after that is the same for all of them: check, split
-(stratified, seeded), resize, scale.  The test set is only carried along here.
+(stratified, seeded), resize, scale.  The test set is only carried along here.  A callable may give
+batches instead, to look at a model with; they go through as they are.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import hashlib
 import importlib
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from designer.errors import DataError
+from designer.errors import DataError, first_line
+from designer.images import read_image_folder, to_inputs
 from designer.results import DataSummary, ReportWarning
 
 Array = NDArray[Any]
@@ -35,11 +38,24 @@ BLOCK_VALUES = 1 << 22
 SOURCES = {
     "digits": "scikit-learn's bundled 8x8 digits: 1,797 images, 10 classes",
     "FILE.npz": "arrays x_train, y_train and, if there, x_test, y_test",
+    "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "
-    "or a dict with those names",
+    "or a dict with those names; to analyze a model also a dict with train and, if there, heldout: "
+    "batches (inputs, labels) that can be iterated more than once, such as a DataLoader",
 }
 """Forms of ``--data`` and what each is."""
+
+
+class Scaling(StrEnum):
+    """How inputs are scaled."""
+
+    STANDARD = "standard"
+    """To mean 0 and sd 1 per channel or feature of the training inputs."""
+    NONE = "none"
+    """Not at all; bytes are fractions of 255 all the same."""
+    GIVEN = "given"
+    """With the ``mean`` and ``scale`` of a mapping, as for a model trained earlier."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +91,8 @@ class Dataset:
     test: LabelledTensors
     class_names: tuple[str, ...]
     scaling: dict[str, list[float]]
-    """``mean`` and ``scale`` per channel or feature, from the training images alone."""
+    """``mean`` and ``scale`` per channel or feature that were applied: inputs are
+    (raw - mean) / scale."""
     fingerprint: str
     """SHA-256 of the raw arrays as split, before scaling."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -123,6 +140,19 @@ class Dataset:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Streams:
+    """Batches to look at a model with, as a callable gave them.
+
+    Each is a pair of inputs, passed to the model as they are, and labels. Inputs are a tensor
+    (n, ...), or a tuple or dict of such. They can be iterated more than once.
+    """
+
+    name: str
+    train: Iterable[tuple[Any, Tensor]]
+    heldout: Iterable[tuple[Any, Tensor]] | None = None
+
+
 @dataclass(frozen=True)
 class _Raw:
     """Arrays as a source gave them; ``x_test`` and ``y_test`` may be missing."""
@@ -133,6 +163,36 @@ class _Raw:
     y_test: Array | None = None
 
 
+@dataclass(frozen=True)
+class _Options:
+    """The arguments of ``load_dataset`` besides the source."""
+
+    train_size: int | None = None
+    image_size: int | None = None
+    validation_fraction: float = 0.25
+    seed: int = 0
+    shuffle_labels: bool = False
+    scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation_fraction < 1:
+            raise DataError(
+                f"Expected a validation fraction between 0 and 1, got {self.validation_fraction:g}."
+            )
+        if not 0 <= self.seed < 2**31:
+            raise DataError(f"Expected a seed from 0 to 2^31 - 1, got {self.seed}.")
+        if not isinstance(self.scaling, Mapping) and self.scaling not in ("standard", "none"):
+            raise DataError(
+                f"Expected a scaling of standard or none, or a mapping with mean and scale, got "
+                f"'{self.scaling}'."
+            )
+
+    def record(self) -> dict[str, Any]:
+        """As plain values; a mapping that was given is only named."""
+        given = isinstance(self.scaling, Mapping)
+        return {**vars(self), "scaling": str(Scaling.GIVEN if given else self.scaling)}
+
+
 def load_dataset(
     source: str,
     *,
@@ -141,6 +201,7 @@ def load_dataset(
     validation_fraction: float = 0.25,
     seed: int = 0,
     shuffle_labels: bool = False,
+    scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD,
 ) -> Dataset:
     """Load, check, split and scale a data set.
 
@@ -152,17 +213,56 @@ def load_dataset(
         validation_fraction: share of the images in use that is held out for validation.
         seed: of the split and of ``shuffle_labels``.
         shuffle_labels: permute all labels, as a control that should find nothing.
+        scaling: ``standard``, ``none`` (bytes as fractions of 255, all else as the source gave
+            it), or a ``Dataset.scaling`` to apply, such as that of a model trained earlier.
 
     Raises:
         DataError: on anything that is not a usable classification data set.
     """
-    if not 0 < validation_fraction < 1:
+    options = _Options(
+        train_size=train_size,
+        image_size=image_size,
+        validation_fraction=validation_fraction,
+        seed=seed,
+        shuffle_labels=shuffle_labels,
+        scaling=scaling,
+    )
+    made = _read(source, image_size)
+    if isinstance(made, Streams):
         raise DataError(
-            f"Expected a validation fraction between 0 and 1, got {validation_fraction:g}."
+            f"Expected arrays from '{source}', got batches; a search needs arrays: return x_train "
+            f"and y_train."
         )
-    if not 0 <= seed < 2**31:
-        raise DataError(f"Expected a seed from 0 to 2^31 - 1, got {seed}.")
-    raw = _read(source)
+    return _prepared(source, made, options)
+
+
+def load_source(source: str, **options: Any) -> Dataset | Streams:
+    """Batches where a callable gives such, as they are; all else as ``load_dataset`` does.
+
+    Args:
+        source: one of the forms in ``SOURCES``.
+        options: those of ``load_dataset``.
+
+    Raises:
+        DataError: as ``load_dataset``; on batches that cannot be iterated more than once, and on
+            options that batches cannot follow.
+    """
+    chosen = _Options(**options)
+    made = _read(source, chosen.image_size)
+    if not isinstance(made, Streams):
+        return _prepared(source, made, chosen)
+    for name in ("train_size", "image_size", "shuffle_labels"):
+        if getattr(chosen, name) not in (None, False):
+            raise DataError(
+                f"Expected arrays from '{source}' for the option {name.replace('_', ' ')}, got "
+                f"batches, which are used as they are; leave it out."
+            )
+    return made
+
+
+def _prepared(source: str, raw: _Raw, options: _Options) -> Dataset:
+    """Raw arrays, checked, split and scaled."""
+    seed = options.seed
     _check_arrays(raw.x, raw.y, "training")
     classes, counts = np.unique(raw.y, return_counts=True)
     _check_classes(classes, counts, needed=2 if raw.x_test is not None else 3)
@@ -171,13 +271,17 @@ def load_dataset(
         x, y, x_test, y_test = _split(x, y, _ceil(TEST_FRACTION * len(y)), None, seed)
     else:
         x_test, y_test = raw.x_test, _known_labels(raw.x_test, raw.y_test, x, classes)
-    if shuffle_labels:
+    if options.shuffle_labels:
         generator = np.random.default_rng(seed)
         y, y_test = generator.permutation(y), generator.permutation(y_test)
-    held_out = _validation_size(len(y), len(classes), train_size, validation_fraction)
+    train_size, fraction = options.train_size, options.validation_fraction
+    held_out = _validation_size(len(y), len(classes), train_size, fraction)
     x, y, x_validation, y_validation = _split(x, y, held_out, train_size, seed)
     parts = {"train": (x, y), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
-    inputs, scaling = _scale({name: _to_inputs(a, image_size) for name, (a, _) in parts.items()})
+    inputs, scaling = _scale(
+        {name: to_inputs(a, options.image_size) for name, (a, _) in parts.items()},
+        options.scaling,
+    )
     tensors = {
         name: LabelledTensors(inputs[name], torch.as_tensor(labels, dtype=torch.int64))
         for name, (_, labels) in parts.items()
@@ -187,26 +291,22 @@ def load_dataset(
         class_names=tuple(str(c) for c in classes),
         scaling=scaling,
         fingerprint=_fingerprint([array for pair in parts.values() for array in pair]),
-        options={
-            "source": source,
-            "train_size": train_size,
-            "image_size": image_size,
-            "validation_fraction": validation_fraction,
-            "shuffle_labels": shuffle_labels,
-        },
-        shuffled_labels=shuffle_labels,
+        options={"source": source, **options.record()},
+        shuffled_labels=options.shuffle_labels,
         warnings=tuple(_class_warnings(parts, classes)),
         **tensors,
     )
 
 
-def _read(source: str) -> _Raw:
+def _read(source: str, image_size: int | None) -> _Raw | Streams:
     if source == "digits":
         return _read_digits()
     if source.startswith("openml:"):
         return _read_openml(source.removeprefix("openml:"))
     if source.endswith(".npz"):
         return _read_npz(Path(source))
+    if _is_folder(source):  # before callables: a path may have a colon, too, as C:\images has
+        return _Raw(*read_image_folder(Path(source), image_size))
     if ":" in source:
         return _read_callable(source)
     raise DataError(f"Expected data as one of {', '.join(SOURCES)}, got '{source}'.")
@@ -234,8 +334,15 @@ def _read_npz(path: Path) -> _Raw:
     except Exception as error:  # whatever NumPy, zipfile and zlib make of damaged bytes
         raise DataError(
             f"Expected '{path}' to be a NumPy archive of plain arrays, but reading it failed: "
-            f"{_first_line(error)}."
+            f"{first_line(error)}."
         ) from error
+
+
+def _is_folder(source: str) -> bool:
+    try:
+        return source != "" and Path(source).is_dir()
+    except OSError:  # not allowed to look, or no possible name
+        return False
 
 
 def _read_openml(name: str) -> _Raw:
@@ -252,13 +359,13 @@ def _read_openml(name: str) -> _Raw:
         )
     except Exception as error:  # any of many network and parser errors, all meaning the same
         raise DataError(
-            f"Could not get '{name}' from OpenML ({_first_line(error)}); check the name and the "
+            f"Could not get '{name}' from OpenML ({first_line(error)}); check the name and the "
             f"connection, or save the data as .npz and pass that."
         ) from error
     return _raw(fetched.data, fetched.target)
 
 
-def _read_callable(source: str) -> _Raw:
+def _read_callable(source: str) -> _Raw | Streams:
     module_name, _, attribute = source.partition(":")
     function = load_attribute(module_name, attribute, DataError)
     if not callable(function):
@@ -267,8 +374,10 @@ def _read_callable(source: str) -> _Raw:
         made = function()
     except Exception as error:
         raise DataError(
-            f"'{source}' raised {type(error).__name__}: {_first_line(error)}."
+            f"'{source}' raised {type(error).__name__}: {first_line(error)}."
         ) from error
+    if isinstance(made, Mapping) and "train" in made:
+        return _streams(made, source)
     if isinstance(made, Mapping):
         return _from_mapping(made, f"'{source}'")
     if isinstance(made, tuple) and len(made) in (2, 4):
@@ -277,6 +386,39 @@ def _read_callable(source: str) -> _Raw:
         f"Expected '{source}' to return (x, y), (x_train, y_train, x_test, y_test) or a dict with "
         f"those names, got {type(made).__name__}."
     )
+
+
+def _streams(made: Mapping[str, Any], source: str) -> Streams:
+    unknown = sorted(str(name) for name in made if name not in ("train", "heldout"))
+    if unknown:
+        raise DataError(
+            f"Expected batches train and, if there, heldout in '{source}', found "
+            f"{', '.join(unknown)}, too."
+        )
+    for name, batches in made.items():
+        if name == "train" or batches is not None:
+            _check_batches(batches, f"{name} in '{source}'")
+    return Streams(_display_name(source), made["train"], made.get("heldout"))
+
+
+def _check_batches(batches: Any, what: str) -> None:
+    """Refuse what is seen to be no batches without iterating any."""
+    arrays = hasattr(batches, "__array__") or isinstance(batches, str | bytes | Mapping)
+    values = isinstance(batches, list | tuple) and not _are_pairs(batches)
+    if arrays or values or not isinstance(batches, Iterable):
+        raise DataError(
+            f"Expected {what} as batches (inputs, labels), got {type(batches).__name__}; return a "
+            f"list of such pairs or a DataLoader, or arrays under the names x_train and y_train."
+        )
+    if isinstance(batches, Iterator):
+        raise DataError(
+            f"Expected {what} to be iterable more than once, got {type(batches).__name__}; return "
+            f"a list of batches or a DataLoader."
+        )
+
+
+def _are_pairs(batches: list[Any] | tuple[Any, ...]) -> bool:
+    return len(batches) > 0 and all(isinstance(b, list | tuple) and len(b) == 2 for b in batches)
 
 
 def load_attribute(module: str, attribute: str, error: type[Exception]) -> Any:
@@ -293,7 +435,7 @@ def load_attribute(module: str, attribute: str, error: type[Exception]) -> Any:
     except (Exception, SystemExit) as cause:  # the module is the user's and may do anything
         raise error(
             f"Expected package.module:name that can be imported, but '{module}:{attribute}' "
-            f"raised {type(cause).__name__}: {_first_line(cause)}."
+            f"raised {type(cause).__name__}: {first_line(cause)}."
         ) from cause
 
 
@@ -325,7 +467,7 @@ def _as_array(value: Any, what: str) -> Array:
     except (TypeError, ValueError) as error:
         raise DataError(
             f"Expected {what} as one array, or rows of equal length, got {type(value).__name__} "
-            f"that NumPy cannot read: {_first_line(error)}."
+            f"that NumPy cannot read: {first_line(error)}."
         ) from error
     return array
 
@@ -464,45 +606,50 @@ def _split(
     except ValueError as error:
         raise DataError(
             f"Expected enough samples of every class to split {len(y)} into {keep} and "
-            f"{held_out}: {_first_line(error)}."
+            f"{held_out}: {first_line(error)}."
         ) from error
     return x[kept], y[kept], x[held], y[held]
 
 
-def _to_inputs(x: Array, image_size: int | None) -> Tensor:
-    """Features (n, p), or images (n, channels, height, width), in a copy.
-
-    float32 where that holds all values exactly, else float64; bytes are fractions of 255.
-    """
-    exact = np.float32 if np.can_cast(x.dtype, np.float32) else np.float64
-    inputs = torch.from_numpy(np.array(x, dtype=exact, order="C"))
-    if x.dtype == np.uint8:
-        inputs /= 255
-    if x.ndim == 3:
-        inputs = inputs.unsqueeze(1)
-    elif x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
-        inputs = inputs.permute(0, 3, 1, 2)
-    if image_size is None:
-        return inputs.contiguous()
-    if inputs.ndim != 4:
-        raise DataError(
-            f"Expected images for an image size of {image_size}, got inputs of shape {x.shape}."
-        )
-    if image_size < 1:
-        raise DataError(f"Expected an image size of at least 1 pixel, got {image_size}.")
-    return torch.nn.functional.interpolate(
-        inputs, size=(image_size, image_size), mode="bilinear", antialias=True
-    ).contiguous()
-
-
-def _scale(inputs: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
-    """Subtract the mean and divide by the sd of the training inputs, per channel or feature.
+def _scale(
+    inputs: dict[str, Tensor], scaling: str | Mapping[str, Sequence[float]]
+) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
+    """Subtract a mean and divide by a scale per channel or feature, and say which they were.
 
     In float64, block by block; only the result is float32.
     """
-    mean, scale = _mean_and_scale(inputs["train"])
+    train = inputs["train"]
+    if isinstance(scaling, Mapping):
+        mean, scale = _given_scaling(train, scaling)
+    elif scaling == Scaling.NONE:
+        mean, scale = _per_channel(train, 0.0), _per_channel(train, 1.0)
+    else:
+        mean, scale = _mean_and_scale(train)
     scaled = {name: _scaled(x, mean, scale, name) for name, x in inputs.items()}
     return scaled, {"mean": mean.flatten().tolist(), "scale": scale.flatten().tolist()}
+
+
+def _given_scaling(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> tuple[Tensor, Tensor]:
+    if set(scaling) != {"mean", "scale"}:
+        found = ", ".join(sorted(map(str, scaling))) or "nothing"
+        raise DataError(f"Expected a scaling with mean and scale, found {found}.")
+    values = {name: _as_array(scaling[name], f"the {name} of the scaling") for name in scaling}
+    for name, given in values.items():
+        if given.shape != (x.shape[1],) or given.dtype.kind not in "fiu":
+            raise DataError(
+                f"Expected the {name} of the scaling as {x.shape[1]} numbers, one per channel or "
+                f"feature, got shape {given.shape} of {given.dtype}; it is that of other data."
+            )
+    mean, scale = values["mean"], values["scale"]
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise DataError("Expected a scaling with a finite mean and a positive scale, got others.")
+    return _per_channel(x, mean), _per_channel(x, scale)
+
+
+def _per_channel(x: Tensor, values: Array | float) -> Tensor:
+    """(1, channels, 1, 1) for images, (1, features) else; float64."""
+    row = torch.as_tensor(values, dtype=torch.float64).expand(x.shape[1])
+    return row.reshape(1, -1, *[1] * (x.ndim - 2))
 
 
 def _mean_and_scale(train: Tensor) -> tuple[Tensor, Tensor]:
@@ -529,7 +676,7 @@ def _scaled(x: Tensor, mean: Tensor, scale: Tensor, which: str) -> Tensor:
     scaled = torch.cat([((block.double() - mean) / scale).float() for block in _blocks(x)])
     if not scaled.isfinite().all():
         raise DataError(
-            f"Expected {which} inputs in the range of the training inputs, got values so far from "
+            f"Expected {which} inputs near the mean they are scaled with, got values so far from "
             f"it that float32 cannot hold them once scaled; rescale or drop them."
         )
     return scaled
@@ -565,13 +712,12 @@ def _fingerprint(arrays: list[Array]) -> str:
 
 
 def _display_name(source: str) -> str:
-    return Path(source).stem if source.endswith(".npz") else source
+    path = Path(source)
+    if source.endswith(".npz"):
+        return path.stem
+    return (path.name or path.resolve().name or source) if _is_folder(source) else source
 
 
 def _ceil(x: float) -> int:
     """The next whole number, where the rounding of a product is no fraction: 70 * 0.1 gives 7."""
     return int(np.ceil(round(x, 6)))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

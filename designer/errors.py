@@ -5,6 +5,7 @@
     DesignerError
     ├── InvalidInputError (ValueError)      wrong use: the caller can mend it
     │   ├── DataError                       the data set is not what it must be
+    │   ├── ModelError                      the model or its weights cannot be used
     │   ├── SpaceError                      no such search space, or it breaks its contract
     │   └── RunFolderError                  the run folder cannot be used as asked
     └── TrialFailed (RuntimeError)          one training run failed; the search goes on
@@ -27,6 +28,10 @@ class DataError(InvalidInputError):
     """The data set is missing, malformed or unfit for classification."""
 
 
+class ModelError(InvalidInputError):
+    """The model or its weights cannot be used."""
+
+
 class SpaceError(InvalidInputError):
     """The search space is unknown or does not keep its contract."""
 
@@ -37,3 +42,8 @@ class RunFolderError(InvalidInputError):
 
 class TrialFailed(DesignerError, RuntimeError):
     """One training run failed (divergence, non-finite loss, memory); says why."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line without a full stop; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,8 +1,8 @@
 """One short, seeded training run on tensors that stay where they are.
 
 No ``DataLoader``: batches are index selections of resident tensors, which for small networks
-is most of the speed.  Seeds cover the initial weights, the order of the batches and dropout,
-and leave torch's global generators as they were.
+is most of the speed.  Seeds cover the initial weights, the order of the batches, augmentation and
+dropout, and leave torch's global generators as they were.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from designer.augmentation import Augmentation, augmented, check_augmentable
 from designer.datasets import LabelledTensors
 from designer.errors import InvalidInputError, TrialFailed
 
@@ -69,6 +72,7 @@ def train(
     seed: int,
     schedule: Schedule = Schedule.CONSTANT,
     batch_size: int = DEFAULT_BATCH_SIZE,
+    augmentation: Augmentation = Augmentation.NONE,
     on_epoch: EpochCallback | None = None,
 ) -> TrainingHistory:
     """Train a classifier in place with Adam and cross-entropy.
@@ -78,30 +82,34 @@ def train(
         data: the whole training set.
         epochs: passes over it; a last batch of fewer than two samples is left out.
         learning_rate: of Adam, before the schedule.
-        seed: of the batch order and of what the model draws, as dropout does.
+        seed: of the batch order, of augmentation and of what the model draws, as dropout does.
         schedule: of the learning rate.
         batch_size: samples per step, at least 2.
+        augmentation: of every training batch, anew in every epoch.
         on_epoch: called after each epoch.
 
     Raises:
-        InvalidInputError: on batches or data of fewer than two samples.
+        InvalidInputError: on batches or data of fewer than two samples, and on inputs that the
+            augmentation is not made for.
         TrialFailed: on a loss that is not finite, or when memory runs out.
     """
     if batch_size < 2:
         raise InvalidInputError(f"Expected a batch size of at least 2, got {batch_size}.")
     if len(data) < 2:
         raise InvalidInputError(f"Expected at least 2 training samples, got {len(data)}.")
+    check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
     optimizer = torch.optim.Adam(
         model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True
     )
     generator = torch.Generator().manual_seed(seed)
+    vary = _variation(augmentation, seed)
     losses: list[float] = []
     with memory_exhaustion_as_failure(), _seeded(seed, data.inputs.device):
         for epoch in range(1, epochs + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * _decay(schedule, epoch - 1, epochs)
             model.train()
-            losses.append(_train_epoch(model, data, optimizer, batch_size, generator))
+            losses.append(_train_epoch(model, data, optimizer, batch_size, generator, vary))
             if not math.isfinite(losses[-1]):
                 raise TrialFailed(
                     f"The training loss became {losses[-1]} in epoch {epoch} at learning rate "
@@ -174,12 +182,19 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def _variation(kind: Augmentation, seed: int) -> Callable[[Tensor], Tensor]:
+    """Augmentation with random numbers of its own, so that the batch order knows nothing of it."""
+    own = int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0])
+    return partial(augmented, kind=kind, generator=torch.Generator().manual_seed(own))
+
+
 def _train_epoch(
     model: nn.Module,
     data: LabelledTensors,
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     generator: torch.Generator,
+    vary: Callable[[Tensor], Tensor],
 ) -> float:
     """One pass over the data; the mean loss."""
     order = torch.randperm(len(data), generator=generator).to(data.labels.device)
@@ -188,7 +203,7 @@ def _train_epoch(
     for rows in torch.split(order, batch_size):
         if len(rows) < 2:  # BatchNorm cannot normalise a single sample
             continue
-        loss = _step(model, data.inputs[rows], data.labels[rows], optimizer)
+        loss = _step(model, vary(data.inputs[rows]), data.labels[rows], optimizer)
         total += loss * len(rows)
         seen += len(rows)
     return float(total) / max(seen, 1)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from designer.augmentation import Augmentation
 from designer.datasets import LabelledTensors
-from designer.errors import TrialFailed
+from designer.errors import InvalidInputError, TrialFailed
 from designer.trainer import (
     Schedule,
     TrainingHistory,
@@ -178,6 +179,82 @@ def test_a_callback_may_end_the_run() -> None:
     with pytest.raises(KeyError):
         trained(epochs=9, on_epoch=stop)
     assert epochs == [1, 2]
+
+
+# --- augmentation ---
+
+
+IMAGES = LabelledTensors(torch.arange(1.0, 40 * 64 + 1).reshape(40, 1, 8, 8), torch.arange(40) % 3)
+
+
+def batches_seen(augmentation: Augmentation, *, seed: int = 0, epochs: int = 2) -> list[Tensor]:
+    """What a model gets to see of ``IMAGES``, batch by batch."""
+    seen: list[Tensor] = []
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    model.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    train(
+        model,
+        IMAGES,
+        epochs=epochs,
+        learning_rate=1e-3,
+        seed=seed,
+        batch_size=16,
+        augmentation=augmentation,
+    )
+    return seen
+
+
+def test_a_run_without_augmentation_is_what_it_would_be_without_the_option() -> None:
+    assert weights_of(trained(augmentation=Augmentation.NONE)) == weights_of(trained())
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(batches_seen(Augmentation.NONE, seed=5)[0], IMAGES.inputs[order[:16]])
+
+
+def test_augmentation_leaves_the_batch_order_as_it_is() -> None:
+    plain, flipped = batches_seen(Augmentation.NONE), batches_seen(Augmentation.FLIP)
+    for before, after in zip(plain, flipped, strict=True):
+        assert torch.equal(after.sum(3), before.sum(3))
+    assert not torch.equal(torch.cat(plain), torch.cat(flipped))
+
+
+def test_augmentation_leaves_what_the_model_draws_as_it_is() -> None:
+    drawn: dict[Augmentation, list[float]] = {}
+
+    class Draws(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            drawn[kind].append(float(torch.rand(())))
+            return super().forward(x.flatten(1))
+
+    for kind in (Augmentation.NONE, Augmentation.FLIP_SHIFT):
+        drawn[kind] = []
+        train(Draws(64, 3), IMAGES, epochs=2, learning_rate=1e-3, seed=1, augmentation=kind)
+    assert drawn[Augmentation.NONE] == drawn[Augmentation.FLIP_SHIFT]
+
+
+def test_augmentation_follows_the_seed_and_differs_between_epochs() -> None:
+    first = batches_seen(Augmentation.SHIFT, seed=1)
+    again = batches_seen(Augmentation.SHIFT, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+    def shown(batches: list[Tensor]) -> set[tuple[float, ...]]:
+        return {tuple(image.flatten().tolist()) for batch in batches for image in batch}
+
+    assert shown(first[:3]) != shown(first[3:])
+    assert shown(first) != shown(batches_seen(Augmentation.SHIFT, seed=2))
+
+
+def test_augmentation_leaves_the_training_data_as_they_are() -> None:
+    before = IMAGES.inputs.clone()
+    batches_seen(Augmentation.FLIP_SHIFT)
+    assert torch.equal(IMAGES.inputs, before)
+
+
+def test_flat_inputs_cannot_be_augmented() -> None:
+    model = small_mlp()
+    before = weights_of(model)
+    with pytest.raises(InvalidInputError, match=r"Expected images .* got inputs of shape \(5,\)"):
+        trained(model=model, augmentation=Augmentation.FLIP)
+    assert weights_of(model) == before
 
 
 # --- schedule ---

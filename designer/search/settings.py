@@ -8,10 +8,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from designer.datasets import Dataset
+from designer.augmentation import Augmentation
+from designer.datasets import Dataset, Scaling
 from designer.errors import InvalidInputError, RunFolderError
 from designer.trainer import DEFAULT_BATCH_SIZE
 from search_spaces import Space
+
+ADDED_LATER = {"augment": str(Augmentation.NONE), "data_scaling": str(Scaling.STANDARD)}
+"""Settings that older studies did not store, and what they ran with."""
+
+OUTSIDE_IDENTITY = {"source", "seed"}
+"""Options of data that do not tell studies apart: where they lie, and the seed of the split, which
+the fingerprint covers."""
 
 
 class Objective(StrEnum):
@@ -45,6 +53,7 @@ class StudySettings:
     max_params: int | None = None
     max_flops: int | None = None
     prune: bool = False
+    augment: Augmentation = Augmentation.NONE
 
     def __post_init__(self) -> None:
         check_positive("epochs", self.epochs)
@@ -91,10 +100,11 @@ class Job:
         return {
             **asdict(self.settings),
             "objective": str(self.settings.objective),
+            "augment": str(self.settings.augment),
             "space": self.space_source,
             "space_definition": _definition(self.space),
             "data": self.data.name,
-            **{f"data_{k}": v for k, v in self.data.options.items() if k != "source"},
+            **{f"data_{k}": v for k, v in self.data.options.items() if k not in OUTSIDE_IDENTITY},
             "data_fingerprint": self.data.fingerprint,
         }
 
@@ -109,6 +119,7 @@ def _definition(space: Space[Any]) -> str:
 
 def check_same_study(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
     """Raise ``RunFolderError`` that names the first difference between two identities."""
+    stored = {**ADDED_LATER, **stored}
     for name in ("data", "space", *wanted):
         if stored.get(name) != wanted[name]:
             raise RunFolderError(
