@@ -54,7 +54,7 @@ from designer.datasets import load_dataset
 from designer.errors import InvalidInputError
 from designer.law import fit_law
 from designer.results import FloatArray
-from designer.search import find_space
+from designer.spaces import find_space
 
 Figures = dict[str, Any]
 

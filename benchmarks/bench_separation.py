@@ -14,14 +14,11 @@ and again with one, for on small matrices the threads of NumPy may cost it more 
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +30,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
 from benchmarks.command import Parser, output_file, run_and_exit, say, wide_console
+from benchmarks.memory import highest_mib
 from benchmarks.results import meta_of, write_result
 from designer import separation_fuzziness
 from designer.results import FloatArray
@@ -63,7 +61,6 @@ CALLS = 21
 MIB = 1 << 20
 
 Figures = dict[str, Any]
-PROCESS_STATUS = Path("/proc/self/status")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -191,9 +188,9 @@ def peak_mib_beyond_features(p: int) -> float:
     Meant for a new process, whose highest use so far is having made the features.
     """
     features, labels = features_and_labels(p)
-    before = _highest_mib()
+    before = highest_mib()
     separation_fuzziness(features, labels)
-    return _highest_mib() - before
+    return highest_mib() - before
 
 
 def show(figures: Figures, threads: str) -> None:
@@ -252,14 +249,6 @@ def _seconds(call: Callable[[], float]) -> float:
 def _in_a_new_process(function: Callable[[int], float], argument: int) -> float:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, argument).result()
-
-
-def _highest_mib() -> float:
-    if PROCESS_STATUS.exists():  # Linux hands ru_maxrss down from the process that started this
-        lines = PROCESS_STATUS.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return highest / MIB if sys.platform == "darwin" else highest / 1024
 
 
 if __name__ == "__main__":

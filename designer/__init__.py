@@ -1,34 +1,43 @@
 """Designs neural architectures with the law of equi-separation as its criterion."""
 
+from designer.analysis import analyze
 from designer.criterion import design_score
 from designer.datasets import Dataset, load_dataset
 from designer.errors import DesignerError, InvalidInputError, TrialFailed
 from designer.law import fit_law
+from designer.models import LoadedModel, load_best
+from designer.monitor import LawMonitor
 from designer.profile import profile
 from designer.results import (
+    AnalysisResult,
     DesignScore,
     LawFit,
+    LawRow,
     SearchResult,
     Separation,
     SeparationProfile,
 )
-from designer.search import LoadedModel, load_best, search
+from designer.search import search
 from designer.separation import separation_fuzziness
 from designer.version import VERSION
 
 __version__ = VERSION
 
 __all__ = [
+    "AnalysisResult",
     "Dataset",
     "DesignScore",
     "DesignerError",
     "InvalidInputError",
     "LawFit",
+    "LawMonitor",
+    "LawRow",
     "LoadedModel",
     "SearchResult",
     "Separation",
     "SeparationProfile",
     "TrialFailed",
+    "analyze",
     "design_score",
     "fit_law",
     "load_best",

@@ -7,8 +7,9 @@ collapsing what is already classified, and is then the one to remove.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -18,8 +19,15 @@ from designer.results import (
     InputReport,
     Interval,
     LawFit,
+    LawStatus,
+    LawSummary,
     LayerReport,
+    LayerSeparation,
+    ReportWarning,
+    Separation,
     SeparationProfile,
+    SeparationStatus,
+    StageLaw,
     Verdict,
     measured,
 )
@@ -53,6 +61,48 @@ def layer_reports(profiles: Sequence[SeparationProfile]) -> tuple[LayerReport, .
     """
     contributions = _contributions(profiles)
     return tuple(_layer_report(profiles, contributions, i) for i in range(len(contributions.steps)))
+
+
+def stage_laws(profiles: Sequence[SeparationProfile]) -> tuple[StageLaw, ...]:
+    """The law in each stage, of the geometric mean of D over training seeds; none where all
+    blocks are of one kind in one part of the network."""
+    values = _geometric_mean([p.values for p in profiles])
+    layers = profiles[0].layers
+    stages = [
+        list(group) for _, group in groupby(range(1, len(layers)), lambda i: _stage(layers[i]))
+    ]
+    if len(stages) < 2:
+        return ()
+    return tuple(
+        StageLaw(
+            *_stage(layers[taps[0]]),
+            blocks=tuple(layers[i].name for i in taps),
+            law=LawSummary.of(fit_law(values[taps[0] - 1 : taps[-1] + 1])),
+        )
+        for taps in stages
+    )
+
+
+def law_warnings(
+    subject: str, law: LawSummary, layers: Sequence[LayerReport]
+) -> Iterator[ReportWarning]:
+    """What to beware of in the law of ``subject``, such as "Recommendation 1"."""
+    if law.status is LawStatus.TOO_FEW_LAYERS:
+        yield ReportWarning("too_few_layers", f"{subject}: {law.reason}")
+    if law.status is LawStatus.NOT_DECREASING:
+        yield ReportWarning("not_decreasing", f"{subject}: {law.reason}")
+    if law.status is LawStatus.DEGENERATE:
+        yield ReportWarning("degenerate", f"{subject}: {law.reason}")
+    rising = [layer.name for layer in layers if layer.step is not None and layer.step < 0]
+    if rising:
+        yield ReportWarning(
+            "non_monotone", f"{subject}: D rises instead of falling at {', '.join(rising)}."
+        )
+
+
+def _stage(layer: LayerSeparation) -> tuple[str, str]:
+    """The part of the network that a block is in, and its kind."""
+    return layer.name.rpartition(".")[0], layer.kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +151,7 @@ def _layer_report(
     profiles: Sequence[SeparationProfile], all_: _Contributions, i: int
 ) -> LayerReport:
     layer = profiles[0].layers[i + 1]
-    rank = _rank(profiles, i + 1)
-    verdict, advice = _verdict(all_, i, _rank(profiles, i), rank, layer.train.full_rank)
+    verdict, advice = _verdict(all_, i, _weakest(profiles, i), _weakest(profiles, i + 1))
     return LayerReport(
         name=layer.name,
         width=layer.width,
@@ -120,27 +169,33 @@ def _layer_report(
         nearest_class_mean_accuracy=measured(
             float(np.mean([p.layers[i + 1].nearest_class_mean_accuracy for p in profiles]))
         ),
-        rank=rank,
+        rank=_weakest(profiles, i + 1).rank,
         full_rank=layer.train.full_rank,
+        kind=layer.kind,
     )
 
 
-def _rank(profiles: Sequence[SeparationProfile], tap: int) -> int:
-    """Class directions left at a tap, in the worst of the seeds."""
-    return min(profile.layers[tap].train.rank for profile in profiles)
+def _weakest(profiles: Sequence[SeparationProfile], tap: int) -> Separation:
+    """What was measured at a tap, in the seed where the fewest directions are left."""
+    return min((profile.layers[tap].train for profile in profiles), key=lambda one: one.rank)
+
+
+def _deficient(one: Separation) -> bool:
+    """Whether directions are missing; a prediction residual needs none in particular."""
+    return one.rank < one.full_rank and one.status is not SeparationStatus.OK
 
 
 def _verdict(
-    all_: _Contributions, i: int, rank_before: int, rank: int, full_rank: int
+    all_: _Contributions, i: int, before: Separation, after: Separation
 ) -> tuple[Verdict, str]:
-    degenerate = min(rank_before, rank) < full_rank
+    degenerate = _deficient(before) or _deficient(after)
     verdict = judge(all_.shares[i], all_.share_intervals[i], all_.step_intervals[i], degenerate)
-    if verdict is Verdict.DEGENERATE and rank < full_rank:
-        return verdict, f"widen: only {rank} of {full_rank} class directions are left"
-    if verdict is Verdict.DEGENERATE:
+    if _deficient(after):
+        return verdict, f"widen: only {after.rank} of {after.full_rank} class directions are left"
+    if _deficient(before):
         return verdict, (
-            f"measure again: only {rank_before} of {full_rank} class directions reach it, so its "
-            f"step cannot be judged"
+            f"measure again: only {before.rank} of {before.full_rank} class directions reach it, "
+            f"so its step cannot be judged"
         )
     if verdict is not Verdict.UNCERTAIN and _width_confounds(all_, i, verdict):
         return Verdict.UNCERTAIN, (

@@ -10,11 +10,12 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -29,15 +30,31 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from designer.analysis import analyze, list_candidates, named
+from designer.augmentation import Augmentation
+from designer.blocks import Candidate
 from designer.datasets import SOURCES
+from designer.devices import usable_device
 from designer.errors import DesignerError, InvalidInputError
-from designer.report import markdown_report, one_line, print_report, report_view
+from designer.features import Reduction
+from designer.material import material_for
+from designer.measures import Measure
+from designer.models import load_model
+from designer.report import (
+    ReportView,
+    analysis_view,
+    markdown_report,
+    one_line,
+    print_report,
+    report_view,
+)
 from designer.results import SearchResult
-from designer.search import Objective, Phase, default_folder, search
+from designer.search import Objective, Phase, default_folder, parameters_of, search
 from designer.search import Progress as SearchProgress
-from designer.serialisation import read_result, report_schema, result_to_json
+from designer.serialisation import analysis_to_json, read_result, report_schema, result_to_json
+from designer.spaces import description, find_space, listed_spaces
 from designer.version import VERSION
-from search_spaces import available_spaces
+from search_spaces import Space
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -152,6 +169,9 @@ def _search(
     prune: Annotated[
         bool, typer.Option("--prune", help="Stop candidates half-way that fall behind.")
     ] = False,
+    augment: Annotated[
+        str, typer.Option(help=f"Vary training images: {', '.join(Augmentation)}.")
+    ] = Augmentation.NONE,
     device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json to stdout.")] = False,
 ) -> int:
@@ -181,16 +201,125 @@ def _search(
             shuffle_labels=shuffle_labels,
             batch_size=batch_size,
             prune=prune,
+            augment=augment,
             device=device,
             out=out,
             progress=display.update,
         )
     folder = out or default_folder(result.study.data, result.study.space)
     (folder / MARKDOWN_FILE).write_text(markdown_report(report_view(result)), encoding="utf-8")
-    _show(result, Format.JSON if as_json else Format.TERMINAL)
+    _show_result(result, Format.JSON if as_json else Format.TERMINAL)
     _say(display.conclusion())
     _say(f"Written to {folder}: report.json, report.md, best/, study.db")
     return _exit_code(result)
+
+
+@app.command(
+    "analyze",
+    epilog="Example: designer analyze mynets:resnet --weights resnet.safetensors --data cifar.npz",
+)
+def _analyze(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="package.module:callable that returns a model, or a folder that search wrote, "
+            "such as runs/a/best/1."
+        ),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option(help="File with its state dict: safetensors or torch.save.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="What to look at it with; see `designer datasets`. [default for a folder: what "
+            "it was trained on]"
+        ),
+    ] = None,
+    blocks: Annotated[
+        str | None, typer.Option(help='Where to look, such as "layer1.*,layer2.*".')
+    ] = None,
+    list_blocks: Annotated[
+        bool, typer.Option("--list-blocks", help="Show what might be a block, and why not.")
+    ] = False,
+    measure: Annotated[
+        str, typer.Option(help=f"What to measure: {', '.join(Measure)}.")
+    ] = Measure.SEPARATION,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help=f"How outputs become features: {', '.join(Reduction)}. [default: flatten, or "
+            f"project where that would not fit]"
+        ),
+    ] = None,
+    dimension: Annotated[int | None, typer.Option(help="Features to project to.")] = None,
+    heldout: Annotated[
+        str | None,
+        typer.Option(help="Held-out part: test or validation. [default for a folder: validation]"),
+    ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(help="Of inputs: standard or none. [default: standard, or as it was trained]"),
+    ] = None,
+    train_size: Annotated[int | None, typer.Option(help="Training samples to use.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Resize images to this, in pixels.")
+    ] = None,
+    validation_fraction: Annotated[
+        float | None, typer.Option(help="Share of the samples in use that is held out.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the split, permutations and resamples. [default: 0]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples per forward pass. [default: up to 1024]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Torch device to run on.")] = "cpu",
+    form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TERMINAL,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+) -> int:
+    """Look inside a model that you have: what each block contributes, and what to change.
+
+    Shows the separation of the classes at the input and after every block, on training and on
+    held-out data, with intervals, a verdict and advice for each block, and where the network
+    stops improving on held-out data.
+    """
+    with _stoppable():
+        loaded = load_model(model, weights, seed=seed or 0)
+        material = material_for(
+            loaded,
+            data,
+            heldout,
+            scaling=scaling,
+            train_size=train_size,
+            image_size=image_size,
+            validation_fraction=validation_fraction,
+            seed=seed,
+        )
+        net = loaded.model.to(usable_device(device))
+        if list_blocks:
+            _show_candidates(list_candidates(net, material.train), as_json=as_json)
+            return OK
+        with _passes_on_stderr() as bars:
+            result = analyze(
+                net,
+                material.train,
+                material.heldout,
+                None if blocks is None else [one.strip() for one in blocks.split(",")],
+                measure=measure,
+                features=features,
+                dimension=dimension,
+                batch_size=batch_size,
+                seed=seed or 0,
+                progress=bars,
+            )
+    result = named(result, loaded, weights, material)
+    _show(
+        analysis_view(result),
+        lambda: analysis_to_json(result),
+        Format.JSON if as_json else form,
+    )
+    return OK
 
 
 @app.command("report", epilog="Example: designer report runs/a --format markdown")
@@ -207,17 +336,24 @@ def _report(
         return OK
     if run is None:
         raise InvalidInputError("Expected a run folder, got none; for example runs/a.")
-    _show(read_result(run), form)
+    _show_result(read_result(run), form)
     return OK
 
 
-@app.command("spaces", epilog="Example: designer spaces --json")
+@app.command("spaces", epilog="Example: designer spaces mlp")
 def _spaces(
+    space: Annotated[
+        str | None, typer.Argument(help="Name or package.module:Name. [default: list all]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> int:
-    """List the search spaces."""
-    described = {name: _first_doc_line(make) for name, make in available_spaces().items()}
-    _list("space", described, as_json=as_json)
+    """List the search spaces, or show what one of them lets a trial choose."""
+    if space is not None:
+        _show_space(find_space(space), as_json=as_json)
+        return OK
+    _list("space", listed_spaces(), as_json=as_json)
+    if not as_json:
+        _console().print(Text("package.module:Name takes a space of your own.", style="dim"))
     return OK
 
 
@@ -230,14 +366,32 @@ def _datasets(
     return OK
 
 
-def _show(result: SearchResult, form: Format) -> None:
+def _show_result(result: SearchResult, form: Format) -> None:
+    _show(report_view(result), lambda: result_to_json(result), form)
+
+
+def _show(view: ReportView, as_json: Callable[[], str], form: Format) -> None:
     if form is Format.TERMINAL:
-        print_report(report_view(result), _console())
+        print_report(view, _console())
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # whatever the terminal has: as in the files
-    as_json = form is Format.JSON
-    sys.stdout.write(result_to_json(result) if as_json else markdown_report(report_view(result)))
+    sys.stdout.write(as_json() if form is Format.JSON else markdown_report(view))
+
+
+def _show_candidates(candidates: Sequence[Candidate], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(one) for one in candidates], indent=2) + "\n")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("part", "class", "gives", "block", "why"):
+        table.add_column(Text(title, style="dim"), overflow="fold")
+    for one in candidates:
+        shape = "-" if one.shape is None else "x".join(map(str, one.shape))
+        style = "bold" if one.chosen else "dim"
+        row = (one.name, one.kind, shape, "yes" if one.chosen else "no", one.reason)
+        table.add_row(*(Text(one_line(cell), style=style) for cell in row))
+    _console().print(table)
 
 
 def _exit_code(result: SearchResult) -> int:
@@ -256,8 +410,23 @@ def _list(title: str, described: dict[str, str], *, as_json: bool) -> None:
     _console().print(table)
 
 
-def _first_doc_line(make: object) -> str:
-    return (make.__doc__ or "").strip().splitlines()[0] if make.__doc__ else ""
+def _show_space(space: Space[Any], *, as_json: bool) -> None:
+    about, parameters = description(space), parameters_of(space)
+    if as_json:
+        shown = {
+            "name": space.name,
+            "description": about,
+            "parameters": [asdict(one) for one in parameters],
+        }
+        sys.stdout.write(json.dumps(shown, indent=2, default=str) + "\n")
+        return
+    table = Table("parameter", "kind", "range", box=None, padding=(0, 2, 0, 0))
+    for one in parameters:
+        table.add_row(Text(one.name, style="bold"), Text(one.kind), Text(one.range))
+    console = _console()
+    console.print(Text(space.name, style="bold"))
+    console.print(Text(about), end="\n\n", soft_wrap=True)
+    console.print(table)
 
 
 def _complain(message: str) -> None:
@@ -343,6 +512,25 @@ def _progress_on_stderr() -> Iterator[_Display]:
     )
     with Progress(*columns, console=console) as bars:
         yield _Display(bars)
+
+
+@contextmanager
+def _passes_on_stderr() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar per pass over the data, on a terminal; elsewhere a look is over too soon for lines."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        yield lambda *_: None
+        return
+    columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
+
+        yield update
 
 
 def _tenth(progress: SearchProgress) -> int:

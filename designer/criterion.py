@@ -28,6 +28,7 @@ poor predictor.  ``benchmarks/bench_criterion.py`` shows each part beside every 
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import binom, norm
 
 from designer.errors import InvalidInputError
 from designer.law import depth_fair_uniformity, steps
@@ -85,6 +86,16 @@ def combine(heldout: float, adherence: float) -> float:
     if heldout <= 0:
         return heldout
     return heldout * (1 - ADHERENCE_WEIGHT * (1 - adherence) / 2)
+
+
+def beats_chance(accuracy: float, samples: int, chance: float) -> bool:
+    """Whether an accuracy on so many samples can be told from always naming the largest class.
+
+    One-sided binomial test at three standard deviations, which allows for having looked at the
+    best of several.
+    """
+    hits = round(accuracy * samples)
+    return float(binom.sf(hits - 1, samples, chance)) <= float(norm.sf(3))
 
 
 def explain(value: float, heldout: float, adherence: float) -> str:

@@ -36,6 +36,9 @@ HOLDS_FROM = 0.9
 LOW, HIGH = 0.5, 2.0
 """Shares outside these bounds are called too little or too much."""
 
+LEAST_GAIN = 0.02
+"""Less than this share of the total reduction is no gain, however sure."""
+
 
 def fit_law(values: Sequence[float] | FloatArray) -> LawFit:
     """Fit the law of equi-separation to D_0 .. D_L.
@@ -135,19 +138,30 @@ def correlation(log_values: FloatArray) -> float:
     return float(np.corrcoef(np.arange(len(log_values)), log_values)[0, 1])
 
 
-def resample(values: FloatArray, influences: FloatArray, resamples: int, seed: int) -> Draws:
+def resample(
+    values: FloatArray,
+    influences: FloatArray,
+    resamples: int,
+    seed: int,
+    *,
+    samples: int | None = None,
+) -> Draws:
     """Linearised bootstrap over samples: (B, L + 1) values of D.
 
     Args:
         values: (L + 1,) of D.
-        influences: (L + 1, n) of each sample on log D at each tap, with mean 0. All taps of a
+        influences: (L + 1, m) of each sample on log D at each tap, with mean 0. All taps of a
             resample use the same samples, which keeps the steps' errors correlated as they are.
         resamples: B.
         seed: of the resampling alone.
+        samples: n, of which the m are a random part; the spread is that of n.
     """
-    n = influences.shape[1]
+    m = influences.shape[1]
     generator = np.random.default_rng(seed)
-    weights = generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+    weights = generator.multinomial(m, np.full(m, 1 / m), size=resamples) / m
+    if samples is not None and samples != m:  # a part has neither mean 0 nor the spread of all
+        influences = influences - influences.mean(axis=1, keepdims=True)
+        influences *= np.sqrt(m / samples)
     return tuple(map(tuple, (values * np.exp(weights @ influences.T)).tolist()))
 
 
@@ -169,6 +183,27 @@ def intervals(draws: FloatArray, confidence: float = 0.95) -> list[Interval]:
     """Percentile interval of each column of draws (B, L), of its finite values; nan without any."""
     tail = 100 * (1 - confidence) / 2
     return [_interval(column[np.isfinite(column)], tail) for column in draws.T]
+
+
+def tunnel_entrance(values: FloatArray, draws: FloatArray) -> int:
+    """The first tap after which D falls no further, 0..L; L where every layer adds something.
+
+    What lies beyond is called a tunnel (Masarczyk et al., "The tunnel effect", NeurIPS 2023,
+    there of linear probes).  A later tap counts as an improvement where the whole 95 % interval
+    of the fall says so, and that fall is more than ``LEAST_GAIN`` of the largest one.
+
+    Args:
+        values: (L + 1,) cross-fitted D, positive and finite.
+        draws: (B, L + 1) bootstrap values of it; (0, L + 1) to go by ``values`` alone.
+    """
+    logs = np.log(np.vstack([values, draws]))
+    bound = LEAST_GAIN * (logs[0, 0] - logs[0].min())
+    for tap in range(len(values) - 1):
+        falls = logs[:, tap, None] - logs[:, tap + 1 :]
+        sure = falls[0] if not len(draws) else np.percentile(falls[1:], 2.5, axis=0)
+        if not (sure > bound).any():
+            return tap
+    return len(values) - 1
 
 
 def _interval(values: FloatArray, tail: float) -> Interval:

@@ -1,113 +1,283 @@
 """Taps on a module: the outputs of its blocks, in the order in which they run.
 
 A tap is a forward hook that lives no longer than its context manager, which leaves the module
-as it was: hooks, training mode and with it the running statistics, and the random state, also
-when it raises.
+as it was: hooks, training mode, buffers such as running statistics, gradients and the random
+state, also when it raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from designer.blocks import (
+    Candidate,
+    Inputs,
+    Tap,
+    called,
+    find_blocks,
+    first_tensor,
+    mapped,
+    matching,
+    submodules,
+    tensors_of,
+    trace,
+    unwrapped,
+)
 from designer.errors import InvalidInputError
 
-
-def block_names(model: nn.Module, blocks: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Names of the submodules to look at: ``blocks``, or those that the model itself names.
-
-    A model names its blocks in an attribute ``block_names``; an ``nn.Sequential`` that does
-    not is taken apart into its children, the last of which is the classifier head.
-
-    Raises:
-        InvalidInputError: where no blocks are named, or a name is not a submodule.
-    """
-    names = blocks if blocks is not None else getattr(model, "block_names", None)
-    if names is None and isinstance(model, nn.Sequential):
-        names = [name for name, _ in model.named_children()][:-1]
-    if not names:
-        raise InvalidInputError(
-            f"Expected `blocks`, the names of the submodules to look at: "
-            f"{type(model).__name__} has no `block_names`. "
-            f"Its submodules are {_listed(name for name, _ in model.named_children())}."
-        )
-    known = dict(model.named_modules())
-    for name in names:
-        if name not in known:
-            raise InvalidInputError(
-                f"Expected `blocks` among the model's submodules, got '{name}'. "
-                f"Its submodules are {_listed(name for name, _ in model.named_children())}."
-            )
-    return tuple(names)
+LOOK_AT = 5
+"""Samples in the forward pass that finds the blocks."""
 
 
 class Probe:
-    """Runs a model and hands back what its blocks gave; made by ``probing``."""
+    """Runs a model and hands back what its blocks gave; made by ``probing``.
 
-    def __init__(self, model: nn.Module, names: tuple[str, ...], device: torch.device) -> None:
+    Attributes:
+        taps: where it looks, in running order, once it has seen a batch.
+        output: what the model gave for the last batch, its first floating tensor.
+    """
+
+    def __init__(self, model: nn.Module, blocks: Sequence[str] | None) -> None:
         self._model = model
-        self._device = device
-        self.names = names
-        self._seen: dict[str, tuple[Tensor, int]] = {}
+        self._blocks = blocks
+        self._like = next((p for p in model.parameters() if p.is_floating_point()), None)
+        self._hooks = ExitStack()
+        self._listeners: list[_Listener] = []
+        self._axes: list[int] = []
         self._copy = False
+        self.taps: tuple[Tap, ...] = ()
+        self.output = torch.empty(0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the blocks; empty before the first batch."""
+        return tuple(tap.name for tap in self.taps)
 
     @torch.no_grad()
-    def features(self, inputs: Tensor) -> list[Tensor]:
-        """Input and block outputs for a batch (n, ...), each (n, p), on the model's device."""
-        inputs = inputs.to(self._device)
+    def features(self, inputs: Inputs) -> list[Tensor]:
+        """Input and block outputs for a batch of n samples, each (n, ...), on the model's device.
+
+        The input is given as (n, p), all its tensors side by side; where there is no floating
+        one but only tokens, what the first block receives stands for it.
+
+        Raises:
+            InvalidInputError: where there are no blocks, or one does not run as it did in the
+                first batch, or gives no tensor with a row for every sample.
+        """
+        inputs = mapped(inputs, lambda t: t if self._like is None else t.to(self._like.device))
+        if not self.taps:
+            self._look(inputs)
         outputs = self._run(inputs)
-        if not self._copy and any(kept._version != version for kept, version in outputs):
+        floating = [t.flatten(1) for t in tensors_of(inputs) if t.is_floating_point()]
+        rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
+        return [torch.cat(floating, dim=1), *rows] if floating else rows
+
+    def prepared(self, inputs: Inputs) -> Inputs:
+        """A batch as the model takes it: on its device, floating tensors in its precision."""
+        if self._like is None:
+            return inputs
+        like = self._like
+        return mapped(inputs, lambda t: t.to(like if t.is_floating_point() else like.device))
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        self._hooks.close()
+
+    def _look(self, inputs: Inputs) -> None:
+        """Find the taps, and along which axis the samples lie there."""
+        few = mapped(inputs, partial(_first, count=LOOK_AT))
+        taps = tuple(taps_of(self._model, self.prepared(few), self._blocks))
+        tokens = not any(t.is_floating_point() for t in tensors_of(inputs))
+        self._attach([taps[0].before, *taps] if tokens else list(taps))
+        self._axes = self._find_axes(few)
+        self.taps = taps
+
+    def _attach(self, taps: list[Tap]) -> None:
+        known = submodules(self._model)
+        for tap in taps:
+            listener = _Listener(tap)
+            self._listeners.append(listener)
+            self._hooks.callback(listener.attach(known[tap.module]))
+
+    def _find_axes(self, few: Inputs) -> list[int]:
+        """0 or 1 for each tap: the axis that is as long as there are samples, whatever their
+        number."""
+        n = len(tensors_of(few)[0])
+        taps = [listener.tap for listener in self._listeners]
+        found = [[axis for axis in (0, 1) if tap.shape[axis : axis + 1] == (n,)] for tap in taps]
+        if any(len(axes) != 1 for axes in found) and n > 1:
+            seen, fewer = (self._run(mapped(few, partial(_first, count=m))) for m in (n, n - 1))
+            found = [
+                [axis for axis in range(min(2, one.ndim)) if one.shape[axis] != other.shape[axis]]
+                for one, other in zip(seen, fewer, strict=True)
+            ]
+        for tap, axes in zip(taps, found, strict=True):
+            if not axes:
+                raise InvalidInputError(
+                    f"Expected block '{tap.name}' to give a row for each of {n} samples, got "
+                    f"shape {tap.shape}; name other blocks."
+                )
+        return [axes[0] for axes in found]
+
+    def _run(self, inputs: Inputs) -> list[Tensor]:
+        outputs = self._run_once(inputs)
+        if not self._copy and any(listener.overwritten for listener in self._listeners):
             # something later in the model works in place, so keep copies from now on
             self._copy = True
-            outputs = self._run(inputs)
-        return [inputs.flatten(1)] + [kept.flatten(1) for kept, _ in outputs]
+            outputs = self._run_once(inputs)
+        return outputs
 
-    def _run(self, inputs: Tensor) -> list[tuple[Tensor, int]]:
-        self._seen.clear()
-        self._model(inputs.clone())  # a first layer that works in place must not change the data
-        missing = [name for name in self.names if name not in self._seen]
-        if missing:
+    def _run_once(self, inputs: Inputs) -> list[Tensor]:
+        for listener in self._listeners:
+            listener.expect(copy=self._copy)
+        # a first layer that works in place must not change the data
+        output = first_tensor(called(self._model, mapped(self.prepared(inputs), torch.clone)))
+        if output is None:
             raise InvalidInputError(
-                f"Expected block '{missing[0]}' to run in the forward pass, but it did not."
+                "Expected the model to return a floating tensor, or a tuple or dict that holds "
+                "one, got none."
             )
-        return [self._seen[name] for name in self.names]
+        self.output = output
+        return [listener.result() for listener in self._listeners]
 
-    def _keep(self, name: str, _module: nn.Module, _inputs: object, output: object) -> None:
-        if not isinstance(output, Tensor):
+
+class _Listener:
+    """Keeps what one tap sees in a forward pass."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap = tap
+        self.seen = torch.empty(0)
+        self._version = -1
+        self._run = 0
+        self._copy = False
+
+    def attach(self, module: nn.Module) -> Callable[[], None]:
+        """Hook it to the tap's module; returns what unhooks it."""
+        if self.tap.receives:
+            return module.register_forward_pre_hook(self._before, with_kwargs=True).remove
+        return module.register_forward_hook(self._behind).remove
+
+    def expect(self, *, copy: bool) -> None:
+        """Be ready for the next forward pass."""
+        self._run, self._version, self._copy = 0, -1, copy
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether what was seen has been changed in place since."""
+        return self.seen._version != self._version
+
+    def result(self) -> Tensor:
+        """What was seen.
+
+        Raises:
+            InvalidInputError: where the block did not run, or gave no tensor.
+        """
+        if self._run <= self.tap.run:
             raise InvalidInputError(
-                f"Expected block '{name}' to give a tensor, got {type(output).__name__}."
+                f"Expected block '{self.tap.name}' to run in every forward pass, but in one it "
+                f"did not; name blocks that always run."
             )
-        if name in self._seen:
-            raise InvalidInputError(
-                f"Expected block '{name}' to run once per forward pass, but it ran twice; "
-                f"name the blocks that contain it instead."
-            )
-        kept = output.clone() if self._copy else output
-        self._seen[name] = (kept, kept._version)
+        if self._version < 0:
+            raise InvalidInputError(f"Expected block '{self.tap.name}' to give a tensor, got none.")
+        return self.seen
+
+    def _before(
+        self, _module: nn.Module, args: tuple[object, ...], named: dict[str, object]
+    ) -> None:
+        self._take((*args, *named.values()))
+
+    def _behind(self, _module: nn.Module, _args: object, output: object) -> None:
+        self._take(output)
+
+    def _take(self, value: object) -> None:
+        tensor = first_tensor(value) if self._run == self.tap.run else None
+        self._run += 1
+        if tensor is not None:
+            self.seen = tensor.detach().clone() if self._copy else tensor.detach()
+            self._version = self.seen._version
 
 
 @contextmanager
 def probing(model: nn.Module, blocks: Sequence[str] | None = None) -> Iterator[Probe]:
-    """A ``Probe`` of the model in eval mode; on leaving, the model is as it was."""
-    names = block_names(model, blocks)
-    modes = {module: module.training for module in model.modules()}
-    device = device_of(model)
-    probe = Probe(model, names, device)
-    submodules = dict(model.named_modules())
-    handles = [submodules[name].register_forward_hook(partial(probe._keep, name)) for name in names]
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    """A ``Probe`` of the model in eval mode; on leaving, the model is as it was.
+
+    Args:
+        model: may be wrapped by ``DataParallel`` or ``torch.compile``; the probe looks inside.
+        blocks: names of submodules, see ``blocks.matching``; by default those that the model lists
+            in its attribute ``block_names``, else those that are found.
+    """
+    inner = unwrapped(model)
+    probe = Probe(inner, blocks)
+    with untouched(model):
+        inner.eval()
+        try:
             yield probe
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
+        finally:
+            probe.close()
+
+
+def candidates_of(model: nn.Module, inputs: Inputs) -> list[Candidate]:
+    """Every part of the model that might be a block, in running order, and why it is one or not.
+
+    Args:
+        model: left as it was.
+        inputs: a batch of a few samples.
+    """
+    inner = unwrapped(model)
+    with untouched(model), probing(inner) as probe:
+        few = probe.prepared(mapped(inputs, partial(_first, count=LOOK_AT)))
+        seen = trace(inner, few, flow=True)
+        idle = seen.idle(inner)
+        return [
+            *find_blocks(seen)[1],
+            *(_idle(name, type(module).__name__) for name, module in idle),
+        ]
+
+
+def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> list[Tap]:
+    """Taps of a model in eval mode, from a pass over a few samples.
+
+    Raises:
+        InvalidInputError: where no blocks are found, or those that are named do not run.
+    """
+    names = blocks if blocks is not None else getattr(model, "block_names", None)
+    if names is not None and len(names):
+        return matching(trace(model, few, flow=False), model, names)
+    taps = [] if names is not None else find_blocks(trace(model, few, flow=True))[0]
+    if not taps:
+        listed = ", ".join(f"'{name}'" for name, _ in model.named_children()) or "none"
+        raise InvalidInputError(
+            f"Expected a model with blocks to look at, found none in {type(model).__name__}: name "
+            f"them with `blocks` (--blocks). Its submodules are {listed}."
+        )
+    return taps
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever is done to the model's mode and buffers and to torch's random state is undone.
+
+    Compiled parts run as they were written, since they run no hooks, and transformer encoders
+    do not pack tokens, which would give blocks of no shape. (A transformer layer leaves out its
+    fused kernel by itself once it has a hook.)
+    """
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    devices = {t.device for t in (*model.parameters(), *model.buffers()) if t.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)), _eager(model), _padded(model):
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.data.copy_(before)
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -116,5 +286,37 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if parameter is None else parameter.device
 
 
-def _listed(names: Iterator[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names) or "none"
+@contextmanager
+def _eager(model: nn.Module) -> Iterator[None]:
+    """No compiled code; importing what controls it is slow, so only where there is any."""
+    if not any(_is_compiled(module) for module in model.modules()):
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextmanager
+def _padded(model: nn.Module) -> Iterator[None]:
+    """Sequences stay padded inside of torch's own transformer encoders."""
+    encoders = (m for m in model.modules() if isinstance(m, nn.TransformerEncoder))
+    packing = [encoder for encoder in encoders if encoder.use_nested_tensor]
+    try:
+        for module in packing:
+            module.use_nested_tensor = False
+        yield
+    finally:
+        for module in packing:
+            module.use_nested_tensor = True
+
+
+def _idle(name: str, kind: str) -> Candidate:
+    return Candidate(name, kind, shape=None, chosen=False, reason="does not run")
+
+
+def _first(tensor: Tensor, count: int) -> Tensor:
+    return tensor[:count]
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None

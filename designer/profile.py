@@ -1,39 +1,60 @@
 """Model and data to a ``SeparationProfile``: what separates the classes, block by block.
 
-Training data pass through the model twice (class means, then scatter), with resamples a third
-time (influence of each sample), and held-out data once.  Where all features together are few,
-the first pass is kept in memory instead of run again.
+Training data pass through the model twice (class means, then scatter; once for the prediction
+residual), a part of them once more for the intervals, and held-out data once.  Where all features
+together are few, those of the first pass are kept in memory instead of computed again.  Memory
+depends on blocks, classes and features, not on how many samples there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from designer.datasets import LabelledTensors
+from designer.batches import Batches, Data, batches_of, check_known
+from designer.blocks import Inputs, mapped, tensors_of, unwrapped
 from designer.errors import InvalidInputError
+from designer.features import Reducer, Reduction, reduction_of
 from designer.law import fit_law, resample
-from designer.probes import Probe, probing
-from designer.results import FloatArray, LayerSeparation, Separation, SeparationProfile
-from designer.separation import (
-    ClassDirections,
-    ClassSums,
-    ScatterCrossing,
-    check_features,
-    heldout_influence,
-    permuted_labels,
+from designer.measures import (
+    HeldoutRuler,
+    Measure,
+    Ruler,
+    bytes_needed,
+    mean_null,
+    measure_of,
+    ruler_of,
 )
+from designer.probes import Probe, probing
+from designer.results import Draws, FloatArray, LayerSeparation, SeparationProfile
+from designer.separation import permuted_labels
 
 KEEP_FEATURES = 1 << 26
-"""Up to this many features in all (256 MiB as float32) are kept between the two passes."""
+"""Up to this many features in all (256 MiB as float32) are kept between the passes."""
 
-Batch = tuple[Tensor, Tensor]
-Data = Batch | LabelledTensors | Iterable[Batch]
-FeaturePass = Callable[[], Iterable[tuple[list[Tensor], slice]]]
-"""Each call gives, batch by batch, the features at every tap and which samples they are of."""
+MEMORY = 3 << 29
+"""Bytes that the measuring may hold: 1.5 GiB; where flat features need more they are projected."""
+
+DIMENSION = 2048
+"""Features that are projected are projected to so many, unless memory asks for fewer."""
+
+INTERVAL_SAMPLES, INTERVAL_SAMPLES_AGAIN = 8192, 256
+"""Samples that the intervals are computed from: at the most, and at the least (or an eighth)
+where the model has to run again for it."""
+
+PASSES = ("class means", "scatter")
+
+MANY_CLASSES = 100
+"""With more classes one permutation gives the null as well as three do with few, and separation
+is the wrong ruler."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, samples done and samples in all."""
 
 
 def profile(
@@ -42,239 +63,318 @@ def profile(
     heldout: Data | None = None,
     blocks: Sequence[str] | None = None,
     *,
-    permutations: int = 3,
+    measure: str = "separation",
+    features: str | None = None,
+    dimension: int | None = None,
+    permutations: int | None = None,
     resamples: int = 200,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> SeparationProfile:
-    """Measure separation at the input and after every block of a classifier.
+    """Measure separation at the input and after every block of a model.
 
     Args:
-        model: any module that takes a batch of inputs; left exactly as it was.
-        train: (inputs (n, ...), labels (n,)), or batches of such pairs that come in the same
-            order each time they are iterated, such as a ``DataLoader`` without shuffling.
+        model: any module; left exactly as it was.
+        train: (inputs, labels), or batches of such pairs that come in the same order each time
+            they are iterated, such as a ``DataLoader`` without shuffling. Inputs are a tensor
+            (n, ...), or several as a tuple or a dict; labels (n,) are integers, (n, tokens) where
+            every token is a sample of its own, or real targets (n,) or (n, q) for the residual.
         heldout: the same, of data that the model was not trained on; gives the cross-fitted D
             and the nearest-class-mean accuracy.
-        blocks: names of submodules in running order; by default those the model names.
-        permutations: label permutations for the null; 0 for none.
+        blocks: names of submodules, in which ``*`` stands for a part between dots. By default
+            those in the model's ``block_names``, else those that ``find_blocks`` finds.
+        measure: ``separation``, or ``residual`` for more than about 100 classes, next tokens and
+            real targets.
+        features: how outputs become feature vectors: ``flatten``, ``pool`` or ``project``. By
+            default as the model says in ``block_features``, else flat, or projected where flat
+            features would not fit into memory.
+        dimension: to project to.
+        permutations: label permutations for the null of separation, 0 for none; by default 3, or
+            1 for more than 100 classes. That of the residual is exact and needs none.
         resamples: bootstrap resamples for intervals; 0 for none.
-        batch_size: samples per forward pass for data in memory.
-        seed: of permutations and resamples.
+        batch_size: samples per forward pass for data in memory; by default up to 1,024, and fewer
+            where each is large.
+        seed: of permutations, resamples and projections.
+        progress: called after every batch.
 
     Raises:
+        ModelError: where the model raises.
         InvalidInputError: on malformed data, unknown blocks or batches that change order.
     """
-    batches, labels = _batches(train, batch_size)
-    labelings = [labels, *permuted_labels(labels, permutations, seed)]
+    ruler = measure_of(measure)
+    data = batches_of(train, batch_size)
+    held = None if heldout is None else batches_of(heldout, batch_size)
+    if held is not None:
+        check_known(held, data, unseen=ruler is Measure.RESIDUAL)
+    if permutations is None:
+        permutations = 3 if data.outputs <= MANY_CLASSES else 1
+    needed = permutations if ruler is Measure.SEPARATION else 0
+    labelings = [data.targets, *permuted_labels(data.targets, needed, seed)]
+    choice = _Choice(ruler, data, len(labelings), _wanted(model, features), dimension, seed)
     with probing(model, blocks) as probe:
-        names = ("input", *probe.names)
-        features = _kept_if_small(_feature_pass(probe, batches, labels), len(labels))
-        fits = _fit(features, labelings)
-        scatter = _scatter(features, labelings, fits, crossing=resamples > 0)
-        influences = _influences(features, labels, scatter) if resamples else None
-        held, held_labels = None, labels
-        if heldout is not None:
-            batches, held_labels = _batches(heldout, batch_size)
-            _check_known(held_labels, fits[0][0])
-            held = _heldout_scatter(_feature_pass(probe, batches, held_labels), held_labels, fits)
+        passes = _Passes(probe, choice, progress or _ignore)
+        rulers = _measured(passes, ruler, data, labelings, crossing=resamples > 0)
+        draws = _draws(passes, data, rulers, resamples, seed)
+        held_rulers = [] if held is None else _measured_heldout(passes, held, rulers, seed)
+        draws_heldout = _draws_heldout(held_rulers, held, resamples, seed)
+        names = [("input", ""), *((tap.name, tap.kind) for tap in probe.taps)]
     layers = tuple(
         LayerSeparation(
             name=name,
-            width=fits[i][0].means.shape[1],
-            train=scatter[i][0].separation(),
-            heldout=held[i].separation() if held else None,
-            null=_mean(s.separation().value for s in scatter[i][1:]),
-            nearest_class_mean_accuracy=held[i].accuracy() if held else float("nan"),
+            width=one.width,
+            train=one.train(),
+            heldout=held_rulers[i].separation() if held_rulers else None,
+            null=mean_null(one.nulls()),
+            nearest_class_mean_accuracy=held_rulers[i].accuracy() if held_rulers else float("nan"),
+            kind=kind,
         )
-        for i, name in enumerate(names)
+        for i, ((name, kind), one) in enumerate(zip(names, rulers, strict=True))
     )
-    values = np.array([layer.train.value for layer in layers])
-    values_heldout = np.array([s.separation().value for s in held]) if held else None
     return SeparationProfile(
         layers=layers,
-        law=fit_law(values),
-        law_heldout=fit_law(values_heldout) if values_heldout is not None else None,
-        num_classes=int(labels.max()) + 1,
-        chance=float(torch.bincount(held_labels).max()) / len(held_labels),
-        samples=len(labels),
-        samples_heldout=len(held_labels) if held else 0,
-        resampled=() if influences is None else resample(values, influences, resamples, seed),
-        resampled_heldout=()
-        if values_heldout is None or held is None or not resamples
-        else resample(values_heldout, np.stack([s.influence() for s in held]), resamples, seed),
+        law=fit_law(_values(rulers)),
+        law_heldout=fit_law(_values_heldout(held_rulers)) if held_rulers else None,
+        num_classes=data.num_classes,
+        chance=(held or data).chance,
+        samples=len(data),
+        samples_heldout=0 if held is None else len(held),
+        resampled=draws,
+        resampled_heldout=draws_heldout,
+        measure=str(ruler),
+        features=choice.described,
+        accuracy=passes.accuracy_of(data),
+        accuracy_heldout=float("nan") if held is None else passes.accuracy_of(held),
+        notes=tuple(choice.notes),
     )
 
 
-class _Scatter:
-    """Second pass at one tap: whitened residuals, summed up as they come."""
+class _Choice:
+    """Decides, on the first batch, how outputs become features."""
 
-    def __init__(self, directions: ClassDirections, *, crossing: bool = False) -> None:
-        self.directions = directions
-        self.crossing = ScatterCrossing(directions) if crossing else None
-        self._squares = directions.basis.new_zeros(directions.basis.shape[1])
-        self._n = 0
+    def __init__(
+        self,
+        measure: Measure,
+        data: Batches,
+        labelings: int,
+        wanted: Reduction | None,
+        dimension: int | None,
+        seed: int,
+    ) -> None:
+        if dimension is not None and dimension < 1:
+            raise InvalidInputError(f"Expected a dimension of at least 1, got {dimension}.")
+        self._wanted, self._dimension, self._seed = wanted, dimension, seed
+        self._tokens = data.tokens
+        self._needed = partial(_needed, measure, data.outputs, labelings)
+        self._reducer: Reducer | None = None
+        self.notes: list[str] = []
 
-    def add(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Take in a batch; its whitened residuals."""
-        z = self.directions.whitened_residuals(features, labels)
-        self._squares += z.square().sum(0)
-        self._n += len(labels)
-        if self.crossing is not None:
-            self.crossing.update(features, z)
-        return z
+    @property
+    def described(self) -> str:
+        """Such as ``flatten`` or ``project 2048``; empty before the first batch."""
+        made = self._reducer
+        return "" if made is None else f"{made.reduction} {made.dimension or ''}".strip()
 
-    def separation(self) -> Separation:
-        """D of all that was added."""
-        return self.directions.separation_of_terms(self._squares / self._n)
+    def reduced(self, outputs: list[Tensor]) -> list[Tensor]:
+        """(rows, p) features of outputs (n, ...)."""
+        if self._reducer is None:
+            self._reducer = self._decided([tuple(output.shape) for output in outputs])
+        return [self._reducer(output) for output in outputs]
 
-
-class _HeldoutScatter(_Scatter):
-    """The same on held-out data, with nearest-class-mean hits."""
-
-    def __init__(self, directions: ClassDirections) -> None:
-        super().__init__(directions)
-        self._residuals: list[Tensor] = []
-        self._hits = 0
-
-    def add(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Take in a batch; its whitened residuals."""
-        z = super().add(features, labels)
-        self._residuals.append(z.square().sum(1))
-        nearest = self.directions.nearest_class(features)
-        self._hits += int((nearest == labels.to(nearest.device)).sum())
-        return z
-
-    def influence(self) -> FloatArray:
-        """(n,) influence of each sample on log D."""
-        return heldout_influence(torch.cat(self._residuals))
-
-    def accuracy(self) -> float:
-        """Of the nearest class mean."""
-        return self._hits / self._n
-
-
-def _fit(features: FeaturePass, labelings: list[Tensor]) -> list[list[ClassDirections]]:
-    """First pass: class directions per tap and labelling."""
-    num_classes = int(labelings[0].max()) + 1
-    sums: list[list[ClassSums]] = []
-    for taps, rows in features():
-        sums = sums or [[ClassSums(num_classes) for _ in labelings] for _ in taps]
-        for tap, tap_sums in zip(taps, sums, strict=True):
-            for labels, total in zip(labelings, tap_sums, strict=True):
-                total.update(tap, labels[rows])
-    return [[total.directions() for total in tap_sums] for tap_sums in sums]
-
-
-def _scatter(
-    features: FeaturePass,
-    labelings: list[Tensor],
-    fits: list[list[ClassDirections]],
-    *,
-    crossing: bool,
-) -> list[list[_Scatter]]:
-    """Second pass: scatter per tap and labelling; the true labels come first."""
-    scatter = [
-        [_Scatter(directions, crossing=crossing and i == 0) for i, directions in enumerate(tap)]
-        for tap in fits
-    ]
-    for taps, rows in features():
-        for tap, tap_scatter in zip(taps, scatter, strict=True):
-            for labels, one in zip(labelings, tap_scatter, strict=True):
-                one.add(tap, labels[rows])
-    return scatter
-
-
-def _influences(features: FeaturePass, labels: Tensor, scatter: list[list[_Scatter]]) -> FloatArray:
-    """Third pass: (L + 1, n) influence of each training sample on log D at each tap."""
-    influences = [tap[0].crossing.influence() for tap in scatter if tap[0].crossing]
-    batches = [
-        [
-            one.on_log_separation(tap, labels[rows])
-            for tap, one in zip(taps, influences, strict=True)
-        ]
-        for taps, rows in features()
-    ]
-    return np.concatenate([np.stack(batch) for batch in batches], axis=1)
-
-
-def _heldout_scatter(
-    features: FeaturePass, labels: Tensor, fits: list[list[ClassDirections]]
-) -> list[_HeldoutScatter]:
-    """Scatter and nearest-class-mean hits of held-out data, with directions from training."""
-    scatter = [_HeldoutScatter(directions[0]) for directions in fits]
-    for taps, rows in features():
-        for tap, one in zip(taps, scatter, strict=True):
-            one.add(tap, labels[rows])
-    return scatter
-
-
-def _feature_pass(probe: Probe, batches: Iterable[Batch], labels: Tensor) -> FeaturePass:
-    def run() -> Iterator[tuple[list[Tensor], slice]]:
-        start = 0
-        for inputs, batch_labels in batches:
-            rows = slice(start, start + len(batch_labels))
-            if not torch.equal(batch_labels.cpu(), labels[rows]):
-                raise InvalidInputError(
-                    "Expected batches in the same order each time they are iterated, got other "
-                    "labels the second time; use a DataLoader with shuffle=False."
-                )
-            yield probe.features(inputs), rows
-            start = rows.stop
-        if start != len(labels):
-            raise InvalidInputError(
-                f"Expected data that can be iterated more than once, got {len(labels)} samples "
-                f"the first time and {start} the second; pass (inputs, labels), a list of "
-                f"batches or a DataLoader."
+    def _decided(self, shapes: list[tuple[int, ...]]) -> Reducer:
+        flat = self._made(Reduction.FLATTEN)
+        if self._wanted is None and self._needed(flat, shapes) > MEMORY:
+            projected = self._projected(shapes)
+            self.notes.append(
+                f"Flat features would need {self._needed(flat, shapes) / 2**30:.1f} GiB to "
+                f"measure, so seeded random projections of them to {projected.dimension} "
+                f"dimensions were measured; --features chooses otherwise."
             )
+            return projected
+        if self._wanted is Reduction.PROJECT:
+            return self._projected(shapes)
+        return flat if self._wanted is None else self._made(self._wanted)
 
-    return run
+    def _projected(self, shapes: list[tuple[int, ...]]) -> Reducer:
+        """To the dimension asked for, or the default, halved until it fits."""
+        reducer = self._made(Reduction.PROJECT, self._dimension or DIMENSION)
+        while self._dimension is None and self._needed(reducer, shapes) > MEMORY:
+            reducer = self._made(Reduction.PROJECT, reducer.dimension // 2)
+        return reducer
 
-
-def _kept_if_small(features: FeaturePass, samples: int) -> FeaturePass:
-    running = iter(features())
-    first = next(running)
-    if samples * sum(tap.shape[1] for tap in first[0]) > KEEP_FEATURES:
-        return features
-    kept = [first, *running]
-    return lambda: kept
-
-
-def _batches(data: Data, batch_size: int) -> tuple[Iterable[Batch], Tensor]:
-    """Repeatable batches, and the labels of all samples in that order, on the CPU."""
-    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor):
-        data = LabelledTensors(*data)
-    if isinstance(data, LabelledTensors):
-        check_features(data.inputs, data.labels)
-        return data.batches(batch_size), data.labels.cpu()
-    collected = [_checked_labels(batch) for batch in data]
-    if not collected:
-        raise InvalidInputError(
-            "Expected data that can be iterated more than once, got no batch; pass "
-            "(inputs, labels), a list of batches or a DataLoader."
-        )
-    return data, torch.cat(collected)
+    def _made(self, reduction: Reduction, dimension: int = 0) -> Reducer:
+        return Reducer(reduction, dimension, self._seed, self._tokens)
 
 
-def _checked_labels(batch: Batch) -> Tensor:
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise InvalidInputError(
-            f"Expected data as (inputs, labels) or batches of such pairs, got a batch of "
-            f"{type(batch).__name__}."
-        )
-    inputs, labels = batch
-    check_features(inputs, labels)
-    return labels.cpu()
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Features (rows, p) at every tap, and the targets of these rows."""
+
+    taps: list[Tensor]
+    targets: Tensor
+    rows: slice
+    """Where they are in the data."""
+
+    def only(self, mask: Tensor) -> _Seen:
+        """Of the rows under the mask (rows,)."""
+        taps = [tap[mask.to(tap.device)] for tap in self.taps]
+        return _Seen(taps, self.targets[mask], self.rows)
 
 
-def _check_known(labels: Tensor, directions: ClassDirections) -> None:
-    known = set(torch.nonzero(directions.weights > 0).flatten().tolist())
-    unknown = sorted(set(labels.tolist()) - known)
-    if unknown:
-        raise InvalidInputError(
-            f"Expected held-out labels among the training classes, got class {unknown[0]}, too."
-        )
+class _Passes:
+    """Passes of data through the model."""
+
+    def __init__(self, probe: Probe, choice: _Choice, progress: Progress) -> None:
+        self._probe = probe
+        self._choice = choice
+        self._progress = progress
+        self._kept: dict[Batches, list[_Seen]] = {}
+        self._correct: dict[Batches, float] = {}
+
+    def over(self, data: Batches, what: str) -> Iterator[_Seen]:
+        """All of the data; from memory the second time, where that is little."""
+        if data in self._kept:
+            yield from self._kept[data]
+            return
+        correct, kept = 0.0, list[_Seen]()
+        for inputs, targets, rows in data:
+            seen = _Seen(self._features(inputs), targets, rows)
+            correct += self._hits(seen, tokens=data.tokens)
+            if len(data) * sum(tap.shape[1] for tap in seen.taps) <= KEEP_FEATURES:
+                kept.append(seen)
+            yield seen
+            self._progress(what, rows.stop, len(data))
+        self._correct[data] = correct
+        if kept:
+            self._kept[data] = kept
+
+    def some(self, data: Batches, mask: Tensor, what: str) -> Iterator[_Seen]:
+        """The rows under the mask (rows,), which are all or none of a sample's."""
+        if data in self._kept:
+            yield from (seen.only(mask[seen.rows]) for seen in self._kept[data])
+            return
+        for inputs, targets, rows in data:
+            chosen = mask[rows]
+            samples = chosen.view(len(tensors_of(inputs)[0]), -1)[:, 0]
+            if bool(samples.any()):
+                part = mapped(inputs, partial(_only, mask=samples))
+                yield _Seen(self._features(part), targets[chosen], rows)
+            self._progress(what, rows.stop, len(data))
+
+    def interval_share(self, data: Batches) -> float:
+        """Share of the data that the intervals are computed from: enough, but where the model
+        has to run again for it, not much."""
+        again = data not in self._kept
+        wanted = max(INTERVAL_SAMPLES_AGAIN, len(data) // 8) if again else len(data)
+        return min(wanted, INTERVAL_SAMPLES) / len(data)
+
+    def accuracy_of(self, data: Batches) -> float:
+        """Of the model's own predictions; nan where it gives no logits."""
+        return self._correct[data] / len(data)
+
+    def _features(self, inputs: Inputs) -> list[Tensor]:
+        return self._choice.reduced(self._probe.features(inputs))
+
+    def _hits(self, seen: _Seen, *, tokens: bool) -> float:
+        """Rows that the model classifies correctly; nan where its output is no logits."""
+        logits = self._probe.output
+        logits = logits.flatten(0, 1) if tokens and logits.ndim == 3 else logits
+        headless = logits.shape == seen.taps[-1].shape and torch.equal(logits, seen.taps[-1])
+        if seen.targets.is_floating_point() or logits.ndim != 2 or headless:
+            return float("nan")
+        if len(logits) != len(seen.targets):
+            return float("nan")
+        if logits.shape[1] == 1:  # one logit for two classes
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        if int(seen.targets.max()) >= logits.shape[1]:
+            raise InvalidInputError(
+                f"Expected labels below {logits.shape[1]}, the number of classes that the model "
+                f"tells apart, got {int(seen.targets.max())}."
+            )
+        return float((logits.argmax(1).cpu() == seen.targets).sum())
 
 
-def _mean(values: Iterable[float]) -> float:
-    collected = list(values)
-    return float(np.mean(collected)) if collected else float("nan")
+def _measured(
+    passes: _Passes, measure: Measure, data: Batches, labelings: list[Tensor], *, crossing: bool
+) -> list[Ruler]:
+    """A ruler per tap, input first, that the training data have passed by."""
+    classes = None if data.real else data.num_classes
+    rulers: list[Ruler] = []
+    number = 0
+    while not rulers or number < rulers[0].passes:
+        for seen in passes.over(data, PASSES[number]):
+            rulers = rulers or [
+                ruler_of(measure, classes, len(labelings), crossing=crossing) for _ in seen.taps
+            ]
+            targets = [labels[seen.rows] for labels in labelings]
+            for one, tap in zip(rulers, seen.taps, strict=True):
+                one.add(tap, targets)
+        for one in rulers:
+            one.end_pass()
+        number += 1
+    return rulers
+
+
+def _measured_heldout(
+    passes: _Passes, data: Batches, rulers: list[Ruler], seed: int
+) -> list[HeldoutRuler]:
+    """The same for held-out data, with all that was fitted to training data."""
+    held = [one.heldout() for one in rulers]
+    kept = data.drawn(min(1.0, INTERVAL_SAMPLES / len(data)), seed)
+    for seen in passes.over(data, "held-out data"):
+        for one, tap in zip(held, seen.taps, strict=True):
+            one.add(tap, seen.targets, kept[seen.rows])
+    return held
+
+
+def _draws(passes: _Passes, data: Batches, rulers: list[Ruler], resamples: int, seed: int) -> Draws:
+    """(resamples, L + 1) bootstrap values on training data."""
+    if not resamples:
+        return ()
+    mask = data.drawn(passes.interval_share(data), seed)
+    influences = [
+        [one.influence(tap, seen.targets) for one, tap in zip(rulers, seen.taps, strict=True)]
+        for seen in passes.some(data, mask, "intervals")
+        if len(seen.targets)
+    ]
+    joined = np.concatenate([np.stack(batch) for batch in influences], axis=1)
+    return resample(_values(rulers), joined, resamples, seed, samples=len(data))
+
+
+def _draws_heldout(
+    held: list[HeldoutRuler], data: Batches | None, resamples: int, seed: int
+) -> Draws:
+    """(resamples, L + 1) bootstrap values on held-out data."""
+    if data is None or not resamples:
+        return ()
+    influences = np.stack([one.influence() for one in held])
+    return resample(_values_heldout(held), influences, resamples, seed, samples=len(data))
+
+
+def _values(rulers: list[Ruler]) -> FloatArray:
+    return np.array([one.train().value for one in rulers])
+
+
+def _values_heldout(held: list[HeldoutRuler]) -> FloatArray:
+    return np.array([one.separation().value for one in held])
+
+
+def _wanted(model: nn.Module, features: str | None) -> Reduction | None:
+    """The reduction asked for, by the caller or by the model."""
+    name = features or getattr(unwrapped(model), "block_features", None)
+    return None if name is None else reduction_of(name)
+
+
+def _needed(
+    measure: Measure, outputs: int, labelings: int, reducer: Reducer, shapes: list[tuple[int, ...]]
+) -> int:
+    """Bytes to measure outputs of such shapes."""
+    return bytes_needed(measure, [reducer.width(shape) for shape in shapes], outputs, labelings)
+
+
+def _only(tensor: Tensor, mask: Tensor) -> Tensor:
+    return tensor[mask.to(tensor.device)]
+
+
+def _ignore(_what: str, _done: int, _total: int) -> None:
+    pass

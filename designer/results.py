@@ -22,6 +22,7 @@ Draws = tuple[tuple[float, ...], ...]
 """Bootstrap draws, one row per resample."""
 
 REPORT_SCHEMA = "designer.report/1"
+ANALYSIS_SCHEMA = "designer.analysis/1"
 
 
 class SeparationStatus(StrEnum):
@@ -119,6 +120,8 @@ class LayerSeparation:
     """Mean D of the same training features with permuted labels."""
     nearest_class_mean_accuracy: float = float("nan")
     """On held-out data, class means from training data."""
+    kind: str = ""
+    """Class of the block; empty for the input."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,15 @@ class SeparationProfile:
     """(B, L + 1) bootstrap values of D on training data."""
     resampled_heldout: Draws = ()
     """(B, L + 1) bootstrap values of the cross-fitted D."""
+    measure: str = "separation"
+    """What stands for D: ``separation``, or ``residual`` for 1 - R^2 of a linear prediction."""
+    features: str = "flatten"
+    """How outputs became feature vectors, such as ``project 2048``."""
+    accuracy: float = float("nan")
+    """Of the model's own predictions on training data; nan where it gives no logits."""
+    accuracy_heldout: float = float("nan")
+    notes: tuple[str, ...] = ()
+    """What the reader should know of how this was measured."""
 
     @property
     def values(self) -> FloatArray:
@@ -217,6 +229,24 @@ def measured(value: float) -> Measured:
 
 
 @dataclass(frozen=True)
+class LawRow:
+    """The law at one moment of a training run."""
+
+    epoch: int
+    blocks: tuple[str, ...]
+    """Names of all taps, the input first."""
+    separation: tuple[Measured, ...]
+    """(L + 1,) D on training data."""
+    separation_heldout: tuple[Measured, ...] | None
+    law: LawSummary
+    law_heldout: LawSummary | None
+    design_score: Measured
+    """None without held-out data."""
+    accuracy: Measured
+    accuracy_heldout: Measured
+
+
+@dataclass(frozen=True)
 class LayerReport:
     """One block of a recommended architecture."""
 
@@ -241,6 +271,21 @@ class LayerReport:
     nearest_class_mean_accuracy: Measured = None
     rank: int = 0
     full_rank: int = 0
+    kind: str = ""
+    """Class of the block."""
+
+
+@dataclass(frozen=True)
+class StageLaw:
+    """The law within one stage: consecutive blocks of one kind in one part of the network."""
+
+    name: str
+    """Of the part, such as ``layer1``."""
+    kind: str
+    """Class of its blocks."""
+    blocks: tuple[str, ...]
+    law: LawSummary
+    """From what the first of them receives to what the last one gives."""
 
 
 @dataclass(frozen=True)
@@ -278,6 +323,8 @@ class Recommendation:
     """Number of the search trial that found it."""
     score_parts: dict[str, Measured] = field(default_factory=dict)
     train_accuracy: Measured = None
+    stages: tuple[StageLaw, ...] = ()
+    """Where there are several."""
 
 
 @dataclass(frozen=True)
@@ -303,6 +350,8 @@ class TrialRow:
     seconds: float
     reason: str = ""
     """Why the trial failed or was pruned."""
+    depth: int | None = None
+    """Number of blocks."""
 
 
 @dataclass(frozen=True)
@@ -379,3 +428,70 @@ class SearchResult:
     criterion: dict[str, RankAgreement]
     trials: tuple[TrialRow, ...]
     warnings: tuple[ReportWarning, ...]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """The model that was looked at."""
+
+    name: str
+    """As given, such as ``package.module:callable``."""
+    weights: str | None
+    """File that they came from; None for those that the model was made with."""
+    kind: str
+    """Its class."""
+    parameters: int
+    accuracy: Measured
+    """Of its own predictions on training data; None where it gives no logits."""
+    accuracy_heldout: Measured
+
+
+@dataclass(frozen=True)
+class DataUsed:
+    """What a model was looked at with."""
+
+    name: str
+    train: int
+    """Samples; tokens where every token has a target."""
+    heldout: int
+    """0 for none."""
+    heldout_part: str
+    """Which part of the data that is, such as ``test``."""
+    num_classes: int
+    """0 for real targets."""
+    chance: Measured
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """Where the network stops separating held-out data (Masarczyk et al., NeurIPS 2023)."""
+
+    entrance: str
+    """The last block that improves on held-out data; ``input`` where none does."""
+    blocks: tuple[str, ...]
+    """Those beyond, which do not."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class AnalysisResult:
+    """What was seen inside a model; ``designer analyze --json`` is this record as JSON."""
+
+    schema: str
+    model: ModelSummary
+    data: DataUsed
+    measure: str
+    """``separation`` or ``residual``: what stands for D in all that follows."""
+    features: str
+    """How outputs became feature vectors."""
+    law: LawSummary
+    law_heldout: LawSummary | None
+    input: InputReport
+    layers: tuple[LayerReport, ...]
+    stages: tuple[StageLaw, ...]
+    """Where there are several."""
+    tunnel: Tunnel | None
+    """None without held-out data, and where D does not exist."""
+    warnings: tuple[ReportWarning, ...]
+    versions: dict[str, str] = field(default_factory=dict)

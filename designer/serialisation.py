@@ -9,12 +9,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from designer.errors import RunFolderError
-from designer.results import REPORT_SCHEMA, SearchResult, SeparationProfile
+from designer.results import REPORT_SCHEMA, AnalysisResult, SearchResult, SeparationProfile
 
 REPORT_FILE = "report.json"
 
 _PROFILE = TypeAdapter(SeparationProfile)
 _RESULT = TypeAdapter(SearchResult)
+_ANALYSIS = TypeAdapter(AnalysisResult)
 
 
 def profile_to_json(profile: SeparationProfile) -> bytes:
@@ -29,8 +30,12 @@ def profile_from_json(content: bytes) -> SeparationProfile:
 
 def result_to_json(result: SearchResult) -> str:
     """The text of ``report.json``: strict JSON, indented, with null for what does not exist."""
-    values = _RESULT.dump_python(result, mode="json")
-    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return _strict_json(_RESULT.dump_python(result, mode="json"))
+
+
+def analysis_to_json(result: AnalysisResult) -> str:
+    """An analysis in the same way."""
+    return _strict_json(_ANALYSIS.dump_python(result, mode="json"))
 
 
 def read_result(folder: Path) -> SearchResult:
@@ -62,6 +67,10 @@ def read_result(folder: Path) -> SearchResult:
         raise RunFolderError(
             f"Expected '{path}' to keep to {REPORT_SCHEMA}, but {where}: {first['msg']}."
         ) from error
+
+
+def _strict_json(values: Any) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def report_schema() -> dict[str, Any]:

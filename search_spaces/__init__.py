@@ -7,11 +7,16 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from search_spaces.base import Space, Spec, Trial
+from search_spaces.cnn import Cnn, CnnSpace, CnnSpec
 from search_spaces.mlp import Mlp, MlpSpace, MlpSpec
+from search_spaces.resnet import Resnet, ResnetSpace, ResnetSpec
+from search_spaces.vit import Vit, VitSpace, VitSpec
 
 ENTRY_POINT_GROUP = "designer.search_spaces"
 
-SPACES: dict[str, Callable[[], Space[Any]]] = {MlpSpace.name: MlpSpace}
+SPACES: dict[str, Callable[[], Space[Any]]] = {
+    space.name: space for space in (MlpSpace, CnnSpace, ResnetSpace, VitSpace)
+}
 """The families that come with the package, by name."""
 
 
@@ -36,11 +41,20 @@ class _Deferred:
 __all__ = [
     "ENTRY_POINT_GROUP",
     "SPACES",
+    "Cnn",
+    "CnnSpace",
+    "CnnSpec",
     "Mlp",
     "MlpSpace",
     "MlpSpec",
+    "Resnet",
+    "ResnetSpace",
+    "ResnetSpec",
     "Space",
     "Spec",
     "Trial",
+    "Vit",
+    "VitSpace",
+    "VitSpec",
     "available_spaces",
 ]

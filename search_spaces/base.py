@@ -70,7 +70,9 @@ class Space(Protocol[SpecT]):
 
         Its input is a batch of ``input_shape``, its output (n, ``num_classes``) logits.  Its
         attribute ``block_names`` lists the submodules to look at, in the order in which they
-        run and without the classifier head.  Initial weights come from torch's global
-        generator, which the caller seeds; building under ``torch.device("meta")`` must work.
+        run and without the classifier head; ``block_features``, where there is one, says how
+        what they give becomes features: ``flatten``, ``pool`` or ``project``.  Initial weights
+        come from torch's global generator, which the caller seeds; building under
+        ``torch.device("meta")`` must work.
         """
         ...

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import pairwise
-from math import log10, prod
+from math import prod
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from search_spaces.base import Trial
+from search_spaces.choices import suggest_learning_rate
 
 NORMALISATIONS = ("batch", "layer", "none")
 ACTIVATIONS = ("relu", "gelu", "tanh")
@@ -61,7 +62,9 @@ class MlpSpace:
             widths=self._suggest_widths(trial, depth),
             normalisation=str(trial.suggest_categorical("normalisation", self.normalisations)),
             activation=str(trial.suggest_categorical("activation", self.activations)),
-            learning_rate=self._suggest_learning_rate(trial),
+            learning_rate=suggest_learning_rate(
+                trial, self.min_learning_rate, self.max_learning_rate
+            ),
         )
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
@@ -81,11 +84,6 @@ class MlpSpace:
 
     def _suggest_width(self, trial: Trial, name: str) -> int:
         return self._round(trial.suggest_int(name, self.min_width, self.max_width, log=True))
-
-    def _suggest_learning_rate(self, trial: Trial) -> float:
-        low, high = self.min_learning_rate, self.max_learning_rate
-        rate = trial.suggest_float("learning_rate", low, high, log=True)
-        return min(max(_rounded(rate), low), high)
 
     def _round(self, width: float) -> int:
         rounded = self.width_step * round(width / self.width_step)
@@ -122,8 +120,3 @@ def _block(inputs: int, outputs: int, spec: MlpSpec) -> nn.Sequential:
         layers["norm"] = nn.LayerNorm(outputs)
     layers["activation"] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}[spec.activation]()
     return nn.Sequential(layers)
-
-
-def _rounded(rate: float) -> float:
-    """To a quarter of a decade: a finer difference in learning rate is no other candidate."""
-    return float(f"{10 ** (round(4 * log10(rate)) / 4):.1e}")

@@ -140,6 +140,17 @@ class SpaceContract(ABC):
             assert all(isinstance(out, Tensor) and len(out) == 8 for out in outputs)
             assert outputs[-1].shape != logits.shape or not torch.equal(outputs[-1], logits)
 
+    def test_says_how_to_look_at_its_blocks_if_it_says_anything(self) -> None:
+        for shape in self.input_shapes():
+            how = getattr(self.build(self.example(), shape), "block_features", "flatten")
+            assert how in {"flatten", "pool", "project"}
+
+    def test_one_sample_does_not_depend_on_the_others_in_eval_mode(self) -> None:
+        for shape in self.input_shapes():
+            model, inputs = self.build(self.example(), shape).eval(), self.inputs(shape)
+            with torch.no_grad():
+                torch.testing.assert_close(model(inputs)[:2], model(inputs[:2]))
+
     def test_builds_without_memory_on_the_meta_device(self) -> None:
         for shape in self.input_shapes():
             for spec in [self.example(), *self.random_specs()]:
@@ -177,7 +188,7 @@ class SpaceContract(ABC):
             model, inputs = self.build(self.example(), shape).train(), self.inputs(shape)
             before = _loss(model, inputs, labels)
             before.backward()  # type: ignore[no-untyped-call]
-            torch.optim.SGD(model.parameters(), lr=1e-3).step()
+            torch.optim.SGD(model.parameters(), lr=1e-4).step()
             assert bool(_loss(model, inputs, labels) < before)
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from designer.datasets import SOURCES
 from designer.serialisation import read_result, report_schema
 from designer.version import VERSION
 from search_spaces import available_spaces
+from tests.command import Command, exit_code, refused
 from tests.toy import blobs
 
 QUICK = ["--trials", "3", "--epochs", "2", "--confirm", "1", "--confirm-seeds", "1"]
@@ -31,56 +32,7 @@ FOLDER = Path("runs/tests.toy_blobs-tiny")
 
 Saved = dict[str, Any]
 
-
-class Outcome(NamedTuple):
-    """How a command ended and what it wrote."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, and an environment that says nothing of terminals."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line in this process."""
-
-    def call(*arguments: str) -> Outcome:
-        capsys.readouterr()
-        code = exit_code(*arguments)
-        return Outcome(code, *capsys.readouterr())
-
-    return call
-
-
-def exit_code(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        designer.cli.main(arguments)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
-
-
-def refused(outcome: Outcome) -> str:
-    """The message of a refusal, which is one line and nothing else."""
-    assert outcome.code == WRONG_USE
-    assert outcome.out == ""
-    lines = outcome.err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert not Path("runs").exists()
-    return lines[0]
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def save(**changes: Any) -> str:

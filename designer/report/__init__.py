@@ -2,6 +2,13 @@
 
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
-from designer.report.view import ReportView, one_line, report_view
+from designer.report.view import ReportView, analysis_view, one_line, report_view
 
-__all__ = ["ReportView", "markdown_report", "one_line", "print_report", "report_view"]
+__all__ = [
+    "ReportView",
+    "analysis_view",
+    "markdown_report",
+    "one_line",
+    "print_report",
+    "report_view",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from designer.report.view import LayerView, RecommendationView, ReportView, TableView
+from designer.report.view import LayerView, NetworkView, ReportView, TableView
 
 BAR_WIDTH = 12
 
@@ -23,36 +23,35 @@ def _lines(view: ReportView) -> Iterator[str]:
     for warning in view.warnings:
         yield f"> **Warning:** {_text(warning)}"
         yield ">"
-    if view.recommendations.rows:
-        yield from _table(view.recommendations)
-    for detail in view.details:
-        yield from _detail(detail)
-    if view.trials.rows:
-        yield from _table(view.trials)
-    if view.criterion.rows:
-        yield from _table(view.criterion)
+    for section in view.sections:
+        if isinstance(section, NetworkView):
+            yield from _network(section)
+        elif section.rows:
+            yield from _table(section)
     for note in view.notes:
         yield from (_line(note), "")
 
 
-def _detail(view: RecommendationView) -> Iterator[str]:
+def _network(view: NetworkView) -> Iterator[str]:
     yield from ("", f"### {_text(view.heading)}", "", _line(view.reason), "", _line(view.law), "")
-    header = ("block", "width", "log D", "D", "held-out", "step", "share", "95 %", "verdict")
-    right = frozenset(header) - {"block", "log D", "verdict"}
-    yield from _rows((*header, "advice"), map(_cells, view.layers), right)
+    numbers = ("D", "held-out", "null", "step", "share", "95 %")
+    header = ("block", "width", "log D", *numbers, "verdict", "advice")
+    yield from _rows(header, map(_cells, view.layers), frozenset({"width", *numbers}))
     yield ""
     for line in view.advice:
         yield f"- {_line(line)}"
+    if view.stages.rows:
+        yield from _table(view.stages, level=4)
 
 
 def _cells(layer: LayerView) -> tuple[str, ...]:
     bar = "" if layer.bar is None else "█" * max(1, round(layer.bar * BAR_WIDTH))
-    values = (layer.separation, layer.heldout, layer.step, layer.share, layer.interval)
+    values = (layer.separation, layer.heldout, layer.null, layer.step, layer.share, layer.interval)
     return (layer.name, layer.width, bar, *values, str(layer.verdict or ""), layer.advice)
 
 
-def _table(view: TableView) -> Iterator[str]:
-    yield from ("", f"## {_text(view.title)}", "")
+def _table(view: TableView, level: int = 2) -> Iterator[str]:
+    yield from ("", f"{'#' * level} {_text(view.title)}", "")
     yield from _rows(view.columns, view.rows, view.numeric)
     yield ""
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from designer.report.view import (
     LayerView,
-    RecommendationView,
+    NetworkView,
     ReportView,
     TableView,
     rewritten,
@@ -21,17 +21,25 @@ from designer.results import Verdict
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table of layers shows: cells of the bar, whether the held-out D, and the gaps."""
+    """What a table of layers shows beside D, its steps and verdicts."""
 
     bar: int
-    heldout: bool
-    gap: int
+    """Cells of it."""
+    null: bool
+    advice: bool
+    """Its first word, which the sentences below the table begin with, too."""
+    heldout: bool = True
+    gap: int = 1
+    """Between columns."""
 
 
 LAYOUTS = (
-    Layout(bar=14, heldout=True, gap=2),
-    Layout(bar=7, heldout=False, gap=1),
-    Layout(bar=0, heldout=False, gap=1),
+    Layout(bar=14, null=True, advice=True, gap=2),
+    Layout(bar=10, null=False, advice=True, gap=2),
+    Layout(bar=7, null=False, advice=True),
+    Layout(bar=7, null=False, advice=False),
+    Layout(bar=5, null=False, advice=False),
+    Layout(bar=5, null=False, advice=False, heldout=False),
 )
 """From rich to plain."""
 
@@ -59,14 +67,11 @@ def print_report(view: ReportView, console: Console) -> None:
         console.print(Text(fact, style="dim"))
     for warning in view.warnings:
         console.print(Text.assemble(("Warning: ", "bold yellow"), warning))
-    if view.recommendations.rows:
-        console.print(_section(_table(view.recommendations)))
-    for detail in view.details:
-        console.print(_section(_detail(detail, console)))
-    if not view.recommendations.rows and view.trials.rows:
-        console.print(_section(_table(view.trials)))
-    if view.criterion.rows:
-        console.print(_section(_table(view.criterion)))
+    for section in view.sections:
+        if isinstance(section, NetworkView):
+            console.print(_section(_network(section, console)))
+        elif section.rows and not section.background:
+            console.print(_section(_table(section)))
     console.print()
     for note in view.notes:
         console.print(Text(note, style="dim"))
@@ -97,7 +102,7 @@ def _table(view: TableView) -> Table:
     return table
 
 
-def _detail(view: RecommendationView, console: Console) -> Group:
+def _network(view: NetworkView, console: Console) -> Group:
     arrow = ">" if console.options.ascii_only else "→"
     parts: list[RenderableType] = [
         Text(view.heading, style="bold"),
@@ -106,6 +111,8 @@ def _detail(view: RecommendationView, console: Console) -> Group:
         _layers(view.layers, console),
         *(Text(f"{arrow} {line}") for line in view.advice),
     ]
+    if view.stages.rows:
+        parts.append(_table(view.stages))
     return Group(*parts)
 
 
@@ -123,27 +130,28 @@ def _layer_table(layers: tuple[LayerView, ...], layout: Layout, *, ascii_only: b
     table = Table(box=None, padding=(0, layout.gap, 0, 0), pad_edge=False)
     table.add_column(Text("block", style="dim"), overflow="fold")
     table.add_column(Text("width", style="dim"), justify="right", no_wrap=True)
-    if layout.bar:
-        table.add_column(Text("log D", style="dim"), width=layout.bar, no_wrap=True)
-    heldout = ("held-out",) if layout.heldout else ()
-    for title in ("D", *heldout, "step", "share", "95 %"):
+    table.add_column(Text("log D", style="dim"), width=layout.bar, no_wrap=True)
+    extra = (*(("held-out",) if layout.heldout else ()), *(("null",) if layout.null else ()))
+    for title in ("D", *extra, "step", "share", "95 %"):
         table.add_column(Text(title, style="dim"), justify="right", no_wrap=True)
     table.add_column(Text("verdict", style="dim"), no_wrap=True)
-    table.add_column(Text("advice", style="dim"), no_wrap=True)
+    if layout.advice:
+        table.add_column(Text("advice", style="dim"), no_wrap=True)
     for layer in layers:
         style = STYLES[layer.verdict] if layer.verdict else "dim"
         bar = Text(_bar(layer.bar, layout.bar, ascii_only=ascii_only), style=style)
         table.add_row(
             Text(layer.name),
             layer.width,
-            *((bar,) if layout.bar else ()),
+            bar,
             layer.separation,
             *((layer.heldout,) if layout.heldout else ()),
+            *((layer.null,) if layout.null else ()),
             layer.step,
             layer.share,
             layer.interval,
             Text(str(layer.verdict or ""), style=style),
-            Text(layer.advice),
+            *((Text(layer.advice),) if layout.advice else ()),
         )
     return table
 

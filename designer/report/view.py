@@ -14,13 +14,17 @@ from itertools import groupby
 from typing import Any
 
 from designer.results import (
+    AnalysisResult,
+    InputReport,
     Interval,
     LawSummary,
     LayerReport,
     MeanSd,
     Measured,
+    ModelSummary,
     Recommendation,
     SearchResult,
+    StageLaw,
     TrialRow,
     Verdict,
 )
@@ -29,6 +33,11 @@ MISSING = "-"
 """Stands for a number that could not be measured."""
 
 TRIALS_SHOWN = 5
+
+NOT_A_LAW = (
+    "Equal steps are what was measured in many well-trained networks, not a law of nature: "
+    "late blocks may add little to what held-out data show."
+)
 
 CRITERIA = {
     "design_score": "design score",
@@ -48,6 +57,8 @@ class TableView:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[str] = frozenset()
+    background: bool = False
+    """Whether it is left out where room is short, as in a terminal."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,7 @@ class LayerView:
     """log D, 0 for the least and 1 for the largest in this network; None without D."""
     separation: str
     heldout: str
+    null: str
     step: str
     share: str
     interval: str
@@ -69,8 +81,8 @@ class LayerView:
 
 
 @dataclass(frozen=True)
-class RecommendationView:
-    """One recommendation with its layers."""
+class NetworkView:
+    """One network with its layers."""
 
     heading: str
     reason: str
@@ -78,20 +90,19 @@ class RecommendationView:
     layers: tuple[LayerView, ...]
     advice: tuple[str, ...]
     """A full sentence for every layer that is not simply to be kept."""
+    stages: TableView
+    """The law in each stage; without rows where there are no stages."""
 
 
 @dataclass(frozen=True)
 class ReportView:
-    """The whole report in reading order."""
+    """The whole report in reading order; tables without rows are not drawn."""
 
     title: str
     headline: str
     facts: tuple[str, ...]
     warnings: tuple[str, ...]
-    recommendations: TableView
-    details: tuple[RecommendationView, ...]
-    criterion: TableView
-    trials: TableView
+    sections: tuple[TableView | NetworkView, ...]
     notes: tuple[str, ...]
 
 
@@ -103,11 +114,35 @@ def report_view(result: SearchResult) -> ReportView:
         headline=_headline(result),
         facts=tuple(_facts(result)),
         warnings=tuple(warning.message for warning in result.warnings),
-        recommendations=_recommendations(result.recommendations),
-        details=tuple(map(_detail, result.recommendations)),
-        criterion=_criterion(result),
-        trials=_trials(result.trials),
+        sections=(
+            _recommendations(result.recommendations),
+            *map(_detail, result.recommendations),
+            _trials(result.trials, background=bool(result.recommendations)),
+            _criterion(result),
+        ),
         notes=tuple(_notes(result)),
+    )
+    plain: ReportView = rewritten(view, one_line)
+    return plain
+
+
+def analysis_view(result: AnalysisResult) -> ReportView:
+    """The view of a look inside one model; all its text is ``one_line``."""
+    network = NetworkView(
+        heading=f"{result.model.kind}, block by block",
+        reason=_model_sentence(result.model),
+        law=_law_sentence(result.law),
+        layers=tuple(_layers(result.input, result.layers)),
+        advice=tuple(_advice(result.layers)),
+        stages=_stages(result.stages),
+    )
+    view = ReportView(
+        title=f"Analysis: {result.model.name} on {result.data.name}",
+        headline=_analysis_headline(result),
+        facts=tuple(_analysis_facts(result)),
+        warnings=tuple(warning.message for warning in result.warnings),
+        sections=(network,),
+        notes=tuple(_analysis_notes(result)),
     )
     plain: ReportView = rewritten(view, one_line)
     return plain
@@ -137,6 +172,8 @@ def spec_label(spec: dict[str, Any]) -> str:
     for name, value in spec.items():
         if name == "widths" and isinstance(value, list | tuple):
             parts.append(_widths(value))
+        elif isinstance(value, list | tuple):
+            parts.append(f"{name} {'-'.join(map(str, value))}")
         elif name == "learning_rate":
             parts.append(f"lr {value:g}")
         elif isinstance(value, str):
@@ -147,11 +184,13 @@ def spec_label(spec: dict[str, Any]) -> str:
 
 
 def number(value: Measured, digits: int = 2) -> str:
-    """Fixed digits, or three significant ones where those would show nothing."""
+    """Fixed digits, or two significant ones where those would show nothing."""
     if value is None or not math.isfinite(value):
         return MISSING
-    if value != 0 and (abs(value) < 10**-digits or abs(value) >= 10**5):
+    if value != 0 and not 1e-4 <= abs(value) < 1e5:
         return f"{value:.1e}"
+    if 0 < abs(value) < 10**-digits:
+        return f"{value:.2g}"
     return f"{value:.{digits}f}"
 
 
@@ -222,37 +261,57 @@ def _recommendations(recommendations: Sequence[Recommendation]) -> TableView:
     )
 
 
-def _detail(one: Recommendation) -> RecommendationView:
-    return RecommendationView(
+def _detail(one: Recommendation) -> NetworkView:
+    return NetworkView(
         heading=f"{one.rank}. {spec_label(one.spec)}",
         reason=one.reason,
         law=_law_sentence(one.law),
-        layers=tuple(_layers(one)),
-        advice=tuple(
-            f"{layer.name} ({layer.verdict}): {layer.advice}"
-            for layer in one.layers
-            if layer.advice != "keep"
-        ),
+        layers=tuple(_layers(one.input, one.layers)),
+        advice=tuple(_advice(one.layers)),
+        stages=_stages(one.stages),
     )
 
 
-def _layers(one: Recommendation) -> Iterator[LayerView]:
-    values = [layer.separation for layer in one.layers]
-    if one.input is not None:
-        values.append(one.input.separation)
+def _advice(layers: Sequence[LayerReport]) -> Iterator[str]:
+    for layer in layers:
+        if layer.advice != "keep":
+            yield f"{layer.name} ({layer.verdict}): {layer.advice}"
+
+
+def _stages(stages: Sequence[StageLaw]) -> TableView:
+    rows = tuple(
+        (
+            stage.name or stage.blocks[0],
+            stage.kind,
+            str(len(stage.blocks)),
+            number(stage.law.rho),
+            number(stage.law.total_reduction),
+            number(stage.law.uniformity) if len(stage.blocks) > 1 else MISSING,
+        )
+        for stage in stages
+    )
+    columns = ("stage", "kind", "blocks", "rho", "reduction", "unif.")
+    return TableView("The law per stage", columns, rows, frozenset(columns[2:]))
+
+
+def _layers(first: InputReport | None, layers: Sequence[LayerReport]) -> Iterator[LayerView]:
+    values = [layer.separation for layer in layers]
+    if first is not None:
+        values.append(first.separation)
         yield LayerView(
             name="input",
-            width=str(one.input.width),
-            bar=_bar(one.input.separation, values),
-            separation=number(one.input.separation),
-            heldout=number(one.input.separation_heldout),
+            width=str(first.width),
+            bar=_bar(first.separation, values),
+            separation=number(first.separation),
+            heldout=number(first.separation_heldout),
+            null=number(first.separation_null),
             step="",
             share="",
             interval="",
             verdict=None,
             advice="",
         )
-    for layer in one.layers:
+    for layer in layers:
         yield _layer(layer, _bar(layer.separation, values))
 
 
@@ -263,6 +322,7 @@ def _layer(layer: LayerReport, bar: float | None) -> LayerView:
         bar=bar,
         separation=number(layer.separation),
         heldout=number(layer.separation_heldout),
+        null=number(layer.separation_null),
         step=number(layer.step),
         share=number(layer.share),
         interval=_interval(layer.interval),
@@ -294,7 +354,7 @@ def _criterion(result: SearchResult) -> TableView:
     )
 
 
-def _trials(trials: Sequence[TrialRow]) -> TableView:
+def _trials(trials: Sequence[TrialRow], *, background: bool) -> TableView:
     complete = [row for row in trials if row.state == "complete"]
     best = sorted(complete, key=lambda row: -(row.score if row.score is not None else -math.inf))
     rows = tuple(
@@ -312,6 +372,7 @@ def _trials(trials: Sequence[TrialRow]) -> TableView:
         ("trial", "architecture", "params", "score", "val %"),
         rows,
         frozenset({"trial", "params", "score", "val %"}),
+        background,
     )
 
 
@@ -323,18 +384,69 @@ def _notes(result: SearchResult) -> Iterator[str]:
         "step over the mean step, with its 95 % interval over samples and seeds. Shares below "
         "0.5 are low and above 2 high, where the whole interval says so."
     )
-    yield (
-        "Equal steps are what was measured in many well-trained networks, not a law of nature: "
-        "late blocks may add little to what held-out data show."
+    yield NOT_A_LAW
+
+
+def _analysis_headline(result: AnalysisResult) -> str:
+    kinds = [layer.advice.partition(":")[0] for layer in result.layers]
+    changes = sum(kind not in {"keep", "measure again"} for kind in kinds)
+    advised = {0: "no block asks for a change", 1: "1 block asks for a change"}
+    beyond = len(result.tunnel.blocks) if result.tunnel else 0
+    tunnel = {0: "", 1: "; the last one adds nothing on held-out data"}
+    return (
+        f"The law {_holds(result.law)} over {len(result.layers)} blocks; "
+        f"{advised.get(changes, f'{changes} blocks ask for a change')}"
+        f"{tunnel.get(beyond, f'; the last {beyond} add nothing on held-out data')}."
     )
 
 
+def _analysis_facts(result: AnalysisResult) -> Iterator[str]:
+    data = result.data
+    held = f" and {data.heldout:,} {data.heldout_part}" if data.heldout else ""
+    classes = f" in {data.num_classes} classes" if data.num_classes else ""
+    chance = f"; chance is {100 * data.chance:.1f} %" if data.chance is not None else ""
+    yield f"{data.train:,} training{held} samples{classes}{chance}; features: {result.features}."
+    if result.tunnel is not None:
+        yield result.tunnel.reason
+    if result.law_heldout is not None:
+        yield f"On {data.heldout_part} data: {_law_figures(result.law_heldout)}"
+
+
+def _model_sentence(model: ModelSummary) -> str:
+    weights = f", weights from {model.weights}" if model.weights else ""
+    correct = [
+        f"{100 * accuracy:.1f} % on {part} data"
+        for part, accuracy in (("training", model.accuracy), ("held-out", model.accuracy_heldout))
+        if accuracy is not None
+    ]
+    right = f"; it is right on {' and '.join(correct)}".replace("on ", "", 1) if correct else ""
+    return f"{model.parameters:,} parameters{weights}{right}."
+
+
+def _analysis_notes(result: AnalysisResult) -> Iterator[str]:
+    if result.measure == "residual":
+        yield (
+            "D stands for the prediction residual, 1 - R^2 of a linear prediction of the target "
+            "from a layer's features."
+        )
+    yield (
+        "A step is log D before a block minus log D after it, on training data; a share is the "
+        "step over the mean step, with its 95 % interval over samples. Shares below 0.5 are low "
+        "and above 2 high, where the whole interval says so."
+    )
+    yield NOT_A_LAW
+
+
 def _law_sentence(law: LawSummary) -> str:
+    return f"The law {_holds(law)}: {_law_figures(law)} {law.reason}".strip()
+
+
+def _law_figures(law: LawSummary) -> str:
     return (
-        f"The law {_holds(law)}: rho {number(law.rho)}, half-life {number(law.half_life)} layers, "
+        f"rho {number(law.rho)}, half-life {number(law.half_life)} layers, "
         f"uniformity {number(law.uniformity)}, r {number(law.r, 3)}, total reduction "
-        f"{number(law.total_reduction)} nats. {law.reason}"
-    ).strip()
+        f"{number(law.total_reduction)} nats."
+    )
 
 
 def _holds(law: LawSummary) -> str:

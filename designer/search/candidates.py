@@ -59,6 +59,7 @@ class Outcome:
             "train_accuracy": self.train_accuracy,
             "training_loss": self.history.summed_loss,
             "epochs": len(self.history.losses),
+            "depth": len(self.profile.layers) - 1,
         }
 
 
@@ -125,6 +126,7 @@ def train_and_measure(
             seed=seed,
             schedule=schedule,
             batch_size=job.settings.batch_size,
+            augmentation=job.settings.augment,
             on_epoch=on_epoch,
         )
         seen = profile(model, data.train, data.validation, resamples=resamples)

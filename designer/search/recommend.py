@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from designer.advice import input_report, layer_reports, mean_law
+from designer.advice import input_report, layer_reports, mean_law, stage_laws
 from designer.results import LawStatus, LawSummary, MeanSd, Recommendation, measured
 from designer.search.confirmation import Confirmed
 from designer.search.study import RECORD
@@ -102,6 +102,7 @@ def _recommendation(
             "adherence": measured(one.mean("adherence")),
         },
         train_accuracy=measured(one.mean("train_accuracy")),
+        stages=stage_laws(one.profiles),
     )
 
 

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from safetensors.torch import load as load_tensors
 
+from designer.augmentation import Augmentation, check_augmentable
 from designer.datasets import Dataset, load_dataset
+from designer.devices import usable_device
 from designer.errors import InvalidInputError, RunFolderError
+from designer.models import rebuild
 from designer.results import REPORT_SCHEMA, MeanSd, SearchResult
-from designer.search.best import rebuild, write_best
+from designer.search.best import write_best
 from designer.search.confirmation import Confirmed, collect, enqueue, mean_sd, shortlist
 from designer.search.folder import run_folder
 from designer.search.recommend import chosen, recommend
 from designer.search.settings import Effort, Job, Objective, StudySettings, check_same_study
-from designer.search.spaces import find_space, try_out
+from designer.search.spaces import try_out
 from designer.search.study import (
     CONFIRMATION,
     SEARCH,
@@ -42,6 +44,7 @@ from designer.search.workers import (
     stop_on_signals,
 )
 from designer.serialisation import REPORT_FILE, result_to_json
+from designer.spaces import find_space
 from designer.trainer import accuracy
 from search_spaces import SPACES, Space
 
@@ -71,6 +74,7 @@ def search(
     shuffle_labels: bool = False,
     batch_size: int = 128,
     prune: bool = False,
+    augment: str = "none",
     device: str = "cpu",
     out: str | Path | None = None,
     progress: ProgressCallback | None = None,
@@ -94,6 +98,7 @@ def search(
         batch_size: of training.
         prune: stop candidates at half of their epochs where they fall behind the median. Pays
             for networks whose training costs much more than looking inside.
+        augment: how training images are varied: ``none``, ``shift``, ``flip`` or ``flip-shift``.
         device: torch device to train on.
         out: run folder, by default ``runs/DATA-SPACE``. The same call again continues it.
         progress: called after every trial.
@@ -113,6 +118,7 @@ def search(
         max_params=max_params,
         max_flops=max_flops,
         prune=prune,
+        augment=_augmentation(augment),
     )
     effort = Effort(
         trials=trials,
@@ -120,7 +126,7 @@ def search(
         confirm=confirm,
         confirm_epochs=_confirm_epochs(confirm_epochs, epochs),
         confirm_seeds=confirm_seeds,
-        device=_device(device),
+        device=str(usable_device(device)),
     )
     found = find_space(space) if isinstance(space, str) else space
     if isinstance(data, str):
@@ -132,6 +138,7 @@ def search(
             seed=seed,
             shuffle_labels=shuffle_labels,
         )
+    check_augmentable(settings.augment, data.input_shape)
     folder = Path(out) if out is not None else default_folder(data.name, found.name)
     source = space if isinstance(space, str) else _importable_name(found)
     try_out(found, data.input_shape, data.num_classes)
@@ -229,20 +236,16 @@ def _objective(name: str) -> Objective:
         raise InvalidInputError(f"Expected an objective among {known}, got '{name}'.") from error
 
 
+def _augmentation(name: str) -> Augmentation:
+    try:
+        return Augmentation(name)
+    except ValueError as error:
+        known = ", ".join(Augmentation)
+        raise InvalidInputError(f"Expected an augmentation among {known}, got '{name}'.") from error
+
+
 def _confirm_epochs(asked: int | None, epochs: int) -> int:
     return 3 * epochs if asked is None else asked
-
-
-def _device(name: str) -> str:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InvalidInputError(
-            f"Expected a device that torch can use here, got '{name}': "
-            f"{str(error).splitlines()[0]}."
-        ) from error
-    return str(device)
 
 
 def _importable_name(space: Space[Any]) -> str:

@@ -1,47 +1,59 @@
-"""Search spaces by name: built in, installed, or ``package.module:Name``."""
+"""What a space proposes when it is asked at random: whether it can, and from which ranges."""
 
 from __future__ import annotations
 
-import inspect
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import RandomSampler
+from optuna.study import Study
 
-from designer.datasets import load_attribute
 from designer.errors import SpaceError
 from designer.search.candidates import size_of
 from designer.search.study import quiet_optuna
-from search_spaces import Space, available_spaces
+from search_spaces import Space
+
+PROPOSALS = 200
+"""Random proposals whose parameters are collected: so many show what only a few of them have."""
 
 
-def find_space(source: str) -> Space[Any]:
-    """The space of that name.
+class ParameterKind(StrEnum):
+    """What the values of a parameter are."""
 
-    Raises:
-        SpaceError: where there is none, or what is there is no space.
-    """
-    if ":" in source:
-        module, _, attribute = source.partition(":")
-        found = load_attribute(module, attribute, SpaceError)
-    else:
-        spaces = available_spaces()
-        if source not in spaces:
-            raise SpaceError(
-                f"Expected a space among {', '.join(sorted(spaces))} or package.module:Name, "
-                f"got '{source}'."
-            )
-        found = spaces[source]
-    try:
-        space = found() if inspect.isclass(found) or not isinstance(found, Space) else found
-    except Exception as error:
-        raise SpaceError(f"Making space '{source}' failed: {error}.") from error
-    if not isinstance(space, Space):
-        raise SpaceError(
-            f"Expected '{source}' to have `name`, `suggest` and `build` (see search_spaces.base), "
-            f"got {type(space).__name__}."
-        )
-    return space
+    INTEGER = "integer"
+    REAL = "real"
+    CHOICE = "choice"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One thing that a space lets a trial choose."""
+
+    name: str
+    kind: ParameterKind
+    choices: tuple[Any, ...] = ()
+    """All values of a ``CHOICE``; empty otherwise."""
+    low: float | None = None
+    high: float | None = None
+    """The smallest and the largest value; None for a ``CHOICE``."""
+    step: float | None = None
+    """Distance between neighbouring values; None where there is none."""
+    log: bool = False
+    """Whether proposals are uniform in the logarithm."""
+
+    @property
+    def range(self) -> str:
+        """The values in a few words, such as ``16 to 256, log scale``."""
+        if self.kind is ParameterKind.CHOICE:
+            return ", ".join(map(str, self.choices))
+        step = "" if self.step in (None, 1) else f" in steps of {self.step}"
+        return f"{self.low} to {self.high}{step}{', log scale' if self.log else ''}"
 
 
 def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -> None:
@@ -50,14 +62,62 @@ def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -
     Raises:
         SpaceError: where it raises, or builds what does not map inputs to logits.
     """
+    with _random_study(space, "propose and build networks") as study:
+        size_of(space, space.suggest(study.ask()), input_shape, num_classes)
+
+
+def parameters_of(space: Space[Any]) -> tuple[Parameter, ...]:
+    """What a space lets a trial choose, in the order in which it asks.
+
+    Found by asking ``PROPOSALS`` times, so that a parameter that hardly any proposal has may
+    be missing. A range that depends on other choices is shown as wide as it gets.
+
+    Raises:
+        SpaceError: where the space raises.
+    """
+    found: dict[str, BaseDistribution] = {}
+    with _random_study(space, "propose networks") as study:
+        for _ in range(PROPOSALS):
+            trial = study.ask()
+            space.suggest(trial)
+            for name, distribution in trial.distributions.items():
+                found[name] = _wider(found.get(name, distribution), distribution)
+    return tuple(_parameter(name, distribution) for name, distribution in found.items())
+
+
+@contextmanager
+def _random_study(space: Space[Any], wanted: str) -> Iterator[Study]:
+    """A study in memory, the same every time; what the space raises becomes ``SpaceError``."""
     with quiet_optuna():
-        trial = optuna.create_study(sampler=RandomSampler(seed=0)).ask()
+        study = optuna.create_study(sampler=RandomSampler(seed=0))
         try:
-            size_of(space, space.suggest(trial), input_shape, num_classes)
+            yield study
         except SpaceError:
             raise
-        except Exception as error:
+        except Exception as error:  # a third party's code may raise anything
             raise SpaceError(
-                f"Expected space '{space.name}' to propose and build networks, but it raised "
+                f"Expected space '{space.name}' to {wanted}, but it raised "
                 f"{type(error).__name__}: {error}."
             ) from error
+
+
+def _wider(one: Any, other: Any) -> BaseDistribution:
+    """The range that holds both; Optuna itself sees to it that choices never change."""
+    both: BaseDistribution = copy.copy(one)
+    if not isinstance(both, CategoricalDistribution):
+        vars(both).update(low=min(one.low, other.low), high=max(one.high, other.high))
+    return both
+
+
+def _parameter(name: str, values: Any) -> Parameter:
+    if isinstance(values, CategoricalDistribution):
+        return Parameter(name, ParameterKind.CHOICE, choices=tuple(values.choices))
+    integer = isinstance(values, IntDistribution)
+    return Parameter(
+        name,
+        ParameterKind.INTEGER if integer else ParameterKind.REAL,
+        low=values.low,
+        high=values.high,
+        step=values.step,
+        log=values.log,
+    )

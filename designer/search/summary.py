@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import binom, norm, spearmanr
+from scipy.stats import spearmanr
 
-from designer.criterion import ADHERENCE_WEIGHT
+from designer.advice import law_warnings
+from designer.criterion import ADHERENCE_WEIGHT, beats_chance
+from designer.provenance import versions
 from designer.results import (
     LawStatus,
     LawSummary,
@@ -76,17 +76,6 @@ def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
     )
 
 
-def versions() -> dict[str, str]:
-    """Of everything that can change the numbers."""
-    found = {"python": platform.python_version()}
-    for package in ("equisep-designer", "torch", "optuna", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
 def agreements(rows: Sequence[TrialRow]) -> dict[str, RankAgreement]:
     """How each criterion ranks the complete trials compared with validation accuracy."""
     complete = [row for row in rows if row.state == "complete"]
@@ -97,22 +86,18 @@ def agreements(rows: Sequence[TrialRow]) -> dict[str, RankAgreement]:
         "adherence": [row.adherence for row in complete],
         "training_loss": [_negated(row.training_loss) for row in complete],
         "parameters": [row.parameters for row in complete],
-        "depth": [_depth(row) for row in complete],
+        "depth": [row.depth for row in complete],
     }
     return {name: _agreement(values, target) for name, values in columns.items()}
 
 
 def at_chance(confirmed: Sequence[Confirmed], chance: float) -> bool:
-    """Whether no candidate can be told from always naming the largest class.
-
-    One-sided binomial test on the validation samples at three standard deviations, which
-    allows for having looked at the best.
-    """
+    """Whether no candidate can be told from always naming the largest class."""
     if not confirmed:
         return False
     samples = confirmed[0].profiles[0].samples_heldout
-    hits = round(max(c.mean("validation_accuracy") for c in confirmed) * samples)
-    return float(binom.sf(hits - 1, samples, chance)) > norm.sf(3)
+    best = max(c.mean("validation_accuracy") for c in confirmed)
+    return not beats_chance(best, samples, chance)
 
 
 def warnings(
@@ -206,22 +191,12 @@ def _data_warnings(job: Job, confirmed: Sequence[Confirmed]) -> Iterator[ReportW
 def _law_warnings(recommendations: Sequence[Recommendation]) -> Iterator[ReportWarning]:
     for one in recommendations:
         name = f"Recommendation {one.rank}"
-        if one.law.status is LawStatus.TOO_FEW_LAYERS:
-            yield ReportWarning("too_few_layers", f"{name}: {one.law.reason}")
-        if one.law.status is LawStatus.NOT_DECREASING:
-            yield ReportWarning("not_decreasing", f"{name}: {one.law.reason}")
-        if one.law.status is LawStatus.DEGENERATE:
-            yield ReportWarning("degenerate", f"{name}: {one.law.reason}")
+        yield from law_warnings(name, one.law, one.layers)
         if one.spec.get("normalisation") == "none":
             yield ReportWarning(
                 "no_normalisation",
                 f"{name} has no normalisation: the law is not expected in deep networks of "
                 f"that kind.",
-            )
-        rising = [layer.name for layer in one.layers if layer.step is not None and layer.step < 0]
-        if rising:
-            yield ReportWarning(
-                "non_monotone", f"{name}: D rises instead of falling at {', '.join(rising)}."
             )
 
 
@@ -235,6 +210,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         spec=spec,
         parameters=record.get("parameters"),
         flops=record.get("flops"),
+        depth=record.get("depth"),
         learning_rate=spec.get("learning_rate"),
         score=record.get("score"),
         heldout_separation=record.get("heldout_separation"),
@@ -273,8 +249,3 @@ def _spearman(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
 
 def _negated(value: float | None) -> float | None:
     return None if value is None else -value
-
-
-def _depth(row: TrialRow) -> float | None:
-    widths = row.spec.get("widths")
-    return float(len(widths)) if isinstance(widths, list) else None

@@ -1,0 +1,24 @@
+"""Devices by name."""
+
+from __future__ import annotations
+
+import torch
+
+from designer.errors import InvalidInputError
+
+
+def usable_device(name: str) -> torch.device:
+    """The torch device of that name.
+
+    Raises:
+        InvalidInputError: where torch cannot use it here.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidInputError(
+            f"Expected a device that torch can use here, got '{name}': "
+            f"{str(error).splitlines()[0]}."
+        ) from error
+    return device
