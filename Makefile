@@ -40,6 +40,8 @@ results: $(INSTALLED)  ## run every benchmark again and write the README's figur
 	$(BIN)/python -m benchmarks.bench_search --table $(TABLE) --json $(RESULTS)/search_macro.json
 	$(BIN)/python -m benchmarks.bench_search --data $(FASHION) --train-size 1000 --image-size 10 --json $(RESULTS)/search_fashion.json
 	$(BIN)/python -m benchmarks.bench_search --data $(MNIST) --train-size 1000 --image-size 10 --json $(RESULTS)/search_mnist.json
+	$(BIN)/python -m benchmarks.bench_analysis --json $(RESULTS)/analysis.json
+	$(BIN)/python -m benchmarks.bench_residual --json $(RESULTS)/residual.json
 	$(BIN)/python -m benchmarks.readme
 
 clean:

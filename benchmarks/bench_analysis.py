@@ -72,7 +72,8 @@ def main(arguments: Sequence[str]) -> None:
 def network(spec: ResnetSpec, classes: int) -> nn.Module:
     """An untrained network in eval mode."""
     torch.manual_seed(SEED)
-    return ResnetSpace().build(spec, SHAPE, classes).eval()
+    model: nn.Module = ResnetSpace().build(spec, SHAPE, classes).eval()
+    return model
 
 
 def images(n: int, classes: int) -> tuple[Tensor, Tensor]:

@@ -63,6 +63,8 @@ def lines() -> Iterator[str]:
     yield from _criterion()
     yield from _search()
     yield from _separation()
+    yield from _analysis()
+    yield from _residual()
 
 
 def _criterion() -> Iterator[str]:
@@ -163,6 +165,41 @@ def _separation() -> Iterator[str]:
         "On matrices as small as p = 100 much of the lead with several threads is what threads "
         "cost SciPy there; with one thread it is what the last row says.",
     )
+
+
+def _analysis() -> Iterator[str]:
+    found = _read("analysis.json")
+    ratios = [f"{row['ratio']:.2f} with {k} classes" for k, row in found["time"].items()]
+    memory = found["memory"]
+    yield from (
+        "",
+        "**What does looking inside cost?** `designer.analyze` of a ResNet-18 on 32x32 images, with "
+        "nulls and intervals, takes so many times the time of two plain forward passes over the "
+        f"same images: {', '.join(ratios)}. With {memory['classes']:,} classes and "
+        f"{memory['images']:,} images a residual network of {memory['blocks']} blocks needs "
+        f"{memory['peak_mib'] / 1024:.2f} GiB beyond the model and the images "
+        "(`python -m benchmarks.bench_analysis`).",
+    )
+
+
+def _residual() -> Iterator[str]:
+    found = _read("residual.json")
+    runs = found["runs"]
+    laws = [run["after"]["law"] for run in runs]
+    untrained = [run["before"]["law"]["total_reduction"] for run in runs]
+    yield from (
+        "",
+        "**Does the law hold for next characters?** Prediction residual of a character-level "
+        f"transformer of {runs[0]['depth']} layers on held-out text, {len(runs)} seeds: "
+        f"r {_each(laws, 'r')}, uniformity {_each(laws, 'uniformity')}, rho {_each(laws, 'rho')}, "
+        f"total reduction {_each(laws, 'total_reduction')} nats, and "
+        f"{', '.join(f'{value:.3f}' for value in untrained)} before training "
+        "(`python -m benchmarks.bench_residual`).",
+    )
+
+
+def _each(laws: list[dict[str, Any]], figure: str) -> str:
+    return ", ".join(f"{law[figure]:.3f}" for law in laws)
 
 
 def _read(file: str) -> dict[str, Any]:

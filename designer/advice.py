@@ -130,18 +130,19 @@ def _contributions(profiles: Sequence[SeparationProfile]) -> _Contributions:
     with np.errstate(divide="ignore", invalid="ignore"):
         g, g_heldout = steps(values), steps(heldout)
         drawn = _drawn_steps([p.resampled for p in profiles], len(g))
+        falls = np.ones(len(g)) if _surely_falls(drawn) else np.full(len(g), np.nan)
         drawn_heldout = _drawn_steps([p.resampled_heldout for p in profiles], len(g))
         return _Contributions(
             values=values,
             values_heldout=heldout,
             nulls=nulls,
             steps=g,
-            shares=shares(g),
+            shares=shares(g) * falls,
             null_corrected_shares=shares(steps(values / nulls)),
             heldout_steps=g_heldout,
             heldout_shares=shares(g_heldout),
             step_intervals=intervals(drawn),
-            share_intervals=intervals(shares(drawn)),
+            share_intervals=intervals(shares(drawn) * falls),
             heldout_intervals=intervals(drawn_heldout),
             widths=tuple(layer.width for layer in profiles[0].layers),
         )
@@ -231,7 +232,7 @@ def _advice_ok(all_: _Contributions, i: int) -> str:
 
 def _advice_uncertain(all_: _Contributions, i: int) -> str:
     if np.isnan(all_.shares[i]):
-        return "measure again: there is no share where D does not fall in total"
+        return "measure again: there is no share where D does not clearly fall in total"
     low, high = all_.share_intervals[i]
     if np.isnan(low):
         return "measure again: without resamples nothing is certain"
@@ -295,6 +296,13 @@ def _drawn_steps(resampled: Sequence[tuple[tuple[float, ...], ...]], count: int)
     if not all(resampled):
         return np.empty((0, count))
     return steps(pool_seeds(resampled))
+
+
+def _surely_falls(drawn: FloatArray) -> bool:
+    """Whether D falls in total in nearly all draws (B, L), so that shares of it mean something."""
+    totals = drawn.sum(axis=1)
+    totals = totals[np.isfinite(totals)]
+    return not len(totals) or float(np.percentile(totals, 2.5)) > 0
 
 
 def _measured_interval(interval: Interval) -> Interval | None:

@@ -146,6 +146,12 @@ class Trace:
         """Whether all paths from input to output pass through ``node``."""
         return not self._total or self._through.get(node, 0) == self._total
 
+    def leads_to(self, tap: Tap) -> bool:
+        """Whether anything with weights runs before the tap's block."""
+        name, run = tap.entry
+        block = next(call for call in self.calls if (call.name, call.run) == (name, run))
+        return any(call.weighs and call.ended < block.started for call in self.calls)
+
     def idle(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         """Layers with weights that did not run, with their names."""
         ran = {call.module for call in self.calls}

@@ -18,6 +18,7 @@ from designer.blocks import (
     Candidate,
     Inputs,
     Tap,
+    Trace,
     called,
     find_blocks,
     first_tensor,
@@ -39,18 +40,22 @@ class Probe:
 
     Attributes:
         taps: where it looks, in running order, once it has seen a batch.
+        enters: whether what the first block receives stands for the input: where that is only
+            tokens, and where it was asked for and there are layers before the first block.
         output: what the model gave for the last batch, its first floating tensor.
     """
 
-    def __init__(self, model: nn.Module, blocks: Sequence[str] | None) -> None:
+    def __init__(self, model: nn.Module, blocks: Sequence[str] | None, *, entry: bool) -> None:
         self._model = model
         self._blocks = blocks
+        self._entry = entry
         self._like = next((p for p in model.parameters() if p.is_floating_point()), None)
         self._hooks = ExitStack()
         self._listeners: list[_Listener] = []
         self._axes: list[int] = []
         self._copy = False
         self.taps: tuple[Tap, ...] = ()
+        self.enters = False
         self.output = torch.empty(0)
 
     @property
@@ -62,8 +67,8 @@ class Probe:
     def features(self, inputs: Inputs) -> list[Tensor]:
         """Input and block outputs for a batch of n samples, each (n, ...), on the model's device.
 
-        The input is given as (n, p), all its tensors side by side; where there is no floating
-        one but only tokens, what the first block receives stands for it.
+        The input is given as (n, p), all its tensors side by side, or as what the first block
+        receives, where that stands for it (``enters``).
 
         Raises:
             InvalidInputError: where there are no blocks, or one does not run as it did in the
@@ -73,9 +78,11 @@ class Probe:
         if not self.taps:
             self._look(inputs)
         outputs = self._run(inputs)
-        floating = [t.flatten(1) for t in tensors_of(inputs) if t.is_floating_point()]
         rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
-        return [torch.cat(floating, dim=1), *rows] if floating else rows
+        if self.enters:
+            return rows
+        floating = [t.flatten(1) for t in tensors_of(inputs) if t.is_floating_point()]
+        return [torch.cat(floating, dim=1), *rows]
 
     def prepared(self, inputs: Inputs) -> Inputs:
         """A batch as the model takes it: on its device, floating tensors in its precision."""
@@ -91,11 +98,12 @@ class Probe:
     def _look(self, inputs: Inputs) -> None:
         """Find the taps, and along which axis the samples lie there."""
         few = mapped(inputs, partial(_first, count=LOOK_AT))
-        taps = tuple(taps_of(self._model, self.prepared(few), self._blocks))
+        seen, taps = taps_of(self._model, self.prepared(few), self._blocks)
         tokens = not any(t.is_floating_point() for t in tensors_of(inputs))
-        self._attach([taps[0].before, *taps] if tokens else list(taps))
+        self.enters = tokens or (self._entry and seen.leads_to(taps[0]))
+        self._attach([taps[0].before, *taps] if self.enters else taps)
         self._axes = self._find_axes(few)
-        self.taps = taps
+        self.taps = tuple(taps)
 
     def _attach(self, taps: list[Tap]) -> None:
         known = submodules(self._model)
@@ -203,16 +211,19 @@ class _Listener:
 
 
 @contextmanager
-def probing(model: nn.Module, blocks: Sequence[str] | None = None) -> Iterator[Probe]:
+def probing(
+    model: nn.Module, blocks: Sequence[str] | None = None, *, entry: bool = False
+) -> Iterator[Probe]:
     """A ``Probe`` of the model in eval mode; on leaving, the model is as it was.
 
     Args:
         model: may be wrapped by ``DataParallel`` or ``torch.compile``; the probe looks inside.
         blocks: names of submodules, see ``blocks.matching``; by default those that the model lists
             in its attribute ``block_names``, else those that are found.
+        entry: whether what the first block receives shall stand for the input.
     """
     inner = unwrapped(model)
-    probe = Probe(inner, blocks)
+    probe = Probe(inner, blocks, entry=entry)
     with untouched(model):
         inner.eval()
         try:
@@ -239,23 +250,22 @@ def candidates_of(model: nn.Module, inputs: Inputs) -> list[Candidate]:
         ]
 
 
-def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> list[Tap]:
+def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> tuple[Trace, list[Tap]]:
     """Taps of a model in eval mode, from a pass over a few samples.
 
     Raises:
         InvalidInputError: where no blocks are found, or those that are named do not run.
     """
     names = blocks if blocks is not None else getattr(model, "block_names", None)
-    if names is not None and len(names):
-        return matching(trace(model, few, flow=False), model, names)
-    taps = [] if names is not None else find_blocks(trace(model, few, flow=True))[0]
+    seen = trace(model, few, flow=names is None)
+    taps = find_blocks(seen)[0] if names is None else matching(seen, model, names)
     if not taps:
         listed = ", ".join(f"'{name}'" for name, _ in model.named_children()) or "none"
         raise InvalidInputError(
             f"Expected a model with blocks to look at, found none in {type(model).__name__}: name "
             f"them with `blocks` (--blocks). Its submodules are {listed}."
         )
-    return taps
+    return seen, taps
 
 
 @contextmanager

@@ -88,7 +88,8 @@ def profile(
             real targets.
         features: how outputs become feature vectors: ``flatten``, ``pool`` or ``project``. By
             default as the model says in ``block_features``, else flat, or projected where flat
-            features would not fit into memory.
+            features would not fit into memory. Where they are pooled and layers come before the
+            first block, what that receives stands for the input, pooled like the rest.
         dimension: to project to.
         permutations: label permutations for the null of separation, 0 for none; by default 3, or
             1 for more than 100 classes. That of the residual is exact and needs none.
@@ -111,13 +112,15 @@ def profile(
         permutations = 3 if data.outputs <= MANY_CLASSES else 1
     needed = permutations if ruler is Measure.SEPARATION else 0
     labelings = [data.targets, *permuted_labels(data.targets, needed, seed)]
-    choice = _Choice(ruler, data, len(labelings), _wanted(model, features), dimension, seed)
-    with probing(model, blocks) as probe:
+    wanted = _wanted(model, features)
+    choice = _Choice(ruler, data, len(labelings), wanted, dimension, seed)
+    with probing(model, blocks, entry=wanted is Reduction.POOL) as probe:
         passes = _Passes(probe, choice, progress or _ignore)
         rulers = _measured(passes, ruler, data, labelings, crossing=resamples > 0)
         draws = _draws(passes, data, rulers, resamples, seed)
         held_rulers = [] if held is None else _measured_heldout(passes, held, rulers, seed)
         draws_heldout = _draws_heldout(held_rulers, held, resamples, seed)
+        notes = [*choice.notes, *_notes(probe, wanted)]
         names = [("input", ""), *((tap.name, tap.kind) for tap in probe.taps)]
     layers = tuple(
         LayerSeparation(
@@ -145,7 +148,7 @@ def profile(
         features=choice.described,
         accuracy=passes.accuracy_of(data),
         accuracy_heldout=float("nan") if held is None else passes.accuracy_of(held),
-        notes=tuple(choice.notes),
+        notes=tuple(notes),
     )
 
 
@@ -363,6 +366,14 @@ def _wanted(model: nn.Module, features: str | None) -> Reduction | None:
     """The reduction asked for, by the caller or by the model."""
     name = features or getattr(unwrapped(model), "block_features", None)
     return None if name is None else reduction_of(name)
+
+
+def _notes(probe: Probe, wanted: Reduction | None) -> Iterator[str]:
+    if wanted is Reduction.POOL and probe.enters:
+        yield (
+            f"Features are pooled, so the first row is what '{probe.taps[0].name}' receives, "
+            f"pooled like the rest, and not the input itself."
+        )
 
 
 def _needed(

@@ -44,7 +44,7 @@ class ResnetSpace:
     min_stages: int = 2
     max_stages: int = 3
     min_depth: int = 1
-    max_depth: int = 2
+    max_depth: int = 3
     min_width: int = 8
     max_width: int = 32
     width_step: int = 4

@@ -49,7 +49,7 @@ class VitSpace:
     """
 
     patches: tuple[int, ...] = (2, 4)
-    min_depth: int = 2
+    min_depth: int = 3
     max_depth: int = 6
     min_width: int = 16
     max_width: int = 64

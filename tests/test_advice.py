@@ -145,6 +145,17 @@ def test_no_share_where_d_does_not_fall_in_total() -> None:
 # --- width ---
 
 
+def test_no_share_where_the_total_fall_is_not_sure() -> None:
+    # blocks that rise and fall to nearly nothing in total would have shares of hundreds
+    reports = layer_reports([measured_profile([-1, 0.5, 0.52], sd=0.05)])
+    assert all(report.share is None and report.interval is None for report in reports)
+    assert [report.verdict for report in reports] == [
+        Verdict.NEGATIVE,
+        Verdict.UNCERTAIN,
+        Verdict.UNCERTAIN,
+    ]
+
+
 def test_a_step_that_the_width_explains_is_uncertain() -> None:
     # the null falls by 2.5 nats as the block widens: what is left of the step is ordinary
     nulls = values_of_steps([0, 0, 0, 2.5])

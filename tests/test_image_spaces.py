@@ -13,7 +13,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 from torch import Tensor, nn
 
-from designer import analyze, profile
+from designer import analyze, profile, separation_fuzziness
 from designer.probes import candidates_of
 from search_spaces import (
     SPACES,
@@ -244,9 +244,15 @@ def test_heads_must_divide_the_width() -> None:
 def test_tokens_are_pooled_for_the_probe() -> None:
     model = VitSpace().build(VitSpec(4, 2, 16, 2, 1e-3), (1, 8, 8), 3)
     labels = torch.arange(60) % 3
-    seen = profile(model, (torch.randn(60, 1, 8, 8), labels), permutations=0, resamples=0)
+    inputs = torch.randn(60, 1, 8, 8)
+    seen = profile(model, (inputs, labels), permutations=0, resamples=0)
     assert seen.features == "pool"
-    assert [layer.width for layer in seen.layers] == [64, 16, 16]
+    assert [layer.width for layer in seen.layers] == [16, 16, 16]
+    received = model.patches(inputs).flatten(2).transpose(1, 2) + model.positions
+    by_hand = separation_fuzziness(received.mean(1).detach(), labels).value
+    assert seen.values[0] == pytest.approx(by_hand, rel=1e-6)
+    (note,) = seen.notes
+    assert "what 'blocks.0' receives" in note
 
 
 # --- the law, stage by stage ---
