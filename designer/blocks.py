@@ -43,6 +43,9 @@ PASSING = re.compile(r"Pool|Flatten|Dropout|Identity")
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
+ATTENTION = nn.MultiheadAttention
+"""Applies the weights of its ``out_proj`` by itself."""
+
 
 @dataclass(frozen=True)
 class Tap:
@@ -119,6 +122,11 @@ class Call:
         return any(child.weighs for child in self.children)
 
     @property
+    def numbered(self) -> bool:
+        """Whether it is one of a sequence."""
+        return self.name.rpartition(".")[2].isdigit()
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """Classes of all that ran in it: what makes two blocks alike."""
         return (self.kind, *(kind for child in self.children for kind in child.layers))
@@ -141,6 +149,8 @@ class Trace:
         node = None if self.output is None else self.output.grad_fn
         self._through = _paths_through(node, sources)
         self._total = max(self._through.values(), default=0)
+        self._place = {node: i for i, node in enumerate(self._through)}
+        """Of autograd's nodes, from the output backwards."""
 
     def is_cut(self, node: Any) -> bool:
         """Whether all paths from input to output pass through ``node``."""
@@ -155,14 +165,21 @@ class Trace:
     def idle(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         """Layers with weights that did not run, with their names."""
         ran = {call.module for call in self.calls}
+        used = {call.module.out_proj for call in self.calls if isinstance(call.module, ATTENTION)}
         for name, module in submodules(model).items():
             parameters = module.parameters(recurse=False)
-            if module not in ran and any(p.ndim >= 2 for p in parameters):
+            if module not in ran | used and any(p.ndim >= 2 for p in parameters):
                 yield name, module
 
     def on_path(self, node: Any) -> bool:
         """Whether any path does."""
         return not self._total or self._through.get(node, 0) > 0
+
+    def gathers(self, node: Any, later: Any) -> bool:
+        """Whether all paths pass through ``later``, and those through ``node`` go on to there."""
+        known = node in self._place and later in self._place
+        downstream = known and self._place[later] <= self._place[node]
+        return downstream and self.on_path(node) and self.is_cut(later)
 
     def after(self, call: Call, *, weighs: bool = False) -> Call | None:
         """The first run to start once ``call`` has ended; with weights, if asked for."""
@@ -223,9 +240,14 @@ def called(model: nn.Module, inputs: Inputs) -> object:
 
 
 def submodules(model: nn.Module) -> dict[str, nn.Module]:
-    """All submodules by each of their names, less those of the wrappers of compilation."""
+    """All submodules by each of their names, less the wrappers of compilation and what makes
+    weights from others, such as a spectral norm."""
     named = model.named_modules(remove_duplicate=False)
-    return {_clean(name): module for name, module in named if module is not model}
+    return {
+        _clean(name): module
+        for name, module in named
+        if module is not model and "parametrizations" not in name.split(".")
+    }
 
 
 def first_tensor(value: object) -> Tensor | None:
@@ -241,6 +263,7 @@ def first_tensor(value: object) -> Tensor | None:
     return next((t for t in map(first_tensor, parts) if t is not None), None)
 
 
+@torch.inference_mode(mode=False)
 def trace(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
     """Watch one forward pass; ``flow`` says whether to find out what flows past what."""
     recorder = _Recorder(model)
@@ -253,7 +276,7 @@ def trace(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
             return tensor * 1  # a layer that works in place may not change a leaf
         return tensor
 
-    with torch.inference_mode(mode=False), torch.set_grad_enabled(flow), recorder:
+    with torch.set_grad_enabled(flow), recorder:
         output = called(model, mapped(inputs, leaf))
     sources = [_leaf_node(tensor) for tensor in leaves] or recorder.embedded
     return Trace(recorder.calls, output, sources or recorder.first_received())
@@ -282,9 +305,8 @@ def matching(seen: Trace, model: nn.Module, patterns: Sequence[str]) -> list[Tap
             raise InvalidInputError(
                 f"Expected block '{pattern}' to run in the forward pass, but it did not."
             )
-        for call in found:
-            if call.output is None and "*" not in pattern:
-                raise InvalidInputError(f"Expected block '{pattern}' to give a tensor, got none.")
+        if all(call.output is None for call in found):
+            raise InvalidInputError(f"Expected block '{pattern}' to give a tensor, got none.")
     return [
         _behind(call)
         for call in seen.by_end
@@ -306,6 +328,9 @@ class _Finder:
         self._reasons: dict[Call, str] = {}
         self._rows: list[list[Call]] = []
         """Runs of layers with weights, of each part that is a flat row of such."""
+        whole = {type(c.module) for c in seen.calls if c.compound and not self._worthy(c)}
+        self._block_classes = whole - {nn.Sequential}
+        """Classes of which one run is no more than a block; so are the others."""
 
     def result(self) -> tuple[list[Tap], list[Candidate]]:
         top = self._entered(self._seen.top)
@@ -330,7 +355,7 @@ class _Finder:
         compound = [call for call in calls if call.compound]
         alike = Counter(call.layers for call in compound)
         for call in compound:
-            if self._worthy(call):
+            if self._worthy(call) and type(call.module) not in self._block_classes:
                 self._reasons[call] = "holds blocks of its own"
                 self._expand(call.children)
             elif self._is_row(call) and alike[call.layers] == 1:
@@ -343,11 +368,11 @@ class _Finder:
         """Whether it holds blocks, rather than being one."""
         parts = [c for c in call.children if c.compound]
         whole = [c for c in parts if self._cuts(c)]
-        received = Counter(c.layers for c in parts if self._tap(c) is not None)
+        received = Counter(c.layers for c in parts if c.numbered and self._tap(c) is not None)
         return (
             len(whole) > 1
             or any(map(self._worthy, whole))
-            or (len(whole) == 1 and whole[0].node is call.node)
+            or (len(whole) == 1 and whole[0].node is call.node is not None)
             or max(received.values(), default=0) > 1
         )
 
@@ -368,15 +393,9 @@ class _Finder:
                 return _handed_to(call, following)
             return _behind(call)
         following = self._seen.after(call)
-        if following is None or following.received_node is None or not self._feeds(call):
+        if following is None or not self._seen.gathers(call.node, following.received_node):
             return None
-        return _handed_to(call, following) if self._receives_all(following) else None
-
-    def _feeds(self, call: Call) -> bool:
-        return call.output is not None and self._seen.on_path(call.node)
-
-    def _receives_all(self, call: Call) -> bool:
-        return self._seen.is_cut(call.received_node)
+        return _handed_to(call, following)
 
     def _cut_rows(self) -> None:
         """Cut rows of layers behind each one's activation."""
@@ -391,7 +410,7 @@ class _Finder:
         last = self._last_before(call, following)
         if self._cuts(last) and _handed_on(last.node, following.received_node):
             return _behind(call, last, None if _runs_once(last, self._seen) else call.label)
-        if following.received_node is not None and self._receives_all(following):
+        if self._seen.gathers(call.node, following.received_node):
             return _handed_to(call, following)
         return _behind(call, last) if self._cuts(last) else None
 
@@ -504,17 +523,19 @@ class _Recorder:
         if parent is not None:
             parent.children.append(call)
 
-    def _end(self, module: nn.Module, _args: object, output: object) -> None:
+    def _end(self, module: nn.Module, _args: object, output: object) -> object:
         call = self._stack.pop()
         while call.module is not module:  # one that raised, and whose caller went on
             call = self._stack.pop()
+        embedded = isinstance(module, EMBEDDINGS) and torch.is_grad_enabled()
+        if embedded and isinstance(output, Tensor) and not output.requires_grad:  # frozen
+            output = output.requires_grad_() * 1  # not the leaf, as above
         call.output = first_tensor(output)
         call.node = None if call.output is None else call.output.grad_fn
         call.ended = self._tick()
-        if isinstance(module, EMBEDDINGS) and torch.is_grad_enabled() and call.output is not None:
-            if call.node is None:  # frozen
-                call.node = _leaf_node(call.output.requires_grad_())
+        if embedded:
             self.embedded.append(call.node)
+        return output
 
     def _label(self, call: Call) -> None:
         """Its module's name; where that runs more than once, with the number of the run, unless

@@ -63,6 +63,7 @@ class Probe:
         """Of the blocks; empty before the first batch."""
         return tuple(tap.name for tap in self.taps)
 
+    @torch.inference_mode(mode=False)
     @torch.no_grad()
     def features(self, inputs: Inputs) -> list[Tensor]:
         """Input and block outputs for a batch of n samples, each (n, ...), on the model's device.
@@ -81,7 +82,7 @@ class Probe:
         rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
         if self.enters:
             return rows
-        floating = [t.flatten(1) for t in tensors_of(inputs) if t.is_floating_point()]
+        floating = [t.reshape(len(t), -1) for t in tensors_of(inputs) if t.is_floating_point()]
         return [torch.cat(floating, dim=1), *rows]
 
     def prepared(self, inputs: Inputs) -> Inputs:
@@ -116,21 +117,22 @@ class Probe:
         """0 or 1 for each tap: the axis that is as long as there are samples, whatever their
         number."""
         n = len(tensors_of(few)[0])
-        taps = [listener.tap for listener in self._listeners]
-        found = [[axis for axis in (0, 1) if tap.shape[axis : axis + 1] == (n,)] for tap in taps]
-        if any(len(axes) != 1 for axes in found) and n > 1:
-            seen, fewer = (self._run(mapped(few, partial(_first, count=m))) for m in (n, n - 1))
-            found = [
-                [axis for axis in range(min(2, one.ndim)) if one.shape[axis] != other.shape[axis]]
-                for one, other in zip(seen, fewer, strict=True)
+        counts = (n, n - 1) if n > 1 else (n,)
+        batches = [self._run(mapped(few, partial(_first, count=m))) for m in counts]
+        found = []
+        for listener, *seen in zip(self._listeners, *batches, strict=True):
+            axes = [
+                axis
+                for axis in (0, 1)
+                if all(t.shape[axis : axis + 1] == (m,) for t, m in zip(seen, counts, strict=True))
             ]
-        for tap, axes in zip(taps, found, strict=True):
             if not axes:
                 raise InvalidInputError(
-                    f"Expected block '{tap.name}' to give a row for each of {n} samples, got "
-                    f"shape {tap.shape}; name other blocks."
+                    f"Expected block '{listener.tap.name}' to give a row for each of {n} samples, "
+                    f"got shape {tuple(seen[0].shape)}; name other blocks."
                 )
-        return [axes[0] for axes in found]
+            found.append(axes[0])
+        return found
 
     def _run(self, inputs: Inputs) -> list[Tensor]:
         outputs = self._run_once(inputs)
@@ -177,7 +179,7 @@ class _Listener:
     @property
     def overwritten(self) -> bool:
         """Whether what was seen has been changed in place since."""
-        return self.seen._version != self._version
+        return _version(self.seen) != self._version
 
     def result(self) -> Tensor:
         """What was seen.
@@ -206,8 +208,9 @@ class _Listener:
         tensor = first_tensor(value) if self._run == self.tap.run else None
         self._run += 1
         if tensor is not None:
-            self.seen = tensor.detach().clone() if self._copy else tensor.detach()
-            self._version = self.seen._version
+            kept = tensor.detach()
+            self.seen = kept.clone() if self._copy or kept.is_inference() else kept
+            self._version = _version(self.seen)
 
 
 @contextmanager
@@ -276,15 +279,17 @@ def untouched(model: nn.Module) -> Iterator[None]:
     do not pack tokens, which would give blocks of no shape. (A transformer layer leaves out its
     fused kernel by itself once it has a hook.)
     """
-    modes = {module: module.training for module in model.modules()}
+    modules = list(model.modules())
+    states = [(module.training, dict(module._buffers)) for module in modules]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     devices = {t.device for t in (*model.parameters(), *model.buffers()) if t.is_cuda}
     with torch.random.fork_rng(devices=list(devices)), _eager(model), _padded(model):
         try:
             yield
         finally:
-            for module, mode in modes.items():
+            for module, (mode, registered) in zip(modules, states, strict=True):
                 module.training = mode
+                module._buffers.update(registered)  # a forward pass may have put others there
             for buffer, before in buffers:
                 if not torch.equal(buffer, before):
                     buffer.data.copy_(before)
@@ -322,6 +327,11 @@ def _padded(model: nn.Module) -> Iterator[None]:
 
 def _idle(name: str, kind: str) -> Candidate:
     return Candidate(name, kind, shape=None, chosen=False, reason="does not run")
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it has been changed in place; inference mode does not count, so copies are kept."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _first(tensor: Tensor, count: int) -> Tensor:
