@@ -173,9 +173,9 @@ def _analysis() -> Iterator[str]:
     memory = found["memory"]
     yield from (
         "",
-        "**What does looking inside cost?** `designer.analyze` of a ResNet-18 on 32x32 images, with "
-        "nulls and intervals, takes so many times the time of two plain forward passes over the "
-        f"same images: {', '.join(ratios)}. With {memory['classes']:,} classes and "
+        "**What does looking inside cost?** `designer.analyze` of a ResNet-18 on 32x32 images, "
+        "with nulls and intervals, takes so many times the time of two plain forward passes over "
+        f"the same images: {', '.join(ratios)}. With {memory['classes']:,} classes and "
         f"{memory['images']:,} images a residual network of {memory['blocks']} blocks needs "
         f"{memory['peak_mib'] / 1024:.2f} GiB beyond the model and the images "
         "(`python -m benchmarks.bench_analysis`).",

@@ -21,6 +21,9 @@ Data = Batch | LabelledTensors | Iterable[Batch]
 BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 1024
 """Input values of a batch, 4 MiB as float32, and the samples that it holds in any case."""
 
+TOKENS = "labels (n, tokens)"
+"""The kind of targets where every token has one."""
+
 AGAIN = "pass (inputs, labels), a list of batches or a DataLoader"
 
 
@@ -39,6 +42,11 @@ class Batches:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def kind(self) -> str:
+        """Of the targets, in words."""
+        return TOKENS if self.tokens else _kind(self.targets)
 
     @property
     def real(self) -> bool:
@@ -114,22 +122,21 @@ def batches_of(data: Data, size: int | None = None) -> Batches:
         raise InvalidInputError(
             f"Expected data that can be iterated more than once, got no batch; {AGAIN}."
         )
-    tokens = labels[0].ndim == 2 and not labels[0].is_floating_point()
+    tokens = _common_kind(labels) == TOKENS
     targets = torch.cat([_by_row(one, tokens=tokens) for one in labels])
     _check_targets(targets)
     return Batches(source, targets, tuple(tuple(one.shape) for one in labels), tokens)
 
 
 def check_known(heldout: Batches, train: Batches, *, unseen: bool = False) -> None:
-    """Raise ``InvalidInputError`` unless held-out labels are among those of training; those
-    below the highest one are fine where ``unseen`` ones are."""
-    if train.real or heldout.real:
-        if heldout.targets.shape[1:] != train.targets.shape[1:] or train.real != heldout.real:
-            raise InvalidInputError(
-                f"Expected held-out targets such as those of training, of shape "
-                f"(n, {', '.join(map(str, train.targets.shape[1:]))}) and {train.targets.dtype}, "
-                f"got {tuple(heldout.targets.shape)} and {heldout.targets.dtype}."
-            )
+    """Raise ``InvalidInputError`` unless held-out targets are of the kind of those of training,
+    and labels among theirs; those below the highest one are fine where ``unseen`` ones are."""
+    if heldout.kind != train.kind:
+        raise InvalidInputError(
+            f"Expected held-out data with {train.kind} such as those of training, got "
+            f"{heldout.kind}."
+        )
+    if train.real:
         return
     known = (
         heldout.targets < train.num_classes
@@ -148,14 +155,22 @@ def _in_memory(data: Data, size: int | None) -> Iterable[Batch]:
     inputs: Inputs
     if isinstance(data, LabelledTensors):
         inputs, labels = data.inputs, data.labels
-    elif isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
+    elif isinstance(data, tuple) and len(data) == 2 and not isinstance(data[1], tuple | list):
         inputs, labels = data
     else:
-        return cast("Iterable[Batch]", data)
+        return _iterable(data)
     _checked_labels((inputs, labels))
     size = size or _fitting(tensors_of(inputs))
     parts = [slice(start, start + size) for start in range(0, len(labels), size)]
     return [(mapped(inputs, partial(_part, rows=rows)), labels[rows]) for rows in parts]
+
+
+def _iterable(data: object) -> Iterable[Batch]:
+    if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
+        raise InvalidInputError(
+            f"Expected data that can be iterated, got {type(data).__name__}; {AGAIN}."
+        )
+    return cast("Iterable[Batch]", data)
 
 
 def _fitting(tensors: list[Tensor]) -> int:
@@ -170,7 +185,22 @@ def _part(tensor: Tensor, rows: slice) -> Tensor:
 
 def _by_row(labels: Tensor, *, tokens: bool) -> Tensor:
     labels = labels.detach().cpu()
+    labels = labels if labels.is_floating_point() else labels.long()
     return labels.flatten() if tokens else labels
+
+
+def _common_kind(labels: list[Tensor]) -> str:
+    """Of the targets of every batch."""
+    first, *others = dict.fromkeys(map(_kind, labels))
+    if others:
+        raise InvalidInputError(f"Expected {first} in every batch, got {others[0]}, too.")
+    return first
+
+
+def _kind(targets: Tensor) -> str:
+    if targets.is_floating_point():
+        return f"real targets (n, {targets.shape[1]})" if targets.ndim > 1 else "real targets (n,)"
+    return TOKENS if targets.ndim > 1 else "labels (n,)"
 
 
 def _checked_labels(batch: object) -> Tensor:
@@ -191,11 +221,12 @@ def _checked_labels(batch: object) -> Tensor:
             f"Expected labels of shape (n,) or (n, tokens) and an integer dtype, or real targets "
             f"(n,) or (n, q), got shape {tuple(labels.shape)} and {labels.dtype}."
         )
-    if any(len(tensor) != len(labels) for tensor in tensors):
-        raise InvalidInputError(
-            f"Expected one label per sample, got {len(tensors[0])} samples and "
-            f"{len(labels)} labels."
-        )
+    for tensor in tensors:
+        if len(tensor) != len(labels):
+            raise InvalidInputError(
+                f"Expected one label per sample, got {len(tensor)} samples and "
+                f"{len(labels)} labels."
+            )
     if labels.numel() == 0:
         raise InvalidInputError("Expected at least one sample in every batch, got none.")
     return labels

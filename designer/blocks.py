@@ -131,12 +131,6 @@ class Call:
         """Classes of all that ran in it: what makes two blocks alike."""
         return (self.kind, *(kind for child in self.children for kind in child.layers))
 
-    def within(self) -> Iterator[Call]:
-        """All runs inside this one."""
-        for child in self.children:
-            yield child
-            yield from child.within()
-
 
 class Trace:
     """All runs of submodules in one forward pass, and what flows past what."""
@@ -328,8 +322,11 @@ class _Finder:
         self._reasons: dict[Call, str] = {}
         self._rows: list[list[Call]] = []
         """Runs of layers with weights, of each part that is a flat row of such."""
-        whole = {type(c.module) for c in seen.calls if c.compound and not self._worthy(c)}
-        self._block_classes = whole - {nn.Sequential}
+        self._block_classes = {
+            type(c.module)
+            for c in seen.calls
+            if c.compound and not isinstance(c.module, nn.Sequential) and not self._worthy(c)
+        }
         """Classes of which one run is no more than a block; so are the others."""
 
     def result(self) -> tuple[list[Tap], list[Candidate]]:

@@ -3,7 +3,9 @@
 Separation needs K x p numbers per block for K classes and p features.  Where flat features are
 too many for that, a sparse random projection to fewer dimensions keeps distances and with them
 the scatter within and between classes (Li, Hastie & Church, "Very sparse random projections",
-KDD 2006); a spatial mean is smaller still but throws away where things are.
+KDD 2006); a spatial mean is smaller still but throws away where things are.  To D a projection to
+d dimensions adds about Tr(SS_w) Tr(SS_b+) / d, which is little where the scatter within classes
+lies in few directions, as it does in networks: a few per cent at d = 2048.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Both give a number per layer that the law says falls by the same factor from layer to layer:
 separation fuzziness for up to about a hundred classes, the prediction residual for more classes,
-next tokens and real targets.  The training data pass by ``passes`` times, each time with the true
+next tokens and real targets.  The training data pass by once for each of ``PASSES``, with the true
 targets and, for the null of separation, with permuted ones; held-out data pass by once.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,10 +31,16 @@ class Measure(StrEnum):
     """1 - R^2 of a linear prediction: He & Su, "A law of next-token prediction", 2024."""
 
 
+PASSES = {
+    Measure.SEPARATION: ("class means", "scatter"),
+    Measure.RESIDUAL: ("linear prediction",),
+}
+"""What the training data pass by for."""
+
+
 class Ruler(ABC):
     """Measures one tap on training data."""
 
-    passes: ClassVar[int]
     width = 0
 
     @abstractmethod
@@ -103,8 +108,6 @@ class HeldoutRuler(ABC):
 
 class SeparationRuler(Ruler):
     """Class means in the first pass, scatter along the class directions in the second."""
-
-    passes = 2
 
     def __init__(self, num_classes: int, labelings: int, *, crossing: bool) -> None:
         self._sums = [ClassSums(num_classes) for _ in range(labelings)]
@@ -182,8 +185,6 @@ class HeldoutSeparation(HeldoutRuler):
 
 class ResidualRuler(Ruler):
     """Everything in one pass, by the normal equations; the null is known without permuting."""
-
-    passes = 1
 
     def __init__(self, num_classes: int | None) -> None:
         self._sums = PredictionSums(num_classes)

@@ -11,7 +11,7 @@ import pickle
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -91,7 +91,7 @@ def load_model(
         ModelError: where there is no model, the user's code raises, or the weights do not fit.
         RunFolderError: where the folder does not hold a model.
     """
-    if Path(source).is_dir():
+    if str(source) and Path(source).is_dir():
         loaded = replace(load_best(_model_folder(Path(source))), name=str(source))
     else:
         make = partial(_make, str(source))
@@ -185,7 +185,14 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 def _model_folder(folder: Path) -> Path:
     """The folder itself, or in the folder of a whole run that of the first recommendation."""
     first = folder / BEST_FOLDER / "1"
-    return first if first.is_dir() and not (folder / SPEC_FILE).exists() else folder
+    found = next((one for one in (folder, first) if (one / SPEC_FILE).exists()), None)
+    if found is None:
+        raise RunFolderError(
+            f"Expected a model that a search wrote in '{folder}', but there is no {SPEC_FILE} in "
+            f"it or in {BEST_FOLDER}/1; name a folder such as runs/a/best/1, or a model of yours "
+            f"as package.module:callable."
+        )
+    return found
 
 
 def _make(source: str) -> nn.Module:
@@ -292,17 +299,30 @@ def _kind(held: Any) -> str:
 
 def _renamed(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
     """Weights under the names that the model has for them, whichever of the two was wrapped."""
-    by_plain_name = {_plain(name): name for name in own}
-    renamed = {
-        name if name in own else by_plain_name.get(_plain(name), name): value
+    ways = [_renamed_by(plain, weights, own) for plain in (_uncompiled, _unwrapped)]
+    whole = [renamed for renamed in ways if len(renamed) == len(weights)]  # no two became one
+    return max(whole, key=lambda renamed: len(renamed.keys() & own.keys()), default=weights)
+
+
+def _renamed_by(
+    plain: Callable[[str], str], weights: Mapping[str, Any], own: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Names that are ``plain``-ly the same become the model's."""
+    by_plain_name = {plain(name): name for name in own}
+    return {
+        name if name in own else by_plain_name.get(plain(name), name): value
         for name, value in weights.items()
     }
-    return renamed if len(renamed) == len(weights) else weights  # no two may become one
 
 
-def _plain(name: str) -> str:
-    """A name without what wrappers of the whole model or, compiling, of its parts add."""
-    parts = [part for part in name.split(".") if part != COMPILED]
+def _uncompiled(name: str) -> str:
+    """A name without what compiling the model or parts of it adds."""
+    return ".".join(part for part in name.split(".") if part != COMPILED)
+
+
+def _unwrapped(name: str) -> str:
+    """Nor what wrappers of the whole model add."""
+    parts = _uncompiled(name).split(".")
     while len(parts) > 1 and parts[0] == DATA_PARALLEL:
         parts = parts[1:]
     return ".".join(parts)

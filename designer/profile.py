@@ -22,6 +22,7 @@ from designer.errors import InvalidInputError
 from designer.features import Reducer, Reduction, reduction_of
 from designer.law import fit_law, resample
 from designer.measures import (
+    PASSES,
     HeldoutRuler,
     Measure,
     Ruler,
@@ -46,8 +47,6 @@ DIMENSION = 2048
 INTERVAL_SAMPLES, INTERVAL_SAMPLES_AGAIN = 8192, 256
 """Samples that the intervals are computed from: at the most, and at the least (or an eighth)
 where the model has to run again for it."""
-
-PASSES = ("class means", "scatter")
 
 MANY_CLASSES = 100
 """With more classes one permutation gives the null as well as three do with few, and separation
@@ -101,8 +100,10 @@ def profile(
 
     Raises:
         ModelError: where the model raises.
-        InvalidInputError: on malformed data, unknown blocks or batches that change order.
+        InvalidInputError: on malformed data or options, unknown blocks, or batches that change
+            order.
     """
+    _check_counts(permutations=permutations or 0, resamples=resamples)
     ruler = measure_of(measure)
     data = batches_of(train, batch_size)
     held = None if heldout is None else batches_of(heldout, batch_size)
@@ -167,7 +168,7 @@ class _Choice:
         if dimension is not None and dimension < 1:
             raise InvalidInputError(f"Expected a dimension of at least 1, got {dimension}.")
         self._wanted, self._dimension, self._seed = wanted, dimension, seed
-        self._tokens = data.tokens
+        self.tokens = data.tokens
         self._needed = partial(_needed, measure, data.outputs, labelings)
         self._reducer: Reducer | None = None
         self.notes: list[str] = []
@@ -201,12 +202,14 @@ class _Choice:
     def _projected(self, shapes: list[tuple[int, ...]]) -> Reducer:
         """To the dimension asked for, or the default, halved until it fits."""
         reducer = self._made(Reduction.PROJECT, self._dimension or DIMENSION)
-        while self._dimension is None and self._needed(reducer, shapes) > MEMORY:
+        if self._dimension is not None:
+            return reducer
+        while reducer.dimension > 1 and self._needed(reducer, shapes) > MEMORY:
             reducer = self._made(Reduction.PROJECT, reducer.dimension // 2)
         return reducer
 
     def _made(self, reduction: Reduction, dimension: int = 0) -> Reducer:
-        return Reducer(reduction, dimension, self._seed, self._tokens)
+        return Reducer(reduction, dimension, self._seed, self.tokens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +279,11 @@ class _Passes:
         return self._correct[data] / len(data)
 
     def _features(self, inputs: Inputs) -> list[Tensor]:
-        return self._choice.reduced(self._probe.features(inputs))
+        outputs = self._probe.features(inputs)
+        given = [t for t in tensors_of(inputs) if t.is_floating_point()]
+        if self._choice.tokens and not self._probe.enters and len(given) == 1:
+            outputs[0] = outputs[0].view_as(given[0])  # a row for every token, as in blocks
+        return self._choice.reduced(outputs)
 
     def _hits(self, seen: _Seen, *, tokens: bool) -> float:
         """Rows that the model classifies correctly; nan where its output is no logits."""
@@ -303,9 +310,8 @@ def _measured(
     """A ruler per tap, input first, that the training data have passed by."""
     classes = None if data.real else data.num_classes
     rulers: list[Ruler] = []
-    number = 0
-    while not rulers or number < rulers[0].passes:
-        for seen in passes.over(data, PASSES[number]):
+    for what in PASSES[measure]:
+        for seen in passes.over(data, what):
             rulers = rulers or [
                 ruler_of(measure, classes, len(labelings), crossing=crossing) for _ in seen.taps
             ]
@@ -314,7 +320,6 @@ def _measured(
                 one.add(tap, targets)
         for one in rulers:
             one.end_pass()
-        number += 1
     return rulers
 
 
@@ -366,6 +371,12 @@ def _wanted(model: nn.Module, features: str | None) -> Reduction | None:
     """The reduction asked for, by the caller or by the model."""
     name = features or getattr(unwrapped(model), "block_features", None)
     return None if name is None else reduction_of(name)
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 0:
+            raise InvalidInputError(f"Expected `{name}` of at least 0, got {count}.")
 
 
 def _notes(probe: Probe, wanted: Reduction | None) -> Iterator[str]:

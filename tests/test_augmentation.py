@@ -239,14 +239,12 @@ def test_a_study_from_before_there_was_augmentation_continues(stripes: str, tmp_
         run(stripes, tmp_path / "a", augment="shift")
 
 
-def test_neither_where_data_lie_nor_their_scaling_is_part_of_it(
-    stripes: str, tmp_path: Path
-) -> None:
+def test_where_data_lie_is_not_part_of_it(stripes: str, tmp_path: Path) -> None:
     run(stripes, tmp_path / "a")
     names = {name for name in identity(tmp_path / "a") if name.startswith("data")}
     assert names == {
         *("data", "data_fingerprint", "data_train_size", "data_image_size"),
-        *("data_validation_fraction", "data_shuffle_labels"),
+        *("data_validation_fraction", "data_shuffle_labels", "data_scaling"),
     }
     json.dumps(identity(tmp_path / "a"))
 

@@ -264,6 +264,26 @@ def test_all_taps_of_a_resample_use_the_same_samples() -> None:
     assert draws[:, 0].std() > 0
 
 
+@pytest.mark.parametrize("part", [250, 1000])
+def test_a_part_of_the_samples_stands_for_all(part: int) -> None:
+    n = 4000
+    influences = np.random.default_rng(0).exponential(size=(2, n)) - 1
+    values = np.array([5.0, 2.0])
+    draws = np.log(resample(values, influences[:, :part], 4000, seed=0, samples=n))
+    expected = influences[:, :part].std(axis=1) / math.sqrt(n)
+    np.testing.assert_allclose(draws.std(axis=0), expected, rtol=0.05)
+    np.testing.assert_allclose(draws.mean(axis=0), np.log(values), atol=0.1 * expected.max())
+
+
+def test_all_samples_are_no_part() -> None:
+    influences = np.random.default_rng(0).normal(size=(2, 30))
+    before = influences.copy()
+    whole = resample(np.ones(2), influences, 5, seed=1, samples=30)
+    assert whole == resample(np.ones(2), influences, 5, seed=1)
+    resample(np.ones(2), influences, 5, seed=1, samples=90)
+    np.testing.assert_array_equal(influences, before)
+
+
 def test_resampling_is_seeded() -> None:
     values, influences = np.ones(2), np.random.default_rng(0).normal(size=(2, 30))
     assert resample(values, influences, 5, seed=1) == resample(values, influences, 5, seed=1)

@@ -17,7 +17,7 @@ from safetensors.torch import save_file, save_model
 from torch import Tensor, nn
 
 import designer
-from designer.datasets import load_dataset
+from designer.datasets import Dataset, load_dataset
 from designer.errors import ModelError, RunFolderError
 from designer.models import LoadedModel, load_best, load_model, load_weights
 from designer.trainer import accuracy
@@ -106,10 +106,22 @@ def other() -> State:
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "toy"
-    options = {"trials": 2, "epochs": 2, "confirm": 1, "confirm_seeds": 1, "confirm_epochs": 2}
-    data = {"train_size": 60, "seed": 3}
-    designer.search("tests.toy:TinySpace", "tests.toy:blobs", out=out, **options, **data)
+    data = load_dataset("tests.toy:blobs", train_size=60, seed=3)
+    search_quickly(data, out)
     return out
+
+
+def search_quickly(data: Dataset, out: Path) -> None:
+    designer.search(
+        "tests.toy:TinySpace",
+        data,
+        out=out,
+        trials=2,
+        epochs=2,
+        confirm=1,
+        confirm_seeds=1,
+        confirm_epochs=2,
+    )
 
 
 def refusal(model: nn.Module, path: Path) -> str:
@@ -214,8 +226,7 @@ class TestFolders:
     def test_a_given_scaling_is_remembered(self, tmp_path: Path) -> None:
         scaling = {"mean": [0.0] * 6, "scale": [2.0] * 6}
         data = load_dataset("tests.toy:blobs", scaling=scaling)
-        options = {"trials": 1, "epochs": 1, "confirm": 1, "confirm_seeds": 1, "confirm_epochs": 1}
-        designer.search("tests.toy:TinySpace", data, out=tmp_path, **options)
+        search_quickly(data, tmp_path)
         loaded = load_model(tmp_path)
         again = load_dataset(**loaded.data_options)
         assert torch.equal(again.train.inputs, data.train.inputs)
@@ -273,7 +284,7 @@ class TestFolders:
         load_model(file.parent)
 
     def test_a_folder_of_anything_else(self, tmp_path: Path) -> None:
-        assert "No such file" in damaged(tmp_path)
+        assert "spec.json" in damaged(tmp_path)
 
 
 def changed(run: Path, folder: Path, change: Callable[[State], Any]) -> Path:
@@ -287,7 +298,7 @@ def changed(run: Path, folder: Path, change: Callable[[State], Any]) -> Path:
 def damaged(folder: Path) -> str:
     """What is said of a folder that holds no model."""
     for load in (load_best, load_model):
-        with pytest.raises(RunFolderError, match="model.safetensors of one model") as refused:
+        with pytest.raises(RunFolderError, match=r"^Expected .* model") as refused:
             load(folder)
     message = str(refused.value)
     assert str(folder) in message
@@ -398,7 +409,7 @@ class TestFittingWeights:
 
     def test_names_that_the_module_itself_brings_up_to_date(self, tmp_path: Path) -> None:
         model = nn.Linear(2, 2, bias=False)
-        model.register_load_state_dict_pre_hook(update_names)
+        model.register_load_state_dict_pre_hook(update_names)  # type: ignore[no-untyped-call]
         load_weights(model, write(tmp_path / "w.pt", {"kernel": torch.ones(2, 2)}))
         assert torch.equal(model.weight, torch.ones(2, 2))
         assert "size mismatch for weight" in refusal(
@@ -517,7 +528,8 @@ class TestCodeIsNeverRun:
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_a_torchscript_archive(self, tmp_path: Path) -> None:
         layer = nn.Linear(2, 2)
-        torch.jit.save(torch.jit.trace(layer, torch.zeros(1, 2)), str(tmp_path / "w.pt"))
+        traced = torch.jit.trace(layer, torch.zeros(1, 2))  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, str(tmp_path / "w.pt"))
         assert "it holds code (TorchScript)" in refusal(layer, tmp_path / "w.pt")
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from designer.errors import InvalidInputError
-from designer.probes import block_names, device_of, probing
+from designer.errors import InvalidInputError, ModelError
+from designer.probes import device_of, probing
 from tests.helpers import DEVICES, small_mlp
 
 INPUTS = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
@@ -46,14 +47,14 @@ class Noisy(nn.Module):
 
 
 class Gives(nn.Module):
-    """A block that gives what it is told to."""
+    """A block that makes of its input what it is told to."""
 
-    def __init__(self, output: object) -> None:
+    def __init__(self, made: Callable[[Tensor], object]) -> None:
         super().__init__()
-        self.output = output
+        self.made = made
 
-    def forward(self, _x: Tensor) -> object:
-        return self.output
+    def forward(self, x: Tensor) -> object:
+        return self.made(x)
 
 
 def with_history(model: nn.Module) -> nn.Module:
@@ -97,7 +98,7 @@ def test_a_model_that_raises_is_left_as_it_was() -> None:
     model = with_history(Frail())
     before = state_of(model)
     with (
-        pytest.raises(RuntimeError, match="broken in the middle"),
+        pytest.raises(ModelError, match="raised RuntimeError: broken in the middle"),
         probing(model) as probe,
     ):
         probe.features(INPUTS)
@@ -124,8 +125,9 @@ def test_a_model_that_draws_random_numbers_leaves_the_generator_as_it_was() -> N
 def test_features_are_the_input_and_the_block_outputs_in_eval_mode(device: str) -> None:
     model = small_mlp().to(device)
     with probing(model) as probe:
-        assert probe.names == ("0", "1")
+        assert probe.names == ()  # nothing has run yet
         seen = probe.features(INPUTS)
+        assert probe.names == ("0", "1")
     model.eval()
     first = model[0](INPUTS.to(device))
     expected = [INPUTS.to(device), first, model[1](first)]
@@ -135,18 +137,18 @@ def test_features_are_the_input_and_the_block_outputs_in_eval_mode(device: str) 
         assert got.device.type == device
 
 
-def test_features_of_images_are_flattened() -> None:
+def test_the_input_comes_flat_and_block_outputs_as_they_are() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
     with probing(model, ["0"]) as probe:
         assert [tuple(f.shape) for f in probe.features(torch.zeros(5, 1, 4, 4))] == [
             (5, 16),
-            (5, 8),
+            (5, 2, 2, 2),
         ]
 
 
 def test_a_later_layer_that_works_in_place_does_not_change_what_was_seen() -> None:
     model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(inplace=True), nn.Linear(4, 3))
-    with probing(model) as probe:
+    with probing(model, ["0", "1"]) as probe:
         _, linear, activated = probe.features(INPUTS)
     torch.testing.assert_close(linear, model[0](INPUTS).detach())
     torch.testing.assert_close(activated, linear.relu())
@@ -154,52 +156,60 @@ def test_a_later_layer_that_works_in_place_does_not_change_what_was_seen() -> No
 
 def test_a_first_layer_that_works_in_place_does_not_change_the_input_seen() -> None:
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))
-    with probing(model) as probe:
+    with probing(model, ["0"]) as probe:
         seen = probe.features(INPUTS.clone())
     assert torch.equal(seen[0], INPUTS)
 
 
-def test_a_block_that_runs_twice_is_refused() -> None:
-    # the name would stand for two places in the network, and the later one would be seen
-    shared = nn.ReLU()
-    model = nn.Sequential(nn.Linear(5, 4), shared, nn.Linear(4, 4), shared, nn.Linear(4, 3))
-    with (
-        probing(model) as probe,
-        pytest.raises(InvalidInputError, match=r"Expected block '1' .*(once|twice)"),
-    ):
-        probe.features(INPUTS)
+def test_a_block_that_runs_twice_is_seen_each_time() -> None:
+    shared = nn.Sequential(nn.Linear(5, 5), nn.Tanh())
+    model = nn.Sequential(shared, nn.Linear(5, 5), shared, nn.Linear(5, 3))
+    with probing(model, ["0"]) as probe:
+        seen = probe.features(INPUTS)
+        assert probe.names == ("0",)
+    first = shared(INPUTS)
+    assert torch.equal(seen[1], first)
+    with probing(model, ["2"]) as probe:  # its other name, for its other run
+        seen = probe.features(INPUTS)
+        assert probe.names == ("2",)
+    assert torch.equal(seen[1], shared(model[1](first)))
 
 
 # --- names ---
 
 
-def test_names_come_from_the_caller_then_from_the_model() -> None:
-    assert block_names(Frail()) == ("0", "1")
-    assert block_names(Frail(), ["1"]) == ("1",)
+@pytest.mark.parametrize(("blocks", "names"), [(None, ("block",)), (["head"], ("head",))])
+def test_names_come_from_the_caller_then_from_the_model(
+    blocks: list[str] | None, names: tuple[str, ...]
+) -> None:
+    with probing(Noisy(), blocks) as probe:
+        probe.features(INPUTS)
+        assert probe.names == names
 
 
-def test_a_sequential_is_taken_apart_without_its_head() -> None:
-    assert block_names(small_mlp()) == ("0", "1")
-
-
-def test_blocks_come_in_the_order_in_which_they_were_named() -> None:
+def test_blocks_come_in_running_order_whatever_the_order_of_their_names() -> None:
     model = small_mlp()
-    with probing(model, ["1", "0.2", "0"]) as probe:
+    with probing(model, ["1", "0.2", "0.0"]) as probe:
         seen = probe.features(INPUTS)
-    assert probe.names == ("1", "0.2", "0")
-    assert torch.equal(seen[2], seen[3])  # the activation is the last layer of its block
-    assert not torch.equal(seen[1], seen[2])
+        assert probe.names == ("0.0", "0.2", "1")
+    assert torch.equal(seen[2], model.eval()[0](INPUTS))
 
 
 def test_a_block_that_is_not_there() -> None:
-    with pytest.raises(InvalidInputError, match=r"Expected `blocks` .* got 'nowhere'.*'0', '1'"):
-        block_names(small_mlp(), ["0", "nowhere"])
+    with (
+        pytest.raises(InvalidInputError, match=r"Expected `blocks` .* got 'nowhere'.*'0', '1'"),
+        probing(small_mlp(), ["0", "nowhere"]) as probe,
+    ):
+        probe.features(INPUTS)
 
 
 @pytest.mark.parametrize("blocks", [None, []])
-def test_a_model_that_names_no_blocks(blocks: list[str] | None) -> None:
-    with pytest.raises(InvalidInputError, match=r"Expected `blocks`.*Linear has no `block_names`"):
-        block_names(nn.Linear(5, 3), blocks)
+def test_a_model_without_blocks(blocks: list[str] | None) -> None:
+    with (
+        pytest.raises(InvalidInputError, match=r"Expected a model with blocks.*none in Linear"),
+        probing(nn.Linear(5, 3), blocks) as probe,
+    ):
+        probe.features(INPUTS)
 
 
 def test_a_block_that_never_runs() -> None:
@@ -214,17 +224,40 @@ def test_a_block_that_never_runs() -> None:
     assert state_of(model)["modes"] == before
 
 
-@pytest.mark.parametrize("output", [(torch.ones(6, 2),), {"a": torch.ones(6, 2)}, None])
-def test_a_block_that_gives_no_tensor(output: object) -> None:
-    model = nn.Sequential(Gives(output), Gives(torch.ones(6, 3)))
+def ones(_x: object) -> Tensor:
+    return torch.ones(6, 3)
+
+
+@pytest.mark.parametrize(
+    "made", [lambda x: (None, x * 2), lambda x: {"mask": x > 0, "more": [x * 2, x]}]
+)
+def test_a_block_that_gives_a_tuple_or_dict_is_seen_by_its_first_floating_tensor(
+    made: Callable[[Tensor], object],
+) -> None:
+    with probing(nn.Sequential(Gives(made), Gives(ones)), ["0"]) as probe:
+        seen = probe.features(INPUTS)
+    assert torch.equal(seen[1], INPUTS * 2)
+
+
+@pytest.mark.parametrize("made", [lambda _: None, lambda _: "text", lambda x: (x.long(),)])
+def test_a_block_that_gives_no_floating_tensor(made: Callable[[Tensor], object]) -> None:
+    model = nn.Sequential(Gives(made), Gives(ones))
     with (
-        pytest.raises(
-            InvalidInputError, match=rf"Expected block '0' .* got {type(output).__name__}"
-        ),
-        probing(model) as probe,
+        pytest.raises(InvalidInputError, match=r"Expected block '0' to give a tensor, got none"),
+        probing(model, ["0"]) as probe,
     ):
         probe.features(INPUTS)
     assert all(not m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("made", [ones, lambda x: x.sum(0)])
+def test_a_block_that_gives_no_row_per_sample(made: Callable[[Tensor], object]) -> None:
+    model = nn.Sequential(Gives(made), Gives(ones))
+    with (
+        pytest.raises(InvalidInputError, match=r"block '0' to give a row for each of 5 samples"),
+        probing(model, ["0"]) as probe,
+    ):
+        probe.features(INPUTS)
 
 
 def test_a_model_without_parameters_is_on_the_cpu() -> None:

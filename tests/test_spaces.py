@@ -99,7 +99,10 @@ class TestFindSpace:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("nothing", "among demanding, .*, mlp, theirs, wrong or package.module:Name, got 'not"),
+            (
+                "nothing",
+                "among cnn, demanding, .*, mlp, resnet, theirs, .* or package.module:Name, got 'no",
+            ),
             ("", "got ''"),
             ("gone", "Making space 'gone' failed: No module named 'no_such_package'."),
             ("demanding", "missing 1 required positional argument: 'width'."),
@@ -182,9 +185,9 @@ class TestParameters:
         assert capfd.readouterr() == ("", "")
 
     def test_of_a_space_that_raises(self) -> None:
-        with pytest.raises(SpaceError, match="'tiny' to propose networks, .* KeyError: 'width'"):
+        with pytest.raises(SpaceError, match=r"'tiny' to propose networks, .* KeyError: 'width'"):
             parameters_of(Raises())
-        with pytest.raises(SpaceError, match="propose and build networks, .* KeyError: 'width'"):
+        with pytest.raises(SpaceError, match=r"propose and build networks, .* KeyError: 'width'"):
             try_out(Raises(), (6,), 3)
 
 
