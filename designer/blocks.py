@@ -31,7 +31,9 @@ from designer.errors import InvalidInputError, ModelError, first_line
 Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """What a model is called with: one tensor, several, or several by name; all (n, ...)."""
 
-RESHAPING = re.compile(r"View|Reshape|Squeeze|Flatten|Pool|Mean|Transpose|Permute|Clone|Copy|Slice")
+RESHAPING = re.compile(
+    r"View|Reshape|Squeeze|Flatten|Pool|Mean|Transpose|Permute|Clone|Copy|Slice|Select"
+)
 """Autograd nodes that hand a layer's output on without another activation."""
 
 ACTIVATIONS = re.compile(
@@ -207,6 +209,13 @@ def tensors_of(inputs: Inputs) -> list[Tensor]:
     return [*args, *named.values()]
 
 
+def values_of(inputs: Inputs) -> list[Tensor]:
+    """The floating tensors of a batch of inputs, less masks: those with a number per token."""
+    tensors = tensors_of(inputs)
+    tokens = [tensor.shape for tensor in tensors if not tensor.is_floating_point()]
+    return [t for t in tensors if t.is_floating_point() and t.shape not in tokens]
+
+
 def mapped(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """Inputs of the same form with every tensor changed."""
     if isinstance(inputs, Tensor):
@@ -261,14 +270,15 @@ def first_tensor(value: object) -> Tensor | None:
 def trace(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
     """Watch one forward pass; ``flow`` says whether to find out what flows past what."""
     recorder = _Recorder(model)
+    values = values_of(inputs)
     leaves: list[Tensor] = []
 
     def leaf(tensor: Tensor) -> Tensor:
-        tensor = tensor.clone()
-        if flow and tensor.is_floating_point():
-            leaves.append(tensor.requires_grad_())
-            return tensor * 1  # a layer that works in place may not change a leaf
-        return tensor
+        copied = tensor.clone()
+        if flow and any(tensor is value for value in values):
+            leaves.append(copied.requires_grad_())
+            return copied * 1  # a layer that works in place may not change a leaf
+        return copied
 
     with torch.set_grad_enabled(flow), recorder:
         output = called(model, mapped(inputs, leaf))

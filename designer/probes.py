@@ -28,6 +28,7 @@ from designer.blocks import (
     tensors_of,
     trace,
     unwrapped,
+    values_of,
 )
 from designer.errors import InvalidInputError
 
@@ -82,8 +83,8 @@ class Probe:
         rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
         if self.enters:
             return rows
-        floating = [t.reshape(len(t), -1) for t in tensors_of(inputs) if t.is_floating_point()]
-        return [torch.cat(floating, dim=1), *rows]
+        flat = [t.reshape(len(t), -1) for t in values_of(inputs)]
+        return [torch.cat(flat, dim=1), *rows]
 
     def prepared(self, inputs: Inputs) -> Inputs:
         """A batch as the model takes it: on its device, floating tensors in its precision."""
@@ -100,7 +101,7 @@ class Probe:
         """Find the taps, and along which axis the samples lie there."""
         few = mapped(inputs, partial(_first, count=LOOK_AT))
         seen, taps = taps_of(self._model, self.prepared(few), self._blocks)
-        tokens = not any(t.is_floating_point() for t in tensors_of(inputs))
+        tokens = not values_of(inputs)
         self.enters = tokens or (self._entry and seen.leads_to(taps[0]))
         self._attach([taps[0].before, *taps] if self.enters else taps)
         self._axes = self._find_axes(few)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.batches import Batches, Data, batches_of, check_known
-from designer.blocks import Inputs, mapped, tensors_of, unwrapped
+from designer.blocks import Inputs, mapped, tensors_of, unwrapped, values_of
 from designer.errors import InvalidInputError
 from designer.features import Reducer, Reduction, reduction_of
 from designer.law import fit_law, resample
@@ -280,7 +280,7 @@ class _Passes:
 
     def _features(self, inputs: Inputs) -> list[Tensor]:
         outputs = self._probe.features(inputs)
-        given = [t for t in tensors_of(inputs) if t.is_floating_point()]
+        given = values_of(inputs)
         if self._choice.tokens and not self._probe.enters and len(given) == 1:
             outputs[0] = outputs[0].view_as(given[0])  # a row for every token, as in blocks
         return self._choice.reduced(outputs)
