@@ -5,14 +5,16 @@ from designer.criterion import design_score
 from designer.datasets import Dataset, load_dataset
 from designer.errors import DesignerError, InvalidInputError, TrialFailed
 from designer.law import fit_law
-from designer.models import LoadedModel, load_best
+from designer.models import LoadedModel, load, load_best, write_pruned
 from designer.monitor import LawMonitor
 from designer.profile import profile
+from designer.pruning import PruningResult, prune
 from designer.results import (
     AnalysisResult,
     DesignScore,
     LawFit,
     LawRow,
+    PruningReport,
     SearchResult,
     Separation,
     SeparationProfile,
@@ -33,6 +35,8 @@ __all__ = [
     "LawMonitor",
     "LawRow",
     "LoadedModel",
+    "PruningReport",
+    "PruningResult",
     "SearchResult",
     "Separation",
     "SeparationProfile",
@@ -40,9 +44,12 @@ __all__ = [
     "analyze",
     "design_score",
     "fit_law",
+    "load",
     "load_best",
     "load_dataset",
     "profile",
+    "prune",
     "search",
     "separation_fuzziness",
+    "write_pruned",
 ]

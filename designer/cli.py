@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,25 +35,35 @@ from rich.text import Text
 from designer.analysis import analyze, list_candidates, named
 from designer.augmentation import Augmentation
 from designer.blocks import Candidate
-from designer.datasets import SOURCES
+from designer.datasets import SOURCES, Dataset, Streams
 from designer.devices import usable_device
-from designer.errors import DesignerError, InvalidInputError
+from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.features import Reduction
-from designer.material import material_for
+from designer.material import data_for, material_for
 from designer.measures import Measure
-from designer.models import load_model
+from designer.models import PRUNED_FILE, WEIGHTS_FILE, LoadedModel, load_model, write_pruned
+from designer.pruning import Criterion, PruningResult, prune
+from designer.pruning.run import LEARNING_RATE, SCRATCH_EPOCHS
 from designer.report import (
     ReportView,
     analysis_view,
     markdown_report,
     one_line,
     print_report,
+    pruning_view,
     report_view,
 )
 from designer.results import SearchResult
 from designer.search import Objective, Phase, default_folder, parameters_of, search
 from designer.search import Progress as SearchProgress
-from designer.serialisation import analysis_to_json, read_result, report_schema, result_to_json
+from designer.serialisation import (
+    REPORT_FILE,
+    analysis_to_json,
+    pruning_to_json,
+    read_result,
+    report_schema,
+    result_to_json,
+)
 from designer.spaces import description, find_space, listed_spaces
 from designer.version import VERSION
 from search_spaces import Space
@@ -305,7 +317,7 @@ def _analyze(
                 net,
                 material.train,
                 material.heldout,
-                None if blocks is None else [one.strip() for one in blocks.split(",")],
+                _listed(blocks),
                 measure=measure,
                 features=features,
                 dimension=dimension,
@@ -319,6 +331,133 @@ def _analyze(
         lambda: analysis_to_json(result),
         Format.JSON if as_json else form,
     )
+    return OK
+
+
+@app.command("prune", epilog="Example: designer prune runs/a/best/1 --max-drop 0.01 --out small")
+def _prune(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="package.module:callable that returns a model, or a folder that search or prune "
+            "wrote, such as runs/a/best/1."
+        ),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option(help="File with its state dict: safetensors or torch.save.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="What it was trained on; see `designer datasets`. [default for a folder: that]"
+        ),
+    ] = None,
+    remove: Annotated[
+        str | None, typer.Option(help='How many blocks, or which, such as "blocks.3,blocks.4".')
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Remove as many as cost no more accuracy than this, such as 0.01."),
+    ] = None,
+    target_params: Annotated[
+        float | None, typer.Option(help="Share of the parameters to get down to, such as 0.5.")
+    ] = None,
+    criterion: Annotated[
+        str, typer.Option(help=f"Which blocks go first: {', '.join(Criterion)}.")
+    ] = Criterion.HELDOUT,
+    blocks: Annotated[
+        str | None, typer.Option(help='Which parts are blocks, such as "layer1.*,layer2.*".')
+    ] = None,
+    narrow: Annotated[
+        bool, typer.Option("--narrow", help="Narrow layers that do little for their width, too.")
+    ] = False,
+    epochs: Annotated[int, typer.Option(help="Epochs of recovery at the most; 0 for none.")] = 10,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Of recovery. [default: as it was trained with, else 0.001]"),
+    ] = None,
+    soft_targets: Annotated[
+        bool, typer.Option("--soft-targets", help="Learn from the whole network's outputs, too.")
+    ] = False,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines",
+            help="Train the same size from scratch and remove greedily, for comparison.",
+        ),
+    ] = True,
+    scratch_epochs: Annotated[
+        int, typer.Option(help="Epochs of the network from scratch.")
+    ] = SCRATCH_EPOCHS,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the smaller model. [default: pruned/MODEL]")
+    ] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(help="Of inputs: standard or none. [default: standard, or as it was trained]"),
+    ] = None,
+    train_size: Annotated[int | None, typer.Option(help="Training samples to use.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Resize images to this, in pixels.")
+    ] = None,
+    validation_fraction: Annotated[
+        float | None, typer.Option(help="Share of the samples in use that is held out.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the split and of training. [default: 0]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples per training step.")] = 128,
+    device: Annotated[str, typer.Option(help="Torch device to run on.")] = "cpu",
+    form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TERMINAL,
+    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+) -> int:
+    """Remove the blocks that a trained model does not need, and write the smaller model.
+
+    Proposes blocks by their held-out steps, removes them for real, fits and trains what is left,
+    verifies on held-out data, and shows beside it what the same size from scratch and greedy
+    ablation would have given.
+    """
+    with _stoppable():
+        loaded = load_model(model, weights, seed=seed or 0)
+        loaded_data = data_for(
+            loaded,
+            data,
+            scaling=scaling,
+            train_size=train_size,
+            image_size=image_size,
+            validation_fraction=validation_fraction,
+            seed=seed,
+        )
+        with _passes_on_stderr() as bars:
+            result = prune(
+                loaded.model.to(usable_device(device)),
+                _arrays(loaded_data),
+                remove=_count_or_names(remove),
+                max_drop=max_drop,
+                target_params=target_params,
+                criterion=criterion,
+                blocks=_listed(blocks),
+                narrower=narrow,
+                epochs=epochs,
+                learning_rate=learning_rate or loaded.learning_rate or LEARNING_RATE,
+                batch_size=batch_size,
+                soft_targets=soft_targets,
+                scratch_epochs=scratch_epochs,
+                build=loaded.again,
+                seed=seed or 0,
+                progress=bars,
+            )
+            folder = out or Path("pruned") / Path(model.replace(":", "-")).name
+            write = partial(_write_pruned, folder, loaded, weights, _arrays(loaded_data))
+            result = write(result)  # before the baselines, which may be stopped
+            if baselines:
+                result = write(result.with_baselines(bars))
+    _show(
+        pruning_view(result.report),
+        lambda: pruning_to_json(result.report),
+        Format.JSON if as_json else form,
+    )
+    _say(f"Written to {folder}: {WEIGHTS_FILE}, {PRUNED_FILE}, {REPORT_FILE}, {MARKDOWN_FILE}")
     return OK
 
 
@@ -392,6 +531,48 @@ def _show_candidates(candidates: Sequence[Candidate], *, as_json: bool) -> None:
         row = (one.name, one.kind, shape, "yes" if one.chosen else "no", one.reason)
         table.add_row(*(Text(one_line(cell), style=style) for cell in row))
     _console().print(table)
+
+
+def _listed(names: str | None) -> list[str] | None:
+    """Names between commas."""
+    return None if names is None else [one.strip() for one in names.split(",")]
+
+
+def _count_or_names(remove: str | None) -> int | list[str] | None:
+    """What --remove says."""
+    if remove is not None and re.fullmatch(r"-?\d+", remove.strip()):
+        return int(remove)
+    return _listed(remove)
+
+
+def _arrays(data: Dataset | Streams) -> Dataset:
+    if isinstance(data, Dataset):
+        return data
+    raise DataError(
+        f"Expected arrays from '{data.name}', got batches; pruning trains what is left, so return "
+        f"x_train and y_train."
+    )
+
+
+def _write_pruned(
+    folder: Path,
+    source: LoadedModel,
+    weights: Path | None,
+    data: Dataset,
+    result: PruningResult,
+) -> PruningResult:
+    """Model and report into a folder; the result with the model's name in it."""
+    summary = replace(
+        result.report.model, name=source.name, weights=None if weights is None else weights.name
+    )
+    result = replace(result, report=replace(result.report, model=summary))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_pruned(folder, result.model, source, result.removals, data)
+    (folder / REPORT_FILE).write_text(pruning_to_json(result.report), encoding="utf-8")
+    (folder / MARKDOWN_FILE).write_text(
+        markdown_report(pruning_view(result.report)), encoding="utf-8"
+    )
+    return result
 
 
 def _exit_code(result: SearchResult) -> int:

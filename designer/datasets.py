@@ -101,6 +101,12 @@ class Dataset:
     warnings: tuple[ReportWarning, ...] = ()
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """Arguments of ``load_dataset`` that give the same data again."""
+        given = self.options.get("scaling") == Scaling.GIVEN
+        return {**self.options, "scaling": self.scaling} if given else dict(self.options)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, channels first."""
         return tuple(self.train.inputs.shape[1:])

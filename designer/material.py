@@ -48,20 +48,34 @@ def material_for(
     Raises:
         InvalidInputError: where there are no data for the model, or others than it was made for.
     """
+    loaded = data_for(model, source, **options)
+    if isinstance(loaded, Streams):
+        return Material(loaded.name, loaded.train, loaded.heldout, "held-out")
+    chosen = _part(part, Part.TEST if model.scaling is None else Part.VALIDATION)
+    heldout = loaded.test if chosen is Part.TEST else loaded.validation
+    return Material(
+        loaded.name, loaded.train, heldout, str(chosen), loaded.fingerprint, loaded.warnings
+    )
+
+
+def data_for(model: LoadedModel, source: str | None, **options: Any) -> Dataset | Streams:
+    """All parts of the data for a model, scaled as it was trained.
+
+    Args:
+        model, source, options: as for ``material_for``.
+
+    Raises:
+        InvalidInputError: where there are no data for the model, or others than it was made for.
+    """
     asked = {name: value for name, value in options.items() if value is not None}
     if source is None:
         loaded = _remembered(model, asked)
     else:
         known = {} if model.scaling is None else {"scaling": model.scaling}
         loaded = load_source(source, **{**known, **asked})
-    if isinstance(loaded, Streams):
-        return Material(loaded.name, loaded.train, loaded.heldout, "held-out")
-    _check_classes(model, loaded)
-    chosen = _part(part, Part.TEST if model.scaling is None else Part.VALIDATION)
-    heldout = loaded.test if chosen is Part.TEST else loaded.validation
-    return Material(
-        loaded.name, loaded.train, heldout, str(chosen), loaded.fingerprint, loaded.warnings
-    )
+    if isinstance(loaded, Dataset):
+        _check_classes(model, loaded)
+    return loaded
 
 
 def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Streams:

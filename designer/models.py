@@ -1,58 +1,38 @@
-"""Models to look into: from a callable or a folder that a search wrote, with or without weights.
-
-Weights are data: nothing that a weights file contains is ever executed.
-"""
+"""Models to look into: from a callable or a folder that search or prune wrote."""
 
 from __future__ import annotations
 
 import copy
 import json
-import pickle
-import re
-import textwrap
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from reprlib import Repr
 from typing import Any
 
 import torch
 from optuna.trial import FixedTrial
-from safetensors.torch import load_file
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from pydantic import TypeAdapter
+from safetensors.torch import load_file, save_model
+from torch import nn
 
-from designer.datasets import load_attribute
-from designer.errors import ModelError, RunFolderError, first_line
+from designer.blocks import unwrapped
+from designer.datasets import Dataset, load_attribute
+from designer.errors import DesignerError, ModelError, RunFolderError, first_line
 from designer.spaces import find_space
+from designer.surgery import Removal, remove, resize
 from designer.trainer import build_seeded
+from designer.weights import load_weights
 from search_spaces import Space
 
 BEST_FOLDER = "best"
 SPEC_FILE = "spec.json"
+PRUNED_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 MODEL_SCHEMA = "designer.model/1"
+PRUNED_SCHEMA = "designer.pruned/1"
 
-STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
-"""Under which checkpoints keep the weights, beside epochs and optimisers."""
-
-DATA_PARALLEL, COMPILED = "module", "_orig_mod"
-"""What ``DataParallel`` and ``torch.compile`` put into the names of a model that they wrap."""
-
-EXTRA_STATE = "_extra_state"
-"""Ends the names of what a module stores besides tensors (``nn.Module.get_extra_state``)."""
-
-SAFETENSORS_HEADER = 100_000_000
-"""The most bytes that the header of a safetensors file may have, as its format says."""
-
-SHOWN = 3
-"""Names in a message before the rest is counted."""
-
-_named = Repr()
-_named.maxstring = 100
+_ROUNDS = TypeAdapter(list[tuple[Removal, ...]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +52,24 @@ class LoadedModel:
     """Arguments of ``load_dataset`` that give the data it was trained on."""
     data_fingerprint: str = ""
     """Of those data, as in ``Dataset``."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """How the whole model is made: ``spec`` as a search wrote it, or ``factory``."""
+    removed: tuple[tuple[Removal, ...], ...] = ()
+    """What was taken out of it, one tuple each time it was pruned."""
+
+    def again(self, seed: int) -> nn.Module:
+        """The same structure with the weights of a seed."""
+        model = made_by(self.origin, seed)
+        for removals in self.removed:
+            remove(model, removals)
+        resize(model, {name: tensor.shape for name, tensor in self.model.state_dict().items()})
+        return model
+
+    @property
+    def learning_rate(self) -> float | None:
+        """That it was trained with, where that is known."""
+        rate = self.spec.get("learning_rate")
+        return None if rate is None else float(rate)
 
 
 def load_model(
@@ -92,14 +90,112 @@ def load_model(
         RunFolderError: where the folder does not hold a model.
     """
     if str(source) and Path(source).is_dir():
-        loaded = replace(load_best(_model_folder(Path(source))), name=str(source))
+        loaded = replace(load(_model_folder(Path(source))), name=str(source))
     else:
-        make = partial(_make, str(source))
-        model = build_seeded(make, seed, torch.device("cpu"))
-        loaded = LoadedModel(model.eval(), name=str(source))
+        model = made_by({"factory": str(source)}, seed)
+        loaded = LoadedModel(model.eval(), name=str(source), origin={"factory": str(source)})
     if weights is not None:
         load_weights(loaded.model, weights)
     return loaded
+
+
+def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
+    """A model that ``search`` or ``prune`` wrote.
+
+    Args:
+        folder: such as ``runs/a/best/1``, or what was given to ``prune`` as ``--out``.
+        model: the whole model that was pruned, where the folder does not say how it is made;
+            left as it was.
+
+    Raises:
+        RunFolderError: where the folder does not hold such a model.
+        ModelError: where the model or its weights cannot be used.
+    """
+    folder = Path(folder)
+    if not (folder / PRUNED_FILE).exists():
+        return load_best(folder)
+    try:
+        stored = json.loads((folder / PRUNED_FILE).read_text(encoding="utf-8"))
+        origin = dict(stored["origin"])
+        rounds = _ROUNDS.validate_python(stored["removed"])
+        kind = getattr(torch, stored["dtype"])
+        whole = made_by(origin) if model is None else copy.deepcopy(unwrapped(model))
+        for removals in rounds:
+            remove(whole, removals)
+        weights = folder / WEIGHTS_FILE
+        resize(whole, {name: tensor.shape for name, tensor in load_file(weights).items()})
+        load_weights(whole.to(kind), weights)
+    except DesignerError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of all this
+        raise RunFolderError(
+            f"Expected {PRUNED_FILE} and {WEIGHTS_FILE} of one pruned model in '{folder}', but "
+            f"loading them failed ({type(error).__name__}: {first_line(error)})."
+        ) from error
+    spec = dict(origin["spec"]["spec"]) if "spec" in origin else {}
+    return LoadedModel(
+        whole.eval(),
+        str(folder),
+        spec=spec,
+        origin=origin,
+        removed=tuple(rounds),
+        **(_known(stored["known"]) if stored.get("known") else {}),
+    )
+
+
+def write_pruned(
+    folder: Path,
+    model: nn.Module,
+    source: LoadedModel,
+    removals: Sequence[Removal],
+    data: Dataset | None = None,
+) -> None:
+    """Write a pruned model so that ``load`` gives back the same outputs to the bit.
+
+    Args:
+        folder: exists.
+        model: on any device.
+        source: the model that it was made from.
+        removals: what was taken out of that.
+        data: that it was pruned with; go along, so that they need not be named again.
+    """
+    kinds = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
+    stored = {
+        "schema": PRUNED_SCHEMA,
+        "origin": source.origin,
+        "removed": _ROUNDS.dump_python([*source.removed, tuple(removals)], mode="json"),
+        "dtype": (kinds.pop() if len(kinds) == 1 else "torch.float32").removeprefix("torch."),
+        "known": None
+        if data is None
+        else {
+            "input_shape": list(data.input_shape),
+            "class_names": list(data.class_names),
+            "scaling": data.scaling,
+            "data_options": data.recipe,
+            "data_fingerprint": data.fingerprint,
+        },
+    }
+    save_model(copy.deepcopy(model).cpu(), str(folder / WEIGHTS_FILE))
+    text = json.dumps(stored, indent=2) + "\n"
+    (folder / PRUNED_FILE).write_text(text, encoding="utf-8")
+
+
+def made_by(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:
+    """The whole model that an origin describes, with the weights of a seed.
+
+    Raises:
+        ModelError: where the origin names nothing, or the user's code raises.
+    """
+    if "spec" in origin:
+        stored = origin["spec"]
+        shape, classes = tuple(stored["input_shape"]), len(stored["class_names"])
+        return rebuild(find_space(stored["space"]), stored["params"], shape, classes, seed)
+    if not origin.get("factory"):
+        raise ModelError(
+            "Expected to know how the whole model is made, but the folder does not say; pass it "
+            "as `model`."
+        )
+    return build_seeded(partial(_make, str(origin["factory"])), seed, torch.device("cpu"))
 
 
 def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedModel:
@@ -124,11 +220,8 @@ def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedMode
             model=model.eval(),
             name=str(folder),
             spec=dict(stored["spec"]),
-            input_shape=shape,
-            class_names=classes,
-            scaling=dict(stored["scaling"]),
-            data_options=dict(stored.get("data_options", {})),
-            data_fingerprint=str(stored.get("data_fingerprint", "")),
+            origin={"spec": stored},
+            **_known(stored),
         )
     except Exception as error:  # whatever a space makes of parameters that are not its own
         raise RunFolderError(
@@ -139,58 +232,40 @@ def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedMode
 
 
 def rebuild(
-    space: Space[Any], params: dict[str, Any], input_shape: tuple[int, ...], num_classes: int
+    space: Space[Any],
+    params: dict[str, Any],
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    seed: int = 0,
 ) -> nn.Module:
-    """The module that a trial with these parameters stood for, to load weights into."""
+    """The module that a trial with these parameters stood for, with the weights of a seed."""
     spec = space.suggest(FixedTrial(params))
     build = partial(space.build, spec, input_shape, num_classes)
-    return build_seeded(build, 0, torch.device("cpu"))
+    return build_seeded(build, seed, torch.device("cpu"))
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load weights into a model, all or none of them.
-
-    Args:
-        model: keeps its device and its precision. Names may differ from those of the file by
-            what ``DataParallel`` and ``torch.compile`` add; a tensor that several layers share
-            may be stored once.
-        path: a file of safetensors or of ``torch.save``, told by its content; a state dict, or
-            a checkpoint with one under ``STATE_DICT_KEYS``. Code in it is not executed.
-
-    Raises:
-        ModelError: where the file cannot be read as weights, or they do not fit the model, which
-            is then as it was; only lazy modules keep the shapes that they have learnt.
-    """
-    path = Path(path)
-    own = model.state_dict()
-    weights = _renamed(_state_dict(_read(path), path), own)
-    clashes = {name: _clash(own[name], weights[name]) for name in own if name in weights}
-    wrong = {name: clash for name, clash in clashes.items() if clash}
-    fitting = {name: value for name, value in weights.items() if name not in wrong}
-    with _all_or_none(model, own, path):
-        missing, unexpected = model.load_state_dict(fitting, strict=False)
-        known = wrong.keys() | _tied(own, fitting)
-        complaints = [
-            _counted("missing", [_named.repr(name) for name in missing if name not in known]),
-            _counted("unexpected", [_named.repr(name) for name in unexpected]),
-            _counted("different", [f"{_named.repr(name)} {how}" for name, how in wrong.items()]),
-        ]
-        if any(complaints):
-            raise ModelError(
-                f"Expected the weights in '{path}' to fit the model, got "
-                f"{' and '.join(filter(None, complaints))}; give the weights of this very model."
-            )
+def _known(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What was stored of the data of a model, as arguments of ``LoadedModel``."""
+    return {
+        "input_shape": tuple(stored["input_shape"]),
+        "class_names": tuple(stored["class_names"]),
+        "scaling": dict(stored["scaling"]),
+        "data_options": dict(stored.get("data_options", {})),
+        "data_fingerprint": str(stored.get("data_fingerprint", "")),
+    }
 
 
 def _model_folder(folder: Path) -> Path:
     """The folder itself, or in the folder of a whole run that of the first recommendation."""
     first = folder / BEST_FOLDER / "1"
+    if (folder / PRUNED_FILE).exists():
+        return folder
     found = next((one for one in (folder, first) if (one / SPEC_FILE).exists()), None)
     if found is None:
         raise RunFolderError(
-            f"Expected a model that a search wrote in '{folder}', but there is no {SPEC_FILE} in "
-            f"it or in {BEST_FOLDER}/1; name a folder such as runs/a/best/1, or a model of yours "
-            f"as package.module:callable."
+            f"Expected a model that search or prune wrote in '{folder}', but there is no "
+            f"{SPEC_FILE} or {PRUNED_FILE} in it or in {BEST_FOLDER}/1; name a folder such as "
+            f"runs/a/best/1, or a model of yours as package.module:callable."
         )
     return found
 
@@ -219,173 +294,3 @@ def _make(source: str) -> nn.Module:
             f"Expected '{source}' to return a torch.nn.Module, got {type(made).__name__}."
         )
     return made
-
-
-def _read(path: Path) -> Any:
-    """What a weights file holds."""
-    if path.is_dir():
-        raise ModelError(f"Expected a file of weights at '{path}', found a folder.")
-    if not path.is_file():
-        raise ModelError(f"Expected a file of weights at '{path}', found none.")
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-        if _is_safetensors(head):
-            return load_file(path)
-        if head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive, or a bare pickle
-            return _read_torch(path)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever many kinds of damage make of the readers
-        raise ModelError(
-            f"Expected whole weights in '{path}', but reading them failed: {first_line(error)}; "
-            f"copy or save the file again."
-        ) from error
-    raise ModelError(
-        f"Expected weights in '{path}' as safetensors or torch.save writes them, but "
-        f"{'it is neither' if head else 'the file is empty'}."
-    )
-
-
-def _is_safetensors(head: bytes) -> bool:
-    """Whether a file begins as its format says: the header's length in bytes, then JSON."""
-    return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= SAFETENSORS_HEADER
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # of other formats; what matters is raised, too
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        named = re.search(r"GLOBAL ([\w.]+)|(TorchScript)", str(error))
-        if named is None and isinstance(error, RuntimeError):
-            raise
-        code = f"code ({named[1] or named[2]})" if named else "what may be code"
-        raise ModelError(
-            f"Expected plain tensors in '{path}', but it holds {code}, which is never run: "
-            f"nothing was executed; save the weights with safetensors or "
-            f"torch.save(model.state_dict(), path)."
-        ) from error
-
-
-def _state_dict(held: Any, path: Path) -> Mapping[str, Any]:
-    """The state dict that a file's content is or has."""
-    if _is_state_dict(held):
-        return dict(held)
-    if isinstance(held, Mapping):
-        for key in STATE_DICT_KEYS:
-            if _is_state_dict(held.get(key)):
-                return dict(held[key])
-    raise ModelError(
-        f"Expected a state dict in '{path}', or a checkpoint with one under "
-        f"{', '.join(STATE_DICT_KEYS)}, got {_kind(held)}; save torch.save(model.state_dict(), "
-        f"path)."
-    )
-
-
-def _is_state_dict(held: Any) -> bool:
-    return isinstance(held, Mapping) and all(
-        isinstance(name, str) and (isinstance(value, Tensor) or name.endswith(EXTRA_STATE))
-        for name, value in held.items()
-    )
-
-
-def _kind(held: Any) -> str:
-    if not isinstance(held, Mapping):
-        return f"a {type(held).__name__}"
-    return f"a dict of {_shortened([_named.repr(name) for name in held])}"
-
-
-def _renamed(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Weights under the names that the model has for them, whichever of the two was wrapped."""
-    ways = [_renamed_by(plain, weights, own) for plain in (_uncompiled, _unwrapped)]
-    whole = [renamed for renamed in ways if len(renamed) == len(weights)]  # no two became one
-    return max(whole, key=lambda renamed: len(renamed.keys() & own.keys()), default=weights)
-
-
-def _renamed_by(
-    plain: Callable[[str], str], weights: Mapping[str, Any], own: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Names that are ``plain``-ly the same become the model's."""
-    by_plain_name = {plain(name): name for name in own}
-    return {
-        name if name in own else by_plain_name.get(plain(name), name): value
-        for name, value in weights.items()
-    }
-
-
-def _uncompiled(name: str) -> str:
-    """A name without what compiling the model or parts of it adds."""
-    return ".".join(part for part in name.split(".") if part != COMPILED)
-
-
-def _unwrapped(name: str) -> str:
-    """Nor what wrappers of the whole model add."""
-    parts = _uncompiled(name).split(".")
-    while len(parts) > 1 and parts[0] == DATA_PARALLEL:
-        parts = parts[1:]
-    return ".".join(parts)
-
-
-def _clash(own: Any, value: Any) -> str:
-    """How a stored tensor differs from the model's in shape or kind of number; empty if it fits."""
-    if not (_is_settled(own) and isinstance(value, Tensor)):
-        return ""
-    if own.shape == value.shape and _number(own.dtype) == _number(value.dtype):
-        return ""
-    return f"{_form(value)} instead of {_form(own)}"
-
-
-def _is_settled(value: Any) -> bool:
-    """Whether something in a state dict is a tensor whose shape is known."""
-    return isinstance(value, Tensor) and not is_lazy(value)
-
-
-def _number(dtype: torch.dtype) -> type[bool | int | float | complex]:
-    if dtype.is_complex:
-        return complex
-    if dtype.is_floating_point:
-        return float
-    return bool if dtype == torch.bool else int
-
-
-def _form(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
-
-
-def _tied(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> set[str]:
-    """Names of tensors that were loaded under another name, as those that layers share."""
-    memory = {
-        name: (value.data_ptr() or id(value), value.shape, value.stride())
-        for name, value in own.items()
-        if _is_settled(value)
-    }
-    reached = {where for name, where in memory.items() if name in loaded}
-    return {name for name, where in memory.items() if where in reached}
-
-
-@contextmanager
-def _all_or_none(model: nn.Module, own: Mapping[str, Any], path: Path) -> Iterator[None]:
-    """Gives the model its tensors back when anything is raised."""
-    before = copy.deepcopy({name: value for name, value in own.items() if _is_settled(value)})
-    try:
-        yield
-    except Exception as error:
-        model.load_state_dict(before, strict=False)
-        if isinstance(error, ModelError):
-            raise
-        said = textwrap.shorten(str(error), 300)
-        raise ModelError(
-            f"Expected the weights in '{path}' to fit the model, but loading them raised "
-            f"{type(error).__name__}: {said}"
-        ) from error
-
-
-def _counted(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what} ({_shortened(names)})" if names else ""
-
-
-def _shortened(names: list[str]) -> str:
-    rest = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -9,13 +9,20 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from designer.errors import RunFolderError
-from designer.results import REPORT_SCHEMA, AnalysisResult, SearchResult, SeparationProfile
+from designer.results import (
+    REPORT_SCHEMA,
+    AnalysisResult,
+    PruningReport,
+    SearchResult,
+    SeparationProfile,
+)
 
 REPORT_FILE = "report.json"
 
 _PROFILE = TypeAdapter(SeparationProfile)
 _RESULT = TypeAdapter(SearchResult)
 _ANALYSIS = TypeAdapter(AnalysisResult)
+_PRUNING = TypeAdapter(PruningReport)
 
 
 def profile_to_json(profile: SeparationProfile) -> bytes:
@@ -36,6 +43,11 @@ def result_to_json(result: SearchResult) -> str:
 def analysis_to_json(result: AnalysisResult) -> str:
     """An analysis in the same way."""
     return _strict_json(_ANALYSIS.dump_python(result, mode="json"))
+
+
+def pruning_to_json(report: PruningReport) -> str:
+    """A report on pruning in the same way."""
+    return _strict_json(_PRUNING.dump_python(report, mode="json"))
 
 
 def read_result(folder: Path) -> SearchResult:

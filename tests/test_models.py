@@ -19,8 +19,9 @@ from torch import Tensor, nn
 import designer
 from designer.datasets import Dataset, load_dataset
 from designer.errors import ModelError, RunFolderError
-from designer.models import LoadedModel, load_best, load_model, load_weights
+from designer.models import LoadedModel, load_best, load_model
 from designer.trainer import accuracy
+from designer.weights import load_weights
 from tests.helpers import small_mlp
 
 HERE = "tests.test_models"

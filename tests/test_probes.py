@@ -125,9 +125,9 @@ def test_a_model_that_draws_random_numbers_leaves_the_generator_as_it_was() -> N
 def test_features_are_the_input_and_the_block_outputs_in_eval_mode(device: str) -> None:
     model = small_mlp().to(device)
     with probing(model) as probe:
-        assert probe.names == ()  # nothing has run yet
+        assert not probe.names  # nothing has run yet
         seen = probe.features(INPUTS)
-        assert probe.names == ("0", "1")
+        assert [tap.name for tap in probe.taps] == ["0", "1"]
     model.eval()
     first = model[0](INPUTS.to(device))
     expected = [INPUTS.to(device), first, model[1](first)]

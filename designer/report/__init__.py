@@ -2,7 +2,13 @@
 
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
-from designer.report.view import ReportView, analysis_view, one_line, report_view
+from designer.report.view import (
+    ReportView,
+    analysis_view,
+    one_line,
+    pruning_view,
+    report_view,
+)
 
 __all__ = [
     "ReportView",
@@ -10,5 +16,6 @@ __all__ = [
     "markdown_report",
     "one_line",
     "print_report",
+    "pruning_view",
     "report_view",
 ]

@@ -15,6 +15,7 @@ from typing import Any
 
 from designer.results import (
     AnalysisResult,
+    BlockProposal,
     InputReport,
     Interval,
     LawSummary,
@@ -22,6 +23,9 @@ from designer.results import (
     MeanSd,
     Measured,
     ModelSummary,
+    NetworkFigures,
+    Proportion,
+    PruningReport,
     Recommendation,
     SearchResult,
     StageLaw,
@@ -143,6 +147,20 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         warnings=tuple(warning.message for warning in result.warnings),
         sections=(network,),
         notes=tuple(_analysis_notes(result)),
+    )
+    plain: ReportView = rewritten(view, one_line)
+    return plain
+
+
+def pruning_view(report: PruningReport) -> ReportView:
+    """The view of what was removed from a model; all its text is ``one_line``."""
+    view = ReportView(
+        title=f"Pruning: {report.model.name} on {report.data.name}",
+        headline=report.conclusion,
+        facts=tuple(_pruning_facts(report)),
+        warnings=tuple(warning.message for warning in report.warnings),
+        sections=(_networks(report.networks), _proposal(report.blocks), _removal_trials(report)),
+        notes=tuple(_pruning_notes(report)),
     )
     plain: ReportView = rewritten(view, one_line)
     return plain
@@ -435,6 +453,100 @@ def _analysis_notes(result: AnalysisResult) -> Iterator[str]:
         "and above 2 high, where the whole interval says so."
     )
     yield NOT_A_LAW
+
+
+def _pruning_facts(report: PruningReport) -> Iterator[str]:
+    data = report.data
+    yield (
+        f"{data.train:,} training and {data.heldout:,} validation samples in {data.num_classes} "
+        f"classes; decided on validation data, criterion {report.criterion}."
+    )
+    if report.removed:
+        yield f"Removed: {', '.join(report.removed)}."
+    if report.fitted:
+        yield f"Fitted to what they receive now: {', '.join(report.fitted)}."
+    for layer, (before, after) in report.narrowed.items():
+        yield f"Narrowed: {layer} from {before} to {after} units."
+
+
+def _networks(networks: Sequence[NetworkFigures]) -> TableView:
+    columns = ("network", "blocks", "params", "FLOPs", "time", "val %", "lost", "test %", "rho")
+    rows = tuple(
+        (
+            one.name,
+            str(one.blocks),
+            f"{one.parameters:,}",
+            f"{one.flops:,}",
+            "1" if one.latency is None else f"{one.latency:.2f}",
+            _proportion(one.validation_accuracy),
+            _lost(one),
+            _proportion(one.test_accuracy),
+            number(one.law.rho) if one.law else MISSING,
+        )
+        for one in networks
+    )
+    return TableView("Side by side", columns, rows, frozenset(columns[1:]))
+
+
+def _lost(one: NetworkFigures) -> str:
+    if one.drop is None or one.drop_bound is None or one.name == "original":
+        return ""
+    return f"{100 * one.drop:+.1f} (< {100 * one.drop_bound:.1f})"
+
+
+def _proportion(share: Proportion | None) -> str:
+    if share is None:
+        return MISSING
+    half = (share.interval[1] - share.interval[0]) / 2
+    return f"{100 * share.value:.1f} ± {100 * half:.1f}"
+
+
+def _proposal(blocks: Sequence[BlockProposal]) -> TableView:
+    columns = ("block", "order", "step", "held-out", "95 %", "proposal", "removed", "how")
+    rows = tuple(
+        (
+            one.name,
+            MISSING if one.order is None else str(one.order),
+            number(one.step),
+            number(one.step_heldout),
+            _interval(one.step_heldout_interval),
+            str(one.decision),
+            "yes" if one.removed else "",
+            one.reason,
+        )
+        for one in blocks
+    )
+    return TableView("Block by block", columns, rows, frozenset(columns[1:5]))
+
+
+def _removal_trials(report: PruningReport) -> TableView:
+    columns = ("removed", "recovered", "val %", "lost", "at most", "within")
+    rows = tuple(
+        (
+            str(len(one.removed)),
+            "trained" if one.recovered else "fitted only",
+            number(100 * one.validation_accuracy, 1),
+            f"{100 * one.drop:+.1f}",
+            f"{100 * one.drop_bound:.1f}",
+            {True: "yes", False: "no", None: ""}[one.within],
+        )
+        for one in report.trials
+    )
+    return TableView("Trial removals", columns, rows, frozenset({"removed", *columns[2:5]}))
+
+
+def _pruning_notes(report: PruningReport) -> Iterator[str]:
+    yield (
+        "Time is that of a forward pass over the original's. Lost are points of validation "
+        "accuracy, in brackets with 95 % confidence at the most. A block is safe to remove where "
+        "its held-out step is surely below half of the mean step, and proposed to be kept where it "
+        "is surely above the mean."
+    )
+    if len(report.networks) > 2:
+        yield (
+            "Greedy ablation removes the block that is missed least, one after the other, after "
+            "trying each with an epoch of recovery."
+        )
 
 
 def _law_sentence(law: LawSummary) -> str:

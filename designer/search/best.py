@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from designer.datasets import Dataset, Scaling
 from designer.models import BEST_FOLDER, MODEL_SCHEMA, SPEC_FILE, WEIGHTS_FILE
 from designer.search.confirmation import Confirmed
 from designer.search.settings import Job
@@ -41,14 +40,8 @@ def _spec_json(job: Job, one: Confirmed) -> dict[str, Any]:
         "class_names": list(job.data.class_names),
         "scaling": job.data.scaling,
         "data": job.data.name,
-        "data_options": _data_options(job.data),
+        "data_options": job.data.recipe,
         "data_fingerprint": job.data.fingerprint,
         "seed": one.runs[0].user_attrs["seed"],
         "epochs": one.runs[0].user_attrs["epochs"],
     }
-
-
-def _data_options(data: Dataset) -> dict[str, Any]:
-    """Arguments of ``load_dataset`` that give the same data again."""
-    given = data.options.get("scaling") == Scaling.GIVEN
-    return {**data.options, "scaling": data.scaling} if given else dict(data.options)

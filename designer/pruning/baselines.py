@@ -1,0 +1,120 @@
+"""What honesty asks for beside a pruned network: one of its size from scratch, and greedy ablation.
+
+Greedy ablation removes, again and again, the block without which validation accuracy is best
+after one epoch of recovery: the standard to compare with, at many times the cost.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from designer.errors import TrialFailed
+from designer.profile import Progress
+from designer.pruning.cut import cut
+from designer.pruning.options import Recovery
+from designer.pruning.parts import Parts
+from designer.pruning.recover import recover
+from designer.pruning.removable import Removable
+from designer.pruning.verify import right
+from designer.surgery import Removal, remove, resize
+from designer.trainer import Schedule, build_seeded, train
+
+GREEDY_EPOCHS = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Greedy:
+    """What greedy ablation leaves."""
+
+    model: nn.Module
+    names: tuple[str, ...]
+
+
+def from_scratch(
+    smaller: nn.Module,
+    removals: Sequence[Removal],
+    parts: Parts,
+    how: Recovery,
+    epochs: int,
+    build: Callable[[int], nn.Module] | None,
+    progress: Progress,
+) -> nn.Module:
+    """A network of the same structure and size with fresh weights, fully trained."""
+    device = parts.train.inputs.device
+
+    def make() -> nn.Module:
+        if build is None:
+            return reset(smaller)
+        made = build(how.seed)
+        remove(made, removals)
+        resize(made, {name: tensor.shape for name, tensor in smaller.state_dict().items()})
+        return made
+
+    model = build_seeded(make, how.seed, device).float()
+    with suppress(TrialFailed):  # where it diverges, that is what it is worth
+        train(
+            model,
+            parts.train,
+            epochs=epochs,
+            learning_rate=how.learning_rate,
+            seed=how.seed,
+            schedule=Schedule.STEP,
+            batch_size=how.batch_size,
+            on_epoch=lambda epoch, _: progress("from scratch", epoch, epochs),
+        )
+    return model.eval()
+
+
+def reset(model: nn.Module) -> nn.Module:
+    """A copy with fresh weights: every layer's own initial ones; parameters outside of layers are
+    drawn with the spread that they have."""
+    fresh = copy.deepcopy(model)
+    covered: set[nn.Parameter] = set()
+    for module in fresh.modules():
+        again = getattr(module, "reset_parameters", None) or getattr(
+            module, "_reset_parameters", None
+        )
+        if callable(again):
+            again()
+            covered |= set(module.parameters(recurse=False))
+    for parameter in fresh.parameters():
+        if parameter not in covered and parameter.numel() > 1:
+            with torch.no_grad():
+                parameter.normal_(std=float(parameter.std()))
+    return fresh
+
+
+def greedy(
+    model: nn.Module,
+    pool: Sequence[Removable],
+    count: int,
+    parts: Parts,
+    how: Recovery,
+    progress: Progress,
+) -> tuple[Greedy, int]:
+    """Remove ``count`` blocks greedily, then recover; with the epochs of all of that."""
+    quick = replace(how, epochs=min(GREEDY_EPOCHS, how.epochs))
+    chosen: list[Removable] = []
+    epochs = 0
+    total = sum(len(pool) - i for i in range(count))
+    for _ in range(count):
+        scores: dict[int, float] = {}
+        for i, one in enumerate(pool):
+            if one in chosen:
+                continue
+            blocks = [other for other in pool if other in chosen or other is one]
+            made = cut(model, blocks, parts.train, fit=False).model
+            epochs += recover(made, parts, quick, model)
+            scores[i] = float(right(made, parts.validation).float().mean())
+            progress("greedy ablation", min(epochs, total), total)
+        chosen.append(pool[max(scores, key=lambda i: (scores[i], i))])
+    blocks = [one for one in pool if one in chosen]
+    final = cut(model, blocks, parts.train, fit=False).model
+    epochs += recover(final, parts, how, model, progress)
+    return Greedy(final, tuple(one.name for one in blocks)), epochs

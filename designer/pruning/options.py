@@ -1,0 +1,101 @@
+"""What may be asked of pruning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from designer.errors import InvalidInputError
+from designer.trainer import DEFAULT_BATCH_SIZE
+
+
+class Criterion(StrEnum):
+    """What says which blocks go first."""
+
+    HELDOUT = "heldout"
+    """The step on held-out data, with class means from training data."""
+    TRAIN = "train"
+    """The step on training data."""
+    BLOCK_INFLUENCE = "block-influence"
+    """1 - cosine of what a block receives and gives (Men et al., "ShortGPT", 2024)."""
+    ABLATION = "ablation"
+    """Validation loss without the block, what follows fitted again."""
+    LAST = "last"
+    """The last blocks first."""
+    RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How much shall go; exactly one of the three."""
+
+    remove: int | tuple[str, ...] | None = None
+    """So many blocks, or these."""
+    max_drop: float | None = None
+    """As many as cost no more validation accuracy than this, with 95 % confidence."""
+    target_params: float | None = None
+    """As few as leave no more than this share of the parameters."""
+
+    def __post_init__(self) -> None:
+        given = self.record()
+        if len(given) != 1:
+            raise InvalidInputError(
+                f"Expected one of remove, max_drop and target_params, got "
+                f"{' and '.join(given) or 'none of them'}; for example max_drop=0.01 "
+                f"(--max-drop 0.01)."
+            )
+        if self.remove is not None and (self.remove == () or self.remove in range(-(2**31), 1)):
+            raise InvalidInputError(f"Expected at least 1 block to remove, got {self.remove}.")
+        if self.max_drop is not None and not 0 <= self.max_drop < 1:
+            raise InvalidInputError(
+                f"Expected a largest drop of accuracy from 0 to 1, such as 0.01, got "
+                f"{self.max_drop:g}."
+            )
+        if self.target_params is not None and not 0 < self.target_params < 1:
+            raise InvalidInputError(
+                f"Expected a share of the parameters between 0 and 1, got {self.target_params:g}."
+            )
+
+    def record(self) -> dict[str, Any]:
+        """The one that was given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How to train what is left."""
+
+    epochs: int = 10
+    """At the most; 0 for none."""
+    learning_rate: float = 1e-3
+    batch_size: int = DEFAULT_BATCH_SIZE
+    patience: int = 4
+    """Epochs without a better one after which to stop."""
+    soft_targets: bool = False
+    """Whether half of the targets are the whole network's outputs."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise InvalidInputError(f"Expected at least 0 epochs, got {self.epochs}.")
+        if not self.learning_rate > 0:
+            raise InvalidInputError(
+                f"Expected a positive learning rate, got {self.learning_rate:g}."
+            )
+        if self.batch_size < 2:
+            raise InvalidInputError(f"Expected a batch size of at least 2, got {self.batch_size}.")
+
+
+def criterion_of(name: str) -> Criterion:
+    """The criterion of that name.
+
+    Raises:
+        InvalidInputError: where there is none.
+    """
+    try:
+        return Criterion(name)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"Expected a criterion among {', '.join(Criterion)}, got '{name}'."
+        ) from error

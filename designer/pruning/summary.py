@@ -1,0 +1,196 @@
+"""The report on what was removed: the networks side by side, and what that says in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from designer.errors import InvalidInputError
+from designer.profile import Progress, profile
+from designer.provenance import versions
+from designer.pruning.baselines import from_scratch, greedy
+from designer.pruning.decide import Candidate, Trials
+from designer.pruning.options import Criterion, Recovery, Wish
+from designer.pruning.parts import Parts
+from designer.pruning.propose import Proposal
+from designer.pruning.removable import Removable, names_left
+from designer.pruning.verify import drop_of, latency_ratio, proportion, right
+from designer.results import (
+    PRUNING_SCHEMA,
+    DataUsed,
+    LawSummary,
+    ModelSummary,
+    NetworkFigures,
+    PruningReport,
+    ReportWarning,
+    measured,
+)
+from designer.size import size_of_model
+
+Build = Callable[[int], nn.Module]
+"""Makes the whole network anew, with the weights of a seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """All that the report is made from."""
+
+    whole: nn.Module
+    kind: str
+    parts: Parts
+    how: Recovery
+    criterion: Criterion
+    wish: Wish
+    found: Sequence[Removable]
+    proposal: Proposal
+    trials: Trials
+    blocks: Sequence[str] | None
+    scratch_epochs: int
+    build: Build | None
+
+    def compared(self, candidate: Candidate, progress: Progress) -> PruningReport:
+        """The report with the two baselines in it."""
+        scratch = from_scratch(
+            candidate.cut.model,
+            candidate.cut.removals,
+            self.parts,
+            self.how,
+            self.scratch_epochs,
+            self.build,
+            progress,
+        )
+        pool = [one for one in self.found if one.can_go]
+        count = len(candidate.trial.removed)
+        taken, epochs = greedy(self.whole, pool, count, self.parts, self.how, progress)
+        return self.report(
+            candidate,
+            self._figures("from scratch", scratch, self.scratch_epochs, candidate.trial.removed),
+            self._figures("greedy ablation", taken.model, epochs, taken.names),
+        )
+
+    def report(self, candidate: Candidate | None, *baselines: NetworkFigures) -> PruningReport:
+        """Everything, in plain numbers."""
+        removed = () if candidate is None else candidate.trial.removed
+        networks = [self._figures("original", self.whole, 0, ())]
+        if candidate is not None:
+            made = candidate.cut.model
+            networks.append(self._figures("pruned", made, candidate.epochs, removed))
+        networks += baselines
+        seen = self.proposal.seen
+        return PruningReport(
+            schema=PRUNING_SCHEMA,
+            model=ModelSummary(
+                name=self.kind,
+                weights=None,
+                kind=self.kind,
+                parameters=networks[0].parameters,
+                accuracy=measured(seen.accuracy),
+                accuracy_heldout=measured(seen.accuracy_heldout),
+            ),
+            data=DataUsed(
+                name=self.parts.name,
+                train=len(self.parts.train),
+                heldout=len(self.parts.validation),
+                heldout_part="validation",
+                num_classes=self.parts.num_classes,
+                chance=self.parts.chance,
+                fingerprint=self.parts.fingerprint,
+            ),
+            criterion=str(self.criterion),
+            request=self.wish.record(),
+            blocks=tuple(replace(one, removed=one.name in removed) for one in self.proposal.blocks),
+            removed=removed,
+            fitted=() if candidate is None else candidate.cut.fitted,
+            narrowed={} if candidate is None else candidate.narrowed,
+            networks=tuple(networks),
+            trials=tuple(self.trials.done),
+            conclusion=" ".join(_conclusion(networks, len(self.found), self.wish)),
+            warnings=tuple(self._warnings()),
+            settings={**asdict(self.how), "scratch_epochs": self.scratch_epochs},
+            versions=versions(),
+        )
+
+    def _figures(
+        self, name: str, network: nn.Module, epochs: int, removed: tuple[str, ...]
+    ) -> NetworkFigures:
+        mask = right(network, self.parts.validation)
+        drop = drop_of(self.trials.right, mask)
+        size = size_of_model(network, self.parts.train.inputs[:1])
+        inputs = self.parts.validation.inputs
+        return NetworkFigures(
+            name=name,
+            blocks=len(self.found) - len(removed),
+            parameters=size.parameters,
+            flops=size.flops,
+            latency=None if network is self.whole else latency_ratio(self.whole, network, inputs),
+            validation_accuracy=proportion(mask),
+            test_accuracy=None
+            if self.parts.test is None
+            else proportion(right(network, self.parts.test)),
+            drop=drop.value,
+            drop_bound=drop.bound,
+            epochs=epochs,
+            law=self._law(network, removed),
+            removed=removed,
+        )
+
+    def _law(self, network: nn.Module, removed: tuple[str, ...]) -> LawSummary | None:
+        """None where no blocks are left to look at."""
+        if network is self.whole:
+            return LawSummary.of(self.proposal.seen.law)
+        left = names_left(self.found, removed, self.blocks)
+        try:
+            seen = profile(network, self.parts.train, blocks=left, permutations=0, resamples=0)
+        except InvalidInputError:
+            return None
+        return LawSummary.of(seen.law)
+
+    def _warnings(self) -> Iterator[ReportWarning]:
+        samples = len(self.parts.validation)
+        none_differs: Tensor = torch.ones(samples, dtype=torch.bool)
+        least = drop_of(none_differs, none_differs).bound
+        if self.wish.max_drop is not None and least > self.wish.max_drop:
+            yield ReportWarning(
+                "few_heldout_samples",
+                f"With {samples:,} validation samples a drop of less than {100 * least:.1f} points "
+                f"cannot be ruled out with 95 % confidence; give more, or allow more.",
+            )
+
+
+def _conclusion(networks: Sequence[NetworkFigures], blocks: int, wish: Wish) -> Iterator[str]:
+    by_name = {one.name: one for one in networks}
+    original, pruned = by_name["original"], by_name.get("pruned")
+    if pruned is None:
+        yield (
+            f"Nothing is removed: without any block it cannot be ruled out that validation "
+            f"accuracy drops by more than {100 * (wish.max_drop or 0):g} points."
+        )
+        return
+    yield (
+        f"{len(pruned.removed)} of {blocks} blocks removed: "
+        f"{pruned.parameters / original.parameters:.0%} of the parameters and "
+        f"{pruned.flops / max(original.flops, 1):.0%} of the operations are left; validation "
+        f"accuracy {100 * pruned.validation_accuracy.value:.1f} % ({_change(pruned)})."
+    )
+    scratch = by_name.get("from scratch")
+    if scratch is not None:
+        theirs = 100 * scratch.validation_accuracy.value
+        as_good = scratch.validation_accuracy.value >= pruned.validation_accuracy.interval[0]
+        yield (
+            f"A network of this size, trained from scratch, would have been as good within the "
+            f"noise ({theirs:.1f} %)."
+            if as_good
+            else f"A network of this size, trained from scratch, is not as good ({theirs:.1f} %)."
+        )
+
+
+def _change(pruned: NetworkFigures) -> str:
+    points = 100 * (pruned.drop or 0.0)
+    said = "unchanged"
+    if abs(points) >= 0.05:
+        said = f"{points:.1f} points lost" if points > 0 else f"{-points:.1f} points gained"
+    most = max(100 * (pruned.drop_bound or 0.0), 0)
+    return f"{said}, no more than {most:.1f} lost with 95 % confidence"

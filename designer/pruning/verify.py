@@ -1,0 +1,102 @@
+"""What a smaller network is worth beside the original: accuracy, size, time, law.
+
+Both are run on the same samples, so the difference of their accuracies is paired:
+
+======  ========================================================
+symbol  meaning
+======  ========================================================
+n       samples
+b       of these right with the original alone
+c       of these right with the smaller network alone
+drop    (b - c) / n
+======  ========================================================
+
+The bound on the drop is one-sided, with b and c each increased by 1 and n by 2 (Bonett & Price,
+"Adjusted Wald confidence interval for a difference of binomial proportions based on paired
+data", 2012), which holds its level also where hardly any answer differs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import binomtest, norm
+from torch import Tensor, nn
+
+from designer.datasets import LabelledTensors
+from designer.results import Proportion
+
+EVALUATION_BATCH = 1024
+
+CONFIDENCE = 0.95
+
+LATENCY_BATCH, LATENCY_ROUNDS = 128, 15
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Accuracy that a network lacks to another."""
+
+    value: float
+    bound: float
+    """It lacks no more than this, with 95 % confidence."""
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """(n, K) float32 logits in eval mode; training mode is restored."""
+    training = model.training
+    model.eval()
+    try:
+        batches = [model(part).float() for part in torch.split(inputs, EVALUATION_BATCH)]
+    finally:
+        model.train(training)
+    return torch.cat(batches)
+
+
+def right(model: nn.Module, data: LabelledTensors) -> Tensor:
+    """(n,) mask of samples that the model classifies correctly."""
+    return logits_of(model, data.inputs).argmax(1) == data.labels
+
+
+def proportion(mask: Tensor) -> Proportion:
+    """Share of a mask (n,), with its Wilson interval."""
+    hits, n = int(mask.sum()), len(mask)
+    found = binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
+    return Proportion(hits / n, (float(found.low), float(found.high)), n)
+
+
+def drop_of(original: Tensor, smaller: Tensor) -> Drop:
+    """From what both (n,) are right on."""
+    n = len(original)
+    b = int((original & ~smaller).sum())
+    c = int((smaller & ~original).sum())
+    p, q = (b + 1) / (n + 2), (c + 1) / (n + 2)
+    spread = math.sqrt((p + q - (p - q) ** 2) / (n + 2))
+    return Drop((b - c) / n, p - q + float(norm.ppf(CONFIDENCE)) * spread)
+
+
+def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Tensor) -> float:
+    """Time of a forward pass over that of the original, median of interleaved runs."""
+    batch = inputs[:LATENCY_BATCH]
+    _seconds(original, batch), _seconds(smaller, batch)
+    ratios = [_seconds(smaller, batch) / _seconds(original, batch) for _ in range(LATENCY_ROUNDS)]
+    return statistics.median(ratios)
+
+
+@torch.no_grad()
+def _seconds(model: nn.Module, batch: Tensor) -> float:
+    _finish(batch.device)
+    started = time.perf_counter()
+    model(batch)
+    _finish(batch.device)
+    return time.perf_counter() - started
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
