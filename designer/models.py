@@ -190,7 +190,7 @@ def made_by(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:
         stored = origin["spec"]
         shape, classes = tuple(stored["input_shape"]), len(stored["class_names"])
         return rebuild(find_space(stored["space"]), stored["params"], shape, classes, seed)
-    if not origin.get("factory"):
+    if origin.get("factory") is None:
         raise ModelError(
             "Expected to know how the whole model is made, but the folder does not say; pass it "
             "as `model`."
