@@ -100,21 +100,34 @@ def greedy(
 ) -> tuple[Greedy, int]:
     """Remove ``count`` blocks greedily, then recover; with the epochs of all of that."""
     quick = replace(how, epochs=min(GREEDY_EPOCHS, how.epochs))
-    chosen: list[Removable] = []
-    epochs = 0
-    total = sum(len(pool) - i for i in range(count))
-    for _ in range(count):
-        scores: dict[int, float] = {}
-        for i, one in enumerate(pool):
-            if one in chosen:
-                continue
-            blocks = [other for other in pool if other in chosen or other is one]
-            made = cut(model, blocks, parts.train, fit=False).model
-            epochs += recover(made, parts, quick, model)
-            scores[i] = float(right(made, parts.validation).float().mean())
-            progress("greedy ablation", min(epochs, total), total)
-        chosen.append(pool[max(scores, key=lambda i: (scores[i], i))])
-    blocks = [one for one in pool if one in chosen]
+    order, epochs = greedy_order(model, pool, count, parts, quick, progress)
+    blocks = [one for one in pool if one in order]
     final = cut(model, blocks, parts.train, fit=False).model
     epochs += recover(final, parts, how, model, progress)
     return Greedy(final, tuple(one.name for one in blocks)), epochs
+
+
+def greedy_order(
+    model: nn.Module,
+    pool: Sequence[Removable],
+    count: int,
+    parts: Parts,
+    how: Recovery,
+    progress: Progress,
+) -> tuple[list[Removable], int]:
+    """Blocks in the order in which they are missed least, each time after trying all that are
+    left with a recovery; with the epochs of all of them."""
+    order: list[Removable] = []
+    epochs, tried, total = 0, 0, sum(len(pool) - i for i in range(count))
+    for _ in range(count):
+        scores: dict[int, float] = {}
+        for i, one in enumerate(pool):
+            if one in order:
+                continue
+            made = cut(model, [*order, one], parts.train, fit=False).model
+            epochs += recover(made, parts, how, model)
+            scores[i] = float(right(made, parts.validation).float().mean())
+            tried += 1
+            progress("greedy ablation", tried, total)
+        order.append(pool[max(scores, key=lambda i: (scores[i], i))])
+    return order, epochs

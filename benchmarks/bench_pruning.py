@@ -1,0 +1,467 @@
+"""Which criterion tells the blocks that a network can lose, and what that costs.
+
+    python -m benchmarks.bench_pruning --data NAME=SOURCE ... [--json FILE]
+    python -m benchmarks.bench_pruning --max-drop 0.01 --data NAME=SOURCE ... [--json FILE]
+
+Networks of 10 blocks (the transformer of 6) are trained, and 2, 4 and 6 blocks are removed in the
+order of each criterion, with the same recovery after each; beside them what greedy ablation
+chooses, and networks of the same size from scratch.  Costs are counted in passes of the training
+data through the network, where a training step counts as three.  Nothing was chosen on these
+data: recovery, orders and bounds are the product's defaults.  With ``--max-drop`` the product
+decides by itself how many blocks go.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from benchmarks.command import (
+    Parser,
+    in_processes,
+    output_file,
+    positive,
+    run_and_exit,
+    say,
+    wide_console,
+)
+from benchmarks.ranks import mean_and_interval, rounded, spearman
+from benchmarks.results import meta_of, write_result
+from designer.datasets import Dataset, load_dataset
+from designer.pruning import prune
+from designer.pruning.baselines import from_scratch, greedy_order
+from designer.pruning.cut import cut
+from designer.pruning.decide import Candidate, Trials
+from designer.pruning.options import Criterion, Recovery
+from designer.pruning.parts import Parts, parts_of
+from designer.pruning.propose import propose
+from designer.pruning.removable import Removable, removable_blocks
+from designer.pruning.verify import right
+from designer.trainer import Schedule, build_seeded, train
+from search_spaces import MlpSpace, MlpSpec, ResnetSpace, ResnetSpec, VitSpace, VitSpec
+
+TRAIN_SIZE, IMAGE_SIZE = 1000, 10
+VALIDATION = {"criteria": 0.5, "max-drop": 0.6}
+"""Share of the samples in use that is held out: as many as there are to train on, and more
+where they shall bound a drop of a point."""
+
+REMOVED = (2, 4, 6)
+SEEDS = 3
+DROP_SEEDS = 10
+
+GREEDY = {"greedy, 1 epoch": 1, "greedy, 5 epochs": 5}
+
+TRAINING_STEP = 3
+"""Forward passes that a training step is counted as."""
+
+
+class ResidualMlp(nn.Module):
+    """A perceptron whose blocks add to what flows past them."""
+
+    def __init__(self, inputs: int, width: int, depth: int, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU())
+            for _ in range(depth)
+        )
+        self.head = nn.Linear(width, classes)
+        self.block_names = tuple(f"blocks.{i}" for i in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, ...) to logits."""
+        x = self.stem(x.flatten(1))
+        for block in self.blocks:
+            x = x + block(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a network is made and trained."""
+
+    build: Callable[[tuple[int, ...], int], nn.Module]
+    epochs: int
+    learning_rate: float
+
+
+def _mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return MlpSpace().build(MlpSpec((100,) * 10, "batch", "relu", 1e-3), shape, classes)
+
+
+def _residual_mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return ResidualMlp(math.prod(shape), 100, 10, classes)
+
+
+def _resnet(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return ResnetSpace().build(ResnetSpec("basic", (5, 5), (8, 16), 3e-3), shape, classes)
+
+
+def _vit(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return VitSpace().build(VitSpec(2, 6, 32, 2, 2e-3), shape, classes)
+
+
+FAMILIES = {
+    "plain MLP": Family(_mlp, 60, 1e-3),
+    "residual MLP": Family(_residual_mlp, 60, 1e-3),
+    "ResNet": Family(_resnet, 20, 3e-3),
+    "ViT": Family(_vit, 40, 2e-3),
+}
+
+ROOTS: tuple[type[nn.Module], ...] = (ResidualMlp, *(type(f.build((1, 8, 8), 2)) for f in FAMILIES.values()))
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network on one data set."""
+
+    data: str
+    source: str
+    family: str
+    seed: int
+    max_drop: float | None = None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure, print, and write the result file where asked to."""
+    parser = Parser("bench_pruning", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--data", action="append", required=True, metavar="NAME=SOURCE", help="a data set"
+    )
+    parser.add_argument("--family", action="append", choices=list(FAMILIES), help="only these")
+    parser.add_argument("--seeds", type=positive, help="networks of each kind")
+    parser.add_argument("--max-drop", type=float, help="let the product decide how many go")
+    parser.add_argument("--json", type=output_file, help="result file to write")
+    given = parser.parse_args(arguments)
+    started = time.perf_counter()
+    decides = given.max_drop is not None
+    seeds = range(given.seeds or (DROP_SEEDS if decides else SEEDS))
+    tasks = [
+        Task(name, source, family, seed, given.max_drop)
+        for name, _, source in (one.partition("=") for one in given.data)
+        for family in given.family or FAMILIES
+        for seed in seeds
+    ]
+    rows = list(in_processes(decide if decides else compare, tasks, "networks"))
+    figures = decided(rows) if decides else compared(rows)
+    (show_decided if decides else show_compared)(figures)
+    if given.json:
+        seconds = time.perf_counter() - started
+        meta = meta_of("bench_pruning", arguments, seeds=list(seeds), seconds=seconds)
+        write_result(given.json, figures, meta)
+
+
+def trained(task: Task, validation: float) -> tuple[nn.Module, Dataset, Recovery]:
+    """The whole network."""
+    family = FAMILIES[task.family]
+    data = load_dataset(
+        task.source,
+        train_size=None if task.source == "digits" else TRAIN_SIZE,
+        image_size=None if task.source == "digits" else IMAGE_SIZE,
+        validation_fraction=validation,
+        seed=task.seed,
+    )
+    model = build(task.family, data, task.seed)
+    train(
+        model,
+        data.train,
+        epochs=family.epochs,
+        learning_rate=family.learning_rate,
+        seed=task.seed,
+        schedule=Schedule.STEP,
+    )
+    return model.eval(), data, Recovery(learning_rate=family.learning_rate, seed=task.seed)
+
+
+def build(family: str, data: Dataset, seed: int) -> nn.Module:
+    """Untrained, with the weights of a seed."""
+    make = FAMILIES[family].build
+    return build_seeded(lambda: make(data.input_shape, data.num_classes), seed, torch.device("cpu"))
+
+
+# --- which criterion ---
+
+
+def compare(task: Task) -> Figures:
+    """Every criterion, greedy ablation and from scratch on one network."""
+    model, data, how = trained(task, VALIDATION["criteria"])
+    parts = parts_of(data)
+    trials = Trials(model, parts, how, None, _ignore)
+    with counting() as passes:
+        found = removable_blocks(model, parts.train.inputs[:5])
+    pool = [one for one in found if one.can_go]
+    singles = [_test_accuracy(trials.recovered([one]), parts) for one in pool]
+    orders: dict[str, tuple[list[Removable], float]] = {}
+    agreement: dict[str, float] = {}
+    for criterion in Criterion:
+        with counting() as passes:
+            proposal = propose(
+                model, found, parts, criterion, blocks=None, seed=task.seed, progress=_ignore
+            )
+        orders[str(criterion)] = (list(proposal.order), passes[0] / len(parts.train))
+        places = {one.name: -i for i, one in enumerate(proposal.order)}
+        ranks = np.array([places[one.name] for one in pool])
+        agreement[str(criterion)] = float(spearman(ranks, np.array(singles)))
+    count = min(max(REMOVED), len(pool))
+    for name, epochs in GREEDY.items():
+        with counting() as passes:
+            order, _ = greedy_order(model, pool, count, parts, replace(how, epochs=epochs), _ignore)
+        orders[name] = (order, passes[0] / len(parts.train))
+    removed = {
+        str(k): _with_removed(k, orders, model, data, parts, how, trials, task)
+        for k in REMOVED
+        if k <= len(pool) - 1
+    }
+    return {
+        "data": task.data,
+        "family": task.family,
+        "seed": task.seed,
+        "blocks": len(found),
+        "removable": len(pool),
+        "whole": float(right(model, data.test).float().mean()),
+        "spearman": {name: rounded(value) for name, value in agreement.items()},
+        "to_decide": {name: round(cost, 1) for name, (_, cost) in orders.items()},
+        "removed": removed,
+    }
+
+
+def _with_removed(
+    k: int,
+    orders: dict[str, tuple[list[Removable], float]],
+    model: nn.Module,
+    data: Dataset,
+    parts: Parts,
+    how: Recovery,
+    trials: Trials,
+    task: Task,
+) -> Figures:
+    """Test accuracy with k blocks removed, and what each took in all."""
+    known: dict[frozenset[str], tuple[float, float]] = {}
+    accuracy, in_all = {}, {}
+    for name, (order, cost) in orders.items():
+        chosen = frozenset(one.name for one in order[:k])
+        if chosen not in known:
+            with counting() as passes:
+                candidate = trials.recovered(order[:k])
+            known[chosen] = _test_accuracy(candidate, parts), passes[0] / len(parts.train)
+        accuracy[name], recovery = known[chosen]
+        in_all[name] = round(cost + recovery, 1)
+    made = cut(model, orders["heldout"][0][:k], parts.train)
+    family = FAMILIES[task.family]
+    scratch = from_scratch(
+        made.model,
+        made.removals,
+        parts,
+        how,
+        family.epochs,
+        lambda seed: build(task.family, data, seed),
+        _ignore,
+    )
+    accuracy["from scratch"] = float(right(scratch, data.test).float().mean())
+    return {"accuracy": accuracy, "in_all": in_all}
+
+
+def _test_accuracy(candidate: Candidate, parts: Parts) -> float:
+    if parts.test is None:
+        raise ValueError("the benchmark's data have test sets")
+    return float(right(candidate.cut.model, parts.test).float().mean())
+
+
+@contextmanager
+def counting() -> Iterator[list[float]]:
+    """Samples that pass through whole networks, a training step counted as three."""
+    passes = [0.0]
+
+    def count(module: nn.Module, inputs: Any) -> None:
+        if isinstance(module, ROOTS) and inputs:
+            steps = module.training and torch.is_grad_enabled()
+            passes[0] += len(inputs[0]) * (TRAINING_STEP if steps else 1)
+
+    handle = register_module_forward_pre_hook(count)
+    try:
+        yield passes
+    finally:
+        handle.remove()
+
+
+def compared(rows: Sequence[Figures]) -> Figures:
+    """Means over the seeds, and over the data sets, of each family."""
+    groups: dict[tuple[str, str], list[Figures]] = defaultdict(list)
+    for row in rows:
+        groups[row["family"], row["data"]].append(row)
+        groups[row["family"], "all"].append(row)
+    return {
+        "groups": [
+            {"family": family, "data": data, **_group(some)}
+            for (family, data), some in groups.items()
+        ],
+        "rows": list(rows),
+    }
+
+
+def _group(rows: Sequence[Figures]) -> Figures:
+    names = list(rows[0]["to_decide"])
+    counts = [k for k in map(str, REMOVED) if all(k in row["removed"] for row in rows)]
+    return {
+        "networks": len(rows),
+        "whole": rounded(np.mean([row["whole"] for row in rows])),
+        "spearman": {
+            name: rounded(np.nanmean([row["spearman"][name] for row in rows])) for name in Criterion
+        },
+        "to_decide": {n: round(_mean(row["to_decide"][n] for row in rows), 1) for n in names},
+        "removed": {
+            k: {
+                "accuracy": {
+                    name: rounded(_mean(row["removed"][k]["accuracy"][name] for row in rows))
+                    for name in (*names, "from scratch")
+                },
+                "in_all": {
+                    name: round(_mean(row["removed"][k]["in_all"][name] for row in rows), 1)
+                    for name in names
+                },
+                "heldout_minus": {
+                    name: mean_and_interval(
+                        np.array(
+                            [
+                                row["removed"][k]["accuracy"]["heldout"]
+                                - row["removed"][k]["accuracy"][name]
+                                for row in rows
+                            ]
+                        )
+                    )
+                    for name in (*names, "from scratch")
+                    if name != "heldout"
+                },
+            }
+            for k in counts
+        },
+    }
+
+
+def _mean(values: Iterator[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def show_compared(figures: Figures) -> None:
+    """A table per family."""
+    for group in figures["groups"]:
+        counts = list(group["removed"])
+        titles = [f"{k} removed" for k in counts]
+        table = Table("order", "Spearman", "to decide", "in all", *titles)
+        table.title = (
+            f"{group['family']}, {group['data']}: {group['networks']} networks, whole "
+            f"{100 * group['whole']:.1f} %"
+        )
+        for name in (*group["to_decide"], "from scratch"):
+            agreement = group["spearman"].get(name)
+            decide_cost = group["to_decide"].get(name)
+            in_all = group["removed"][counts[-1]]["in_all"].get(name) if counts else None
+            table.add_row(
+                name,
+                "" if agreement is None else f"{agreement:.2f}",
+                "" if decide_cost is None else f"{decide_cost:.0f}",
+                "" if in_all is None else f"{in_all:.0f}",
+                *(f"{100 * group['removed'][k]['accuracy'][name]:.1f}" for k in counts),
+            )
+        wide_console().print(table)
+
+
+# --- how many ---
+
+
+def decide(task: Task) -> Figures:
+    """What ``prune(max_drop=...)`` does with one network."""
+    model, data, how = trained(task, VALIDATION["max-drop"])
+    started = time.perf_counter()
+    result = prune(
+        model,
+        data,
+        max_drop=task.max_drop,
+        learning_rate=how.learning_rate,
+        build=lambda seed: build(task.family, data, seed),
+        seed=task.seed,
+    )
+    networks = {one.name: one for one in result.report.networks}
+    whole, left = networks["original"], networks.get("pruned", networks["original"])
+    if whole.test_accuracy is None or left.test_accuracy is None:
+        raise ValueError("the benchmark's data have test sets")
+    say(f"{task.family} on {task.data}, seed {task.seed}: {result.report.conclusion}")
+    return {
+        "data": task.data,
+        "family": task.family,
+        "seed": task.seed,
+        "blocks": whole.blocks,
+        "removed": len(result.report.removed),
+        "parameters_left": round(left.parameters / whole.parameters, 3),
+        "test_whole": whole.test_accuracy.value,
+        "test_pruned": left.test_accuracy.value,
+        "test_samples": whole.test_accuracy.samples,
+        "validation_drop_bound": left.drop_bound,
+        "trials_trained": sum(one.recovered for one in result.report.trials),
+        "trials_fitted": sum(not one.recovered for one in result.report.trials),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def decided(rows: Sequence[Figures]) -> Figures:
+    """Per family and data set: how often the bound held on test data, and how much went."""
+    groups: dict[tuple[str, str], list[Figures]] = defaultdict(list)
+    for row in rows:
+        groups[row["family"], row["data"]].append(row)
+    return {"groups": [_decided_group(*key, some) for key, some in groups.items()], "rows": rows}
+
+
+def _decided_group(family: str, data: str, rows: Sequence[Figures]) -> Figures:
+    drops = [row["test_whole"] - row["test_pruned"] for row in rows]
+    shares = [row["removed"] / row["blocks"] for row in rows]
+    return {
+        "family": family,
+        "data": data,
+        "networks": len(rows),
+        "within": sum(drop <= 0.01 for drop in drops),
+        "a_third_removed": sum(share >= 1 / 3 for share in shares),
+        "removed": rounded(np.mean([row["removed"] for row in rows])),
+        "blocks": rows[0]["blocks"],
+        "parameters_left": rounded(np.mean([row["parameters_left"] for row in rows])),
+        "test_drop": mean_and_interval(np.array(drops)),
+        "largest_test_drop": rounded(max(drops)),
+        "trials_trained": rounded(np.mean([row["trials_trained"] for row in rows])),
+    }
+
+
+def show_decided(figures: Figures) -> None:
+    """A row per family and data set."""
+    table = Table("network", "data", "within", "a third", "removed", "test drop", "largest")
+    for group in figures["groups"]:
+        table.add_row(
+            group["family"],
+            group["data"],
+            f"{group['within']} of {group['networks']}",
+            f"{group['a_third_removed']} of {group['networks']}",
+            f"{group['removed']:.1f} of {group['blocks']}",
+            f"{100 * group['test_drop']['mean']:+.2f}",
+            f"{100 * group['largest_test_drop']:+.2f}",
+        )
+    wide_console().print(table)
+
+
+def _ignore(_what: str, _done: int, _total: int) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    run_and_exit(main)
