@@ -13,7 +13,7 @@ from itertools import groupby
 
 import numpy as np
 
-from designer.law import HIGH, LOW, fit_law, intervals, judge, pool_seeds, shares, steps
+from designer.law import HIGH, LOW, ROUNDING, fit_law, intervals, judge, pool_seeds, shares, steps
 from designer.results import (
     FloatArray,
     InputReport,
@@ -31,6 +31,13 @@ from designer.results import (
     Verdict,
     measured,
 )
+
+MEANINGLESS = {
+    SeparationStatus.NON_FINITE: "there are NaN or infinite features",
+    SeparationStatus.NO_SIGNAL: "all class means coincide",
+    SeparationStatus.COLLAPSED: "there is no scatter within the classes beyond rounding",
+}
+"""Why D means nothing, in a word."""
 
 WIDTH_CHANGE = 1.5
 """From this ratio on, a step between two widths is checked against the permutation null."""
@@ -93,7 +100,7 @@ def law_warnings(
         yield ReportWarning("not_decreasing", f"{subject}: {law.reason}")
     if law.status is LawStatus.DEGENERATE:
         yield ReportWarning("degenerate", f"{subject}: {law.reason}")
-    rising = [layer.name for layer in layers if layer.step is not None and layer.step < 0]
+    rising = [layer.name for layer in layers if layer.step is not None and layer.step < -ROUNDING]
     if rising:
         yield ReportWarning(
             "non_monotone", f"{subject}: D rises instead of falling at {', '.join(rising)}."
@@ -152,7 +159,9 @@ def _layer_report(
     profiles: Sequence[SeparationProfile], all_: _Contributions, i: int
 ) -> LayerReport:
     layer = profiles[0].layers[i + 1]
-    verdict, advice = _verdict(all_, i, _weakest(profiles, i), _weakest(profiles, i + 1))
+    pooled = profiles[0].features.startswith("pool")
+    before, after = _weakest(profiles, i), _weakest(profiles, i + 1)
+    verdict, advice = _verdict(all_, i, before, after, pooled=pooled)
     return LayerReport(
         name=layer.name,
         width=layer.width,
@@ -187,10 +196,18 @@ def _deficient(one: Separation) -> bool:
 
 
 def _verdict(
-    all_: _Contributions, i: int, before: Separation, after: Separation
+    all_: _Contributions, i: int, before: Separation, after: Separation, *, pooled: bool
 ) -> tuple[Verdict, str]:
     degenerate = _deficient(before) or _deficient(after)
     verdict = judge(all_.shares[i], all_.share_intervals[i], all_.step_intervals[i], degenerate)
+    for one, where in ((after, "behind it"), (before, "before it")):
+        if one.status in MEANINGLESS:
+            return Verdict.DEGENERATE, f"measure again: {MEANINGLESS[one.status]} {where}"
+    if _deficient(after) and pooled:
+        return verdict, (
+            f"measure again: pooled, its features show only {after.rank} of {after.full_rank} "
+            f"class directions; look at them flat"
+        )
     if _deficient(after):
         return verdict, f"widen: only {after.rank} of {after.full_rank} class directions are left"
     if _deficient(before):
@@ -255,6 +272,8 @@ def _advice_high(all_: _Contributions, i: int) -> str:
         return "keep: the large step is on training data, little of it on held-out data"
     if _narrows(all_, i):
         return f"widen: it does {share:.1f} times its share at a smaller width than its input"
+    if i + 1 < len(all_.steps) and _adds_nothing_heldout(all_, i + 1):
+        return f"keep: it does {share:.1f} times its share, and the next one adds nothing"
     return f"insert: a layer after this one, for it does {share:.1f} times its share"
 
 

@@ -27,6 +27,7 @@ from designer.results import (
     ModelSummary,
     ReportWarning,
     SeparationProfile,
+    SeparationStatus,
     Tunnel,
     measured,
 )
@@ -136,6 +137,7 @@ def named(
             name=material.name,
             heldout_part=material.heldout_part,
             fingerprint=material.fingerprint,
+            scaling=material.scaling,
         ),
         warnings=(*material.warnings, *result.warnings),
     )
@@ -154,7 +156,7 @@ def _tunnel(seen: SeparationProfile) -> Tunnel | None:
 
 def _tunnel_reason(entrance: str, beyond: Sequence[str]) -> str:
     if not beyond:
-        return "Every block up to the last improves the separation of held-out data."
+        return "The separation of held-out data improves up to the last block."
     said = "1 block lies" if len(beyond) == 1 else f"{len(beyond)} blocks lie"
     return (
         f"On held-out data the separation improves no more after '{entrance}': {said} beyond, "
@@ -162,10 +164,25 @@ def _tunnel_reason(entrance: str, beyond: Sequence[str]) -> str:
     )
 
 
+def _non_finite(seen: SeparationProfile) -> Iterator[ReportWarning]:
+    for part, of in (("training", "train"), ("held-out", "heldout")):
+        for layer in seen.layers:
+            found = getattr(layer, of)
+            if found is not None and found.status is SeparationStatus.NON_FINITE:
+                yield ReportWarning(
+                    "non_finite",
+                    f"On {part} data the features contain NaN or infinity from '{layer.name}' on: "
+                    f"look there first, nothing behind it can be judged.",
+                )
+                break
+
+
 def _warnings(seen: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
     for note in seen.notes:
         yield ReportWarning("measured_otherwise", note)
-    if np.isfinite(seen.accuracy) and not beats_chance(seen.accuracy, seen.samples, seen.chance):
+    yield from _non_finite(seen)
+    chance = seen.chance_train
+    if np.isfinite(seen.accuracy) and not beats_chance(seen.accuracy, seen.samples, chance):
         yield ReportWarning(
             "model_at_chance",
             f"The model is right on {100 * seen.accuracy:.1f} % of the training data, which is no "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from designer.blocks import Inputs, mapped, tensors_of
 from designer.datasets import LabelledTensors
-from designer.errors import InvalidInputError
+from designer.errors import DataError, InvalidInputError
 
 Batch = tuple[Inputs, Tensor]
 Data = Batch | LabelledTensors | Iterable[Batch]
@@ -20,6 +20,8 @@ Data = Batch | LabelledTensors | Iterable[Batch]
 
 BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 1024
 """Input values of a batch, 4 MiB as float32, and the samples that it holds in any case."""
+
+MOST_CLASSES = 1_000_000
 
 TOKENS = "labels (n, tokens)"
 """The kind of targets where every token has one."""
@@ -86,7 +88,7 @@ class Batches:
             InvalidInputError: where they are not those of the first time.
         """
         start = 0
-        for inputs, labels in self.source:
+        for inputs, labels in _iterated(self.source):
             targets = _by_row(labels, tokens=self.tokens)
             rows = slice(start, start + len(targets))
             if not torch.equal(targets, self.targets[rows]):
@@ -117,7 +119,7 @@ def batches_of(data: Data, size: int | None = None) -> Batches:
     if size is not None and size < 1:
         raise InvalidInputError(f"Expected a batch size of at least 1, got {size}.")
     source = _in_memory(data, size)
-    labels = [_checked_labels(batch) for batch in source]
+    labels = [_checked_labels(batch) for batch in _iterated(source)]
     if not labels:
         raise InvalidInputError(
             f"Expected data that can be iterated more than once, got no batch; {AGAIN}."
@@ -171,6 +173,23 @@ def _iterable(data: object) -> Iterable[Batch]:
             f"Expected data that can be iterated, got {type(data).__name__}; {AGAIN}."
         )
     return cast("Iterable[Batch]", data)
+
+
+def _iterated(source: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches; what raises in between is the user's."""
+    batches = iter(source)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (Exception, SystemExit) as error:
+            said = str(error).strip().splitlines()
+            raise DataError(
+                f"Expected data that can be iterated, but they raised {type(error).__name__}: "
+                f"{said[-1] if said else 'without a word'}"
+            ) from error
+        yield batch
 
 
 def _fitting(tensors: list[Tensor]) -> int:
@@ -258,6 +277,11 @@ def _check_targets(targets: Tensor) -> None:
             raise InvalidInputError("Expected finite targets, got NaN or infinity.")
     elif int(targets.min()) < 0:
         raise InvalidInputError(f"Expected labels from 0 on, got {int(targets.min())}.")
+    elif int(targets.max()) >= MOST_CLASSES:
+        raise InvalidInputError(
+            f"Expected labels below {MOST_CLASSES:,}, got {int(targets.max()):,}; number the "
+            f"classes from 0 on."
+        )
 
 
 def _shown(part: object) -> str:

@@ -234,7 +234,7 @@ def called(model: nn.Module, inputs: Inputs) -> object:
     args, named = arguments(inputs)
     try:
         return model(*args, **named)
-    except Exception as error:  # the model is the user's and may raise anything
+    except (Exception, SystemExit) as error:  # the model is the user's and may raise anything
         shapes = ", ".join(f"(n, {', '.join(map(str, t.shape[1:]))})" for t in tensors_of(inputs))
         raise ModelError(
             f"Expected {type(model).__name__} to run on inputs of shape {shapes}, but it raised "

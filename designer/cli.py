@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
@@ -112,8 +112,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
             raise
         _complain(str(error))
         return FAILED
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("Stopped at once; the same command continues.")
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        _complain(str(stop) or "Stopped at once.")
         return INTERRUPTED
     except BrokenPipeError:  # nobody reads on; Python shall not complain of that at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -296,7 +296,7 @@ def _analyze(
     held-out data, with intervals, a verdict and advice for each block, and where the network
     stops improving on held-out data.
     """
-    with _stoppable():
+    with _stoppable("Stopped at once."), _prints_on_stderr():
         loaded = load_model(model, weights, seed=seed or 0)
         material = material_for(
             loaded,
@@ -309,11 +309,10 @@ def _analyze(
             seed=seed,
         )
         net = loaded.model.to(usable_device(device))
-        if list_blocks:
-            _show_candidates(list_candidates(net, material.train), as_json=as_json)
-            return OK
+        candidates = list_candidates(net, material.train) if list_blocks else []
         with _passes_on_stderr() as bars:
-            result = analyze(
+            look = partial(
+                analyze,
                 net,
                 material.train,
                 material.heldout,
@@ -325,7 +324,11 @@ def _analyze(
                 seed=seed or 0,
                 progress=bars,
             )
-    result = named(result, loaded, weights, material)
+            seen = None if list_blocks else look()
+    if seen is None:
+        _show_candidates(candidates, as_json=as_json)
+        return OK
+    result = named(seen, loaded, weights, material)
     _show(
         analysis_view(result),
         lambda: analysis_to_json(result),
@@ -670,12 +673,19 @@ class _Display:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _stoppable(said: str = "Stopped at once; the same command continues.") -> Iterator[None]:
     """Ctrl-C as ``typer.Abort``, for typer would make a silent exit of it."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise typer.Abort from stop
+        raise typer.Abort(said) from stop
+
+
+@contextmanager
+def _prints_on_stderr() -> Iterator[None]:
+    """What a user's model or data print, which would spoil what is written to stdout."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 @contextmanager

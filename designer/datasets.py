@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,6 +100,8 @@ class Dataset:
     """The arguments of ``load_dataset`` that shaped it."""
     shuffled_labels: bool = False
     warnings: tuple[ReportWarning, ...] = ()
+    split_here: bool = False
+    """Whether the source had no test set, so that one was split off."""
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -257,8 +260,9 @@ def load_source(source: str, **options: Any) -> Dataset | Streams:
     made = _read(source, chosen.image_size)
     if not isinstance(made, Streams):
         return _prepared(source, made, chosen)
-    for name in ("train_size", "image_size", "shuffle_labels"):
-        if getattr(chosen, name) not in (None, False):
+    for name, value in options.items():  # a scaling in numbers is that of the model, not asked for
+        as_they_are = value in (None, False, Scaling.NONE) or isinstance(value, Mapping)
+        if name != "seed" and not as_they_are:
             raise DataError(
                 f"Expected arrays from '{source}' for the option {name.replace('_', ' ')}, got "
                 f"batches, which are used as they are; leave it out."
@@ -300,6 +304,7 @@ def _prepared(source: str, raw: _Raw, options: _Options) -> Dataset:
         options={"source": source, **options.record()},
         shuffled_labels=options.shuffle_labels,
         warnings=tuple(_class_warnings(parts, classes)),
+        split_here=raw.x_test is None,
         **tensors,
     )
 
@@ -359,10 +364,10 @@ def _read_openml(name: str) -> _Raw:
         raise DataError(
             f"Expected openml:NAME or openml:NAME@VERSION, got 'openml:{name}@{version}'."
         )
+    version_wanted = int(version) if version else "active"
     try:
-        fetched = fetch_openml(
-            name, version=int(version) if version else "active", as_frame=False, parser="liac-arff"
-        )
+        with warnings.catch_warnings(action="ignore"):  # what matters is raised, too
+            fetched = fetch_openml(name, version=version_wanted, as_frame=False, parser="liac-arff")
     except Exception as error:  # any of many network and parser errors, all meaning the same
         raise DataError(
             f"Could not get '{name}' from OpenML ({first_line(error)}); check the name and the "
@@ -378,7 +383,7 @@ def _read_callable(source: str) -> _Raw | Streams:
         raise DataError(f"Expected '{source}' to be callable, got {type(function).__name__}.")
     try:
         made = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the function is the user's and may do anything
         raise DataError(
             f"'{source}' raised {type(error).__name__}: {first_line(error)}."
         ) from error

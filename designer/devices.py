@@ -15,8 +15,8 @@ def usable_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InvalidInputError(
             f"Expected a device that torch can use here, got '{name}': "
             f"{str(error).splitlines()[0]}."

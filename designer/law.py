@@ -33,6 +33,9 @@ MIN_STEPS = 3
 HOLDS_FROM = 0.9
 """Uniformity from which the law is said to hold: the steps' sd is below half their mean."""
 
+ROUNDING = 1e-6
+"""A step of fewer nats is none."""
+
 LOW, HIGH = 0.5, 2.0
 """Shares outside these bounds are called too little or too much."""
 
@@ -228,8 +231,10 @@ def judge(share: float, interval: Interval, step_interval: Interval, degenerate:
     if degenerate:
         return Verdict.DEGENERATE
     if np.isnan(share):
-        return Verdict.NEGATIVE if step_interval[1] <= 0 else Verdict.UNCERTAIN
+        return Verdict.NEGATIVE if step_interval[1] < -ROUNDING else Verdict.UNCERTAIN
     low, high = interval
+    if max(map(abs, step_interval)) < ROUNDING:
+        return Verdict.LOW
     if high <= 0:
         return Verdict.NEGATIVE
     if LOW <= share <= HIGH:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from designer.batches import Data
+from designer.blocks import called, first_tensor
 from designer.datasets import Dataset, Streams, load_source
-from designer.errors import DataError, InvalidInputError
+from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.models import LoadedModel
+from designer.probes import probing
 from designer.results import ReportWarning
+
+LOOKED_AT, CLEARLY_BETTER = 512, 0.1
+"""Training samples on which scalings are compared, and a difference of accuracy that tells."""
 
 
 class Part(StrEnum):
@@ -30,6 +38,8 @@ class Material:
     heldout: Data | None
     heldout_part: str
     fingerprint: str = ""
+    scaling: str = ""
+    """Of the inputs, as in ``DataUsed``."""
     warnings: tuple[ReportWarning, ...] = ()
 
 
@@ -50,11 +60,22 @@ def material_for(
     """
     loaded = data_for(model, source, **options)
     if isinstance(loaded, Streams):
+        if part is not None:
+            raise InvalidInputError(
+                f"Expected arrays from '{source}' to choose the {part} part of, got batches, which "
+                f"say themselves what is held out; leave it out."
+            )
         return Material(loaded.name, loaded.train, loaded.heldout, "held-out")
     chosen = _part(part, Part.TEST if model.scaling is None else Part.VALIDATION)
     heldout = loaded.test if chosen is Part.TEST else loaded.validation
     return Material(
-        loaded.name, loaded.train, heldout, str(chosen), loaded.fingerprint, loaded.warnings
+        name=loaded.name,
+        train=loaded.train,
+        heldout=heldout,
+        heldout_part=str(chosen),
+        fingerprint=loaded.fingerprint,
+        scaling=str(loaded.options.get("scaling", "")),
+        warnings=(*loaded.warnings, *_doubts(model, loaded, chosen, asked=options.get("scaling"))),
     )
 
 
@@ -68,7 +89,7 @@ def data_for(model: LoadedModel, source: str | None, **options: Any) -> Dataset 
         InvalidInputError: where there are no data for the model, or others than it was made for.
     """
     asked = {name: value for name, value in options.items() if value is not None}
-    if source is None:
+    if source is None or source == model.data_options.get("source"):
         loaded = _remembered(model, asked)
     else:
         known = {} if model.scaling is None else {"scaling": model.scaling}
@@ -86,14 +107,71 @@ def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Strea
             f"`designer datasets`."
         )
     loaded = load_source(stored.pop("source"), **{**stored, **asked})
-    same = isinstance(loaded, Dataset) and loaded.fingerprint == model.data_fingerprint
-    if model.data_fingerprint and not asked and not same:
+    if not asked and not _same_data(model, loaded):
         raise DataError(
             f"Expected '{model.data_options['source']}' to hold the data that '{model.name}' was "
             f"trained on, but they have changed since; pass what it shall be looked at with as "
             f"--data."
         )
     return loaded
+
+
+def _same_data(model: LoadedModel, data: Dataset | Streams) -> bool:
+    """Whether these are the very data, split alike, that a model was trained on, where that is
+    known."""
+    known = model.data_fingerprint
+    return not known or (isinstance(data, Dataset) and data.fingerprint == known)
+
+
+def _doubts(
+    model: LoadedModel, data: Dataset, part: Part, *, asked: object
+) -> Iterator[ReportWarning]:
+    """What may be wrong with the data for a model."""
+    split = data.split_here or part is Part.VALIDATION
+    remembered = data.options.get("source") == model.data_options.get("source")
+    if remembered and split and not _same_data(model, data):
+        yield ReportWarning(
+            "other_split",
+            "The model was trained on another split of these data, so what is held out here may "
+            "be what it was trained on; leave out --seed, --train-size, --image-size and "
+            "--validation-fraction.",
+        )
+    elif split and not model.data_fingerprint:
+        yield ReportWarning(
+            "split_here",
+            f"The {part} data were split off here, and are held out only if the model was not "
+            f"trained on them; give test data of its own (x_test, y_test) to be sure.",
+        )
+    if asked is None and model.scaling is None:
+        yield from _other_scaling(model, data)
+
+
+def _other_scaling(model: LoadedModel, data: Dataset) -> Iterator[ReportWarning]:
+    """Where the model is right more often on inputs that are not scaled."""
+    few = data.train.inputs[:LOOKED_AT], data.train.labels[:LOOKED_AT]
+    shape = (1, -1, *[1] * (few[0].ndim - 2))
+    mean, scale = (torch.tensor(data.scaling[name]).view(shape) for name in ("mean", "scale"))
+    scaled, plain = (_share_right(model, x, few[1]) for x in (few[0], few[0] * scale + mean))
+    if plain > scaled + CLEARLY_BETTER:
+        yield ReportWarning(
+            "scaling",
+            f"The model is right on {100 * plain:.0f} % of some training data as they come and on "
+            f"{100 * scaled:.0f} % as they were scaled here: it was probably trained without "
+            f"scaling (--scaling none).",
+        )
+
+
+@torch.no_grad()
+def _share_right(model: LoadedModel, inputs: Tensor, labels: Tensor) -> float:
+    """Nan where the model gives no logits, or cannot run."""
+    try:
+        with probing(model.model) as probe:
+            logits = first_tensor(called(model.model, probe.prepared(inputs)))
+    except DesignerError:
+        return float("nan")
+    if logits is None or logits.ndim != 2 or len(logits) != len(labels):
+        return float("nan")
+    return float((logits.argmax(1) == labels).float().mean())
 
 
 def _check_classes(model: LoadedModel, data: Dataset) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from designer.errors import InvalidInputError
 from designer.residual import LinearPrediction, PredictionSums
-from designer.results import FloatArray, Separation
+from designer.results import FloatArray, Separation, SeparationStatus
 from designer.separation import ClassDirections, ClassSums, Influence, ScatterCrossing
 
 
@@ -180,7 +180,8 @@ class HeldoutSeparation(HeldoutRuler):
         return self._directions.separation_of_terms(self._squares / self._n)
 
     def accuracy(self) -> float:
-        return self._hits / self._n
+        broken = self._directions.status is SeparationStatus.NON_FINITE
+        return float("nan") if broken else self._hits / self._n
 
 
 class ResidualRuler(Ruler):

@@ -7,10 +7,12 @@ state, also when it raises.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +32,7 @@ from designer.blocks import (
     unwrapped,
     values_of,
 )
-from designer.errors import InvalidInputError
+from designer.errors import InvalidInputError, ModelError
 
 LOOK_AT = 5
 """Samples in the forward pass that finds the blocks."""
@@ -41,6 +43,7 @@ class Probe:
 
     Attributes:
         taps: where it looks, in running order, once it has seen a batch.
+        named: whether the caller said which parts are blocks.
         enters: whether what the first block receives stands for the input: where that is only
             tokens, and where it was asked for and there are layers before the first block.
         output: what the model gave for the last batch, its first floating tensor.
@@ -49,6 +52,7 @@ class Probe:
     def __init__(self, model: nn.Module, blocks: Sequence[str] | None, *, entry: bool) -> None:
         self._model = model
         self._blocks = blocks
+        self.named = blocks is not None
         self._entry = entry
         self._like = next((p for p in model.parameters() if p.is_floating_point()), None)
         self._hooks = ExitStack()
@@ -227,6 +231,11 @@ def probing(
         entry: whether what the first block receives shall stand for the input.
     """
     inner = unwrapped(model)
+    if isinstance(inner, torch.jit.ScriptModule):
+        raise ModelError(
+            "Expected a module in Python, got one in TorchScript, which runs no hooks; pass the "
+            "module that it was scripted from."
+        )
     probe = Probe(inner, blocks, entry=entry)
     with untouched(model):
         inner.eval()
@@ -260,7 +269,7 @@ def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> tupl
     Raises:
         InvalidInputError: where no blocks are found, or those that are named do not run.
     """
-    names = blocks if blocks is not None else getattr(model, "block_names", None)
+    names = blocks if blocks is not None else _own_names(model)
     seen = trace(model, few, flow=names is None)
     taps = find_blocks(seen)[0] if names is None else matching(seen, model, names)
     if not taps:
@@ -270,6 +279,18 @@ def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> tupl
             f"them with `blocks` (--blocks). Its submodules are {listed}."
         )
     return seen, taps
+
+
+def _own_names(model: nn.Module) -> Sequence[str] | None:
+    """Those that a model lists as its blocks."""
+    names = getattr(model, "block_names", None)
+    if names is None or (
+        isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
+    ):
+        return names
+    raise ModelError(
+        f"Expected `block_names` of {type(model).__name__} as names, got {type(names).__name__}."
+    )
 
 
 @contextmanager
@@ -284,7 +305,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     states = [(module.training, dict(module._buffers)) for module in modules]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     devices = {t.device for t in (*model.parameters(), *model.buffers()) if t.is_cuda}
-    with torch.random.fork_rng(devices=list(devices)), _eager(model), _padded(model):
+    with _rng_kept(list(devices)), _eager(model), _padded(model):
         try:
             yield
         finally:
@@ -294,6 +315,18 @@ def untouched(model: nn.Module) -> Iterator[None]:
             for buffer, before in buffers:
                 if not torch.equal(buffer, before):
                     buffer.data.copy_(before)
+
+
+@contextmanager
+def _rng_kept(devices: list[torch.device]) -> Iterator[None]:
+    """Python's, NumPy's and torch's generators are afterwards as they were."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's code may use it
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -89,7 +89,7 @@ def profile(
             default as the model says in ``block_features``, else flat, or projected where flat
             features would not fit into memory. Where they are pooled and layers come before the
             first block, what that receives stands for the input, pooled like the rest.
-        dimension: to project to.
+        dimension: to project to; asks for ``project``.
         permutations: label permutations for the null of separation, 0 for none; by default 3, or
             1 for more than 100 classes. That of the residual is exact and needs none.
         resamples: bootstrap resamples for intervals; 0 for none.
@@ -116,7 +116,7 @@ def profile(
     wanted = _wanted(model, features)
     choice = _Choice(ruler, data, len(labelings), wanted, dimension, seed)
     with probing(model, blocks, entry=wanted is Reduction.POOL) as probe:
-        passes = _Passes(probe, choice, progress or _ignore)
+        passes = _Passes(probe, choice, data.num_classes, progress or _ignore)
         rulers = _measured(passes, ruler, data, labelings, crossing=resamples > 0)
         draws = _draws(passes, data, rulers, resamples, seed)
         held_rulers = [] if held is None else _measured_heldout(passes, held, rulers, seed)
@@ -141,6 +141,7 @@ def profile(
         law_heldout=fit_law(_values_heldout(held_rulers)) if held_rulers else None,
         num_classes=data.num_classes,
         chance=(held or data).chance,
+        chance_train=data.chance,
         samples=len(data),
         samples_heldout=0 if held is None else len(held),
         resampled=draws,
@@ -167,6 +168,13 @@ class _Choice:
     ) -> None:
         if dimension is not None and dimension < 1:
             raise InvalidInputError(f"Expected a dimension of at least 1, got {dimension}.")
+        if dimension is not None and wanted is None:
+            wanted = Reduction.PROJECT
+        if dimension is not None and wanted is not Reduction.PROJECT:
+            raise InvalidInputError(
+                f"Expected a dimension only together with features '{Reduction.PROJECT}', got "
+                f"{dimension} with '{wanted}'."
+            )
         self._wanted, self._dimension, self._seed = wanted, dimension, seed
         self.tokens = data.tokens
         self._needed = partial(_needed, measure, data.outputs, labelings)
@@ -230,8 +238,9 @@ class _Seen:
 class _Passes:
     """Passes of data through the model."""
 
-    def __init__(self, probe: Probe, choice: _Choice, progress: Progress) -> None:
+    def __init__(self, probe: Probe, choice: _Choice, classes: int, progress: Progress) -> None:
         self._probe = probe
+        self._classes = classes
         self._choice = choice
         self._progress = progress
         self._kept: dict[Batches, list[_Seen]] = {}
@@ -289,7 +298,9 @@ class _Passes:
         """Rows that the model classifies correctly; nan where its output is no logits."""
         logits = self._probe.output
         logits = logits.flatten(0, 1) if tokens and logits.ndim == 3 else logits
-        headless = logits.shape == seen.taps[-1].shape and torch.equal(logits, seen.taps[-1])
+        headless = _same(logits, seen.taps[-1]) and not (
+            self._probe.named and logits.shape[-1] == self._classes
+        )
         if seen.targets.is_floating_point() or logits.ndim != 2 or headless:
             return float("nan")
         if len(logits) != len(seen.targets):
@@ -392,6 +403,10 @@ def _needed(
 ) -> int:
     """Bytes to measure outputs of such shapes."""
     return bytes_needed(measure, [reducer.width(shape) for shape in shapes], outputs, labelings)
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)
 
 
 def _only(tensor: Tensor, mask: Tensor) -> Tensor:

@@ -150,6 +150,8 @@ class SeparationProfile:
     accuracy: float = float("nan")
     """Of the model's own predictions on training data; nan where it gives no logits."""
     accuracy_heldout: float = float("nan")
+    chance_train: float = float("nan")
+    """Share of the largest class in the training data."""
     notes: tuple[str, ...] = ()
     """What the reader should know of how this was measured."""
 
@@ -462,6 +464,9 @@ class DataUsed:
     """0 for real targets."""
     chance: Measured
     fingerprint: str = ""
+    scaling: str = ""
+    """Of the inputs: ``standard``, ``none`` or ``given`` with the model; empty where they were
+    taken as they came."""
 
 
 @dataclass(frozen=True)

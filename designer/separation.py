@@ -37,6 +37,9 @@ from designer.results import FloatArray, Separation, SeparationStatus
 CHUNK_ELEMENTS = 1 << 20
 """Features are widened to float64 this many at a time, so that a chunk stays in cache."""
 
+SINGLE = float(torch.finfo(torch.float32).eps)
+"""Rounding of single precision, relative."""
+
 WIDE = 4096
 """From this width on, float32 features are projected in float32 where that is exact enough."""
 
@@ -113,7 +116,8 @@ class ClassDirections:
         self.full_rank = present - 1
         weighted = self.centred_means.mul_(self.weights.sqrt().unsqueeze(1))
         norms = torch.linalg.vector_norm(self.means, dim=1)
-        tolerance = 10 * epsilon * math.sqrt(float(self.weights @ norms.square()))
+        size = math.sqrt(float(self.weights @ norms.square()))
+        tolerance = _errors(epsilon) * size
         if not math.isfinite(tolerance):
             self.basis, self.singular_values = weighted.T[:, :0], self.weights[:0]
             self._projected_means = self.means @ self.basis
@@ -127,7 +131,9 @@ class ClassDirections:
         rank = min(sum(value > tolerance for value in s.tolist()), self.full_rank)
         self.singular_values = s[:rank]
         self.basis = q @ (u[:, :rank] / s[:rank])
-        self._rounding = tolerance**2 * float(s[:rank].pow(-2).sum())
+        # half precision only rounds, each number by itself, and no direction gathers that
+        spread = float(self.means.abs().max()) if epsilon > SINGLE else size
+        self._rounding = (_errors(epsilon) * spread) ** 2 * float(s[:rank].pow(-2).sum())
         self._projected_means = self.means @ self.basis
         self.status, self.reason = _rank_status(rank, self.full_rank)
 
@@ -478,6 +484,12 @@ def _project(features: Tensor, onto: Tensor) -> Tensor:
     transposed = onto.T.contiguous()
     parts = [transposed @ wide.T for _, wide in _widened(features)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _errors(epsilon: float) -> float:
+    """Relative error of features of a precision: those of matrix products add up, but in half
+    precision, which is added up in single precision and then rounded."""
+    return 0.5 * epsilon if epsilon > SINGLE else 10 * epsilon
 
 
 def _epsilon(dtype: torch.dtype) -> float:

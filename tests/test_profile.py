@@ -322,11 +322,23 @@ def test_a_part_of_sequences_is_whole_sequences(not_kept: None) -> None:
 # --- how outputs become features ---
 
 
+def only_for(features: str, dimension: int) -> int | None:
+    """A dimension where there is something to project to it."""
+    return dimension if features == "project" else None
+
+
+def test_a_dimension_needs_a_projection() -> None:
+    with pytest.raises(InvalidInputError, match="dimension only together with features 'project'"):
+        profile(conv_net(), images(20), features="pool", dimension=3)
+
+
 @pytest.mark.parametrize("features", ["flatten", "pool", "project"])
 def test_maps_are_reduced_as_by_hand(features: str) -> None:
     model = conv_net()
     train, held = images(80), images(40, seed=1)
-    seen = profile(model, train, held, features=features, dimension=20, seed=2, resamples=0)
+    seen = profile(
+        model, train, held, features=features, dimension=only_for(features, 20), seed=2, resamples=0
+    )
     assert [layer.name for layer in seen.layers] == ["input", "0", "1"]
     assert seen.features == ("project 20" if features == "project" else features)
     assert seen.notes == ()
@@ -443,7 +455,13 @@ def test_many_batches_are_one_batch(measure: str, features: str) -> None:
     data, held = images(80, dtype=torch.float64), images(40, seed=1, dtype=torch.float64)
     one, many = (
         profile(
-            model, data, held, measure=measure, features=features, dimension=24, batch_size=size
+            model,
+            data,
+            held,
+            measure=measure,
+            features=features,
+            dimension=only_for(features, 24),
+            batch_size=size,
         )
         for size in (80, 7)
     )
@@ -634,6 +652,11 @@ def test_one_logit_tells_two_classes_apart() -> None:
     assert seen.accuracy == float(((model(TRAIN.inputs)[:, 0] > 0) == labels).sum()) / 60
     with pytest.raises(InvalidInputError, match=r"Expected labels below 2, the number of classes"):
         profile(model, TRAIN)
+
+
+def test_a_head_that_is_named_as_a_block_still_gives_the_accuracy() -> None:
+    whole, named = profile(small_mlp(), TRAIN, HELDOUT), profile(small_mlp(), TRAIN, blocks=["2"])
+    assert named.accuracy == whole.accuracy
 
 
 def test_a_model_without_a_head_has_no_accuracy() -> None:

@@ -204,6 +204,25 @@ def test_narrower_dtypes_agree_with_float64(device: str, dtype: torch.dtype, rel
     assert _value(x.to(dtype), y) == pytest.approx(_value(x, y), rel=rel)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_keeps_what_rounding_leaves(dtype: torch.dtype) -> None:
+    # far from the origin, where a tolerance of some roundings of the mean would lose everything
+    x, y = gaussian_classes(400, 40, 5, spread=0.05)
+    features = (x + 3).to(dtype)
+    found = separation_fuzziness(features, y)
+    assert (found.rank, found.status) == (4, SeparationStatus.OK)
+    assert found.value == pytest.approx(_value(features.double(), y), rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rounding_alone_is_no_scatter_in_half_precision(dtype: torch.dtype) -> None:
+    centres = torch.randn(3, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = torch.arange(90) % 3
+    tiny = 1e-5 * torch.randn(90, 20, generator=torch.Generator().manual_seed(1))
+    found = separation_fuzziness((centres[y] + tiny).to(dtype), y)
+    assert found.status is SeparationStatus.COLLAPSED
+
+
 def test_float32_keeps_weak_class_directions() -> None:
     # singular values of M differ by 1e4, those of SS_b by 1e8: beyond float32
     x, y = gaussian_classes(90, 4, 3, spread=0)

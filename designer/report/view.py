@@ -291,9 +291,12 @@ def _detail(one: Recommendation) -> NetworkView:
 
 
 def _advice(layers: Sequence[LayerReport]) -> Iterator[str]:
+    alike: dict[tuple[Verdict, str], list[str]] = {}
     for layer in layers:
         if layer.advice != "keep":
-            yield f"{layer.name} ({layer.verdict}): {layer.advice}"
+            alike.setdefault((layer.verdict, layer.advice), []).append(layer.name)
+    for (verdict, advice), names in alike.items():
+        yield f"{', '.join(names)} ({verdict}): {advice}"
 
 
 def _stages(stages: Sequence[StageLaw]) -> TableView:
@@ -411,8 +414,11 @@ def _analysis_headline(result: AnalysisResult) -> str:
     advised = {0: "no block asks for a change", 1: "1 block asks for a change"}
     beyond = len(result.tunnel.blocks) if result.tunnel else 0
     tunnel = {0: "", 1: "; the last one adds nothing on held-out data"}
+    at_chance = any(warning.code == "model_at_chance" for warning in result.warnings)
+    start = "The model is no better than chance. " if at_chance else ""
+    blocks = "1 block" if len(result.layers) == 1 else f"{len(result.layers)} blocks"
     return (
-        f"The law {_holds(result.law)} over {len(result.layers)} blocks; "
+        f"{start}The law {_holds(result.law)} over {blocks}; "
         f"{advised.get(changes, f'{changes} blocks ask for a change')}"
         f"{tunnel.get(beyond, f'; the last {beyond} add nothing on held-out data')}."
     )
@@ -423,7 +429,11 @@ def _analysis_facts(result: AnalysisResult) -> Iterator[str]:
     held = f" and {data.heldout:,} {data.heldout_part}" if data.heldout else ""
     classes = f" in {data.num_classes} classes" if data.num_classes else ""
     chance = f"; chance is {100 * data.chance:.1f} %" if data.chance is not None else ""
-    yield f"{data.train:,} training{held} samples{classes}{chance}; features: {result.features}."
+    scaling = f"; scaling: {data.scaling}" if data.scaling else ""
+    yield (
+        f"{data.train:,} training{held} samples{classes}{chance}; features: "
+        f"{result.features}{scaling}."
+    )
     if result.tunnel is not None:
         yield result.tunnel.reason
     if result.law_heldout is not None:
@@ -574,7 +584,8 @@ def _holds(law: LawSummary) -> str:
 def _interval(interval: Interval | None) -> str:
     if interval is None or not all(map(math.isfinite, interval)):
         return MISSING
-    return f"{interval[0]:.2f} to {interval[1]:.2f}"
+    low, high = (f"{bound:.2f}".replace("-0.00", "0.00") for bound in interval)
+    return f"{low} to {high}"
 
 
 def _widths(widths: Sequence[int]) -> str:
