@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
+
+import designer
 
 MADE: list[nn.Module] = []
 
@@ -73,6 +79,84 @@ class Tensorless(nn.Module):
 def tensorless() -> nn.Module:
     """A model that returns no tensor."""
     return _made(Tensorless())
+
+
+class Leaves(Raises):
+    """Ends the program."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise SystemExit(0)
+
+
+def leaves() -> nn.Module:
+    """A model that ends the program when it runs."""
+    return _made(Leaves())
+
+
+def scripted() -> nn.Module:
+    """A model that is no longer Python."""
+    with warnings.catch_warnings(action="ignore"):
+        return torch.jit.script(perceptron())
+
+
+def talkative() -> nn.Module:
+    """A model that prints."""
+    sys.stdout.write("hello from the model\n")
+    return perceptron()
+
+
+def misnamed() -> nn.Module:
+    """A model whose block names are none."""
+    model = perceptron()
+    model.block_names = 7  # type: ignore[assignment]
+    return model
+
+
+class Sine(nn.Module):
+    """Depends on the scale of its input more than any other activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(6 * x) + 1
+
+
+def unscaled() -> nn.Module:
+    """Right about raw digits, and at a loss where they are scaled."""
+    data = designer.load_dataset("digits", train_size=300, scaling="none")
+    layers, head = [nn.Linear(64, 64) for _ in range(2)], nn.Linear(64, 10)
+    blocks = [nn.Sequential(layers[0], Sine()), nn.Sequential(layers[1], nn.ReLU())]
+    model = nn.Sequential(nn.Flatten(), *blocks, head)
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.copy_(torch.eye(64))
+            layer.bias.zero_()
+        seen = model[:-1](data.train.inputs)
+        means = torch.stack([seen[data.train.labels == k].mean(0) for k in range(10)])
+        head.weight.copy_(means)
+        head.bias.copy_(-means.square().sum(1) / 2)
+    return _made(model)
+
+
+def one_of_itself() -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches that break off."""
+    yield torch.zeros(3, 1, 8, 8), torch.arange(3)
+    raise OSError("the disk is gone")
+
+
+class Breaking:
+    """Batches that can be had again, and break off each time."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return one_of_itself()
+
+
+def breaking() -> dict[str, object]:
+    return {"train": Breaking()}
+
+
+def batches() -> dict[str, object]:
+    """The digits as batches."""
+    data = designer.load_dataset("digits", train_size=300)
+    return {"train": data.train.batches(64), "heldout": data.test.batches(64)}
 
 
 class Code:

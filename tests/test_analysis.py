@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -373,3 +374,95 @@ def test_labels_outside_of_the_models_classes_are_refused() -> None:
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
     with pytest.raises(InvalidInputError, match=r"Expected labels below 2, .* got 2"):
         analyze(model, labelled(30, classes=3))
+
+
+# --- what cannot be judged ---
+
+
+class Spoils(nn.Module):
+    """Turns some of what it receives into something else."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.linear, self.value = nn.Linear(5, 6), value
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x).relu()
+        return torch.cat([y[:, :5], torch.full_like(y[:, 5:], self.value)], dim=1)
+
+
+def test_nan_is_said_to_be_nan() -> None:
+    blocks = [nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(2)]
+    model = nn.Sequential(Spoils(float("nan")), *blocks, nn.Linear(6, 3))
+    result = analyze(model, labelled(60), labelled(30, seed=1))
+    said = [w.message for w in result.warnings if w.code == "non_finite"]
+    assert len(said) == 2  # training and held-out data
+    assert all("NaN or infinity from '0' on" in one for one in said)
+    assert all(layer.verdict is Verdict.DEGENERATE for layer in result.layers)
+    assert all("NaN" in layer.advice for layer in result.layers)
+    assert all(layer.nearest_class_mean_accuracy is None for layer in result.layers)
+
+
+def tanh_net(*dims: int) -> nn.Sequential:
+    """Blocks between these widths, and a head."""
+    *hidden, (last, classes) = pairwise(dims)
+    blocks = [nn.Sequential(nn.Linear(a, b), nn.Tanh()) for a, b in hidden]
+    return nn.Sequential(*blocks, nn.Linear(last, classes))
+
+
+def test_one_sample_per_class_has_no_scatter() -> None:
+    inputs = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    data, model = LabelledTensors(inputs, torch.arange(4)), tanh_net(5, 5, 5, 4)
+    layers = analyze(model, data).layers
+    assert all("no scatter within the classes" in layer.advice for layer in layers)
+
+
+def test_a_block_that_does_nothing_is_low_not_negative() -> None:
+    idle = nn.Linear(6, 6).requires_grad_(requires_grad=False)
+    idle.weight.copy_(torch.eye(6))
+    idle.bias.zero_()
+    data, heldout = labelled(300, 6, 4), labelled(100, 6, 4, seed=0)
+    first, second, head = build_seeded(lambda: tanh_net(6, 6, 6, 4), 0, CPU).children()
+    model = nn.Sequential(first, idle, second, head)
+    train(model, data, epochs=30, learning_rate=1e-2, seed=0)
+    result = analyze(model, data, heldout, ["0", "1", "2"])
+    assert result.layers[1].verdict in {Verdict.LOW, Verdict.UNCERTAIN}
+    assert not any("1" in w.message for w in result.warnings if w.code == "non_monotone")
+    assert "-0.00 to" not in markdown_report(analysis_view(result))
+
+
+def test_chance_on_training_data_is_that_of_training_data() -> None:
+    data = labelled(120, 6, 3)
+    model = nn.Sequential(
+        *(
+            nn.Sequential(nn.Linear(6, 9), nn.ReLU())
+            if i == 0
+            else nn.Sequential(nn.Linear(9, 9), nn.ReLU())
+            for i in range(2)
+        ),
+        nn.Linear(9, 3),
+    )
+    train(model, data, epochs=60, learning_rate=1e-2, seed=0)
+    one = data.labels == 0  # held out is a single class, of which chance is 1
+    lopsided = LabelledTensors(data.inputs[one], data.labels[one])
+    codes = {w.code for w in analyze(model, data, lopsided).warnings}
+    assert "model_at_chance" not in codes
+
+
+def test_pooling_is_blamed_for_directions_that_it_hides(digits: Dataset) -> None:
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()),
+        nn.Flatten(),
+        nn.Linear(384, 10),
+    )
+    pooled = analyze(model, digits.train, features="pool").layers[-1]
+    assert (pooled.rank, pooled.full_rank) == (6, 9)
+    assert pooled.advice.startswith("measure again: pooled")
+
+
+def test_equal_pieces_of_advice_are_said_once() -> None:
+    model = nn.Sequential(*(rotation(seed) for seed in range(6)), nn.Linear(6, 4))
+    lines = markdown_report(analysis_view(analyze(model, labelled(300, 6, 4)))).splitlines()
+    assert sum("0, 1, 2, 3, 4, 5" in line for line in lines) <= 1
+    assert len([line for line in lines if line.startswith("- ") and "measure again" in line]) == 1

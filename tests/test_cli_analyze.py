@@ -33,6 +33,11 @@ def analysis(command: Command, *arguments: str) -> dict[str, Any]:
     return shown
 
 
+def codes(shown: dict[str, Any]) -> set[str]:
+    """Of the warnings."""
+    return {warning["code"] for warning in shown["warnings"]}
+
+
 class TestOutput:
     def test_in_a_terminal(self, command: Command) -> None:
         done = command("analyze", NET, *DIGITS)
@@ -99,6 +104,25 @@ class TestOutput:
         assert shown["measure"] == "residual"
         assert all(0 < layer["separation"] < 1 for layer in shown["layers"])
 
+    def test_what_a_model_prints_does_not_spoil_the_json(self, command: Command) -> None:
+        done = command("analyze", "tests.nets:talkative", *DIGITS, "--json")
+        assert json.loads(done.out)["law"]
+        assert "hello from the model" in done.err
+
+    def test_a_scaling_that_the_model_was_not_trained_with(self, command: Command) -> None:
+        net = "tests.nets:unscaled"
+        shown = analysis(command, net, *DIGITS)
+        assert shown["data"]["scaling"] == "standard"
+        assert "scaling" in codes(shown)
+        plain = analysis(command, net, *DIGITS, "--scaling", "none")
+        assert plain["data"]["scaling"] == "none"
+        assert "scaling" not in codes(plain)
+        assert plain["model"]["accuracy"] > shown["model"]["accuracy"] + 0.1
+
+    def test_a_test_set_that_was_split_off_here_is_said_to_be(self, command: Command) -> None:
+        assert "split_here" in codes(analysis(command, NET, *DIGITS))
+        assert "split_here" not in codes(analysis(command, NET, "--data", "tests.nets:batches"))
+
     @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
     def test_weights(self, command: Command, name: str) -> None:
         untouched = analysis(command, NET, *DIGITS)
@@ -132,6 +156,10 @@ class TestOutput:
         assert shown["data"]["heldout_part"] == "validation"
         assert shown["layers"][0]["separation"] == pytest.approx(layer.separation)
         assert analysis(command, "run")["layers"] == shown["layers"]
+        named = analysis(command, "run/best/1", "--data", "tests.toy:blobs")
+        assert named["layers"] == shown["layers"]
+        assert not {"other_split", "split_here", "scaling"} & codes(shown)
+        assert "other_split" in codes(analysis(command, "run/best/1", "--seed", "5"))
 
 
 def _digits() -> tuple[Any, Any]:
@@ -221,12 +249,19 @@ def test_models_that_do_not_run(command: Command, net: str, said: str, listing: 
         ("perceptron", ["--scaling", "much"], "got 'much'"),
         ("perceptron", ["--data", "much.npz"], "much.npz"),
         ("nothing", [], "'tests.nets:nothing'"),
+        ("leaves", [], "but it raised SystemExit: 0"),
+        ("scripted", [], "Expected a module in Python, got one in TorchScript"),
+        ("misnamed", [], "Expected `block_names` of Sequential as names, got int"),
+        ("perceptron", ["--device", "meta"], "a device that torch can use here, got 'meta'"),
+        ("perceptron", ["--dimension", "5", "--features", "pool"], "together with features"),
+        ("perceptron", ["--data", "tests.nets:breaking"], "raised OSError: the disk is gone"),
     ],
 )
 def test_what_cannot_be_looked_at(
     command: Command, net: str, options: list[str], said: str
 ) -> None:
-    message = refused(command("analyze", f"tests.nets:{net}", *DIGITS, *options))
+    given = DIGITS if "--data" not in options else []
+    message = refused(command("analyze", f"tests.nets:{net}", *given, *options))
     assert said in message
     assert_no_hooks()
 
@@ -234,6 +269,14 @@ def test_what_cannot_be_looked_at(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (
+            [NET, "--data", "tests.nets:batches", "--validation-fraction", "0.3"],
+            "for the option validation fraction, got batches",
+        ),
+        (
+            [NET, "--data", "tests.nets:batches", "--heldout", "test"],
+            "Expected arrays from 'tests.nets:batches' to choose the test part of",
+        ),
         (["tests.nets:perceptron"], "Expected --data, the data to look at"),
         (["nowhere/best/1", "--data", "digits"], "package.module:callable or a folder"),
     ],

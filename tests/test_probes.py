@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ class Frail(nn.Module):
 
 
 class Noisy(nn.Module):
-    """Draws random numbers in eval mode, too."""
+    """Draws random numbers in eval mode, too, from everybody's generators."""
 
     block_names = ("block",)
 
@@ -42,7 +44,8 @@ class Noisy(nn.Module):
         self.head = nn.Linear(4, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.block(x) + torch.randn(4, device=x.device))
+        shift = random.random() + np.random.rand()  # noqa: NPY002
+        logits: Tensor = self.head(self.block(x) + torch.randn(4, device=x.device) + shift)
         return logits
 
 
@@ -80,6 +83,8 @@ def state_of(model: nn.Module) -> dict[str, Any]:
         "frozen": [p.requires_grad for p in model.parameters()],
         "hooks": [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
         "random": torch.get_rng_state().tolist(),
+        "python": random.getstate(),
+        "numpy": np.random.get_state(legacy=True)[1].tolist(),  # type: ignore[index]  # noqa: NPY002
         "grad_enabled": torch.is_grad_enabled(),
     }
 
