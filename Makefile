@@ -12,6 +12,7 @@ FASHION ?= fashion_mnist_subset.npz
 POOL ?= fashion_mlp.jsonl
 TABLE ?= nas_bench_macro_cifar10.json
 RESULTS = benchmarks/results
+PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION) --data digits=digits
 FRESH = --archs 60 --epochs 20 --train-size 1000 --seeds 2
 
 .PHONY: search test lint picture results clean
@@ -30,7 +31,7 @@ lint: $(INSTALLED)  ## style and types
 picture: $(INSTALLED)  ## make the README's picture again, from a real run
 	$(BIN)/python docs/picture.py docs/report.svg
 
-results: $(INSTALLED)  ## run every benchmark again and write the README's figures from it
+results: $(INSTALLED)  ## run every benchmark again and write all figures from it
 	$(BIN)/python -m benchmarks.bench_separation --json $(RESULTS)/separation.json
 	$(BIN)/python -m benchmarks.bench_criterion --pool $(POOL) --json $(RESULTS)/criterion_fashion_mlp.json
 	$(BIN)/python -m benchmarks.bench_criterion --data $(FASHION) $(FRESH) --image-size 10 --json $(RESULTS)/criterion_fashion.json
@@ -42,7 +43,9 @@ results: $(INSTALLED)  ## run every benchmark again and write the README's figur
 	$(BIN)/python -m benchmarks.bench_search --data $(MNIST) --train-size 1000 --image-size 10 --json $(RESULTS)/search_mnist.json
 	$(BIN)/python -m benchmarks.bench_analysis --json $(RESULTS)/analysis.json
 	$(BIN)/python -m benchmarks.bench_residual --json $(RESULTS)/residual.json
-	$(BIN)/python -m benchmarks.readme
+	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --json $(RESULTS)/pruning.json
+	$(BIN)/python -m benchmarks.bench_pruning --max-drop 0.01 $(PRUNED) --family "plain MLP" --family ResNet --json $(RESULTS)/pruning_max_drop.json
+	$(BIN)/python -m benchmarks.tables
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -120,7 +120,10 @@ FAMILIES = {
     "ViT": Family(_vit, 40, 2e-3),
 }
 
-ROOTS: tuple[type[nn.Module], ...] = (ResidualMlp, *(type(f.build((1, 8, 8), 2)) for f in FAMILIES.values()))
+ROOTS: tuple[type[nn.Module], ...] = (
+    ResidualMlp,
+    *(type(f.build((1, 8, 8), 2)) for f in FAMILIES.values()),
+)
 
 Figures = dict[str, Any]
 

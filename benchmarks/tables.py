@@ -1,6 +1,8 @@
-"""Write the README's figures from the files under ``benchmarks/results/``: none is typed by hand.
+"""Write all figures from the files under ``benchmarks/results/``: none is typed by hand.
 
-python -m benchmarks.readme
+    python -m benchmarks.tables
+
+The tables go to ``docs/measurements.md``, the few figures that say most to the README.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, MEASUREMENTS = ROOT / "README.md", ROOT / "docs" / "measurements.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 POOLS = {
@@ -51,20 +54,148 @@ EPOCHS = ("5", "10", "20")
 
 
 def main() -> None:
-    """Replace what stands between the two marks in the README."""
+    """Write the tables, and replace what stands between the two marks in the README."""
+    MEASUREMENTS.write_text("\n".join(lines()) + "\n", encoding="utf-8")
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    README.write_text(before + BEGIN + "\n" + "\n".join(lines()) + "\n" + END + after)
+    README.write_text(before + BEGIN + "\n" + "\n".join(summary()) + "\n" + END + after)
 
 
 def lines() -> Iterator[str]:
     """All tables with a sentence each."""
+    yield from (
+        "# What was measured",
+        "",
+        "Written by `python -m benchmarks.tables` from the files in `benchmarks/results/`, each of "
+        "which holds its command, seeds, versions and machine.",
+        "",
+    )
     yield from _criterion()
     yield from _search()
     yield from _separation()
     yield from _analysis()
     yield from _residual()
+    yield from _pruning()
+    yield from _max_drop()
+
+
+def summary() -> Iterator[str]:
+    """A line for each claim."""
+    fresh = _read("criterion_mnist_100.json")
+    ours, theirs = (
+        " / ".join(f"{fresh[name][e]['all']:.2f}" for e in EPOCHS)
+        for name in ("design_score", "validation_accuracy")
+    )
+    yield (
+        f"- **Which architecture will win?** Spearman with the accuracy after long training, from "
+        f"5 / 10 / 20 epochs, on a draw looked at once: design score {ours}, validation accuracy "
+        f"{theirs}. On other pools of the wide space the two are level early; what the best pick "
+        f"loses is not better."
+    )
+    found = _read("separation.json")
+    ratios = [f"{found['against_textbook'][p]['ratio']:,.0f}" for p in ("100", "1000", "3000")]
+    yield (
+        f"- **What does D cost?** {' / '.join(ratios)} times less time than the textbook form at "
+        f"100 / 1,000 / 3,000 features ({found['meta']['threads']} threads)."
+    )
+    analysis = _read("analysis.json")
+    yield (
+        f"- **What does looking inside cost?** `analyze` of a ResNet-18 with intervals and nulls: "
+        f"{analysis['time']['10']['ratio']:.2f} times two plain forward passes."
+    )
+    plain = _family(_read("pruning.json"), "plain MLP")
+    if "4" in plain["removed"]:
+        accuracy, cost = plain["removed"]["4"]["accuracy"], plain["to_decide"]
+        yield (
+            f"- **Which blocks can go?** 4 of 10 removed from plain perceptrons, accuracy over "
+            f"three data sets: held-out steps {_percent(accuracy['heldout'])}, Block Influence "
+            f"{_percent(accuracy['block-influence'])}, random {_percent(accuracy['random'])}, "
+            f"greedy ablation {_percent(accuracy['greedy, 5 epochs'])} at "
+            f"{cost['greedy, 5 epochs'] / cost['heldout']:,.0f} times the cost of deciding; from "
+            f"scratch {_percent(accuracy['from scratch'])}, whole {_percent(plain['whole'])}."
+        )
+    decided = _read("pruning_max_drop.json")["groups"]
+    within, networks = (sum(group[name] for group in decided) for name in ("within", "networks"))
+    yield (
+        f"- **Does `--max-drop 0.01` hold?** On test data it did in {within} of {networks} "
+        f"networks."
+    )
+    yield from ("", "All tables, also where we lose: [docs/measurements.md](docs/measurements.md).")
+
+
+def _family(found: dict[str, Any], family: str) -> dict[str, Any]:
+    """The figures of one family over all data sets."""
+    groups = found["groups"]
+    return next(g for g in groups if (g["family"], g["data"]) == (family, "all"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _pruning() -> Iterator[str]:
+    found = _read("pruning.json")
+    yield from (
+        "",
+        "**Which blocks can go?** Test accuracy in percent after removing 2, 4 and 6 blocks in the "
+        "order of each criterion, with the same recovery (`python -m benchmarks.bench_pruning`). "
+        "Spearman is with the accuracy after removing each block alone. Costs are passes of the "
+        "training data through the network, a training step counted as three: to decide, and in "
+        "all for the largest number of blocks. In brackets the difference that held-out steps "
+        "make to it, with its 95 % interval over the networks.",
+    )
+    for group in found["groups"]:
+        counts = list(group["removed"])
+        where = "all data sets" if group["data"] == "all" else group["data"]
+        yield from (
+            "",
+            f"{group['family']}, {where}: {group['networks']} networks, whole "
+            f"{_percent(group['whole'])}",
+            "",
+            f"| order | Spearman | to decide | in all | {' gone | '.join(counts)} gone |",
+            f"|---|{'---:|' * (3 + len(counts))}",
+        )
+        for name in (*group["to_decide"], "from scratch"):
+            yield f"| {name} | {' | '.join(_pruning_cells(group, name, counts))} |"
+
+
+def _pruning_cells(group: dict[str, Any], name: str, counts: list[str]) -> Iterator[str]:
+    spearman, cost = group["spearman"].get(name), group["to_decide"].get(name)
+    yield "" if spearman is None else f"{spearman:.2f}"
+    yield "" if cost is None else f"{cost:,.0f}"
+    in_all = group["removed"][counts[-1]]["in_all"].get(name)
+    yield "" if in_all is None else f"{in_all:,.0f}"
+    for k in counts:
+        removed = group["removed"][k]
+        cell = f"{100 * removed['accuracy'][name]:.1f}"
+        if name in removed["heldout_minus"]:
+            minus = removed["heldout_minus"][name]
+            low, high = (100 * bound for bound in minus["interval"])
+            cell += f" ({100 * minus['mean']:+.1f}: {low:+.1f} to {high:+.1f})"
+        yield cell
+
+
+def _max_drop() -> Iterator[str]:
+    found = _read("pruning_max_drop.json")
+    yield from (
+        "",
+        "**Does `--max-drop 0.01` hold?** In how many networks the test accuracy drops by no more "
+        "than a point, in how many at least a third of the blocks went, and the means "
+        "(`python -m benchmarks.bench_pruning --max-drop 0.01`).",
+        "",
+        "| network | data | within a point | a third gone | blocks gone | parameters left "
+        "| test drop | largest | trained trials |",
+        f"|---|---|{'---:|' * 7}",
+    )
+    for group in found["groups"]:
+        n = group["networks"]
+        yield (
+            f"| {group['family']} | {group['data']} | {group['within']} of {n} "
+            f"| {group['a_third_removed']} of {n} | {group['removed']:.1f} of {group['blocks']} "
+            f"| {group['parameters_left']:.0%} | {100 * group['test_drop']['mean']:+.2f} "
+            f"| {100 * group['largest_test_drop']:+.2f} | {group['trials_trained']:.1f} |"
+        )
 
 
 def _criterion() -> Iterator[str]:
