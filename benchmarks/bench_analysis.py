@@ -34,8 +34,8 @@ RESNET18 = ResnetSpec("basic", (2, 2, 2, 2), (64, 128, 256, 512), 1e-3)
 SMALL = ResnetSpec("basic", (3, 3, 3), (16, 32, 64), 1e-3)
 SEED, BATCH = 0, 256
 
-ROUNDS = 5
-SAMPLES = {10: 2048, 100: 2048}
+ROUNDS = 3
+SAMPLES = {10: 2048, 100: 1024}
 """By number of classes, for the time."""
 TIMES_FORWARD = 1.5
 """Acceptance: at most so many times the time of two forward passes."""

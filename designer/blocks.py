@@ -184,8 +184,17 @@ class Trace:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself where it is wrapped for parallel or compiled execution."""
+    """The model itself where it is wrapped for parallel or compiled execution.
+
+    Raises:
+        ModelError: where it is not in Python any more.
+    """
     while True:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ModelError(
+                "Expected a module in Python, got one in TorchScript, which runs no hooks; pass "
+                "the module that it was scripted from."
+            )
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(getattr(model, "_orig_mod", None), nn.Module):

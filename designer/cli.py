@@ -41,9 +41,17 @@ from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.features import Reduction
 from designer.material import data_for, material_for
 from designer.measures import Measure
-from designer.models import PRUNED_FILE, WEIGHTS_FILE, LoadedModel, load_model, write_pruned
+from designer.models import (
+    PRUNED_FILE,
+    WEIGHTS_FILE,
+    LoadedModel,
+    check_folder,
+    load_model,
+    write_pruned,
+    writing_to,
+)
 from designer.pruning import Criterion, PruningResult, prune
-from designer.pruning.run import LEARNING_RATE, SCRATCH_EPOCHS
+from designer.pruning.options import Recovery
 from designer.report import (
     ReportView,
     analysis_view,
@@ -374,7 +382,9 @@ def _prune(
     narrow: Annotated[
         bool, typer.Option("--narrow", help="Narrow layers that do little for their width, too.")
     ] = False,
-    epochs: Annotated[int, typer.Option(help="Epochs of recovery at the most; 0 for none.")] = 10,
+    epochs: Annotated[
+        int, typer.Option(help="Epochs of recovery at the most; 0 for none.")
+    ] = Recovery.epochs,
     learning_rate: Annotated[
         float | None,
         typer.Option(help="Of recovery. [default: as it was trained with, else 0.001]"),
@@ -391,7 +401,7 @@ def _prune(
     ] = True,
     scratch_epochs: Annotated[
         int, typer.Option(help="Epochs of the network from scratch.")
-    ] = SCRATCH_EPOCHS,
+    ] = Recovery.scratch_epochs,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the smaller model. [default: pruned/MODEL]")
     ] = None,
@@ -409,7 +419,9 @@ def _prune(
     seed: Annotated[
         int | None, typer.Option(help="Of the split and of training. [default: 0]")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples per training step.")] = 128,
+    batch_size: Annotated[
+        int, typer.Option(help="Samples per training step.")
+    ] = Recovery.batch_size,
     device: Annotated[str, typer.Option(help="Torch device to run on.")] = "cpu",
     form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TERMINAL,
     as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
@@ -420,8 +432,10 @@ def _prune(
     verifies on held-out data, and shows beside it what the same size from scratch and greedy
     ablation would have given.
     """
-    with _stoppable():
+    with _stoppable("Stopped at once."), _prints_on_stderr():
         loaded = load_model(model, weights, seed=seed or 0)
+        folder = out or Path("pruned") / re.sub(r"[^\w.]+", "-", model).strip("-.")
+        check_folder(folder, loaded)
         loaded_data = data_for(
             loaded,
             data,
@@ -431,7 +445,8 @@ def _prune(
             validation_fraction=validation_fraction,
             seed=seed,
         )
-        with _passes_on_stderr() as bars:
+        rates = (learning_rate, loaded.learning_rate, Recovery.learning_rate)
+        with _passes_on_stderr(lines=True) as bars:
             result = prune(
                 loaded.model.to(usable_device(device)),
                 _arrays(loaded_data),
@@ -442,7 +457,7 @@ def _prune(
                 blocks=_listed(blocks),
                 narrower=narrow,
                 epochs=epochs,
-                learning_rate=learning_rate or loaded.learning_rate or LEARNING_RATE,
+                learning_rate=next(rate for rate in rates if rate is not None),
                 batch_size=batch_size,
                 soft_targets=soft_targets,
                 scratch_epochs=scratch_epochs,
@@ -450,11 +465,10 @@ def _prune(
                 seed=seed or 0,
                 progress=bars,
             )
-            folder = out or Path("pruned") / Path(model.replace(":", "-")).name
             write = partial(_write_pruned, folder, loaded, weights, _arrays(loaded_data))
             result = write(result)  # before the baselines, which may be stopped
-            if baselines:
-                result = write(result.with_baselines(bars))
+            with _stoppable(f"Stopped; the smaller model is in {folder}, without baselines."):
+                result = write(result.with_baselines(bars)) if baselines else result
     _show(
         pruning_view(result.report),
         lambda: pruning_to_json(result.report),
@@ -569,12 +583,11 @@ def _write_pruned(
         result.report.model, name=source.name, weights=None if weights is None else weights.name
     )
     result = replace(result, report=replace(result.report, model=summary))
-    folder.mkdir(parents=True, exist_ok=True)
     write_pruned(folder, result.model, source, result.removals, data)
-    (folder / REPORT_FILE).write_text(pruning_to_json(result.report), encoding="utf-8")
-    (folder / MARKDOWN_FILE).write_text(
-        markdown_report(pruning_view(result.report)), encoding="utf-8"
-    )
+    shown = markdown_report(pruning_view(result.report))
+    with writing_to(folder):
+        (folder / REPORT_FILE).write_text(pruning_to_json(result.report), encoding="utf-8")
+        (folder / MARKDOWN_FILE).write_text(shown, encoding="utf-8")
     return result
 
 
@@ -706,11 +719,12 @@ def _progress_on_stderr() -> Iterator[_Display]:
 
 
 @contextmanager
-def _passes_on_stderr() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar per pass over the data, on a terminal; elsewhere a look is over too soon for lines."""
+def _passes_on_stderr(*, lines: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each thing that takes long, on a terminal; elsewhere a line where it begins, or
+    none for what is over too soon."""
     console = _console(stderr=True)
     if not console.is_terminal:
-        yield lambda *_: None
+        yield _begun() if lines else lambda *_: None
         return
     columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
@@ -722,6 +736,19 @@ def _passes_on_stderr() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[what], completed=done)
 
         yield update
+
+
+def _begun() -> Callable[[str, int, int], None]:
+    """Says what is being done whenever that is something else than before."""
+    last = ""
+
+    def update(what: str, _done: int, _total: int) -> None:
+        nonlocal last
+        if what != last:
+            _say(f"{what} ...")
+        last = what
+
+    return update
 
 
 def _tenth(progress: SearchProgress) -> int:

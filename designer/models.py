@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +15,14 @@ from typing import Any
 import torch
 from optuna.trial import FixedTrial
 from pydantic import TypeAdapter
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_model
-from torch import nn
+from torch import Tensor, nn
 
 from designer.blocks import unwrapped
 from designer.datasets import Dataset, load_attribute
 from designer.errors import DesignerError, ModelError, RunFolderError, first_line
+from designer.serialisation import REPORT_FILE
 from designer.spaces import find_space
 from designer.surgery import Removal, remove, resize
 from designer.trainer import build_seeded
@@ -59,11 +63,8 @@ class LoadedModel:
 
     def again(self, seed: int) -> nn.Module:
         """The same structure with the weights of a seed."""
-        model = made_by(self.origin, seed)
-        for removals in self.removed:
-            remove(model, removals)
-        resize(model, {name: tensor.shape for name, tensor in self.model.state_dict().items()})
-        return model
+        whole = partial(made_by, self.origin, seed)
+        return _structured(whole, self.removed, self.model.state_dict(), seed)
 
     @property
     def learning_rate(self) -> float | None:
@@ -116,15 +117,20 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
         return load_best(folder)
     try:
         stored = json.loads((folder / PRUNED_FILE).read_text(encoding="utf-8"))
+        _check_schema(stored["schema"], folder)
         origin = dict(stored["origin"])
         rounds = _ROUNDS.validate_python(stored["removed"])
-        kind = getattr(torch, stored["dtype"])
-        whole = made_by(origin) if model is None else copy.deepcopy(unwrapped(model))
-        for removals in rounds:
-            remove(whole, removals)
-        weights = folder / WEIGHTS_FILE
-        resize(whole, {name: tensor.shape for name, tensor in load_file(weights).items()})
-        load_weights(whole.to(kind), weights)
+        make = partial(made_by, origin) if model is None else partial(_copied, model)
+        smaller = _structured(make, rounds, load_file(folder / WEIGHTS_FILE))
+        load_weights(smaller.to(getattr(torch, stored["dtype"])), folder / WEIGHTS_FILE)
+        return LoadedModel(
+            smaller.eval(),
+            str(folder),
+            spec=dict(origin["spec"]["spec"]) if "spec" in origin else {},
+            origin=origin,
+            removed=tuple(rounds),
+            **(_known(stored["known"]) if stored.get("known") else {}),
+        )
     except DesignerError:
         raise
     except Exception as error:  # whatever a damaged file makes of all this
@@ -132,19 +138,51 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
             f"Expected {PRUNED_FILE} and {WEIGHTS_FILE} of one pruned model in '{folder}', but "
             f"loading them failed ({type(error).__name__}: {first_line(error)})."
         ) from error
-    spec = dict(origin["spec"]["spec"]) if "spec" in origin else {}
-    return LoadedModel(
-        whole.eval(),
-        str(folder),
-        spec=spec,
-        origin=origin,
-        removed=tuple(rounds),
-        **(_known(stored["known"]) if stored.get("known") else {}),
-    )
+
+
+def check_folder(folder: Path, source: LoadedModel) -> None:
+    """See that a pruned model may be written to a folder, before it takes long to make it.
+
+    Args:
+        folder: need not exist.
+        source: the model that is to be pruned.
+
+    Raises:
+        RunFolderError: where it cannot be written, is the source's own, or holds something else
+            of the same names.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "cannot be written to" if there.is_dir() else "is a file"
+        raise _not_writable(folder, f"'{there}' {what}")
+    if source.name and folder.resolve() == Path(source.name).resolve():
+        raise RunFolderError(
+            f"Expected another folder than that of the model itself, got '{folder}' (--out)."
+        )
+    theirs = [name for name in (SPEC_FILE, WEIGHTS_FILE, REPORT_FILE) if (folder / name).exists()]
+    if theirs and not (folder / PRUNED_FILE).exists():
+        raise RunFolderError(
+            f"Expected a folder that is free or holds a pruned model, but '{folder}' has a "
+            f"{theirs[0]} of something else; choose another --out."
+        )
+
+
+def _not_writable(folder: Path, why: object) -> RunFolderError:
+    return RunFolderError(f"Expected to write to '{folder}', but {why}; choose another --out.")
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Makes a folder; whatever then cannot be written there is a ``RunFolderError``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, SafetensorError) as error:
+        raise _not_writable(folder, f"that failed: {first_line(error)}") from error
 
 
 def write_pruned(
-    folder: Path,
+    folder: str | Path,
     model: nn.Module,
     source: LoadedModel,
     removals: Sequence[Removal],
@@ -153,12 +191,16 @@ def write_pruned(
     """Write a pruned model so that ``load`` gives back the same outputs to the bit.
 
     Args:
-        folder: exists.
+        folder: made where it does not exist.
         model: on any device.
         source: the model that it was made from.
         removals: what was taken out of that.
         data: that it was pruned with; go along, so that they need not be named again.
+
+    Raises:
+        RunFolderError: where the folder cannot be written.
     """
+    folder = Path(folder)
     kinds = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
     stored = {
         "schema": PRUNED_SCHEMA,
@@ -175,9 +217,40 @@ def write_pruned(
             "data_fingerprint": data.fingerprint,
         },
     }
-    save_model(copy.deepcopy(model).cpu(), str(folder / WEIGHTS_FILE))
     text = json.dumps(stored, indent=2) + "\n"
-    (folder / PRUNED_FILE).write_text(text, encoding="utf-8")
+    with writing_to(folder):
+        save_model(copy.deepcopy(model).cpu(), str(folder / WEIGHTS_FILE))
+        (folder / PRUNED_FILE).write_text(text, encoding="utf-8")
+
+
+def _check_schema(found: object, folder: Path) -> None:
+    if found != PRUNED_SCHEMA:
+        raise RunFolderError(
+            f"Expected schema {PRUNED_SCHEMA} in '{folder / PRUNED_FILE}', got {found}."
+        )
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    return copy.deepcopy(unwrapped(model))
+
+
+def _structured(
+    whole: Callable[[], nn.Module],
+    rounds: Iterable[Sequence[Removal]],
+    tensors: Mapping[str, Tensor],
+    seed: int = 0,
+) -> nn.Module:
+    """A whole model without what was taken out of it each time, its layers as wide as those of
+    ``tensors``; torch's global generator is left as it was."""
+
+    def make() -> nn.Module:
+        model = whole()
+        for removals in rounds:
+            remove(model, removals)
+        resize(model, {name: tensor.shape for name, tensor in tensors.items()})
+        return model
+
+    return build_seeded(make, seed, torch.device("cpu"))
 
 
 def made_by(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:

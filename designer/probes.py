@@ -231,11 +231,6 @@ def probing(
         entry: whether what the first block receives shall stand for the input.
     """
     inner = unwrapped(model)
-    if isinstance(inner, torch.jit.ScriptModule):
-        raise ModelError(
-            "Expected a module in Python, got one in TorchScript, which runs no hooks; pass the "
-            "module that it was scripted from."
-        )
     probe = Probe(inner, blocks, entry=entry)
     with untouched(model):
         inner.eval()

@@ -98,13 +98,14 @@ def form_of(output: object) -> Form | None:
 
 
 def places_of(model: nn.Module, module: nn.Module) -> list[tuple[nn.Module, str]]:
-    """The parents that hold a module, and its key in each."""
-    return [
-        (parent, key)
-        for parent in model.modules()
-        for key, child in parent._modules.items()
-        if child is module
-    ]
+    """The parents that hold a module, and its key in each; a compiled module is held by those
+    that hold its wrapper."""
+    places: list[tuple[nn.Module, str]] = []
+    for parent in model.modules():
+        for key, child in parent._modules.items():
+            if child is module:
+                places += places_of(model, parent) if key == "_orig_mod" else [(parent, key)]
+    return places
 
 
 def remove(model: nn.Module, removals: Sequence[Removal]) -> None:
@@ -121,13 +122,35 @@ def remove(model: nn.Module, removals: Sequence[Removal]) -> None:
     for removal in removals:
         if removal.block not in known:
             raise ModelError(f"Expected a block '{removal.block}' to remove, found none.")
-    listed = [known[name] for name in getattr(model, "block_names", ()) if name in known]
-    for module, removal in [(known[removal.block], removal) for removal in removals]:
-        for parent, key in places_of(model, module):
+    for removal in removals:
+        for parent, key in places_of(model, known[removal.block]):
             _replace(parent, key, removal)
-    if listed:
-        left = {module: name for name, module in submodules(model).items()}
-        model.block_names = tuple(left[module] for module in listed if module in left)  # type: ignore[assignment]
+    _keep_names_true(model, known)
+
+
+def _keep_names_true(model: nn.Module, known: Mapping[str, nn.Module]) -> None:
+    """Let ``block_names`` name what they named, less what is gone.
+
+    Args:
+        model: without some of its parts.
+        known: submodules that it had before, by name. Names that are none of theirs, which may
+            be patterns, are left as they are, and so are names that the model works out itself.
+    """
+    names = getattr(model, "block_names", None)
+    worked_out = isinstance(getattr(type(model), "block_names", None), property)
+    if not isinstance(names, tuple | list) or worked_out:
+        return
+    left = submodules(model)
+    names_now = {module: name for name, module in left.items()}
+    kept = []
+    for name in names:
+        module = known.get(name)
+        if module is None or left.get(name) is module:
+            kept.append(name)
+        elif module in names_now:  # under another number
+            kept.append(names_now[module])
+    if kept != list(names):
+        model.block_names = tuple(kept)  # type: ignore[assignment]
 
 
 def _replace(parent: nn.Module, key: str, removal: Removal) -> None:
@@ -161,7 +184,7 @@ def resize(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
                 f"Expected layers that can be narrower, got {type(module).__name__} '{path}'."
             )
         for name, shape in changed.items():
-            _set_tensor(module, name, torch.zeros(shape, dtype=getattr(module, name).dtype))
+            _set_tensor(module, name, getattr(module, name).new_zeros(shape))
         match_attributes(module)
         module.reset_parameters()
 
@@ -182,8 +205,9 @@ def match_attributes(layer: nn.Module) -> None:
         layer.out_features, layer.in_features = layer.weight.shape
     elif isinstance(layer, nn.Conv1d | nn.Conv2d):
         depthwise = layer.groups > 1 and layer.weight.shape[1] == 1
+        per_group = layer.out_channels // layer.groups
         layer.out_channels = layer.weight.shape[0]
-        layer.groups = layer.out_channels if depthwise else layer.groups
+        layer.groups = layer.out_channels // per_group if depthwise else layer.groups
         layer.in_channels = layer.weight.shape[1] * layer.groups
     elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
         one = layer.weight if layer.affine else layer.running_mean

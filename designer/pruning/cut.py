@@ -19,19 +19,19 @@ of BatchNorm are taken anew, and the head, where there is one, is fitted last.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import update_bn
 
-from designer.blocks import submodules
+from designer.blocks import first_tensor, submodules
 from designer.datasets import LabelledTensors
-from designer.errors import ModelError
-from designer.pruning.removable import Removable, received
+from designer.errors import ModelError, first_line
+from designer.probes import untouched
+from designer.pruning.removable import FIT_WIDTH, Fitted, Removable, fitted_width, received
 from designer.surgery import Removal, match_attributes, remove
 
 FIT_SAMPLES = 4096
@@ -39,18 +39,16 @@ FIT_SAMPLES = 4096
 
 FIT_BATCH = 512
 
-FIT_WIDTH = 4096
-"""The most features p that a layer is fitted to; a wider one stays as it is."""
-
 FIT_ROWS = 1 << 18
 """About so many rows at the most: the positions of maps are many, and alike."""
+
+CHUNK_ROWS = 1 << 14
+"""About so many rows at a time."""
 
 RIDGE = 1e-3
 """Of the mean square of the features."""
 
-
-Fitted = nn.Linear | nn.Conv2d
-"""Layers that can be."""
+Norm = nn.modules.batchnorm._BatchNorm
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,29 +80,59 @@ def cut(
     blocks = sorted(blocks, key=lambda block: block.place)
     memo: dict[int, object] = {}
     smaller = copy.deepcopy(model, memo)
-    known = submodules(model)
     removals = tuple(removal for block in blocks for removal in block.removals)
-    gone = {name for removal in removals for name in _within(removal.block, known)}
-    remove(smaller, removals)
-    layers = _consumers(blocks, gone, fit=fit)
     some = LabelledTensors(data.inputs[:FIT_SAMPLES], data.labels[:FIT_SAMPLES])
-    head = _head(blocks, gone) if fit else None
     try:
-        fitted = [name for name in layers if _fit(model, smaller, known[name], memo, some)]
-        if fit:
-            _renew_norms(smaller, some)
-        if head is not None and _fit(model, smaller, known[head], memo, some):
-            fitted.append(head)
-    except (RuntimeError, ValueError, IndexError) as error:
+        with untouched(model):
+            remove(smaller, removals)
+            fitted = _fit_all(model, smaller, memo, blocks, some, fit=fit)
+            _check_output(model, smaller, some.inputs[:2])
+    except Exception as error:  # the model is the user's and may raise anything
         names = ", ".join(f"'{block.name}'" for block in blocks)
         raise ModelError(
             f"Expected blocks that can go together, got {names}, without which the model raises "
-            f"{type(error).__name__}: {error}; remove fewer."
+            f"{type(error).__name__}: {first_line(error)}; remove fewer."
         ) from error
-    return Cut(smaller.eval(), removals, tuple(dict.fromkeys(fitted)))
+    return Cut(smaller.eval(), removals, fitted)
 
 
-def _within(name: str, known: dict[str, nn.Module]) -> list[str]:
+def _fit_all(
+    model: nn.Module,
+    smaller: nn.Module,
+    memo: dict[int, object],
+    blocks: Sequence[Removable],
+    data: LabelledTensors,
+    *,
+    fit: bool,
+) -> tuple[str, ...]:
+    """Fit what follows the blocks, in running order, then the norms to what they receive now,
+    and the head to that; the names of what was fitted."""
+    known = submodules(model)
+    gone = {
+        name for block in blocks for removal in block.removals for name in _within(removal, known)
+    }
+
+    def fitted(names: Sequence[str]) -> list[str]:
+        own = {name: cast("Fitted", memo[id(known[name])]) for name in names}
+        return [name for name in names if _fit(model, smaller, known[name], own[name], data)]
+
+    done = fitted(_consumers(blocks, gone, fit=fit))
+    if fit:
+        _renew_norms(smaller, data)
+        done += fitted(_head(blocks, gone))
+    return tuple(dict.fromkeys(done))
+
+
+@torch.no_grad()
+def _check_output(model: nn.Module, smaller: nn.Module, few: Tensor) -> None:
+    wanted, found = (first_tensor(one(few.clone())) for one in (model, smaller))
+    if wanted is None or found is None or wanted.shape != found.shape:
+        raise ModelError("its output changes shape")
+
+
+def _within(removal: Removal, known: dict[str, nn.Module]) -> list[str]:
+    """Names of everything that is gone with it."""
+    name = removal.block
     return [other for other in known if other == name or other.startswith(f"{name}.")]
 
 
@@ -118,44 +146,33 @@ def _consumers(blocks: Sequence[Removable], gone: set[str], *, fit: bool) -> lis
     return list(dict.fromkeys(found))
 
 
-def _head(blocks: Sequence[Removable], gone: set[str]) -> str | None:
-    """The last linear layer behind all blocks that is left."""
+def _head(blocks: Sequence[Removable], gone: set[str]) -> list[str]:
+    """The last linear layer behind all blocks that is left, if there is one."""
     left = [name for name in blocks[-1].consumers if name not in gone] if blocks else []
-    return left[-1] if left else None
+    return left[-1:]
 
 
 @torch.no_grad()
 def _fit(
-    model: nn.Module,
-    smaller: nn.Module,
-    layer: nn.Module,
-    memo: dict[int, object],
-    data: LabelledTensors,
+    model: nn.Module, smaller: nn.Module, layer: nn.Module, own: Fitted, data: LabelledTensors
 ) -> bool:
-    """Fit the copy of a layer of ``model``; whether that could be done."""
-    own = cast("Fitted", memo[id(layer)])
+    """Fit ``own``, the copy of a layer of ``model``; whether that could be done."""
     if _shared(smaller, own):
         return False
-    products: list[tuple[Tensor, Tensor]] = []
+    xx, xy = torch.zeros(()), torch.zeros(())
     rows = 0
     for inputs, _ in data.batches(FIT_BATCH):
         x = received(smaller, own, inputs)
-        y = layer(received(model, layer, inputs))
-        design, wanted = _rows(own, x, y)
-        if design.shape[1] > FIT_WIDTH and own.weight.shape[1] == _inputs(own, x):
+        if fitted_width(own, x) > FIT_WIDTH:
             return False
-        products.append((design.T @ design, design.T @ wanted))
-        rows += len(design)
+        y = layer.forward(received(model, layer, inputs))
+        for design, wanted in _rows(own, x, y):
+            xx, xy = xx.to(design) + design.T @ design, xy.to(design) + design.T @ wanted
+            rows += len(design)
         if rows >= FIT_ROWS:
             break
-    xx, xy = (torch.stack(batches).sum(0) for batches in zip(*products, strict=True))
     _set_weights(own, _solved(xx, xy), x)
     return True
-
-
-def _inputs(layer: Fitted, x: Tensor) -> int:
-    """Features or channels that a layer receives."""
-    return x.shape[-1] if isinstance(layer, nn.Linear) else x.shape[1]
 
 
 def _shared(model: nn.Module, layer: nn.Module) -> bool:
@@ -164,40 +181,29 @@ def _shared(model: nn.Module, layer: nn.Module) -> bool:
     return any(p is layer.weight for m in others for p in m.parameters(recurse=False))
 
 
-def _rows(layer: Fitted, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """X (rows, p) and Y (rows, q) in float64."""
+def _rows(layer: Fitted, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """X (rows, p) and Y (rows, q) in float64, a chunk of samples at a time."""
+    per_sample = y.numel() // (len(y) * len(layer.weight))
+    samples = max(1, CHUNK_ROWS // max(per_sample, 1))
+    pairs = zip(torch.split(x, samples), torch.split(y, samples), strict=True)
+    for some, given in pairs:
+        design = _seen_by(layer, some).double()
+        wanted = given if isinstance(layer, nn.Linear) else given.movedim(1, -1)
+        if layer.bias is not None:
+            design = torch.cat([design, design.new_ones(len(design), 1)], dim=1)
+        yield design, wanted.flatten(0, -2).double()
+
+
+def _seen_by(layer: Fitted, x: Tensor) -> Tensor:
+    """(rows, inputs * kernel) what each row or position of the output is made from."""
     if isinstance(layer, nn.Linear):
-        design, wanted = x.flatten(0, -2), y.flatten(0, -2)
-    else:
-        design = _patches(layer, x).transpose(1, 2).flatten(0, 1)
-        wanted = y.flatten(2).transpose(1, 2).flatten(0, 1)
-    design, wanted = design.double(), wanted.double()
-    if layer.bias is not None:
-        design = torch.cat([design, design.new_ones(len(design), 1)], dim=1)
-    return design, wanted
-
-
-def _patches(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """(n, channels * kernel, positions) what each position of the output is made from."""
-    if isinstance(layer.padding, str):
-        left = [d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-        total = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-        pads = (
-            [0, 0, 0, 0]
-            if layer.padding == "valid"
-            else [
-                left[1],
-                total[1] - left[1],
-                left[0],
-                total[0] - left[0],
-            ]
-        )
-        x, padding = functional.pad(x, pads), (0, 0)
-    else:
-        padding = layer.padding  # type: ignore[assignment]
-    return functional.unfold(
-        x, layer.kernel_size, dilation=layer.dilation, padding=padding, stride=layer.stride
+        return x.flatten(0, -2)
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = functional.pad(x, layer._reversed_padding_repeated_twice, mode)
+    patches = functional.unfold(
+        padded, layer.kernel_size, dilation=layer.dilation, stride=layer.stride
     )
+    return patches.transpose(1, 2).flatten(0, 1)
 
 
 def _solved(xx: Tensor, xy: Tensor) -> Tensor:
@@ -205,8 +211,8 @@ def _solved(xx: Tensor, xy: Tensor) -> Tensor:
     ridge = RIDGE * float(xx.diagonal().mean())
     if ridge <= 0:  # it receives nothing but zeros
         return torch.zeros_like(xy)
-    factor = torch.linalg.cholesky(xx + ridge * torch.eye(len(xx), dtype=xx.dtype))
-    return torch.cholesky_solve(xy, factor)
+    xx.diagonal().add_(ridge)
+    return torch.cholesky_solve(xy, torch.linalg.cholesky(xx))
 
 
 def _set_weights(layer: Fitted, solved: Tensor, x: Tensor) -> None:
@@ -221,8 +227,21 @@ def _set_weights(layer: Fitted, solved: Tensor, x: Tensor) -> None:
     match_attributes(layer)
 
 
+@torch.no_grad()
 def _renew_norms(model: nn.Module, data: LabelledTensors) -> None:
-    """Running statistics of what the norms receive now."""
-    batches = [batch for batch in data.batches(FIT_BATCH) if len(batch[1]) > 1]
-    update_bn(batches, model)
-    model.eval()
+    """Running statistics of what the norms receive now, with all else in eval mode; norms that do
+    not run keep theirs."""
+    norms = [m for m in model.modules() if isinstance(m, Norm) and m.track_running_stats]
+    batches = [inputs for inputs, _ in data.batches(FIT_BATCH) if len(inputs) > 1]
+    if not norms or not batches:
+        return
+    before = [(norm.momentum, copy.deepcopy(norm.state_dict())) for norm in norms]
+    for norm in norms:
+        norm.train().reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+    for inputs in batches:
+        model(inputs.clone())
+    for norm, (momentum, state) in zip(norms, before, strict=True):
+        norm.eval().momentum = momentum
+        if not norm.num_batches_tracked:
+            norm.load_state_dict(state)

@@ -87,10 +87,12 @@ class Trials:
         """The candidate with narrower layers, recovered again, where that keeps to what was
         allowed; else the candidate."""
         data = self._parts
-        seen = profile(
-            candidate.cut.model, data.train, data.validation, blocks, seed=self._how.seed
-        )
-        made = narrow(candidate.cut.model, layer_reports([seen]), data.train, blocks)
+        model = candidate.cut.model
+        try:
+            seen = profile(model, data.train, data.validation, blocks, seed=self._how.seed)
+        except InvalidInputError:  # no blocks are left
+            return candidate
+        made = narrow(model, layer_reports([seen]), data.train, blocks)
         if not made.layers:
             return candidate
         epochs = recover(made.model, data, self._how, self._model, self._progress)
@@ -157,16 +159,17 @@ def fewest_for(
     Raises:
         InvalidInputError: where that is not even so without all of them.
     """
-    left = sum(p.numel() for p in model.parameters())
     few = LabelledTensors(*(tensor[:SHAPES] for tensor in parts.train))
+    sizes: list[int] = []
     for count in range(1, len(order) + 1):
         smaller = cut(model, order[:count], few, fit=False).model
-        left = sum(p.numel() for p in smaller.parameters())
-        if left <= parameters:
+        sizes.append(sum(p.numel() for p in smaller.parameters()))
+        if sizes[-1] <= parameters:
             return list(order[:count])
     raise InvalidInputError(
-        f"Expected a size that can be reached, got {parameters:,} parameters: without all "
-        f"{len(order)} blocks that can go there are still {left:,}; ask for more."
+        f"Expected a size that can be reached, got {parameters:,} parameters: by removing the "
+        f"{len(order)} blocks that can go one after the other, no fewer than {min(sizes):,} are "
+        f"left; ask for more."
     )
 
 

@@ -23,12 +23,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from designer.blocks import submodules
+from designer.blocks import first_tensor, submodules
 from designer.datasets import LabelledTensors
-from designer.probes import probing
+from designer.probes import probing, taps_of
 from designer.results import LayerReport, Verdict
 from designer.separation import ClassSums
-from designer.surgery import resize
 
 KEPT_SHARE = 0.95
 """Of the class directions that the units that stay hold together."""
@@ -36,6 +35,9 @@ KEPT_SHARE = 0.95
 LEAST_UNITS = 4
 
 BATCH = 512
+
+FEW = 2
+"""Samples where only shapes matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +66,15 @@ def narrow(
     low = [layer.name for layer in layers if layer.verdict in {Verdict.LOW, Verdict.NEGATIVE}]
     narrower = copy.deepcopy(model)
     changed: dict[str, tuple[int, int]] = {}
-    for name in low:
-        producer = _producer(narrower, name)
-        if producer is None:
+    for block in low:
+        name = _producer(narrower, block, data.inputs[:FEW], blocks)
+        use = unit_use(narrower, block, data, blocks)
+        if name is None or len(use) != _units(narrower, name):
             continue
-        label, layer = producer
-        use = unit_use(narrower, name, data, blocks)
-        gone = unused(use)
-        units = layer.weight.shape[0]
-        if len(use) == units and gone and _take_out(narrower, layer, gone, data.inputs[:2]):
-            changed[label] = (units, layer.weight.shape[0])
+        made = _without(narrower, name, unused(use), data.inputs[:FEW])
+        if made is not None:
+            narrower = made
+            changed[name] = len(use), _units(narrower, name)
     return Narrowed(narrower.eval(), changed)
 
 
@@ -106,42 +107,51 @@ def unused(use: Tensor) -> list[int]:
     return sorted(order[: max(count, 0)].tolist())
 
 
-def _producer(model: nn.Module, block: str) -> tuple[str, nn.Linear | nn.Conv2d] | None:
-    """The layer that gives a block's units: its last linear layer or convolution."""
-    prefix = f"{block}."
-    known = submodules(model).items()
+def _producer(
+    model: nn.Module, block: str, few: Tensor, blocks: Sequence[str] | None
+) -> str | None:
+    """Name of the layer that gives a block's units: the last linear layer or convolution to run
+    in it."""
+    seen, taps = taps_of(model, few, blocks)
+    entry = next(tap.entry[0] for tap in taps if tap.name == block)
     layers = [
-        (name, module)
-        for name, module in known
-        if (name == block or name.startswith(prefix)) and isinstance(module, nn.Linear | nn.Conv2d)
+        call.name
+        for call in seen.by_end
+        if f"{call.name}.".startswith(f"{entry}.")
+        and isinstance(call.module, nn.Linear | nn.Conv2d)
     ]
     return layers[-1] if layers else None
 
 
-def _take_out(
-    model: nn.Module, layer: nn.Linear | nn.Conv2d, units: list[int], few: Tensor
-) -> bool:
-    """Take units out of a layer and of everything that depends on them; whether that could be
-    done."""
+def _units(model: nn.Module, name: str) -> int:
+    weight = submodules(model)[name].weight
+    return len(weight)  # type: ignore[arg-type]
+
+
+def _without(model: nn.Module, name: str, units: list[int], few: Tensor) -> nn.Module | None:
+    """A copy in which a layer, and everything that depends on it, has lost units; None where
+    that cannot be done."""
     import torch_pruning
 
-    before = copy.deepcopy(model.state_dict())
-    function = (
-        torch_pruning.prune_linear_out_channels
-        if isinstance(layer, nn.Linear)
-        else torch_pruning.prune_conv_out_channels
-    )
-    with warnings.catch_warnings(action="ignore"):
-        graph = torch_pruning.DependencyGraph().build_dependency(model, example_inputs=few)
-        group = graph.get_pruning_group(layer, function, idxs=units)
-        if not graph.check_pruning_group(group):
-            return False
-        group.prune()
+    if not units:
+        return None
+    narrower = copy.deepcopy(model)
+    layer = submodules(narrower)[name]
     try:
-        with torch.no_grad():
-            model.eval()(few)
-    except RuntimeError:
-        resize(model, {name: tuple(tensor.shape) for name, tensor in before.items()})
-        model.load_state_dict(before)
-        return False
-    return True
+        with warnings.catch_warnings(action="ignore"):
+            graph = torch_pruning.DependencyGraph().build_dependency(narrower, few.clone())
+            prune = graph.get_pruner_of_module(layer).prune_out_channels
+            group = graph.get_pruning_group(layer, prune, idxs=units)
+            if not graph.check_pruning_group(group):
+                return None
+            group.prune()
+        same = _shape_of_output(narrower, few) == _shape_of_output(model, few)
+    except Exception:  # noqa: BLE001 - the model is the user's and may raise anything
+        return None
+    return narrower if same else None
+
+
+@torch.no_grad()
+def _shape_of_output(model: nn.Module, few: Tensor) -> tuple[int, ...]:
+    output = first_tensor(model.eval()(few.clone()))
+    return () if output is None else tuple(output.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -45,7 +46,7 @@ class Wish:
                 f"{' and '.join(given) or 'none of them'}; for example max_drop=0.01 "
                 f"(--max-drop 0.01)."
             )
-        if self.remove is not None and (self.remove == () or self.remove in range(-(2**31), 1)):
+        if self.remove == () or (isinstance(self.remove, int) and self.remove < 1):
             raise InvalidInputError(f"Expected at least 1 block to remove, got {self.remove}.")
         if self.max_drop is not None and not 0 <= self.max_drop < 1:
             raise InvalidInputError(
@@ -75,11 +76,14 @@ class Recovery:
     soft_targets: bool = False
     """Whether half of the targets are the whole network's outputs."""
     seed: int = 0
+    scratch_epochs: int = 30
+    """Of the network from scratch, trained in the same way."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 0:
-            raise InvalidInputError(f"Expected at least 0 epochs, got {self.epochs}.")
-        if not self.learning_rate > 0:
+        for epochs in (self.epochs, self.scratch_epochs):
+            if epochs < 0:
+                raise InvalidInputError(f"Expected at least 0 epochs, got {epochs}.")
+        if not 0 < self.learning_rate < math.inf:
             raise InvalidInputError(
                 f"Expected a positive learning rate, got {self.learning_rate:g}."
             )

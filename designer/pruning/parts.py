@@ -60,14 +60,22 @@ def parts_of(data: Data) -> Parts:
             f"Dataset, or (train, heldout[, test]), got {_shown(data)}."
         )
     train, validation, *test = map(_pair, data)
-    if not len(validation):
-        raise InvalidInputError("Expected held-out data to decide on, got no sample.")
+    _check_labels(train, validation)
+    return Parts("data in memory", train, validation, next(filter(len, test), None))
+
+
+def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:
+    """Samples to learn from and to decide on, of the same classes."""
+    if not len(train) or not len(validation):
+        part = "held-out data to decide on" if len(train) else "training data"
+        raise InvalidInputError(f"Expected {part}, got no sample.")
+    if int(train.labels.min()) < 0:
+        raise InvalidInputError(f"Expected labels from 0 on, got {int(train.labels.min())}.")
     unknown = set(validation.labels.tolist()) - set(train.labels.tolist())
     if unknown:
         raise InvalidInputError(
             f"Expected held-out labels among the training classes, got class {min(unknown)}, too."
         )
-    return Parts("data in memory", train, validation, test[0] if test else None)
 
 
 def _pair(given: object) -> LabelledTensors:
@@ -81,7 +89,10 @@ def _pair(given: object) -> LabelledTensors:
         and given[1].ndim == 1
         and not given[1].is_floating_point()
     ):
-        return LabelledTensors(given[0], given[1].long())
+        inputs, labels = given
+        return LabelledTensors(
+            inputs.float() if inputs.is_floating_point() else inputs, labels.long()
+        )
     raise InvalidInputError(
         f"Expected inputs (n, ...) and labels (n,) as torch tensors, got {_shown(given)}."
     )

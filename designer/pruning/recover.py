@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,8 +43,9 @@ class _Best:
         labels = self._parts.validation.labels
         logits = logits_of(model, self._parts.validation.inputs)
         right = float((logits.argmax(1) == labels).float().mean())
-        score = (right, -float(functional.cross_entropy(logits, labels)))
-        if score > self._score:
+        loss = float(functional.cross_entropy(logits, labels))
+        score = (right, -loss)
+        if epoch == 0 or (math.isfinite(loss) and score > self._score):
             self._score, self._epoch = score, epoch
             self._state = copy.deepcopy(model.state_dict())
         elif epoch - self._epoch >= self._patience:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from designer.blocks import called, unwrapped
 from designer.criterion import beats_chance
-from designer.errors import InvalidInputError, ModelError
+from designer.errors import InvalidInputError, ModelError, first_line
 from designer.probes import device_of
 from designer.profile import Progress
 from designer.pruning.decide import Candidate, Trials, fewest_for, most_within
@@ -30,10 +30,6 @@ from designer.surgery import Removal
 
 FEW = 5
 """Samples with which blocks are tried."""
-
-LEARNING_RATE = 1e-3
-
-SCRATCH_EPOCHS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +60,12 @@ def prune(
     criterion: str = "heldout",
     blocks: Sequence[str] | None = None,
     narrower: bool = False,
-    epochs: int = 10,
-    learning_rate: float = LEARNING_RATE,
-    batch_size: int = 128,
+    epochs: int = Recovery.epochs,
+    learning_rate: float = Recovery.learning_rate,
+    batch_size: int = Recovery.batch_size,
     soft_targets: bool = False,
     baselines: bool = False,
-    scratch_epochs: int = SCRATCH_EPOCHS,
+    scratch_epochs: int = Recovery.scratch_epochs,
     build: Build | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -109,16 +105,24 @@ def prune(
     """
     wish = Wish(_names_or_count(remove), max_drop, target_params)
     kind = criterion_of(criterion)
-    how = Recovery(epochs, learning_rate, batch_size, soft_targets=soft_targets, seed=seed)
+    how = Recovery(
+        epochs,
+        learning_rate,
+        batch_size,
+        soft_targets=soft_targets,
+        seed=seed,
+        scratch_epochs=scratch_epochs,
+    )
     whole, like = _whole(model)
     parts = parts_of(data).to(device_of(whole))
     _check_model(whole, parts)
     shown = progress or _ignore
     found = removable_blocks(whole, parts.train.inputs[:FEW], blocks)
     _check_removable(found)
+    _check_asked(wish.remove, found)
     proposal = propose(whole, found, parts, kind, blocks=blocks, seed=seed, progress=shown)
     trials = Trials(whole, parts, how, max_drop, shown)
-    candidate = _decided(wish, proposal, found, trials, whole, parts)
+    candidate = _decided(wish, proposal, trials, whole, parts)
     if narrower and candidate is not None:
         left = names_left(found, candidate.trial.removed, blocks)
         candidate = trials.narrowed(candidate, left)
@@ -133,7 +137,6 @@ def prune(
         proposal=proposal,
         trials=trials,
         blocks=blocks,
-        scratch_epochs=scratch_epochs,
         build=build,
     )
     result = PruningResult(
@@ -156,11 +159,26 @@ def _whole(model: nn.Module) -> tuple[nn.Module, torch.dtype]:
     inner = unwrapped(model)
     kinds = {p.dtype for p in inner.parameters() if p.is_floating_point()}
     like = kinds.pop() if len(kinds) == 1 else torch.float32
-    copied = copy.deepcopy(inner)
+    copied = _copied(inner)
     for parameter in copied.parameters():
         parameter.grad = None
         parameter.requires_grad_(parameter.is_floating_point())
     return copied.float().eval(), like
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "Expected a module in Python, got one in TorchScript, which cannot be cut; pass the "
+            "model that it was made from."
+        )
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # whatever the user's model holds
+        raise ModelError(
+            f"Expected a model that can be copied, but copying {type(model).__name__} raised "
+            f"{type(error).__name__}: {first_line(error)}."
+        ) from error
 
 
 @torch.no_grad()
@@ -192,7 +210,6 @@ def _check_removable(found: Sequence[Removable]) -> None:
 def _decided(
     wish: Wish,
     proposal: Proposal,
-    found: Sequence[Removable],
     trials: Trials,
     whole: nn.Module,
     parts: Parts,
@@ -203,30 +220,34 @@ def _decided(
     if wish.target_params is not None:
         most = int(wish.target_params * sum(p.numel() for p in whole.parameters()))
         return trials.recovered(fewest_for(proposal.order, whole, parts, most))
-    return trials.recovered(_asked_for(wish.remove, proposal, found))
+    return trials.recovered(_asked_for(wish.remove, proposal.order))
 
 
-def _asked_for(
-    remove: int | tuple[str, ...] | None, proposal: Proposal, found: Sequence[Removable]
-) -> list[Removable]:
-    """The blocks that were named, or so many in order."""
-    if isinstance(remove, int):
-        if remove > len(proposal.order):
-            raise InvalidInputError(
-                f"Expected at most {len(proposal.order)} blocks to remove, those of the "
-                f"{len(found)} that can go, got {remove}."
-            )
-        return list(proposal.order[:remove])
+def _check_asked(remove: int | tuple[str, ...] | None, found: Sequence[Removable]) -> None:
+    """So many blocks, or those of these names, can go."""
     known = {one.name: one for one in found}
-    names = list(dict.fromkeys(remove or ()))
-    for name in names:
+    if isinstance(remove, int):
+        most = sum(one.can_go for one in found)
+        if remove > most:
+            raise InvalidInputError(
+                f"Expected at most {most} blocks to remove, since {most} of {len(found)} can go, "
+                f"got {remove}."
+            )
+        return
+    for name in remove or ():
         if name not in known:
             raise InvalidInputError(f"Expected blocks among {', '.join(known)}, got '{name}'.")
         if not known[name].can_go:
             raise InvalidInputError(
                 f"Expected blocks that can be removed, got '{name}': {known[name].reason}."
             )
-    return [known[name] for name in names]
+
+
+def _asked_for(remove: int | tuple[str, ...] | None, order: Sequence[Removable]) -> list[Removable]:
+    """So many blocks at the front of the order, or those of these names."""
+    if isinstance(remove, int):
+        return list(order[:remove])
+    return [one for one in order if one.name in (remove or ())]
 
 
 def _ignore(_what: str, _done: int, _total: int) -> None:

@@ -48,7 +48,6 @@ class Summary:
     proposal: Proposal
     trials: Trials
     blocks: Sequence[str] | None
-    scratch_epochs: int
     build: Build | None
 
     def compared(self, candidate: Candidate, progress: Progress) -> PruningReport:
@@ -58,7 +57,7 @@ class Summary:
             candidate.cut.removals,
             self.parts,
             self.how,
-            self.scratch_epochs,
+            self.how.scratch_epochs,
             self.build,
             progress,
         )
@@ -67,7 +66,9 @@ class Summary:
         taken, epochs = greedy(self.whole, pool, count, self.parts, self.how, progress)
         return self.report(
             candidate,
-            self._figures("from scratch", scratch, self.scratch_epochs, candidate.trial.removed),
+            self._figures(
+                "from scratch", scratch, self.how.scratch_epochs, candidate.trial.removed
+            ),
             self._figures("greedy ablation", taken.model, epochs, taken.names),
         )
 
@@ -109,7 +110,7 @@ class Summary:
             trials=tuple(self.trials.done),
             conclusion=" ".join(_conclusion(networks, len(self.found), self.wish)),
             warnings=tuple(self._warnings()),
-            settings={**asdict(self.how), "scratch_epochs": self.scratch_epochs},
+            settings=asdict(self.how),
             versions=versions(),
         )
 
@@ -171,9 +172,9 @@ def _conclusion(networks: Sequence[NetworkFigures], blocks: int, wish: Wish) -> 
         return
     yield (
         f"{len(pruned.removed)} of {blocks} blocks removed: "
-        f"{pruned.parameters / original.parameters:.0%} of the parameters and "
-        f"{pruned.flops / max(original.flops, 1):.0%} of the operations are left; validation "
-        f"accuracy {100 * pruned.validation_accuracy.value:.1f} % ({_change(pruned)})."
+        f"{100 * pruned.parameters / original.parameters:.0f} % of the parameters and "
+        f"{100 * pruned.flops / max(original.flops, 1):.0f} % of the operations are left; "
+        f"validation accuracy {100 * pruned.validation_accuracy.value:.1f} % ({_change(pruned)})."
     )
     scratch = by_name.get("from scratch")
     if scratch is not None:

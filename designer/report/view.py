@@ -43,6 +43,15 @@ NOT_A_LAW = (
     "late blocks may add little to what held-out data show."
 )
 
+ORIGINAL = "original"
+"""Network that the others are compared with."""
+
+UNITS = ((12, "T"), (9, "G"), (6, "M"))
+"""Powers of ten."""
+
+OWN_COLUMN = {"block-influence": "influence", "ablation": "loss"}
+"""Criteria for pruning that are no steps."""
+
 CRITERIA = {
     "design_score": "design score",
     "heldout_separation": "held-out separation",
@@ -159,7 +168,12 @@ def pruning_view(report: PruningReport) -> ReportView:
         headline=report.conclusion,
         facts=tuple(_pruning_facts(report)),
         warnings=tuple(warning.message for warning in report.warnings),
-        sections=(_networks(report.networks), _proposal(report.blocks), _removal_trials(report)),
+        sections=(
+            _networks(report.networks),
+            _proposal(report),
+            _ways(report.blocks),
+            _removal_trials(report),
+        ),
         notes=tuple(_pruning_notes(report)),
     )
     plain: ReportView = rewritten(view, one_line)
@@ -479,29 +493,38 @@ def _pruning_facts(report: PruningReport) -> Iterator[str]:
         yield f"Narrowed: {layer} from {before} to {after} units."
 
 
+FIGURES: dict[str, Callable[[NetworkFigures], str]] = {
+    "blocks": lambda one: str(one.blocks),
+    "parameters": lambda one: _count(one.parameters),
+    "FLOPs per sample": lambda one: _count(one.flops),
+    "time": lambda one: "1.00" if one.latency is None else f"{one.latency:.2f}",
+    "validation %": lambda one: _proportion(one.validation_accuracy),
+    "points lost": lambda one: _points(None if one.name == ORIGINAL else one.drop, "+"),
+    "at most": lambda one: _points(None if one.name == ORIGINAL else one.drop_bound),
+    "test %": lambda one: _proportion(one.test_accuracy),
+    "rho of the law": lambda one: number(one.law.rho) if one.law else MISSING,
+}
+"""What is said of every network, row by row."""
+
+
 def _networks(networks: Sequence[NetworkFigures]) -> TableView:
-    columns = ("network", "blocks", "params", "FLOPs", "time", "val %", "lost", "test %", "rho")
-    rows = tuple(
-        (
-            one.name,
-            str(one.blocks),
-            f"{one.parameters:,}",
-            f"{one.flops:,}",
-            "1" if one.latency is None else f"{one.latency:.2f}",
-            _proportion(one.validation_accuracy),
-            _lost(one),
-            _proportion(one.test_accuracy),
-            number(one.law.rho) if one.law else MISSING,
-        )
-        for one in networks
-    )
+    columns = ("", *(one.name for one in networks))
+    rows = tuple((title, *map(figure, networks)) for title, figure in FIGURES.items())
     return TableView("Side by side", columns, rows, frozenset(columns[1:]))
 
 
-def _lost(one: NetworkFigures) -> str:
-    if one.drop is None or one.drop_bound is None or one.name == "original":
-        return ""
-    return f"{100 * one.drop:+.1f} (< {100 * one.drop_bound:.1f})"
+def _count(value: int) -> str:
+    """In full below a million, then in three digits, as 25.6M."""
+    if value < 10**6:
+        return f"{value:,}"
+    power, unit = next((power, unit) for power, unit in UNITS if value >= 0.9995 * 10**power)
+    digits = f"{value / 10**power:.3g}"
+    return f"{digits}{unit}"
+
+
+def _points(share: Measured, sign: str = "") -> str:
+    """A difference of accuracy in points; empty where there is nothing to compare with."""
+    return "" if share is None else f"{100 * share:{sign}.1f}"
 
 
 def _proportion(share: Proportion | None) -> str:
@@ -511,46 +534,62 @@ def _proportion(share: Proportion | None) -> str:
     return f"{100 * share.value:.1f} ± {100 * half:.1f}"
 
 
-def _proposal(blocks: Sequence[BlockProposal]) -> TableView:
-    columns = ("block", "order", "step", "held-out", "95 %", "proposal", "removed", "how")
+def _proposal(report: PruningReport) -> TableView:
+    own = OWN_COLUMN.get(report.criterion)
+    columns = ("block", "order", *([own] if own else []), "step", "held-out", "95 % interval")
     rows = tuple(
         (
             one.name,
             MISSING if one.order is None else str(one.order),
+            *([number(one.value, 3)] if own else []),
             number(one.step),
             number(one.step_heldout),
             _interval(one.step_heldout_interval),
             str(one.decision),
             "yes" if one.removed else "",
-            one.reason,
         )
-        for one in blocks
+        for one in report.blocks
     )
-    return TableView("Block by block", columns, rows, frozenset(columns[1:5]))
+    numeric = frozenset(columns[1:])
+    return TableView("Block by block", (*columns, "proposal", "removed"), rows, numeric)
+
+
+def _ways(blocks: Sequence[BlockProposal]) -> TableView:
+    """How blocks go and why they stay, those of the same kind together."""
+    alike: dict[tuple[bool, str], list[str]] = {}
+    for one in blocks:
+        alike.setdefault((one.order is not None, one.reason), []).append(one.name)
+    rows = tuple(
+        (", ".join(names), f"can go: {reason}" if can_go else f"must stay: {reason}")
+        for (can_go, reason), names in alike.items()
+    )
+    return TableView("How they go, or why not", ("blocks", "how"), rows)
 
 
 def _removal_trials(report: PruningReport) -> TableView:
-    columns = ("removed", "recovered", "val %", "lost", "at most", "within")
+    asked = any(one.within is not None for one in report.trials)
+    columns = ("removed", "recovered", "validation %", "points lost", "at most")
     rows = tuple(
         (
             str(len(one.removed)),
             "trained" if one.recovered else "fitted only",
             number(100 * one.validation_accuracy, 1),
-            f"{100 * one.drop:+.1f}",
-            f"{100 * one.drop_bound:.1f}",
-            {True: "yes", False: "no", None: ""}[one.within],
+            _points(one.drop, "+"),
+            _points(one.drop_bound),
+            *(["yes" if one.within else "no"] if asked else []),
         )
         for one in report.trials
     )
-    return TableView("Trial removals", columns, rows, frozenset({"removed", *columns[2:5]}))
+    numeric = frozenset({"removed", *columns[2:]})
+    return TableView("Trial removals", (*columns, *(["allowed"] if asked else [])), rows, numeric)
 
 
 def _pruning_notes(report: PruningReport) -> Iterator[str]:
     yield (
-        "Time is that of a forward pass over the original's. Lost are points of validation "
-        "accuracy, in brackets with 95 % confidence at the most. A block is safe to remove where "
-        "its held-out step is surely below half of the mean step, and proposed to be kept where it "
-        "is surely above the mean."
+        "Time is that of a forward pass over the original's. Points lost are those of validation "
+        "accuracy, at most with 95 % confidence. A block is safe to remove where its held-out "
+        "step is surely below half of the mean step, and proposed to be kept where it is surely "
+        "above the mean."
     )
     if len(report.networks) > 2:
         yield (
