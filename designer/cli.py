@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
@@ -31,6 +31,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from torch import nn
 
 from designer.analysis import analyze, list_candidates, named
 from designer.augmentation import Augmentation
@@ -39,7 +40,7 @@ from designer.datasets import SOURCES, Dataset, Streams
 from designer.devices import usable_device
 from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.features import Reduction
-from designer.material import data_for, material_for
+from designer.material import Part, data_for, doubts, material_for
 from designer.measures import Measure
 from designer.models import (
     PRUNED_FILE,
@@ -61,7 +62,7 @@ from designer.report import (
     pruning_view,
     report_view,
 )
-from designer.results import SearchResult
+from designer.results import ReportWarning, SearchResult
 from designer.search import Objective, Phase, default_folder, parameters_of, search
 from designer.search import Progress as SearchProgress
 from designer.serialisation import (
@@ -73,12 +74,16 @@ from designer.serialisation import (
     result_to_json,
 )
 from designer.spaces import description, find_space, listed_spaces
+from designer.trainer import single_threaded
 from designer.version import VERSION
 from search_spaces import Space
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 MARKDOWN_FILE = "report.md"
+
+SMALL = 1_000_000
+"""Parameters below which a network gains nothing from several threads."""
 
 app = typer.Typer(
     name="designer",
@@ -445,11 +450,13 @@ def _prune(
             validation_fraction=validation_fraction,
             seed=seed,
         )
+        net, arrays = loaded.model.to(usable_device(device)), _arrays(loaded_data)
+        said = tuple(doubts(loaded, arrays, Part.VALIDATION, scaling=scaling))
         rates = (learning_rate, loaded.learning_rate, Recovery.learning_rate)
-        with _passes_on_stderr(lines=True) as bars:
-            result = prune(
-                loaded.model.to(usable_device(device)),
-                _arrays(loaded_data),
+        with _few_threads(net), _passes_on_stderr(lines=True) as bars:
+            pruned = prune(
+                net,
+                arrays,
                 remove=_count_or_names(remove),
                 max_drop=max_drop,
                 target_params=target_params,
@@ -465,10 +472,10 @@ def _prune(
                 seed=seed or 0,
                 progress=bars,
             )
-            write = partial(_write_pruned, folder, loaded, weights, _arrays(loaded_data))
-            result = write(result)  # before the baselines, which may be stopped
+            write = partial(_write_pruned, folder, loaded, weights, arrays, said)
+            result = write(pruned)  # before the baselines, which may be stopped
             with _stoppable(f"Stopped; the smaller model is in {folder}, without baselines."):
-                result = write(result.with_baselines(bars)) if baselines else result
+                result = write(pruned.with_baselines(bars)) if baselines else result
     _show(
         pruning_view(result.report),
         lambda: pruning_to_json(result.report),
@@ -576,13 +583,17 @@ def _write_pruned(
     source: LoadedModel,
     weights: Path | None,
     data: Dataset,
+    said: tuple[ReportWarning, ...],
     result: PruningResult,
 ) -> PruningResult:
     """Model and report into a folder; the result with the model's name in it."""
     summary = replace(
         result.report.model, name=source.name, weights=None if weights is None else weights.name
     )
-    result = replace(result, report=replace(result.report, model=summary))
+    used = replace(result.report.data, scaling=str(data.options.get("scaling", "")))
+    warnings = (*data.warnings, *said, *result.report.warnings)
+    report = replace(result.report, model=summary, data=used, warnings=warnings)
+    result = replace(result, report=report)
     write_pruned(folder, result.model, source, result.removals, data)
     shown = markdown_report(pruning_view(result.report))
     with writing_to(folder):
@@ -692,6 +703,12 @@ def _stoppable(said: str = "Stopped at once; the same command continues.") -> It
         yield
     except KeyboardInterrupt as stop:
         raise typer.Abort(said) from stop
+
+
+def _few_threads(model: nn.Module) -> AbstractContextManager[None]:
+    """One thread for a small network, whose threads would only wait for each other."""
+    small = sum(p.numel() for p in model.parameters()) < SMALL
+    return single_threaded() if small else nullcontext()
 
 
 @contextmanager

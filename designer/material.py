@@ -75,7 +75,7 @@ def material_for(
         heldout_part=str(chosen),
         fingerprint=loaded.fingerprint,
         scaling=str(loaded.options.get("scaling", "")),
-        warnings=(*loaded.warnings, *_doubts(model, loaded, chosen, asked=options.get("scaling"))),
+        warnings=(*loaded.warnings, *doubts(model, loaded, chosen, scaling=options.get("scaling"))),
     )
 
 
@@ -123,10 +123,16 @@ def _same_data(model: LoadedModel, data: Dataset | Streams) -> bool:
     return not known or (isinstance(data, Dataset) and data.fingerprint == known)
 
 
-def _doubts(
-    model: LoadedModel, data: Dataset, part: Part, *, asked: object
+def doubts(
+    model: LoadedModel, data: Dataset, part: Part, *, scaling: object
 ) -> Iterator[ReportWarning]:
-    """What may be wrong with the data for a model."""
+    """What may be wrong with the data for a model.
+
+    Args:
+        model, data: these.
+        part: that is held out.
+        scaling: that was asked for; None for none in particular.
+    """
     split = data.split_here or part is Part.VALIDATION
     remembered = data.options.get("source") == model.data_options.get("source")
     if remembered and split and not _same_data(model, data):
@@ -142,7 +148,7 @@ def _doubts(
             f"The {part} data were split off here, and are held out only if the model was not "
             f"trained on them; give test data of its own (x_test, y_test) to be sure.",
         )
-    if asked is None and model.scaling is None:
+    if scaling is None and model.scaling is None:
         yield from _other_scaling(model, data)
 
 

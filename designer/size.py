@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +33,17 @@ def size_of_model(model: nn.Module, one: Inputs) -> Size:
     Raises:
         ModelError: where the model raises.
     """
-    with FlopCounterMode(display=False) as counter:
+    with _unfused(), FlopCounterMode(display=False) as counter:
         called(model, one)
     return Size(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
+
+
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """Transformer layers run their parts one by one: the fused kernel is not counted."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)  # type: ignore[no-untyped-call]

@@ -16,8 +16,6 @@ from designer.trainer import build_seeded, train
 from search_spaces import MlpSpace, MlpSpec
 from tests.toy import blobs
 
-torch.set_num_threads(1)  # as in tests.helpers
-
 CPU = torch.device("cpu")
 
 Triple = tuple[LabelledTensors, LabelledTensors, LabelledTensors]

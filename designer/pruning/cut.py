@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,12 +78,12 @@ def cut(
         ModelError: where the blocks cannot go together.
     """
     blocks = sorted(blocks, key=lambda block: block.place)
-    memo: dict[int, object] = {}
-    smaller = copy.deepcopy(model, memo)
+    memo: dict[int, Any] = {}
     removals = tuple(removal for block in blocks for removal in block.removals)
     some = LabelledTensors(data.inputs[:FIT_SAMPLES], data.labels[:FIT_SAMPLES])
     try:
         with untouched(model):
+            smaller = copy.deepcopy(model, memo)
             remove(smaller, removals)
             fitted = _fit_all(model, smaller, memo, blocks, some, fit=fit)
             _check_output(model, smaller, some.inputs[:2])
@@ -93,13 +93,16 @@ def cut(
             f"Expected blocks that can go together, got {names}, without which the model raises "
             f"{type(error).__name__}: {first_line(error)}; remove fewer."
         ) from error
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoder):  # which did not pack tokens meanwhile
+            memo[id(module)].use_nested_tensor = module.use_nested_tensor
     return Cut(smaller.eval(), removals, fitted)
 
 
 def _fit_all(
     model: nn.Module,
     smaller: nn.Module,
-    memo: dict[int, object],
+    memo: dict[int, Any],
     blocks: Sequence[Removable],
     data: LabelledTensors,
     *,
@@ -113,7 +116,7 @@ def _fit_all(
     }
 
     def fitted(names: Sequence[str]) -> list[str]:
-        own = {name: cast("Fitted", memo[id(known[name])]) for name in names}
+        own = {name: memo[id(known[name])] for name in names}
         return [name for name in names if _fit(model, smaller, known[name], own[name], data)]
 
     done = fitted(_consumers(blocks, gone, fit=fit))

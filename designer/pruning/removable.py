@@ -139,7 +139,7 @@ class _Trial:
         for way in self._ways(call):
             removals = self._removals(parts, way)
             try:
-                refit = self._tried(removals, consumers)
+                refit = self._tried(parts, removals, consumers)
             except Exception as error:  # noqa: BLE001 - the model is the user's and may raise anything
                 reasons.append(self._why(parts, error))
             else:
@@ -222,7 +222,7 @@ class _Trial:
     def _parent(self, module: nn.Module) -> nn.Module:
         return places_of(self._model, module)[0][0]
 
-    def _removals(self, parts: list[Call], way: Way) -> tuple[Removal, ...]:
+    def _removals(self, parts: Sequence[Call], way: Way) -> tuple[Removal, ...]:
         first, *rest = parts
         form = self._forms.get(first.module) or Form()
         return (
@@ -230,7 +230,9 @@ class _Trial:
             *(Removal(part.name, Way.PASS, Form()) for part in rest),
         )
 
-    def _tried(self, removals: tuple[Removal, ...], consumers: tuple[str, ...]) -> bool:
+    def _tried(
+        self, parts: Sequence[Call], removals: Sequence[Removal], consumers: tuple[str, ...]
+    ) -> bool:
         """Remove the block for a while; whether the first consumer has to be fitted to another
         width.
 
@@ -245,9 +247,7 @@ class _Trial:
             if first is None or dense is None or found is None or found.shape == dense.shape:
                 self._check_rest()
                 return False
-            self._check_fit(
-                first, dense, found, self._freed([self._call(r.block, 0) for r in removals])
-            )
+            self._check_fit(first, dense, found, self._freed(parts))
             with _handed(first.module, dense):  # what it will give once it is fitted
                 self._check_rest(more=_growth(first, found) * 2 * _rows_of(first))
             return True

@@ -64,16 +64,27 @@ class Summary:
         pool = [one for one in self.found if one.can_go]
         count = len(candidate.trial.removed)
         taken, epochs = greedy(self.whole, pool, count, self.parts, self.how, progress)
+        removed = candidate.trial.removed
         return self.report(
             candidate,
-            self._figures(
-                "from scratch", scratch, self.how.scratch_epochs, candidate.trial.removed
-            ),
+            self._figures("from scratch", scratch, self.how.scratch_epochs, removed),
             self._figures("greedy ablation", taken.model, epochs, taken.names),
+            surely_better=drop_of(right(scratch, self.parts.validation), candidate.right).bound < 0,
         )
 
-    def report(self, candidate: Candidate | None, *baselines: NetworkFigures) -> PruningReport:
-        """Everything, in plain numbers."""
+    def report(
+        self,
+        candidate: Candidate | None,
+        *baselines: NetworkFigures,
+        surely_better: bool = False,
+    ) -> PruningReport:
+        """Everything, in plain numbers.
+
+        Args:
+            candidate: the smaller network, if there is one.
+            baselines: to show beside it.
+            surely_better: whether it is, with 95 % confidence, than the one from scratch.
+        """
         removed = () if candidate is None else candidate.trial.removed
         networks = [self._figures("original", self.whole, 0, ())]
         if candidate is not None:
@@ -108,7 +119,9 @@ class Summary:
             narrowed={} if candidate is None else candidate.narrowed,
             networks=tuple(networks),
             trials=tuple(self.trials.done),
-            conclusion=" ".join(_conclusion(networks, len(self.found), self.wish)),
+            conclusion=" ".join(
+                _conclusion(networks, len(self.found), self.wish, surely_better=surely_better)
+            ),
             warnings=tuple(self._warnings()),
             settings=asdict(self.how),
             versions=versions(),
@@ -161,7 +174,9 @@ class Summary:
             )
 
 
-def _conclusion(networks: Sequence[NetworkFigures], blocks: int, wish: Wish) -> Iterator[str]:
+def _conclusion(
+    networks: Sequence[NetworkFigures], blocks: int, wish: Wish, *, surely_better: bool
+) -> Iterator[str]:
     by_name = {one.name: one for one in networks}
     original, pruned = by_name["original"], by_name.get("pruned")
     if pruned is None:
@@ -179,12 +194,11 @@ def _conclusion(networks: Sequence[NetworkFigures], blocks: int, wish: Wish) -> 
     scratch = by_name.get("from scratch")
     if scratch is not None:
         theirs = 100 * scratch.validation_accuracy.value
-        as_good = scratch.validation_accuracy.value >= pruned.validation_accuracy.interval[0]
         yield (
-            f"A network of this size, trained from scratch, would have been as good within the "
-            f"noise ({theirs:.1f} %)."
-            if as_good
-            else f"A network of this size, trained from scratch, is not as good ({theirs:.1f} %)."
+            f"A network of this size, trained from scratch, is not as good ({theirs:.1f} %)."
+            if surely_better
+            else f"A network of this size, trained from scratch, would have been as good within "
+            f"the noise ({theirs:.1f} %)."
         )
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from designer.criterion import design_score
 from designer.errors import SpaceError
 from designer.profile import profile
 from designer.results import DesignScore, SeparationProfile, measured
 from designer.search.settings import Job, Objective
+from designer.size import Size, size_of_model
 from designer.trainer import (
     EpochCallback,
     Schedule,
@@ -27,15 +27,6 @@ from designer.trainer import (
     train,
 )
 from search_spaces import Space, Spec
-
-
-@dataclass(frozen=True)
-class Size:
-    """What a candidate costs."""
-
-    parameters: int
-    flops: int
-    """Floating-point operations of one forward pass on one sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +80,14 @@ def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes
     with meta:
         model = build_seeded(lambda: space.build(spec, input_shape, classes), 0, meta).eval()
         inputs = torch.empty(1, *input_shape)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad():
         logits = model(inputs)
     if tuple(logits.shape) != (1, classes):
         raise SpaceError(
             f"Expected the modules of space '{space.name}' to give logits of shape "
             f"(n, {classes}), got {tuple(logits.shape)} for one sample."
         )
-    parameters = sum(p.numel() for p in model.parameters())
-    return Size(parameters, int(counter.get_total_flops()))
+    return size_of_model(model, inputs)
 
 
 def train_and_measure(
