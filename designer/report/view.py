@@ -420,6 +420,12 @@ def _notes(result: SearchResult) -> Iterator[str]:
         "0.5 are low and above 2 high, where the whole interval says so."
     )
     yield NOT_A_LAW
+    layers = [layer for one in result.recommendations for layer in one.layers]
+    if any(layer.advice.startswith(("remove", "narrow")) for layer in layers):
+        yield (
+            "To remove what is not needed and see what that costs: designer prune RUN/best/1 "
+            "--max-drop 0.01, with the folder of this run for RUN; --narrow narrows, too."
+        )
 
 
 def _analysis_headline(result: AnalysisResult) -> str:
