@@ -42,8 +42,8 @@ def size_of_model(model: nn.Module, one: Inputs) -> Size:
 def _unfused() -> Iterator[None]:
     """Transformer layers run their parts one by one: the fused kernel is not counted."""
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # type: ignore[no-untyped-call]
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)  # type: ignore[no-untyped-call]
+        torch.backends.mha.set_fastpath_enabled(fused)

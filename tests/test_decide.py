@@ -67,9 +67,11 @@ def test_the_most_that_is_allowed_is_found(count: int) -> None:
             assert len(trained) == len(set(trained)) <= 2 + math.ceil(math.log2(count + 1))
 
 
-def test_a_good_guess_takes_two_trainings() -> None:
+def test_a_good_guess_is_tried_first_and_what_lies_beyond_by_bisection() -> None:
     for guess in range(1, 24):
-        assert searched(24, guess, guess) == (guess, [guess, guess + 1])
+        removed, trained = searched(24, guess, guess)
+        assert (removed, trained[0]) == (guess, guess)
+        assert len(trained) <= 1 + math.ceil(math.log2(24 - guess + 1))
     assert searched(24, 24, 24) == (24, [24])
     assert searched(24, 0, 0) == (0, [1])
 

@@ -145,7 +145,7 @@ def most_within(order: Sequence[Removable], trials: Trials) -> Candidate | None:
     guess = _largest(1, len(order), lambda count: trials.fitted(order[:count]))
     first = max(guess, 1)
     if allowed(first):
-        _largest(first + 1, len(order), allowed, from_below=True)
+        _largest(first + 1, len(order), allowed)
     else:
         _largest(1, first - 1, allowed)
     return best
@@ -178,13 +178,12 @@ def _names(blocks: Sequence[Removable]) -> tuple[str, ...]:
     return tuple(block.name for block in sorted(blocks, key=lambda block: block.place))
 
 
-def _largest(low: int, high: int, holds: Callable[[int], bool], *, from_below: bool = False) -> int:
+def _largest(low: int, high: int, holds: Callable[[int], bool]) -> int:
     """The largest number from ``low`` to ``high`` for which it holds, by bisection, given that it
-    holds for all smaller ones; ``low - 1`` for none. ``from_below`` tries ``low`` first, which
-    is cheap where it is likely that nothing holds."""
+    holds for all smaller ones; ``low - 1`` for none. Far ones are tried first, so that one
+    unlucky training does not end it."""
     while low <= high:
-        middle = low if from_below else (low + high + 1) // 2
-        from_below = False
+        middle = (low + high + 1) // 2
         if holds(middle):
             low = middle + 1
         else:
