@@ -283,7 +283,7 @@ class _Trial:
             raise _Stays(f"without it the model would need {then:,} operations instead of {now:,}")
 
     def _count_flops(self) -> int:
-        return size_of_model(self._model, self._few).flops
+        return size_of_model(self._model, mapped(self._few, torch.clone)).flops
 
     def _run(self) -> Tensor:
         args, named = arguments(mapped(self._few, torch.clone))
