@@ -243,6 +243,9 @@ BRIDGES: dict[str, tuple[Make, LabelledTensors]] = {
     "with a norm": (
         lambda: bridged(nn.Sequential(linear(), nn.BatchNorm1d(6)), linear(6, 5)), VECTORS,
     ),
+    "before a norm": (
+        lambda: bridged(linear(), nn.Sequential(nn.BatchNorm1d(6), linear(6, 5))), VECTORS,
+    ),
     "convolution": (lambda: bridged(conv(4, 4, 1, 1), conv(4, 5)), IMAGES),
     "wider convolution": (lambda: bridged(conv(4, 6, 1, 1), conv(6, 5, 2)), IMAGES),
 }  # fmt: skip

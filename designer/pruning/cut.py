@@ -108,21 +108,21 @@ def _fit_all(
     *,
     fit: bool,
 ) -> tuple[str, ...]:
-    """Fit what follows the blocks, in running order, then the norms to what they receive now,
-    and the head to that; the names of what was fitted."""
+    """Fit what follows the blocks, in running order, each layer behind norms that are right, and
+    the head last; the names of what was fitted."""
     known = submodules(model)
     gone = {
         name for block in blocks for removal in block.removals for name in _within(removal, known)
     }
-
-    def fitted(names: Sequence[str]) -> list[str]:
-        own = {name: memo[id(known[name])] for name in names}
-        return [name for name in names if _fit(model, smaller, known[name], own[name], data)]
-
-    done = fitted(_consumers(blocks, gone, fit=fit))
+    done = []
+    for name in _consumers(blocks, gone, fit=fit) + _head(blocks, gone) * fit:
+        own = memo[id(known[name])]
+        if fit:
+            _renew_norms(smaller, data, until=own)
+        if _fit(model, smaller, known[name], own, data):
+            done.append(name)
     if fit:
         _renew_norms(smaller, data)
-        done += fitted(_head(blocks, gone))
     return tuple(dict.fromkeys(done))
 
 
@@ -231,9 +231,9 @@ def _set_weights(layer: Fitted, solved: Tensor, x: Tensor) -> None:
 
 
 @torch.no_grad()
-def _renew_norms(model: nn.Module, data: LabelledTensors) -> None:
+def _renew_norms(model: nn.Module, data: LabelledTensors, until: Fitted | None = None) -> None:
     """Running statistics of what the norms receive now, with all else in eval mode; norms that do
-    not run keep theirs."""
+    not run, or not before ``until`` does, keep theirs."""
     norms = [m for m in model.modules() if isinstance(m, Norm) and m.track_running_stats]
     batches = [inputs for inputs, _ in data.batches(FIT_BATCH) if len(inputs) > 1]
     if not norms or not batches:
@@ -243,7 +243,7 @@ def _renew_norms(model: nn.Module, data: LabelledTensors) -> None:
         norm.train().reset_running_stats()
         norm.momentum = None  # the mean of all batches
     for inputs in batches:
-        model(inputs.clone())
+        model(inputs.clone()) if until is None else received(model, until, inputs)
     for norm, (momentum, state) in zip(norms, before, strict=True):
         norm.eval().momentum = momentum
         if not norm.num_batches_tracked:

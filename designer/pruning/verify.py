@@ -52,7 +52,9 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
     training = model.training
     model.eval()
     try:
-        batches = [model(part).float() for part in torch.split(inputs, EVALUATION_BATCH)]
+        # a first layer that works in place must not change the data
+        parts = [part.clone() for part in torch.split(inputs, EVALUATION_BATCH)]
+        batches = [model(part).float() for part in parts]
     finally:
         model.train(training)
     return torch.cat(batches)
