@@ -12,7 +12,7 @@ FASHION ?= fashion_mnist_subset.npz
 POOL ?= fashion_mlp.jsonl
 TABLE ?= nas_bench_macro_cifar10.json
 RESULTS = benchmarks/results
-PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION) --data digits=digits
+PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION)
 FRESH = --archs 60 --epochs 20 --train-size 1000 --seeds 2
 
 .PHONY: search test lint picture results clean
@@ -43,8 +43,8 @@ results: $(INSTALLED)  ## run every benchmark again and write all figures from i
 	$(BIN)/python -m benchmarks.bench_search --data $(MNIST) --train-size 1000 --image-size 10 --json $(RESULTS)/search_mnist.json
 	$(BIN)/python -m benchmarks.bench_analysis --json $(RESULTS)/analysis.json
 	$(BIN)/python -m benchmarks.bench_residual --json $(RESULTS)/residual.json
-	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --json $(RESULTS)/pruning.json
-	$(BIN)/python -m benchmarks.bench_pruning --max-drop 0.01 $(PRUNED) --family "plain MLP" --family ResNet --json $(RESULTS)/pruning_max_drop.json
+	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --data digits=digits --family "plain MLP" --family "residual MLP" --json $(RESULTS)/pruning_mlp.json
+	$(BIN)/python -m benchmarks.bench_pruning --max-drop 0.01 $(PRUNED) --family "plain MLP" --json $(RESULTS)/pruning_max_drop.json
 	$(BIN)/python -m benchmarks.tables
 
 clean:

@@ -104,7 +104,7 @@ def summary() -> Iterator[str]:
         f"- **What does looking inside cost?** `analyze` of a ResNet-18 with intervals and nulls: "
         f"{analysis['time']['10']['ratio']:.2f} times two plain forward passes."
     )
-    plain = _family(_read("pruning.json"), "plain MLP")
+    plain = _family(_read("pruning_mlp.json"), "plain MLP")
     if "4" in plain["removed"]:
         accuracy, cost = plain["removed"]["4"]["accuracy"], plain["to_decide"]
         yield (
@@ -135,7 +135,7 @@ def _percent(share: float) -> str:
 
 
 def _pruning() -> Iterator[str]:
-    found = _read("pruning.json")
+    found = _read("pruning_mlp.json")
     yield from (
         "",
         "**Which blocks can go?** Test accuracy in percent after removing 2, 4 and 6 blocks in the "
