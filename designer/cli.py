@@ -101,6 +101,22 @@ class Format(StrEnum):
     JSON = "json"
 
 
+WeightsFile = Annotated[
+    Path | None, typer.Option(help="File with its state dict: safetensors or torch.save.")
+]
+InputScaling = Annotated[
+    str | None,
+    typer.Option(help="Of inputs: standard or none. [default: standard, or as it was trained]"),
+]
+ImageSize = Annotated[int | None, typer.Option(help="Resize images to this, in pixels.")]
+HeldoutShare = Annotated[
+    float | None, typer.Option(help="Share of the samples in use that is held out.")
+]
+ReportFormat = Annotated[Format, typer.Option("--format", help="How to show it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+"""Options that several commands take."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the ``designer`` command; exits with one of the codes above."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -181,9 +197,7 @@ def _search(
         int | None, typer.Option(help="Most floating-point operations per sample.")
     ] = None,
     train_size: Annotated[int | None, typer.Option(help="Samples to train on.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Resize images to this, in pixels.")
-    ] = None,
+    image_size: ImageSize = None,
     validation_fraction: Annotated[
         float, typer.Option(help="Share of the samples in use that is held out.")
     ] = 0.25,
@@ -251,9 +265,7 @@ def _analyze(
             "such as runs/a/best/1."
         ),
     ],
-    weights: Annotated[
-        Path | None, typer.Option(help="File with its state dict: safetensors or torch.save.")
-    ] = None,
+    weights: WeightsFile = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -282,17 +294,10 @@ def _analyze(
         str | None,
         typer.Option(help="Held-out part: test or validation. [default for a folder: validation]"),
     ] = None,
-    scaling: Annotated[
-        str | None,
-        typer.Option(help="Of inputs: standard or none. [default: standard, or as it was trained]"),
-    ] = None,
+    scaling: InputScaling = None,
     train_size: Annotated[int | None, typer.Option(help="Training samples to use.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Resize images to this, in pixels.")
-    ] = None,
-    validation_fraction: Annotated[
-        float | None, typer.Option(help="Share of the samples in use that is held out.")
-    ] = None,
+    image_size: ImageSize = None,
+    validation_fraction: HeldoutShare = None,
     seed: Annotated[
         int | None, typer.Option(help="Of the split, permutations and resamples. [default: 0]")
     ] = None,
@@ -300,8 +305,8 @@ def _analyze(
         int | None, typer.Option(help="Samples per forward pass. [default: up to 1024]")
     ] = None,
     device: Annotated[str, typer.Option(help="Torch device to run on.")] = "cpu",
-    form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TERMINAL,
-    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    form: ReportFormat = Format.TERMINAL,
+    as_json: AsJson = False,
 ) -> int:
     """Look inside a model that you have: what each block contributes, and what to change.
 
@@ -359,9 +364,7 @@ def _prune(
             "wrote, such as runs/a/best/1."
         ),
     ],
-    weights: Annotated[
-        Path | None, typer.Option(help="File with its state dict: safetensors or torch.save.")
-    ] = None,
+    weights: WeightsFile = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -410,17 +413,10 @@ def _prune(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the smaller model. [default: pruned/MODEL]")
     ] = None,
-    scaling: Annotated[
-        str | None,
-        typer.Option(help="Of inputs: standard or none. [default: standard, or as it was trained]"),
-    ] = None,
+    scaling: InputScaling = None,
     train_size: Annotated[int | None, typer.Option(help="Training samples to use.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(help="Resize images to this, in pixels.")
-    ] = None,
-    validation_fraction: Annotated[
-        float | None, typer.Option(help="Share of the samples in use that is held out.")
-    ] = None,
+    image_size: ImageSize = None,
+    validation_fraction: HeldoutShare = None,
     seed: Annotated[
         int | None, typer.Option(help="Of the split and of training. [default: 0]")
     ] = None,
@@ -428,8 +424,8 @@ def _prune(
         int, typer.Option(help="Samples per training step.")
     ] = Recovery.batch_size,
     device: Annotated[str, typer.Option(help="Torch device to run on.")] = "cpu",
-    form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TERMINAL,
-    as_json: Annotated[bool, typer.Option("--json", help="Short for --format json.")] = False,
+    form: ReportFormat = Format.TERMINAL,
+    as_json: AsJson = False,
 ) -> int:
     """Remove the blocks that a trained model does not need, and write the smaller model.
 
@@ -488,7 +484,7 @@ def _prune(
 @app.command("report", epilog="Example: designer report runs/a --format markdown")
 def _report(
     run: Annotated[Path | None, typer.Argument(help="Run folder of a search.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to show it.")] = Format.TERMINAL,
+    form: ReportFormat = Format.TERMINAL,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of report.json instead.")
     ] = False,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from designer.errors import InvalidInputError
+from designer.errors import InvalidInputError, choice
 
 
 class Reduction(StrEnum):
@@ -114,9 +114,4 @@ def reduction_of(name: str) -> Reduction:
     Raises:
         InvalidInputError: where there is none.
     """
-    try:
-        return Reduction(name)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"Expected features among {', '.join(Reduction)}, got '{name}'."
-        ) from error
+    return choice(Reduction, name, "features")

@@ -13,7 +13,7 @@ from torch import Tensor
 from designer.batches import Data
 from designer.blocks import called, first_tensor
 from designer.datasets import Dataset, Streams, load_source
-from designer.errors import DataError, DesignerError, InvalidInputError
+from designer.errors import DataError, DesignerError, InvalidInputError, choice
 from designer.models import LoadedModel
 from designer.probes import probing
 from designer.results import ReportWarning
@@ -190,12 +190,7 @@ def _check_classes(model: LoadedModel, data: Dataset) -> None:
 
 
 def _part(name: str | None, default: Part) -> Part:
-    try:
-        return default if name is None else Part(name)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"Expected held-out data among {', '.join(Part)}, got '{name}'."
-        ) from error
+    return default if name is None else choice(Part, name, "held-out data")
 
 
 def _shortened(names: tuple[str, ...]) -> str:

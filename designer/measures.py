@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from designer.errors import InvalidInputError
+from designer.errors import InvalidInputError, choice
 from designer.residual import LinearPrediction, PredictionSums
 from designer.results import FloatArray, Separation, SeparationStatus
 from designer.separation import ClassDirections, ClassSums, Influence, ScatterCrossing
@@ -271,12 +271,7 @@ def measure_of(name: str) -> Measure:
     Raises:
         InvalidInputError: where there is none.
     """
-    try:
-        return Measure(name)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"Expected a measure among {', '.join(Measure)}, got '{name}'."
-        ) from error
+    return choice(Measure, name, "a measure")
 
 
 def mean_null(values: Sequence[float]) -> float:

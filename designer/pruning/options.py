@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from designer.errors import InvalidInputError
+from designer.errors import InvalidInputError, choice
 from designer.trainer import DEFAULT_BATCH_SIZE
 
 
@@ -97,9 +97,4 @@ def criterion_of(name: str) -> Criterion:
     Raises:
         InvalidInputError: where there is none.
     """
-    try:
-        return Criterion(name)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"Expected a criterion among {', '.join(Criterion)}, got '{name}'."
-        ) from error
+    return choice(Criterion, name, "a criterion")

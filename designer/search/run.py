@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from designer.augmentation import Augmentation, check_augmentable
 from designer.datasets import Dataset, load_dataset
 from designer.devices import usable_device
-from designer.errors import InvalidInputError, RunFolderError
+from designer.errors import RunFolderError, choice
 from designer.models import rebuild
 from designer.results import REPORT_SCHEMA, MeanSd, SearchResult
 from designer.search.best import write_best
@@ -111,14 +111,14 @@ def search(
         InvalidInputError: on any argument that is not what it must be; nothing is written.
     """
     settings = StudySettings(
-        objective=_objective(objective),
+        objective=choice(Objective, objective, "an objective"),
         epochs=epochs,
         seed=seed,
         batch_size=batch_size,
         max_params=max_params,
         max_flops=max_flops,
         prune=prune,
-        augment=_augmentation(augment),
+        augment=choice(Augmentation, augment, "an augmentation"),
     )
     effort = Effort(
         trials=trials,
@@ -226,22 +226,6 @@ def _check_identity(job: Job, study: Study) -> None:
         study.set_user_attr(IDENTITY, job.identity())
     else:
         check_same_study(stored, job.identity(), job.folder)
-
-
-def _objective(name: str) -> Objective:
-    try:
-        return Objective(name)
-    except ValueError as error:
-        known = ", ".join(Objective)
-        raise InvalidInputError(f"Expected an objective among {known}, got '{name}'.") from error
-
-
-def _augmentation(name: str) -> Augmentation:
-    try:
-        return Augmentation(name)
-    except ValueError as error:
-        known = ", ".join(Augmentation)
-        raise InvalidInputError(f"Expected an augmentation among {known}, got '{name}'.") from error
 
 
 def _confirm_epochs(asked: int | None, epochs: int) -> int:
