@@ -6,9 +6,10 @@
 Networks of 10 blocks (the transformer of 6) are trained, and 2, 4 and 6 blocks are removed in the
 order of each criterion, with the same recovery after each; beside them what greedy ablation
 chooses, and networks of the same size from scratch.  Costs are counted in passes of the training
-data through the network, where a training step counts as three.  Nothing was chosen on these
-data: recovery, orders and bounds are the product's defaults.  With ``--max-drop`` the product
-decides by itself how many blocks go.
+data through the network, where a training step counts as three.  Recovery, orders and bounds are
+the product's defaults, and none was chosen on these data.  With ``--max-drop`` the product
+decides by itself how many blocks go; that it tries far removals before near ones was decided after
+a first run on these very data.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """How many blocks go: as many as asked for, as the size asks for, or as accuracy allows.
 
 Blocks go in the order of the proposal.  To see what that costs, they are removed and what follows
-is fitted again, which needs no training and tells within a point or two; what that allows is then
-removed, trained and judged, and from there more or less, by bisection.
+is fitted again, which needs no training: a first guess, close in plain networks and too cautious
+in residual ones.  What it allows is then removed, trained and judged, and from there more or less,
+by bisection.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ class _Enough(Exception):
 class _Best:
     """The best epoch so far, by validation accuracy and then by loss."""
 
-    def __init__(self, model: nn.Module, parts: Parts, patience: int, progress: Progress) -> None:
-        self._parts, self._patience, self._progress = parts, patience, progress
+    def __init__(self, model: nn.Module, parts: Parts, patience: int) -> None:
+        self._parts, self._patience = parts, patience
         self._score = (-1.0, 0.0)
         self._state: dict[str, Tensor] = {}
         self._epoch = 0
@@ -72,7 +72,7 @@ def recover(
         teacher: whose outputs are half of the targets, if ``how`` asks for it.
         progress: called after every epoch.
     """
-    best = _Best(model, parts, how.patience, progress or _ignore)
+    best = _Best(model, parts, how.patience)
     if not how.epochs:
         return 0
 
@@ -108,7 +108,3 @@ def _targets(data: LabelledTensors, teacher: nn.Module | None) -> LabelledTensor
     soft = logits_of(teacher, data.inputs).softmax(1)
     hard = functional.one_hot(data.labels, soft.shape[1]).to(soft)
     return LabelledTensors(data.inputs, SOFT * soft + (1 - SOFT) * hard)
-
-
-def _ignore(_what: str, _done: int, _total: int) -> None:
-    pass

@@ -167,11 +167,6 @@ def _whole(model: nn.Module) -> tuple[nn.Module, torch.dtype]:
 
 
 def _copied(model: nn.Module) -> nn.Module:
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            "Expected a module in Python, got one in TorchScript, which cannot be cut; pass the "
-            "model that it was made from."
-        )
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever the user's model holds
