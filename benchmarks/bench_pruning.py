@@ -5,11 +5,12 @@
 
 Networks of 10 blocks (the transformer of 6) are trained, and 2, 4 and 6 blocks are removed in the
 order of each criterion, with the same recovery after each; beside them what greedy ablation
-chooses, and networks of the same size from scratch.  Costs are counted in passes of the training
-data through the network, where a training step counts as three.  Recovery, orders and bounds are
-the product's defaults, and none was chosen on these data.  With ``--max-drop`` the product
-decides by itself how many blocks go; that it tries far removals before near ones was decided after
-a first run on these very data.
+chooses, and networks of the same size from scratch.  What an order is worth by itself shows where
+nothing is fitted that need not be, and one training follows, as other tools do it.  Costs are
+counted in passes of the training data through the network, where a training step counts as three.
+Recovery, orders and bounds are the product's defaults, and none was chosen on these data.  With
+``--max-drop`` the product decides by itself how many blocks go; that it tries far removals before
+near ones was decided after a first run on these very data.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from designer.pruning.decide import Candidate, Trials
 from designer.pruning.options import Criterion, Recovery
 from designer.pruning.parts import Parts, parts_of
 from designer.pruning.propose import propose
+from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.verify import right
 from designer.trainer import Schedule, build_seeded, train
@@ -138,6 +140,8 @@ class Task:
     family: str
     seed: int
     max_drop: float | None = None
+    train_size: int = TRAIN_SIZE
+    image_size: int = IMAGE_SIZE
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -149,13 +153,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--family", action="append", choices=list(FAMILIES), help="only these")
     parser.add_argument("--seeds", type=positive, help="networks of each kind")
     parser.add_argument("--max-drop", type=float, help="let the product decide how many go")
+    parser.add_argument("--train-size", type=positive, default=TRAIN_SIZE, help="samples in use")
+    parser.add_argument("--image-size", type=positive, default=IMAGE_SIZE, help="in pixels")
     parser.add_argument("--json", type=output_file, help="result file to write")
     given = parser.parse_args(arguments)
     started = time.perf_counter()
     decides = given.max_drop is not None
     seeds = range(given.seeds or (DROP_SEEDS if decides else SEEDS))
     tasks = [
-        Task(name, source, family, seed, given.max_drop)
+        Task(name, source, family, seed, given.max_drop, given.train_size, given.image_size)
         for name, _, source in (one.partition("=") for one in given.data)
         for family in given.family or FAMILIES
         for seed in seeds
@@ -174,8 +180,8 @@ def trained(task: Task, validation: float) -> tuple[nn.Module, Dataset, Recovery
     family = FAMILIES[task.family]
     data = load_dataset(
         task.source,
-        train_size=None if task.source == "digits" else TRAIN_SIZE,
-        image_size=None if task.source == "digits" else IMAGE_SIZE,
+        train_size=None if task.source == "digits" else task.train_size,
+        image_size=None if task.source == "digits" else task.image_size,
         validation_fraction=validation,
         seed=task.seed,
     )
@@ -255,15 +261,19 @@ def _with_removed(
     task: Task,
 ) -> Figures:
     """Test accuracy with k blocks removed, and what each took in all."""
-    known: dict[frozenset[str], tuple[float, float]] = {}
-    accuracy, in_all = {}, {}
+    known: dict[frozenset[str], tuple[float, float, float]] = {}
+    accuracy, unfitted, in_all = {}, {}, {}
     for name, (order, cost) in orders.items():
         chosen = frozenset(one.name for one in order[:k])
         if chosen not in known:
             with counting() as passes:
                 candidate = trials.recovered(order[:k])
-            known[chosen] = _test_accuracy(candidate, parts), passes[0] / len(parts.train)
-        accuracy[name], recovery = known[chosen]
+            known[chosen] = (
+                _test_accuracy(candidate, parts),
+                _unfitted(model, order[:k], data, parts, how),
+                passes[0] / len(parts.train),
+            )
+        accuracy[name], unfitted[name], recovery = known[chosen]
         in_all[name] = round(cost + recovery, 1)
     made = cut(model, orders["heldout"][0][:k], parts.train)
     family = FAMILIES[task.family]
@@ -277,7 +287,16 @@ def _with_removed(
         _ignore,
     )
     accuracy["from scratch"] = float(right(scratch, data.test).float().mean())
-    return {"accuracy": accuracy, "in_all": in_all}
+    return {"accuracy": accuracy, "unfitted": unfitted, "in_all": in_all}
+
+
+def _unfitted(
+    model: nn.Module, blocks: Sequence[Removable], data: Dataset, parts: Parts, how: Recovery
+) -> float:
+    """Test accuracy where nothing is fitted that need not be, and one training follows."""
+    smaller = cut(model, blocks, parts.train, fit=False).model
+    recover(smaller, parts, how)
+    return float(right(smaller, data.test).float().mean())
 
 
 def _test_accuracy(candidate: Candidate, parts: Parts) -> float:
@@ -334,27 +353,33 @@ def _group(rows: Sequence[Figures]) -> Figures:
                     name: rounded(_mean(row["removed"][k]["accuracy"][name] for row in rows))
                     for name in (*names, "from scratch")
                 },
+                "unfitted": {
+                    name: rounded(_mean(row["removed"][k]["unfitted"][name] for row in rows))
+                    for name in names
+                },
                 "in_all": {
                     name: round(_mean(row["removed"][k]["in_all"][name] for row in rows), 1)
                     for name in names
                 },
                 "heldout_minus": {
-                    name: mean_and_interval(
-                        np.array(
-                            [
-                                row["removed"][k]["accuracy"]["heldout"]
-                                - row["removed"][k]["accuracy"][name]
-                                for row in rows
-                            ]
-                        )
-                    )
+                    name: _lead([row["removed"][k]["accuracy"] for row in rows], name)
                     for name in (*names, "from scratch")
+                    if name != "heldout"
+                },
+                "unfitted_minus": {
+                    name: _lead([row["removed"][k]["unfitted"] for row in rows], name)
+                    for name in names
                     if name != "heldout"
                 },
             }
             for k in counts
         },
     }
+
+
+def _lead(accuracies: Sequence[dict[str, float]], name: str) -> Figures:
+    """What the order by held-out steps is ahead of another."""
+    return mean_and_interval(np.array([one["heldout"] - one[name] for one in accuracies]))
 
 
 def _mean(values: Iterator[float]) -> float:
@@ -365,7 +390,7 @@ def show_compared(figures: Figures) -> None:
     """A table per family."""
     for group in figures["groups"]:
         counts = list(group["removed"])
-        titles = [f"{k} removed" for k in counts]
+        titles = [f"{k} removed" for k in counts] + [f"{k}, not fitted" for k in counts]
         table = Table("order", "Spearman", "to decide", "in all", *titles)
         table.title = (
             f"{group['family']}, {group['data']}: {group['networks']} networks, whole "
@@ -381,6 +406,11 @@ def show_compared(figures: Figures) -> None:
                 "" if decide_cost is None else f"{decide_cost:.0f}",
                 "" if in_all is None else f"{in_all:.0f}",
                 *(f"{100 * group['removed'][k]['accuracy'][name]:.1f}" for k in counts),
+                *(
+                    f"{100 * group['removed'][k]['unfitted'][name]:.1f}"
+                    for k in counts
+                    if name in group["removed"][k]["unfitted"]
+                ),
             )
         wide_console().print(table)
 
