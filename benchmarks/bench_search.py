@@ -56,8 +56,9 @@ from designer.results import FloatArray, SearchResult
 from designer.search import search
 from designer.search import study as study_module
 from designer.search.candidates import spec_key
+from designer.search.phases import Phase
 from designer.search.settings import StudySettings
-from designer.search.study import SEARCH, SPEC, claim, open_study, reject, twin_of
+from designer.search.study import SPEC, claim, open_study, reject, twin_of
 
 Figures = dict[str, Any]
 
@@ -186,10 +187,10 @@ def on_table(given: argparse.Namespace) -> tuple[Figures, Figures]:
 def best_so_far(task: TableTask) -> FloatArray:
     """(trials,) accuracy of the best network after each trial."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = open_study(InMemoryStorage(), SEARCH, StudySettings(seed=task.seed, prune=False))
+    study = open_study(InMemoryStorage(), Phase.SEARCH, StudySettings(seed=task.seed, prune=False))
     values: list[float] = []
     with _sampling_with(task.sampler):
-        while (trial := claim(study, task.trials, 0)) is not None:
+        while (trial := claim(study, task.trials, "here")) is not None:
             spec = {"network": _network(trial)}
             trial.set_user_attr(SPEC, spec)
             if twin_of(study, trial, spec_key(spec), spec_key) is None:

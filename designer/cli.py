@@ -63,8 +63,17 @@ from designer.report import (
     report_view,
 )
 from designer.results import ReportWarning, SearchResult
-from designer.search import Objective, Phase, default_folder, parameters_of, search
+from designer.search import (
+    Objective,
+    Phase,
+    default_folder,
+    parameters_of,
+    search,
+    serve_proxy,
+    work,
+)
 from designer.search import Progress as SearchProgress
+from designer.search.join import IDLE_SECONDS, JOIN_SECONDS
 from designer.serialisation import (
     REPORT_FILE,
     analysis_to_json,
@@ -101,6 +110,22 @@ class Format(StrEnum):
     JSON = "json"
 
 
+Workers = Annotated[
+    int | None, typer.Option(help="Processes on this machine. [default: one per device]")
+]
+Devices = Annotated[
+    str | None,
+    typer.Option(help="Torch devices of the workers in turn, such as cuda:0,cuda:1."),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DESIGNER_STORAGE",
+        show_envvar=True,
+        help="Address that several machines share: postgresql+psycopg://user@host/database or "
+        "grpc://host:port. [default: SQLite in the run folder]",
+    ),
+]
 WeightsFile = Annotated[
     Path | None, typer.Option(help="File with its state dict: safetensors or torch.save.")
 ]
@@ -182,11 +207,26 @@ def _search(
         str, typer.Option(help=f"What to maximise: {', '.join(Objective)}.")
     ] = Objective.DESIGN,
     seed: Annotated[int, typer.Option(help="Of splits, weights, batches and proposals.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes on this machine.")] = 1,
+    workers: Workers = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder; the same command continues it. [default: runs/DATA-SPACE]"),
     ] = None,
+    storage: Storage = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="Name of the study in the storage. [default: as the run folder]"),
+    ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or s3://BUCKET[/PREFIX] for profiles and weights, which all machines "
+            "reach. [default: in the run folder]"
+        ),
+    ] = None,
+    heartbeat: Annotated[
+        int, typer.Option(help="Seconds between two signs of life of a worker on a storage.")
+    ] = 10,
     confirm: Annotated[int, typer.Option(help="Candidates to train again, longer.")] = 5,
     confirm_epochs: Annotated[
         int | None, typer.Option(help="Epochs of that. [default: 3 x epochs]")
@@ -212,6 +252,7 @@ def _search(
         str, typer.Option(help=f"Vary training images: {', '.join(Augmentation)}.")
     ] = Augmentation.NONE,
     device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
+    devices: Devices = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json to stdout.")] = False,
 ) -> int:
     """Search for architectures, confirm the best and recommend.
@@ -242,6 +283,11 @@ def _search(
             prune=prune,
             augment=augment,
             device=device,
+            devices=_listed(devices),
+            storage=storage,
+            study=study,
+            artifacts=artifacts,
+            heartbeat=heartbeat,
             out=out,
             progress=display.update,
         )
@@ -251,6 +297,72 @@ def _search(
     _say(display.conclusion())
     _say(f"Written to {folder}: report.json, report.md, best/, study.db")
     return _exit_code(result)
+
+
+@app.command(
+    "worker",
+    epilog="Example: DESIGNER_STORAGE=postgresql+psycopg://user@host/db designer worker --study a",
+)
+def _worker(
+    study: Annotated[str, typer.Option(help="Name of the study to join.")],
+    storage: Storage = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Where the data are on this machine. [default: as on the leader's]"),
+    ] = None,
+    workers: Workers = None,
+    devices: Devices = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for a study that nobody has begun yet.")
+    ] = JOIN_SECONDS,
+    idle: Annotated[
+        float, typer.Option(help="Seconds without anything to do after which it leaves.")
+    ] = IDLE_SECONDS,
+) -> int:
+    """Join a search that runs elsewhere, and work for it until it is done.
+
+    Space, data, budget and seeds come from the study. Join and leave at any time: SIGTERM or
+    Ctrl-C hands the trial back, and what a killed worker leaves is done again by others.
+    """
+    if storage is None:
+        raise InvalidInputError(
+            "Expected --storage or the environment variable DESIGNER_STORAGE, got neither."
+        )
+    with _stoppable(), _progress_on_stderr() as display:
+        work(
+            storage,
+            study,
+            data=data,
+            workers=workers,
+            devices=_listed(devices) or ("cpu",),
+            wait=wait,
+            idle=idle,
+            progress=display.update,
+        )
+    return OK
+
+
+@app.command(
+    "storage-proxy",
+    epilog="Example: DESIGNER_STORAGE=postgresql+psycopg://user@host/db designer storage-proxy",
+)
+def _storage_proxy(
+    storage: Storage = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 13000,
+) -> int:
+    """Stand between a database and hundreds of workers, which use grpc://HOST:PORT then.
+
+    It has no passwords and no encryption of its own: let it listen where only workers can reach it.
+    """
+    if storage is None:
+        raise InvalidInputError(
+            "Expected --storage or the environment variable DESIGNER_STORAGE, got neither."
+        )
+    with _stoppable("Stopped."):
+        address = f"grpc://{host}:{port}"
+        serve_proxy(storage, host, port, lambda: _say(f"Workers use {address}; Ctrl-C stops."))
+    return OK
 
 
 @app.command(

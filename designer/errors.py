@@ -8,6 +8,7 @@
     │   ├── ModelError                      the model or its weights cannot be used
     │   ├── SpaceError                      no such search space, or it breaks its contract
     │   └── RunFolderError                  the run folder cannot be used as asked
+    ├── StorageError (OSError)              a storage does not answer or takes no more
     └── TrialFailed (RuntimeError)          one training run failed; the search goes on
 
 The command line turns ``InvalidInputError`` into one line and exit code 2, every
@@ -43,6 +44,10 @@ class SpaceError(InvalidInputError):
 
 class RunFolderError(InvalidInputError):
     """The run folder is locked, damaged, not writable, or holds another study."""
+
+
+class StorageError(DesignerError, OSError):
+    """What a study is kept in does not answer, or takes no more; nothing that it holds is lost."""
 
 
 class TrialFailed(DesignerError, RuntimeError):

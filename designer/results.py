@@ -364,6 +364,8 @@ class TrialCounts:
     complete: int
     pruned: int
     failed: int
+    retried: int = 0
+    """Those of them that were begun before, by a worker that was killed or cut off."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import designer.cli
 from designer.augmentation import Augmentation, augmented, check_augmentable
 from designer.errors import InvalidInputError, RunFolderError
 from designer.results import SearchResult
-from designer.search.workers import STORAGE_FILE
+from designer.search.storage import STORAGE_FILE
 from designer.serialisation import read_result
 from tests.helpers import DEVICES
 

@@ -25,7 +25,8 @@ from designer.datasets import load_dataset
 from designer.errors import InvalidInputError, RunFolderError, SpaceError
 from designer.results import SearchResult
 from designer.search import Progress
-from designer.search.workers import STORAGE_FILE
+from designer.search.storage import STORAGE_FILE
+from designer.search.study import REJECTED, RETRY_OF
 from designer.serialisation import read_result, report_schema, result_to_json
 from designer.trainer import accuracy
 from search_spaces import MlpSpace
@@ -408,17 +409,21 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(tmp_path: Path) -> 
     assert read_result(out).recommendations
 
 
-def test_a_killed_worker_is_replaced_and_its_trial_recorded(tmp_path: Path) -> None:
+def test_a_killed_worker_is_replaced_and_its_trial_done_again(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started(out, 24) as process:
         workers = {
             t.user_attrs["worker"] for t in studies(out)[0].get_trials() if "worker" in t.user_attrs
         }
-        os.kill(workers.pop(), signal.SIGKILL)
+        os.kill(int(workers.pop().rpartition(":")[2]), signal.SIGKILL)
         assert process.wait(timeout=120) == 0
     result = read_result(out)
     assert result.study.trials.complete + result.study.trials.pruned == 24
-    failures = [row for row in result.trials if row.state == "failed"]
-    assert len(failures) <= 1  # none where the worker was between two trials
-    assert all("signal 9" in row.reason for row in failures)
+    assert result.study.trials.failed == 0
+    ended = [
+        t for t in studies(out)[0].get_trials() if "signal 9" in t.user_attrs.get(REJECTED, "")
+    ]
+    again = [t for t in studies(out)[0].get_trials() if RETRY_OF in t.user_attrs]
+    assert len(ended) == len(again) == result.study.trials.retried <= 1  # 0 between two trials
+    assert [t.params for t in again] == [t.params for t in ended]
     assert "RUNNING" not in states(out)

@@ -12,18 +12,17 @@ import pytest
 from optuna.trial import TrialState
 
 from designer.errors import RunFolderError
+from designer.search.artifacts import Artifacts
 from designer.search.folder import check_storage, run_folder
+from designer.search.phases import Phase
 from designer.search.settings import StudySettings
+from designer.search.storage import opened_file, quiet_optuna
 from designer.search.study import (
     REJECTED,
-    SEARCH,
-    Artifacts,
     claim,
     claim_waiting,
     failed,
     open_study,
-    opened_storage,
-    quiet_optuna,
     reject,
     rejected_in_a_row,
     release_running,
@@ -33,14 +32,14 @@ from designer.search.study import (
 
 @pytest.fixture
 def study(tmp_path: Path) -> Iterator[optuna.Study]:
-    with quiet_optuna(), opened_storage(tmp_path / "study.db") as storage:
-        yield open_study(storage, SEARCH, StudySettings())
+    with quiet_optuna(), opened_file(tmp_path / "study.db") as storage:
+        yield open_study(storage, Phase.SEARCH, StudySettings())
 
 
 def test_no_more_trials_than_wanted_are_under_way(study: optuna.Study) -> None:
-    assert claim(study, 2, worker=1) is not None
-    assert claim(study, 2, worker=2) is not None
-    assert claim(study, 2, worker=3) is None
+    assert claim(study, 2, worker="1") is not None
+    assert claim(study, 2, worker="2") is not None
+    assert claim(study, 2, worker="3") is None
 
 
 def test_of_two_that_ask_at_once_the_later_gives_way(
@@ -53,19 +52,19 @@ def test_of_two_that_ask_at_once_the_later_gives_way(
         return ask()
 
     monkeypatch.setattr(study, "ask", ask_twice)
-    assert claim(study, 1, worker=2) is None
+    assert claim(study, 1, worker="2") is None
     assert len(running(study)) == 1
     assert not failed(study)
 
 
 def test_failed_trials_make_room_and_rejected_ones_count_as_nothing(study: optuna.Study) -> None:
-    first = claim(study, 1, worker=1)
+    first = claim(study, 1, worker="1")
     assert first is not None
     study.tell(first, state=TrialState.FAIL)
-    second = claim(study, 1, worker=1)
+    second = claim(study, 1, worker="1")
     assert second is not None
     reject(study, second, "known")
-    assert claim(study, 1, worker=1) is not None
+    assert claim(study, 1, worker="1") is not None
     assert [t.number for t in failed(study)] == [first.number]
 
 
@@ -78,20 +77,20 @@ def test_rejections_in_a_row_are_counted_from_the_latest(study: optuna.Study) ->
 
 
 def test_trials_of_a_dead_worker_are_released(study: optuna.Study) -> None:
-    dead, alive = claim(study, 9, worker=7), claim(study, 9, worker=8)
+    dead, alive = claim(study, 9, worker="7"), claim(study, 9, worker="8")
     assert dead is not None
     assert alive is not None
-    assert release_running(study, "gone", of_worker=lambda pid: pid == 7) == 1
+    assert release_running(study, "gone", of_worker=lambda name: name == "7") == 1
     assert [t.number for t in running(study)] == [alive.number]
     assert study.get_trials()[dead.number].user_attrs[REJECTED] == "gone"
 
 
 def test_waiting_trials_are_taken_once(study: optuna.Study) -> None:
     study.enqueue_trial({"x": 0.5}, user_attrs={"confirms": 0})
-    taken = claim_waiting(study, worker=1)
+    taken = claim_waiting(study, worker="1")
     assert taken is not None
     assert taken.suggest_float("x", 0, 1) == 0.5
-    assert claim_waiting(study, worker=2) is None
+    assert claim_waiting(study, worker="2") is None
 
 
 def proposals(study: optuna.Study, count: int) -> list[float]:
@@ -107,8 +106,8 @@ def proposals(study: optuna.Study, count: int) -> list[float]:
 def test_proposals_depend_only_on_seed_number_and_history(tmp_path: Path) -> None:
 
     def drawn(name: str, count: int, seed: int = 0) -> list[float]:
-        with quiet_optuna(), opened_storage(tmp_path / name) as storage:
-            return proposals(open_study(storage, SEARCH, StudySettings(seed=seed)), count)
+        with quiet_optuna(), opened_file(tmp_path / name) as storage:
+            return proposals(open_study(storage, Phase.SEARCH, StudySettings(seed=seed)), count)
 
     whole = drawn("a", 16)
     assert drawn("b", 12) + drawn("b", 4) == whole
@@ -117,7 +116,7 @@ def test_proposals_depend_only_on_seed_number_and_history(tmp_path: Path) -> Non
 
 
 def test_artifacts_come_back(study: optuna.Study, tmp_path: Path) -> None:
-    artifacts = Artifacts(tmp_path / "artifacts", study._storage)
+    artifacts = Artifacts(str(tmp_path / "artifacts"), study._storage)
     trial = study.ask()
     artifacts.keep(trial, "profile.json", b"{}")
     study.tell(trial, 1.0)
@@ -159,7 +158,9 @@ def test_damaged_and_locked_storages_are_refused(
 
 
 def test_an_optuna_study_of_somebody_else_is_refused(tmp_path: Path) -> None:
-    other = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name=SEARCH)
+    other = optuna.create_study(
+        storage=f"sqlite:///{tmp_path / 'study.db'}", study_name=Phase.SEARCH
+    )
     other.add_trial(optuna.trial.create_trial(value=1.0))
     from designer import search
 
@@ -177,8 +178,8 @@ def test_a_study_of_another_name_is_refused(tmp_path: Path) -> None:
 
 def test_what_a_stop_handed_back_is_proposed_again(tmp_path: Path) -> None:
     def drawn(name: str, stopped_at: int) -> list[float]:
-        with quiet_optuna(), opened_storage(tmp_path / name) as storage:
-            study = open_study(storage, SEARCH, StudySettings())
+        with quiet_optuna(), opened_file(tmp_path / name) as storage:
+            study = open_study(storage, Phase.SEARCH, StudySettings())
             before = proposals(study, stopped_at)
             lost = study.ask()
             lost.suggest_float("x", 0, 1)

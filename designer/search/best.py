@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from designer.models import BEST_FOLDER, MODEL_SCHEMA, SPEC_FILE, WEIGHTS_FILE
+from designer.search.artifacts import Artifacts
 from designer.search.confirmation import Confirmed
 from designer.search.settings import Job
-from designer.search.study import Artifacts
 
 
 def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -> None:
     """Write one folder per recommendation, with the weights of its first confirmation seed."""
-    new = job.folder / f"{BEST_FOLDER}.new"
+    new = job.place.folder / f"{BEST_FOLDER}.new"
     shutil.rmtree(new, ignore_errors=True)
     for rank, one in enumerate(confirmed, start=1):
         folder = new / str(rank)
@@ -24,7 +24,7 @@ def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -
         (folder / SPEC_FILE).write_text(spec, encoding="utf-8")
         weights = artifacts.read(one.runs[0], "model.safetensors")
         (folder / WEIGHTS_FILE).write_bytes(weights)
-    best = job.folder / BEST_FOLDER
+    best = job.place.folder / BEST_FOLDER
     shutil.rmtree(best, ignore_errors=True)
     if confirmed:
         new.rename(best)

@@ -11,9 +11,10 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from designer.results import MeanSd, SeparationProfile, measured
+from designer.search.artifacts import Artifacts
 from designer.search.candidates import architecture_key
 from designer.search.settings import Job, Objective
-from designer.search.study import RECORD, REJECTED, SPEC, Artifacts
+from designer.search.study import RECORD, REJECTED, SPEC
 from designer.serialisation import profile_from_json
 
 

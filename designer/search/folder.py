@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from designer.errors import RunFolderError
-from designer.search.study import CONFIRMATION, SEARCH
-from designer.search.workers import STORAGE_FILE
+from designer.search.phases import Phase
+from designer.search.storage import STORAGE_FILE
 
 LOCK_FILE = ".lock"
 LOCKED_SECONDS = 2.0
@@ -89,7 +89,7 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
     if "studies" not in tables:
         return False
     names = {name for (name,) in connection.execute("SELECT study_name FROM studies")}
-    return names <= {SEARCH, CONFIRMATION}
+    return names <= set(Phase)
 
 
 def _make(folder: Path) -> None:

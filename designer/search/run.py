@@ -13,45 +13,29 @@ from safetensors.torch import load as load_tensors
 from designer.augmentation import Augmentation, check_augmentable
 from designer.datasets import Dataset, load_dataset
 from designer.devices import usable_device
-from designer.errors import RunFolderError, choice
+from designer.errors import InvalidInputError, choice
 from designer.models import rebuild
 from designer.results import REPORT_SCHEMA, MeanSd, SearchResult
+from designer.search.artifacts import Artifacts, store_at
 from designer.search.best import write_best
 from designer.search.confirmation import Confirmed, collect, enqueue, mean_sd, shortlist
 from designer.search.folder import run_folder
+from designer.search.lead import leading
+from designer.search.phases import Phase, ProgressCallback, StopRequest, stop_on_signals
+from designer.search.plan import DONE, STAGE, write_plan
 from designer.search.recommend import chosen, recommend
-from designer.search.settings import Effort, Job, Objective, StudySettings, check_same_study
+from designer.search.settings import Effort, Job, Objective, StudySettings
 from designer.search.spaces import try_out
-from designer.search.study import (
-    CONFIRMATION,
-    SEARCH,
-    Artifacts,
-    drop_waiting,
-    last_rejection,
-    open_study,
-    opened_storage,
-    quiet_optuna,
-    release_running,
-)
+from designer.search.storage import Place, checked_address, quiet_optuna
+from designer.search.study import drop_waiting, last_rejection, release_running, study_of
 from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
-from designer.search.workers import (
-    ARTIFACTS_FOLDER,
-    STORAGE_FILE,
-    Phase,
-    ProgressCallback,
-    StopRequest,
-    crew_for,
-    stop_on_signals,
-)
+from designer.search.workers import crew_for
 from designer.serialisation import REPORT_FILE, result_to_json
 from designer.spaces import find_space
 from designer.trainer import accuracy
 from search_spaces import SPACES, Space
 
 CONFIRMATION_ROUNDS = 2
-
-IDENTITY = "identity"
-"""Study attribute under which the settings of a study are kept."""
 
 
 def search(
@@ -62,7 +46,7 @@ def search(
     epochs: int = 10,
     objective: str = "design",
     seed: int = 0,
-    workers: int = 1,
+    workers: int | None = None,
     confirm: int = 5,
     confirm_epochs: int | None = None,
     confirm_seeds: int = 3,
@@ -76,6 +60,11 @@ def search(
     prune: bool = False,
     augment: str = "none",
     device: str = "cpu",
+    devices: Sequence[str] | None = None,
+    storage: str | None = None,
+    study: str | None = None,
+    artifacts: str | None = None,
+    heartbeat: int = 10,
     out: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> SearchResult:
@@ -88,7 +77,7 @@ def search(
         epochs: of each short training run.
         objective: ``design``, ``law``, ``accuracy`` or ``pareto``.
         seed: of splits, weights, batches and proposals. With one worker it fixes the result.
-        workers: processes on this machine.
+        workers: processes on this machine; by default one per device.
         confirm: candidates to train again, with ``confirm_seeds`` fresh seeds each, for
             ``confirm_epochs`` epochs (three times ``epochs`` by default).
         max_params: leave out architectures with more parameters.
@@ -100,6 +89,14 @@ def search(
             for networks whose training costs much more than looking inside.
         augment: how training images are varied: ``none``, ``shift``, ``flip`` or ``flip-shift``.
         device: torch device to train on.
+        devices: several, of the workers in turn.
+        storage: address of a storage that several machines share, for ``designer worker`` to join
+            (``postgresql+psycopg://...`` or ``grpc://...``); by default SQLite in the run folder.
+        study: its name there, by default that of the run folder.
+        artifacts: folder or ``s3://BUCKET[/PREFIX]`` for profiles and weights, which all machines
+            must reach; by default in the run folder.
+        heartbeat: seconds between two signs of life of a worker on a shared storage; one that
+            gives none for six times as long is taken for gone, and its trial done again.
         out: run folder, by default ``runs/DATA-SPACE``. The same call again continues it.
         progress: called after every trial.
 
@@ -109,6 +106,7 @@ def search(
 
     Raises:
         InvalidInputError: on any argument that is not what it must be; nothing is written.
+        StorageError: where the storage does not answer or takes no more; what was done is kept.
     """
     settings = StudySettings(
         objective=choice(Objective, objective, "an objective"),
@@ -120,14 +118,22 @@ def search(
         prune=prune,
         augment=choice(Augmentation, augment, "an augmentation"),
     )
+    chosen_devices = (device,) if devices is None else tuple(devices)
     effort = Effort(
         trials=trials,
-        workers=workers,
+        workers=len(chosen_devices) if workers is None else workers,
         confirm=confirm,
         confirm_epochs=_confirm_epochs(confirm_epochs, epochs),
         confirm_seeds=confirm_seeds,
-        device=str(usable_device(device)),
+        devices=tuple(str(usable_device(one)) for one in chosen_devices),
+        heartbeat=heartbeat,
     )
+    if storage is not None:
+        checked_address(storage)
+    elif study is not None:
+        raise InvalidInputError(
+            "Expected --storage beside --study: in a run folder there is one study only."
+        )
     found = find_space(space) if isinstance(space, str) else space
     if isinstance(data, str):
         data = load_dataset(
@@ -142,7 +148,9 @@ def search(
     folder = Path(out) if out is not None else default_folder(data.name, found.name)
     source = space if isinstance(space, str) else _importable_name(found)
     try_out(found, data.input_shape, data.num_classes)
-    job = Job(found, source, data, settings, effort, folder)
+    place = Place(folder, storage, (study or folder.name) if storage else None, artifacts)
+    store_at(place.artifacts)
+    job = Job(found, source, data, settings, effort, place)
     with run_folder(folder), quiet_optuna():
         return run(job, progress or (lambda _: None))
 
@@ -155,28 +163,40 @@ def default_folder(data: str, space: str) -> Path:
 
 def run(job: Job, progress: ProgressCallback) -> SearchResult:
     """Search, confirm, summarise, write; the run folder is held by the caller."""
-    with opened_storage(job.folder / STORAGE_FILE) as storage:
-        return _run(job, storage, progress)
+    with (
+        stop_on_signals() as stop,
+        job.place.opened(stop) as storage,
+        leading(job, study_of(job, storage, Phase.SEARCH), stop),
+    ):
+        return _run(job, storage, stop, progress)
 
 
-def _run(job: Job, storage: BaseStorage, progress: ProgressCallback) -> SearchResult:
-    study = open_study(storage, SEARCH, job.settings)
-    _check_identity(job, study)
-    confirmation = open_study(storage, CONFIRMATION, job.settings)
-    artifacts = Artifacts(job.folder / ARTIFACTS_FOLDER, storage)
-    for one in (study, confirmation):
-        release_running(one, "The run that started it was killed.")
+def _run(
+    job: Job, storage: BaseStorage, stop: StopRequest, progress: ProgressCallback
+) -> SearchResult:
+    study = study_of(job, storage, Phase.SEARCH)
+    write_plan(job, study)
+    confirmation = study_of(job, storage, Phase.CONFIRMATION)
+    artifacts = Artifacts(job.place.artifacts, storage)
+    if not job.place.shared:  # elsewhere others may be at work
+        for one in (study, confirmation):
+            release_running(one, "The run that started it was killed.")
     drop_waiting(confirmation)
-    with stop_on_signals() as stop, crew_for(job, storage) as crew:
+    with crew_for(job, storage) as crew:
+        study.set_user_attr(STAGE, Phase.SEARCH)
         crew.run(Phase.SEARCH, stop, progress)
         candidates = shortlist(job, study)
         for _ in range(CONFIRMATION_ROUNDS):  # a second one for what a killed worker left
             if stop() or not enqueue(job, confirmation, candidates):
                 break
+            study.set_user_attr(STAGE, Phase.CONFIRMATION)
             crew.run(Phase.CONFIRMATION, stop, progress)
+    if not stop():
+        drop_waiting(study)
+        study.set_user_attr(STAGE, DONE)
     confirmed = chosen(collect(job, confirmation, candidates, artifacts))
     result = _result(job, study, confirmation, confirmed, artifacts, stop)
-    (job.folder / REPORT_FILE).write_text(result_to_json(result), encoding="utf-8")
+    (job.place.folder / REPORT_FILE).write_text(result_to_json(result), encoding="utf-8")
     write_best(job, confirmed, artifacts)
     return result
 
@@ -200,7 +220,7 @@ def _result(
         criterion=agreements(rows),
         trials=rows,
         warnings=warnings(
-            job, rows, confirmed, recommendations, stop.requested, last_rejection(study)
+            job, rows, confirmed, recommendations, stop.signal, last_rejection(study)
         ),
     )
 
@@ -213,19 +233,6 @@ def _test_accuracy(job: Job, one: Confirmed, artifacts: Artifacts) -> MeanSd:
         model.load_state_dict(load_tensors(artifacts.read(trained, "model.safetensors")))
         correct.append(accuracy(model, job.data.test))
     return mean_sd(correct)
-
-
-def _check_identity(job: Job, study: Study) -> None:
-    stored = study.user_attrs.get(IDENTITY)
-    if stored is None:
-        if study.get_trials(deepcopy=False):
-            raise RunFolderError(
-                f"Expected '{job.folder}' to hold a study of designer, but its study says "
-                f"nothing of data or space; choose another --out."
-            )
-        study.set_user_attr(IDENTITY, job.identity())
-    else:
-        check_same_study(stored, job.identity(), job.folder)
 
 
 def _confirm_epochs(asked: int | None, epochs: int) -> int:

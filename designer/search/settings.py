@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Literal
 
 from designer.augmentation import Augmentation
 from designer.datasets import Dataset, Scaling
 from designer.errors import InvalidInputError, RunFolderError
+from designer.search.storage import Place
 from designer.trainer import DEFAULT_BATCH_SIZE
 from search_spaces import Space
 
@@ -76,11 +76,17 @@ class Effort:
     confirm: int = 5
     confirm_epochs: int = 30
     confirm_seeds: int = 3
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
+    """Of the workers in turn."""
+    heartbeat: int = 10
+    """Seconds between two signs of life of a worker, where several machines share a study."""
 
     def __post_init__(self) -> None:
-        for name in ("trials", "workers", "confirm", "confirm_epochs", "confirm_seeds"):
-            check_positive(name.replace("_", " "), getattr(self, name))
+        if not self.devices:
+            raise InvalidInputError("Expected at least one device, got none.")
+        for name, value in vars(self).items():
+            if name != "devices":
+                check_positive(name.replace("_", " "), value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +99,7 @@ class Job:
     data: Dataset
     settings: StudySettings
     effort: Effort
-    folder: Path
+    place: Place
 
     def identity(self) -> dict[str, Any]:
         """Settings, space and data as stored with the study, as JSON values."""
@@ -102,14 +108,14 @@ class Job:
             "objective": str(self.settings.objective),
             "augment": str(self.settings.augment),
             "space": self.space_source,
-            "space_definition": _definition(self.space),
+            "space_definition": definition(self.space),
             "data": self.data.name,
             **{f"data_{k}": v for k, v in self.data.options.items() if k not in OUTSIDE_IDENTITY},
             "data_fingerprint": self.data.fingerprint,
         }
 
 
-def _definition(space: Space[Any]) -> str:
+def definition(space: Space[Any]) -> str:
     """Its repr where it has one of its own; the default one changes with every process."""
     kind = type(space)
     if kind.__repr__ is object.__repr__:
@@ -117,15 +123,15 @@ def _definition(space: Space[Any]) -> str:
     return repr(space)
 
 
-def check_same_study(stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
+def check_same_study(stored: Mapping[str, Any], wanted: Mapping[str, Any], place: Place) -> None:
     """Raise ``RunFolderError`` that names the first difference between two identities."""
     stored = {**ADDED_LATER, **stored}
     for name in ("data", "space", *wanted):
         if stored.get(name) != wanted[name]:
             raise RunFolderError(
-                f"Expected '{folder}' to hold this study, but its {name.replace('_', ' ')} is "
+                f"Expected {place.title} to hold this study, but its {name.replace('_', ' ')} is "
                 f"{_shown(stored.get(name))}, not {_shown(wanted[name])}; "
-                f"choose another --out or repeat the command that made it."
+                f"choose another {place.option} or repeat the command that made it."
             )
 
 

@@ -16,7 +16,7 @@ from optuna.study import Study
 
 from designer.errors import SpaceError
 from designer.search.candidates import size_of
-from designer.search.study import quiet_optuna
+from designer.search.storage import quiet_optuna
 from search_spaces import Space
 
 PROPOSALS = 200

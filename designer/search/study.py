@@ -1,4 +1,4 @@
-"""The Optuna study: its storage, its sampler, and who may start the next trial.
+"""The Optuna study: its sampler, and who may start the next trial.
 
 Every rule here uses the storage alone, so it holds for any number of workers: a trial counts
 towards the wanted number while it runs and once it is finished, and a proposal that is not
@@ -8,36 +8,22 @@ worth training (known already, over a limit) is handed back as failed with the r
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
-import sqlalchemy
-from optuna.artifacts import (
-    FileSystemArtifactStore,
-    download_artifact,
-    get_all_artifact_meta,
-    upload_artifact,
-)
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from designer.errors import RunFolderError
-from designer.search.settings import StudySettings
-
-SEARCH, CONFIRMATION = "search", "confirmation"
-"""Names of the two studies in a run's storage."""
+from designer.search.phases import Phase
+from designer.search.settings import Job, StudySettings
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -45,10 +31,20 @@ SPEC, RECORD, REASON, REJECTED, WORKER = "spec", "record", "reason", "rejected",
 """Keys of a trial's user attributes."""
 
 LOST = "lost"
-"""Key of a trial that was handed back because its run was stopped or killed."""
+"""Key of a trial that was handed back because its run was stopped or killed: it is proposed
+again."""
 
-BUSY_SECONDS = 60.0
-"""How long a worker waits while others write."""
+RETRY_OF = "retry_of"
+"""Key of a trial that repeats the one of that number, whose worker was gone."""
+
+CONFIRMS = ("confirms", "seed", "epochs")
+"""Keys that say which candidate a trial trains again, and how."""
+
+WANTED = "trials_wanted"
+"""Key of a study: how many finished trials it shall have; it may grow while workers work."""
+
+SAY_SECONDS = 10.0
+"""How long an earlier trial is waited for that has not yet said what it trains."""
 
 TIRED_AFTER = 5
 """Proposals in a row that were handed back, after which proposals are random."""
@@ -57,52 +53,24 @@ STARTUP_TRIALS = 10
 """Trials proposed at random before the sampler learns and the pruner compares."""
 
 
-@contextmanager
-def opened_storage(path: Path) -> Iterator[BaseStorage]:
-    """SQLite in the run folder, for several processes to write to; closed on leaving.
-
-    Raises:
-        RunFolderError: where the file cannot be opened as a study.
-    """
-    try:
-        # the path goes to SQLite as it is, whatever characters a URL would give a meaning
-        storage = RDBStorage(
-            f"sqlite:///{path.name}", engine_kwargs={"creator": partial(_connect, path)}
-        )
-    except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
-        raise RunFolderError(
-            f"Expected an Optuna study in '{path}', but opening it failed: "
-            f"{str(error).splitlines()[0]}."
-        ) from error
-    try:
-        yield storage
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
-
-@contextmanager
-def quiet_optuna() -> Iterator[None]:
-    """Optuna logs every trial otherwise; what matters is in the report."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-
-
-def open_study(storage: BaseStorage, name: str, settings: StudySettings) -> Study:
-    """The study of that name, made if it is not there."""
-    search = name == SEARCH
+def open_study(
+    storage: BaseStorage, phase: Phase, settings: StudySettings, name: str | None = None
+) -> Study:
+    """The study of a phase, made if it is not there; by default named after the phase."""
+    search = phase is Phase.SEARCH
     return optuna.create_study(
         storage=storage,
-        study_name=name,
+        study_name=name or phase,
         directions=(settings if search else StudySettings()).objective.directions,
         sampler=SeededSampler(settings.seed),
         pruner=pruner_for(settings) if search else NopPruner(),
         load_if_exists=True,
     )
+
+
+def study_of(job: Job, storage: BaseStorage, phase: Phase) -> Study:
+    """The study of a phase of a job."""
+    return open_study(storage, phase, job.settings, job.place.name_of(phase))
 
 
 def pruner_for(settings: StudySettings) -> BasePruner:
@@ -162,7 +130,12 @@ class SeededSampler(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
 
-def claim(study: Study, wanted: int, worker: int) -> Trial | None:
+def wanted_trials(study: Study) -> int:
+    """How many finished trials the study shall have."""
+    return int(study.user_attrs[WANTED])
+
+
+def claim(study: Study, wanted: int, worker: str) -> Trial | None:
     """The next trial to run, or None where ``wanted`` are finished or under way.
 
     Two workers may ask at the same moment; then the one with the later number gives way.
@@ -177,7 +150,7 @@ def claim(study: Study, wanted: int, worker: int) -> Trial | None:
     return trial
 
 
-def claim_waiting(study: Study, worker: int) -> Trial | None:
+def claim_waiting(study: Study, worker: str) -> Trial | None:
     """The next trial of those that were enqueued, or None where none is left."""
     if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         return None
@@ -197,27 +170,27 @@ def reject(study: Study, trial: Trial, why: str, *, lost: bool = False) -> None:
     trial.set_user_attr(REJECTED, why)
     if lost:
         trial.set_user_attr(LOST, True)  # noqa: FBT003
-    study.tell(trial, state=TrialState.FAIL)
+    study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def hand_back(study: Study, trial: Trial) -> None:
+    """Leave a trial to other workers, who are asked for the same again."""
+    reject(study, trial, "its worker left")
+    if trial.params:
+        study.enqueue_trial(trial.params, user_attrs=_kept(trial.user_attrs, RETRY_OF))
 
 
 def release_running(
-    study: Study,
-    why: str,
-    *,
-    key: str = REJECTED,
-    of_worker: Callable[[int | None], bool] = lambda _: True,
+    study: Study, why: str, *, of_worker: Callable[[str | None], bool] = lambda _: True
 ) -> int:
-    """End the trials whose worker is gone; how many there were.
+    """Hand back the trials of a run that is gone as a whole; how many there were.
 
     Args:
-        why: kept with the trial under ``key``: ``REJECTED`` hands it back, ``REASON`` counts
-            it as failed.
-        of_worker: which workers are gone, by process number; None for a trial that names none.
+        why: kept with each.
+        of_worker: which workers are gone, by name; None for a trial that names none.
     """
     gone = [t for t in running(study) if of_worker(t.user_attrs.get(WORKER))]
-    for trial in gone:
-        _end(study, trial, key, why)
-    return len(gone)
+    return sum(_end(study, trial, {REJECTED: why, LOST: True}) for trial in gone)
 
 
 def release_unsigned(study: Study, seconds: float) -> None:
@@ -226,21 +199,42 @@ def release_unsigned(study: Study, seconds: float) -> None:
     for trial in running(study):
         started = trial.datetime_start.timestamp() if trial.datetime_start else now
         if WORKER not in trial.user_attrs and now - started > seconds:
-            _end(study, trial, REJECTED, "Its worker ended at once.")
+            _end(study, trial, {REJECTED: "Its worker ended at once.", LOST: True})
+
+
+def retry_once(study: Study, trial: FrozenTrial, why: str) -> None:
+    """End a trial whose worker is gone, and ask for the same again; the second time it failed,
+    for it may be what kills workers.  Of several that say so at once only one is heard."""
+    attrs = trial.user_attrs
+    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    if not params:
+        _end(study, trial, {REJECTED: why, LOST: True})
+    elif RETRY_OF in attrs:
+        _end(study, trial, {REASON: f"{why} So it had before."})
+    elif _end(study, trial, {REJECTED: why}):
+        study.enqueue_trial(params, user_attrs={**_kept(attrs), RETRY_OF: trial.number})
+
+
+def _kept(attributes: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """What a trial that is asked for again has in common with the first."""
+    return {key: attributes[key] for key in (SPEC, *CONFIRMS, *more) if key in attributes}
 
 
 def drop_waiting(study: Study) -> None:
     """Hand back trials that were enqueued and never started."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        _end(study, trial, REJECTED, "no longer wanted")
+        _end(study, trial, {REJECTED: "no longer wanted"})
 
 
-def _end(study: Study, trial: FrozenTrial, key: str, why: str) -> None:
+def _end(study: Study, trial: FrozenTrial, attributes: dict[str, Any]) -> bool:
+    """Whether it was this call that ended it, as failed."""
     storage = study._storage  # the public API can neither annotate nor end another's trial
-    storage.set_trial_user_attr(trial._trial_id, key, why)
-    if key == REJECTED:
-        storage.set_trial_user_attr(trial._trial_id, LOST, True)  # noqa: FBT003
-    storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    try:
+        for key, value in attributes.items():
+            storage.set_trial_user_attr(trial._trial_id, key, value)
+        return storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return False
 
 
 def finished(study: Study) -> list[FrozenTrial]:
@@ -257,6 +251,11 @@ def failed(study: Study) -> list[FrozenTrial]:
     """Trials that failed in earnest."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
     return [trial for trial in trials if not is_rejected(trial)]
+
+
+def retried(study: Study) -> int:
+    """How many trials that count were begun before, by a worker that is gone."""
+    return sum(RETRY_OF in trial.user_attrs for trial in [*finished(study), *failed(study)])
 
 
 def is_rejected(trial: FrozenTrial) -> bool:
@@ -279,71 +278,28 @@ def last_rejection(study: Study) -> str:
 
 
 def twin_of(study: Study, trial: Trial, key: str, key_of: Callable[[Any], str]) -> int | None:
-    """Number of another trial, finished, failed or under way, that has the same spec."""
+    """Number of an earlier trial, finished, failed or under way, that has the same spec.
+
+    Of two workers that propose the same at once the earlier trial goes on: everyone first waits
+    until all earlier ones have said what they train.
+    """
+    deadline = time.monotonic() + SAY_SECONDS
+    while _silent_before(study, trial.number) and time.monotonic() < deadline:
+        time.sleep(0.02)
     for other in study.get_trials(deepcopy=False):
         spec = other.user_attrs.get(SPEC)
-        if other.number == trial.number or spec is None or is_rejected(other):
-            continue
-        if key_of(spec) == key:
+        if other.number < trial.number and spec and not is_rejected(other) and key_of(spec) == key:
             return other.number
     return None
 
 
-class Artifacts:
-    """Files that belong to trials, in Optuna's artifact store in the run folder."""
-
-    def __init__(self, folder: Path, storage: BaseStorage) -> None:
-        self._folder = folder
-        self._storage = storage
-
-    def keep(self, trial: Trial, name: str, content: bytes) -> None:
-        """Store ``content`` under ``name`` with the trial."""
-        self._folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / name
-            path.write_bytes(content)
-            upload_artifact(
-                artifact_store=FileSystemArtifactStore(self._folder),
-                file_path=str(path),
-                study_or_trial=trial,
-            )
-
-    def read(self, trial: FrozenTrial, name: str) -> bytes:
-        """The content stored under ``name`` with the trial.
-
-        Raises:
-            RunFolderError: where it is missing.
-        """
-        for meta in get_all_artifact_meta(trial, storage=self._storage):
-            if meta.filename == name:
-                return self._download(meta.artifact_id, name)
-        raise RunFolderError(f"Expected '{name}' of trial {trial.number} in '{self._folder}'.")
-
-    def _download(self, artifact_id: str, name: str) -> bytes:
-        with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / name
-            try:
-                download_artifact(
-                    artifact_store=FileSystemArtifactStore(self._folder),
-                    file_path=str(path),
-                    artifact_id=artifact_id,
-                )
-            except optuna.artifacts.exceptions.ArtifactNotFound as error:
-                raise RunFolderError(
-                    f"Expected '{name}' in '{self._folder}', but it is gone; "
-                    f"choose another --out to start anew."
-                ) from error
-            return path.read_bytes()
+def _silent_before(study: Study, number: int) -> bool:
+    return any(t.number < number and SPEC not in t.user_attrs for t in running(study))
 
 
 def _counted(study: Study, before: int | None = None) -> int:
-    trials = study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING))
-    return sum(before is None or trial.number < before for trial in trials)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """With a write-ahead log: readers never wait, and a killed process loses nothing committed."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    return connection
+    """Trials finished or under way; before a number also those that wait to be repeated."""
+    if before is None:
+        return len(study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING)))
+    states = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
+    return sum(t.number < before for t in study.get_trials(deepcopy=False, states=states))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from designer.results import (
 )
 from designer.search.confirmation import Confirmed
 from designer.search.settings import Job
-from designer.search.study import REASON, RECORD, SPEC, failed, finished
+from designer.search.study import REASON, RECORD, SPEC, failed, finished, retried
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -60,6 +61,7 @@ def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
             complete=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
             failed=len(failed(study)),
+            retried=retried(study),
         ),
         epochs=job.settings.epochs,
         objective=str(job.settings.objective),
@@ -70,7 +72,11 @@ def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
             "epochs": job.effort.confirm_epochs,
             "seeds": job.effort.confirm_seeds,
         },
-        settings={**job.identity(), "workers": job.effort.workers, "device": job.effort.device},
+        settings={
+            **job.identity(),
+            "workers": job.effort.workers,
+            "device": ",".join(job.effort.devices),
+        },
         versions=versions(),
         score_explanation=SCORE_EXPLANATION,
     )
@@ -105,13 +111,13 @@ def warnings(
     rows: Sequence[TrialRow],
     confirmed: Sequence[Confirmed],
     recommendations: Sequence[Recommendation],
-    interrupted: bool,
+    stopped_by: int | None,
     last_rejection: str,
 ) -> tuple[ReportWarning, ...]:
     """All that the reader should know before trusting the numbers."""
     return (
         *job.data.warnings,
-        *_run_warnings(job, rows, confirmed, interrupted, last_rejection),
+        *_run_warnings(job, rows, confirmed, stopped_by, last_rejection),
         *_data_warnings(job, confirmed),
         *_law_warnings(recommendations),
     )
@@ -121,14 +127,14 @@ def _run_warnings(
     job: Job,
     rows: Sequence[TrialRow],
     confirmed: Sequence[Confirmed],
-    interrupted: bool,
+    stopped_by: int | None,
     last_rejection: str,
 ) -> Iterator[ReportWarning]:
     done = sum(row.state != "failed" for row in rows)
     failures = [row for row in rows if row.state == "failed"]
-    if interrupted:
+    if stopped_by is not None:
         yield ReportWarning(
-            "interrupted",
+            "terminated" if stopped_by == signal.SIGTERM else "interrupted",
             f"The run was stopped after {done} of {job.effort.trials} trials; the same command "
             f"continues it.",
         )
@@ -151,13 +157,13 @@ def _run_warnings(
             f"reason: {failures[-1].reason}",
         )
     short = [c for c in confirmed if len(c.runs) < job.effort.confirm_seeds]
-    if short and not interrupted:
+    if short and stopped_by is None:
         yield ReportWarning(
             "missing_confirmations",
             f"{len(short)} of {len(confirmed)} recommendations have fewer than the "
             f"{job.effort.confirm_seeds} confirmation runs asked for; the others failed.",
         )
-    if done and not confirmed and not interrupted:
+    if done and not confirmed and stopped_by is None:
         yield ReportWarning(
             "not_confirmed", "No candidate could be confirmed, so nothing is recommended."
         )

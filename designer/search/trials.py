@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from designer.errors import SpaceError, TrialFailed
+from designer.errors import SpaceError, StorageError, TrialFailed
 from designer.results import LawSummary
+from designer.search.artifacts import Artifacts
 from designer.search.candidates import (
     Outcome,
     intermediate_score,
@@ -23,12 +26,13 @@ from designer.search.candidates import (
     spec_values,
     train_and_measure,
 )
+from designer.search.phases import Stop
 from designer.search.settings import Job, Objective
 from designer.search.study import (
     REASON,
     RECORD,
     SPEC,
-    Artifacts,
+    hand_back,
     reject,
     twin_of,
 )
@@ -36,9 +40,6 @@ from designer.serialisation import profile_to_json
 from designer.trainer import Schedule
 
 CONFIRMATION_RESAMPLES = 200
-
-Stop = Callable[[], bool]
-"""Whether the run was asked to stop."""
 
 
 class Stopped(Exception):
@@ -51,39 +52,50 @@ class Rejected(Exception):
 
 def run_search_trial(job: Job, study: Study, trial: Trial, stop: Stop) -> None:
     """Propose, train briefly, look inside, score; whatever happens, the trial is told."""
-    _tell(study, trial, lambda: _search(job, study, trial, stop))
+    _tell(job, study, trial, lambda: _search(job, study, trial, stop))
 
 
 def run_confirmation_trial(
     job: Job, study: Study, trial: Trial, stop: Stop, artifacts: Artifacts
 ) -> None:
     """Train a candidate longer with a fresh seed and keep its profile and weights."""
-    _tell(study, trial, lambda: _confirm(job, trial, stop, artifacts))
+    _tell(job, study, trial, lambda: _confirm(job, trial, stop, artifacts))
 
 
-def _tell(study: Study, trial: Trial, run: Callable[[], list[float]]) -> None:
+def _tell(job: Job, study: Study, trial: Trial, run: Callable[[], list[float]]) -> None:
+    """Run a trial and say what came of it, unless it was taken away meanwhile."""
+    with suppress(UpdateFinishedTrialError):
+        _run_and_tell(job, study, trial, run)
+
+
+def _run_and_tell(job: Job, study: Study, trial: Trial, run: Callable[[], list[float]]) -> None:
     started = time.perf_counter()
     try:
         values = run()
     except Rejected as reason:
         reject(study, trial, str(reason))
     except Stopped:
-        reject(study, trial, "the run was stopped", lost=True)
+        if job.place.shared:
+            hand_back(study, trial)
+        else:
+            reject(study, trial, "the run was stopped", lost=True)
     except optuna.TrialPruned as reason:
         _keep_seconds(trial, started)
         trial.set_user_attr(REASON, str(reason))
-        study.tell(trial, state=TrialState.PRUNED)
+        study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
     except SpaceError:
         reject(study, trial, "the space broke its contract")
+        raise
+    except (StorageError, UpdateFinishedTrialError):
         raise
     except Exception as error:  # noqa: BLE001 - one bad architecture must not end the run
         _keep_seconds(trial, started)
         named = "" if isinstance(error, TrialFailed) else f"{type(error).__name__}: "
         trial.set_user_attr(REASON, f"{named}{error}")
-        study.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
     else:
         _keep_seconds(trial, started)
-        study.tell(trial, values)
+        study.tell(trial, values, skip_if_finished=True)
 
 
 def _search(job: Job, study: Study, trial: Trial, stop: Stop) -> list[float]:

@@ -5,111 +5,54 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from ctypes import c_byte
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 from typing import Protocol
 
 import torch
-from filelock import FileLock
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
+from designer.search.artifacts import Artifacts
+from designer.search.phases import Phase, Progress, ProgressCallback, Stop, never
+from designer.search.pulse import Watch, beat_of, beating
 from designer.search.settings import Job
+from designer.search.storage import quiet_optuna
 from designer.search.study import (
-    CONFIRMATION,
-    REASON,
-    REJECTED,
-    SEARCH,
-    Artifacts,
+    WORKER,
     claim,
     claim_waiting,
     failed,
     finished,
-    open_study,
-    opened_storage,
-    quiet_optuna,
     rejected_in_a_row,
     release_running,
     release_unsigned,
+    retry_once,
+    running,
+    study_of,
+    wanted_trials,
 )
-from designer.search.trials import Stop, run_confirmation_trial, run_search_trial
+from designer.search.trials import run_confirmation_trial, run_search_trial
 from designer.trainer import single_threaded
-
-STORAGE_FILE = "study.db"
-ARTIFACTS_FOLDER = "artifacts"
 
 MAX_REJECTED = 300
 """Proposals in a row that are known or over a limit, after which the space counts as used up."""
 
 POLL_SECONDS = 0.2
+SHARED_POLL_SECONDS = 1.0
+"""The same where hundreds may ask one storage."""
+
 DISMISS_SECONDS = 10.0
 UNSIGNED_SECONDS = 10.0
 """A running trial that names no worker for so long was left by one that died at once."""
-
-CLAIM_LOCK = ".claim"
-"""Held while a worker takes a trial: SQLite gives the same waiting trial to two at once."""
-
-
-class Phase(StrEnum):
-    """The two parts of a run that train networks; the value names the study."""
-
-    SEARCH = SEARCH
-    CONFIRMATION = CONFIRMATION
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a phase is."""
-
-    phase: Phase
-    finished: int
-    total: int
-    failed: int
-    best: float | None
-    """Best value so far; of the design score for the pareto objective."""
-
-
-ProgressCallback = Callable[[Progress], None]
-
-
-class StopRequest:
-    """Whether somebody asked the run to stop."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def __call__(self) -> bool:
-        return self.requested
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Ctrl-C or SIGTERM asks to stop after the current epoch; a second Ctrl-C stops at once."""
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        if request.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        request.requested = True
-
-    previous = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -142,10 +85,10 @@ class Alone:
 
     def run(self, phase: Phase, stop: Stop, progress: ProgressCallback) -> None:
         """See ``Crew``."""
-        study = open_study(self._storage, phase, self._job.settings)
+        study = study_of(self._job, self._storage, phase)
 
         def tell() -> None:
-            progress(_progress(self._job, phase, study))
+            progress(progress_of(phase, study))
 
         tell()
         _work(self._job, phase, study, stop, tell)
@@ -164,21 +107,26 @@ class Team:
 
     def run(self, phase: Phase, stop: Stop, progress: ProgressCallback) -> None:
         """See ``Crew``."""
-        study = open_study(self._storage, phase, self._job.settings)
-        progress(_progress(self._job, phase, study))
-        missing = _total(self._job, phase, study) - len(finished(study))
-        while len(self._members) < min(self._job.effort.workers, missing):
-            self._members.append(self._hire())
+        study = study_of(self._job, self._storage, phase)
+        watch = Watch(self._storage, self._job.effort.heartbeat)
+        seen = progress_of(phase, study)
+        progress(seen)
+        while len(self._members) < min(self._job.effort.workers, seen.total - seen.finished):
+            self._members.append(self._hire(self._free_device()))
         for member in self._members:
             member.start(phase)
         while any(member.busy() for member in self._members):
             if stop():
                 self._asked.value = 1
-            time.sleep(POLL_SECONDS)
+            time.sleep(_poll_seconds(self._job))
             self._replace_dead(phase, study, stop)
-            release_unsigned(study, UNSIGNED_SECONDS)
-            progress(_progress(self._job, phase, study))
-        release_running(study, "Its worker ended at once.")
+            if self._job.place.shared:
+                retry_gone(study, watch)
+            else:
+                release_unsigned(study, UNSIGNED_SECONDS)
+            progress(progress_of(phase, study))
+        if not self._job.place.shared:
+            release_running(study, "Its worker ended at once.")
 
     def dismiss(self) -> None:
         """End all members; those at work end after their epoch."""
@@ -186,33 +134,39 @@ class Team:
         for member in self._members:
             member.dismiss()
 
-    def _hire(self) -> _Member:
+    def _free_device(self) -> str:
+        """The one that the fewest members use."""
+        used = [member.device for member in self._members]
+        return min(self._job.effort.devices, key=used.count)
+
+    def _hire(self, device: str) -> _Member:
         ours, theirs = self._context.Pipe()
+        job = replace(self._job, effort=replace(self._job.effort, devices=(device,)))
         process = self._context.Process(
-            target=_worker_main, args=(self._job, theirs, self._asked), daemon=True
+            target=_worker_main, args=(job, theirs, self._asked), daemon=True
         )
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the leader decides
         try:
             process.start()
         finally:
             signal.signal(signal.SIGINT, handler)
-        return _Member(process, ours)
+        return _Member(process, ours, device)
 
     def _replace_dead(self, phase: Phase, study: Study, stop: Stop) -> None:
         for member in [m for m in self._members if not m.process.is_alive()]:
             self._members.remove(member)
             self._deaths += 1
-            _release_dead(phase, study, member.process)
+            _retry_of_dead(study, member.process)
             if self._deaths <= self._job.effort.trials and not stop():
-                self._members.append(self._hire())
+                self._members.append(self._hire(member.device))
                 self._members[-1].start(phase)
 
 
 class _Member:
     """One worker process and the line to it."""
 
-    def __init__(self, process: SpawnProcess, line: Connection) -> None:
-        self.process = process
+    def __init__(self, process: SpawnProcess, line: Connection, device: str) -> None:
+        self.process, self.device = process, device
         self._line = line
         self._busy = False
 
@@ -236,50 +190,106 @@ class _Member:
         self.process.join()
 
 
-def search_is_over(job: Job, study: Study) -> bool:
-    """Whether enough trials are finished, or too many failed, or nothing new is proposed."""
+def is_over(phase: Phase, study: Study) -> bool:
+    """Whether nothing is left to do in a phase, here or elsewhere."""
+    if phase is Phase.CONFIRMATION:
+        states = (TrialState.WAITING, TrialState.RUNNING)
+        return not study.get_trials(deepcopy=False, states=states)
+    wanted = wanted_trials(study)
     return (
-        len(finished(study)) >= job.effort.trials
-        or len(failed(study)) > job.effort.trials
+        len(finished(study)) >= wanted
+        or len(failed(study)) > wanted
         or rejected_in_a_row(study) >= MAX_REJECTED
     )
+
+
+def progress_of(phase: Phase, study: Study) -> Progress:
+    """How far a phase is."""
+    done = finished(study)
+    values = [t.values[0] for t in done if t.state is TrialState.COMPLETE and t.values]
+    best = max(values, default=None)
+    return Progress(phase, len(done), _total(phase, study), len(failed(study)), best)
+
+
+def retry_gone(study: Study, watch: Watch) -> None:
+    """Ask again for the trials whose workers do not move any more."""
+    for trial in watch.gone(study):
+        retry_once(study, trial, "Its worker was gone.")
+
+
+def own_name() -> str:
+    """Of this worker, wherever it runs."""
+    return _name(os.getpid())
+
+
+def _name(process: int | None) -> str:
+    return f"{socket.gethostname()}:{process}"
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a worker works with."""
+
+    job: Job
+    phase: Phase
+    study: Study
+    artifacts: Artifacts
+
+    def next_trial(self) -> Trial | None:
+        with self.job.place.claim_lock():
+            if self.phase is Phase.CONFIRMATION:
+                return claim_waiting(self.study, own_name())
+            return claim(self.study, wanted_trials(self.study), own_name())
+
+    def run(self, trial: Trial, stop: Stop) -> None:
+        with self._pulse(trial) as taken_away:
+            stopped = lambda: stop() or taken_away()  # noqa: E731
+            if self.phase is Phase.CONFIRMATION:
+                run_confirmation_trial(self.job, self.study, trial, stopped, self.artifacts)
+            else:
+                run_search_trial(self.job, self.study, trial, stopped)
+
+    def _pulse(self, trial: Trial) -> AbstractContextManager[Stop]:
+        if not self.job.place.shared:
+            return nullcontext(never)
+        return beating(beat_of(trial), self.job.effort.heartbeat)
 
 
 def _work(
     job: Job, phase: Phase, study: Study, stop: Stop, after_trial: Callable[[], None]
 ) -> None:
     """One worker's loop."""
-    device = torch.device(job.effort.device)
+    device = torch.device(job.effort.devices[0])
     job = replace(job, data=job.data.to(device))
-    artifacts = Artifacts(job.folder / ARTIFACTS_FOLDER, study._storage)
-    lock = FileLock(job.folder / CLAIM_LOCK)
+    bench = _Bench(job, phase, study, Artifacts(job.place.artifacts, study._storage))
+    watch = Watch(study._storage, job.effort.heartbeat)
     with single_threaded():
-        while not stop():
-            if phase is Phase.CONFIRMATION:
-                with lock:
-                    trial = claim_waiting(study, os.getpid())
-                if trial is None:
-                    return
-                run_confirmation_trial(job, study, trial, stop, artifacts)
-            else:
-                if search_is_over(job, study):
-                    return
-                with lock:
-                    trial = claim(study, job.effort.trials, os.getpid())
-                if trial is None:  # the last ones are under way elsewhere, and may yet fail
-                    time.sleep(POLL_SECONDS)
-                    continue
-                run_search_trial(job, study, trial, stop)
+        while not stop() and not is_over(phase, study):
+            if job.place.shared:
+                retry_gone(study, watch)
+            trial = bench.next_trial()
+            if trial is None:  # the last ones are under way elsewhere, and may yet fail
+                time.sleep(_poll_seconds(job))
+                continue
+            bench.run(trial, stop)
             after_trial()
+
+
+def _poll_seconds(job: Job) -> float:
+    return SHARED_POLL_SECONDS if job.place.shared else POLL_SECONDS
 
 
 def _worker_main(job: Job, line: Connection, asked: c_byte) -> None:
     """Entry point of a worker process: run the phases that the leader names."""
     threading.Thread(target=_end_with_leader, daemon=True).start()
-    with quiet_optuna(), opened_storage(job.folder / STORAGE_FILE) as storage:
+
+    def stop() -> bool:
+        return bool(asked.value)
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers send it to all: the leader decides
+    with quiet_optuna(), job.place.opened(stop) as storage:
         while (phase := line.recv()) is not None:
-            study = open_study(storage, phase, job.settings)
-            _work(job, phase, study, lambda: bool(asked.value), lambda: None)
+            _work(job, phase, study_of(job, storage, phase), stop, lambda: None)
             line.send(phase)
 
 
@@ -291,28 +301,16 @@ def _end_with_leader() -> None:
         os._exit(1)
 
 
-def _release_dead(phase: Phase, study: Study, process: SpawnProcess) -> None:
-    """A search trial counts as failed, for it may be what killed the worker; a confirmation
-    run is handed back, to be asked for again when the run continues."""
+def _retry_of_dead(study: Study, process: SpawnProcess) -> None:
     code = process.exitcode or 0
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    release_running(
-        study,
-        f"Its worker process {how}.",
-        key=REASON if phase is Phase.SEARCH else REJECTED,
-        of_worker=lambda pid: pid == process.pid,
-    )
+    for trial in running(study):
+        if trial.user_attrs.get(WORKER) == _name(process.pid):
+            retry_once(study, trial, f"Its worker process {how}.")
 
 
-def _total(job: Job, phase: Phase, study: Study) -> int:
+def _total(phase: Phase, study: Study) -> int:
     if phase is Phase.SEARCH:
-        return job.effort.trials
+        return wanted_trials(study)
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
     return len(finished(study)) + len(waiting)
-
-
-def _progress(job: Job, phase: Phase, study: Study) -> Progress:
-    done = finished(study)
-    values = [t.values[0] for t in done if t.state is TrialState.COMPLETE and t.values]
-    best = max(values, default=None)
-    return Progress(phase, len(done), _total(job, phase, study), len(failed(study)), best)

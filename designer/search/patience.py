@@ -1,0 +1,163 @@
+"""A storage that is waited for where it does not answer: databases restart, networks break.
+
+What waiting cannot mend, such as a full disk or a wrong password, ends the run at once with a
+sentence.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import sqlalchemy
+from optuna.storages import BaseStorage
+
+from designer.errors import StorageError, first_line
+from designer.search.phases import Stop, never
+
+FIRST_SECONDS = 60.0
+"""How long a storage is waited for that has never answered; its address may be wrong."""
+
+PATIENCE_SECONDS = 600.0
+"""How long one is waited for that has."""
+
+SHORTEST_WAIT, LONGEST_WAIT = 0.25, 5.0
+"""Seconds between two attempts; they double, and are drawn so that workers do not come at once."""
+
+FULL = ("disk is full", "no space left", "disk full")
+
+HOPELESS = (*FULL, "readonly", "read-only", "disk i/o error", "malformed", "not a database")
+"""What no waiting mends, as databases say it."""
+
+HOPELESS_AT_FIRST = (
+    "password",
+    "authentication",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "resolve host",
+    "name or service not known",
+    "permission denied",
+)
+"""What is a wrong address, unless the storage has answered before."""
+
+log = logging.getLogger("designer")
+
+
+@dataclass
+class Patience:
+    """How long to wait, and what was seen so far."""
+
+    where: str
+    """The storage, as it may be shown."""
+    stop: Stop = never
+    first: float = FIRST_SECONDS
+    seconds: float = PATIENCE_SECONDS
+    answering_since: float | None = field(default=None, init=False)
+    """Monotonic seconds; None where it has never answered."""
+
+    def asked(self, question: Callable[[], Any]) -> Any:
+        """The answer, waited for.
+
+        Raises:
+            StorageError: where waiting is hopeless, was too long, or ``stop`` said so.
+        """
+        began: float | None = None
+        wait = SHORTEST_WAIT
+        while True:
+            try:
+                answer = question()
+            except Exception as error:
+                reason = trouble(error)
+                if reason is None:
+                    raise
+                self._check(reason, began, error)
+                began = time.monotonic() if began is None else began
+                time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads load
+                wait = min(2 * wait, LONGEST_WAIT)
+            else:
+                self._answers(began)
+                return answer
+
+    def _check(self, reason: str, began: float | None, error: Exception) -> None:
+        """Raise where it is of no use to wait on."""
+        first = self.answering_since is None
+        if _hopeless(reason, first=first):
+            raise StorageError(_advice(self.where, reason)) from error
+        limit = self.first if first else self.seconds
+        if began is None:
+            log.warning(
+                "%s does not answer (%s); trying again for up to %.0f s.", self.where, reason, limit
+            )
+            return
+        waited = time.monotonic() - began
+        if waited > limit or self.stop():
+            raise StorageError(
+                f"Expected an answer from {self.where}, but for {waited:.0f} s there was none "
+                f"({reason}); start it and run the same command again, it continues."
+            ) from error
+
+    def _answers(self, began: float | None) -> None:
+        now = time.monotonic()
+        if began is not None:
+            log.warning("%s answers again after %.0f s.", self.where, now - began)
+        if began is not None or self.answering_since is None:
+            self.answering_since = now
+
+
+def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
+    """The same storage, waited for in every method."""
+    methods = {
+        name: _waiting(name)
+        for name in dir(BaseStorage)
+        if callable(getattr(BaseStorage, name)) and not name.startswith("_")
+    }
+    made = type("PatientStorage", (BaseStorage,), methods)()
+    made.inner, made.patience = storage, patience
+    return cast("BaseStorage", made)
+
+
+def _waiting(name: str) -> Callable[..., Any]:
+    @functools.wraps(getattr(BaseStorage, name), updated=())
+    def method(self: Any, *given: Any, **named: Any) -> Any:
+        return self.patience.asked(lambda: getattr(self.inner, name)(*given, **named))
+
+    return method
+
+
+def trouble(error: BaseException) -> str | None:
+    """What a storage says that does not answer; None for any other error."""
+    while True:
+        if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
+            return first_line(error.orig or error)
+        if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
+            return first_line(error.orig or error)
+        if (code := _grpc_code(error)) in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+            return f"the proxy is {code.lower().replace('_', ' ')}"
+        if error.__cause__ is None:
+            return None
+        error = error.__cause__
+
+
+def _grpc_code(error: BaseException) -> str:
+    """Its status; empty for what is no error of a remote call."""
+    code = getattr(error, "code", None)
+    return getattr(code(), "name", "") if callable(code) else ""
+
+
+def _hopeless(reason: str, *, first: bool) -> bool:
+    words = HOPELESS + HOPELESS_AT_FIRST if first else HOPELESS
+    return any(word in reason.lower() for word in words)
+
+
+def _advice(where: str, reason: str) -> str:
+    full = any(word in reason.lower() for word in FULL)
+    what = "free some space" if full else "mend that"
+    return (
+        f"Expected {where} to take what is written, but it says: {reason}; {what} and run the "
+        f"same command again, it continues."
+    )

@@ -1,0 +1,102 @@
+"""A PostgreSQL server of the tests' own: a temporary folder, loopback, a free port."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PASSWORD = "pa55-never-shown"
+
+PLACES = (*Path("/usr/lib/postgresql").glob("*/bin"), Path("/usr/local/bin"), Path("/usr/bin"))
+
+
+@dataclass(frozen=True)
+class Server:
+    folder: Path
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"postgresql+psycopg://designer:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        settings = "-c fsync=off -c listen_addresses=127.0.0.1 -c max_connections=200"
+        options = f"{settings} -p {self.port} -k {self.folder}"
+        log = str(self.folder / "log")
+        _run("pg_ctl", "start", "--wait", "-D", self._data, "-l", log, "-o", options)
+
+    def stop(self) -> None:
+        _run("pg_ctl", "stop", "--wait", "-m", "immediate", "-D", self._data)
+
+    @property
+    def _data(self) -> str:
+        return str(self.folder / "data")
+
+
+@contextmanager
+def postgres() -> Iterator[Server]:
+    """A running server; stopped and gone on leaving."""
+    folder = Path(tempfile.mkdtemp(prefix="designer-postgres-"))
+    secret = folder / "password"
+    secret.write_text(PASSWORD, encoding="utf-8")
+    for path in (folder, secret):
+        if (owner := _owner()) is not None:
+            shutil.chown(path, owner)
+    server = Server(folder, free_port())
+    try:
+        _run(
+            "initdb", "-D", str(folder / "data"), "-U", "designer", "--no-sync",
+            "--auth=scram-sha-256", f"--pwfile={secret}",
+        )  # fmt: skip
+        server.start()
+        try:
+            yield server
+        finally:
+            subprocess.run(_command("pg_ctl", "stop", "-m", "immediate", "-D", server._data),
+                           capture_output=True, user=_owner(), cwd=folder, check=False)  # fmt: skip
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _owner() -> str | None:
+    """PostgreSQL refuses to run as root."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _command(program: str, *arguments: str) -> list[str]:
+    found = [place / program for place in PLACES if (place / program).exists()]
+    if not found:
+        raise RuntimeError(f"Expected PostgreSQL's {program}; install the package postgresql.")
+    return [str(found[-1]), *arguments]
+
+
+def _run(program: str, *arguments: str) -> None:
+    # pg_ctl's server would hold a pipe open for as long as it runs
+    with tempfile.TemporaryFile() as output:
+        done = subprocess.run(
+            _command(program, *arguments),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            user=_owner(),
+            cwd="/",
+            check=False,
+        )
+        output.seek(0)
+        assert done.returncode == 0, output.read().decode()
