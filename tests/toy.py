@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -125,3 +126,20 @@ class NoSpace:
 def _raise_in_training(module: nn.Module, _inputs: tuple[torch.Tensor, ...]) -> None:
     if module.training:
         raise ValueError("cannot be trained")
+
+
+@dataclass(frozen=True)
+class SlowSpace(TinySpace):
+    """Hundreds of tiny candidates, each of which takes its time without keeping a core busy."""
+
+    name: ClassVar[str] = "slow"
+
+    def suggest(self, trial: Trial) -> MlpSpec:
+        """One of hundreds."""
+        widths = tuple(trial.suggest_int(f"width{i}", 8, 16) for i in range(3))
+        return MlpSpec(widths, "batch", "relu", 1e-2)
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron, after a while."""
+        time.sleep(0.15)
+        return super().build(spec, input_shape, num_classes)

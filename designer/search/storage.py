@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,9 @@ PORT = 13000
 """Of a proxy that does not say."""
 
 PROXY_THREADS = 16
+
+TABLE_PAUSES = (0.1, 0.3, 1.0, 3.0)
+"""Seconds between attempts to make tables that others are making, too."""
 
 BUSY_SECONDS = 60.0
 """How long a worker waits while others write."""
@@ -186,11 +190,14 @@ def opened_address(
 
 
 def _postgres(address: str, connections: int) -> RDBStorage:
+    """With all tables; where several make them at the same moment, one of them succeeds."""
     options = {"pool_pre_ping": True, "pool_size": connections, "connect_args": CONNECTING}
-    try:
-        return RDBStorage(address, engine_kwargs=options)
-    except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
-        return RDBStorage(address, engine_kwargs=options)  # another one was making the tables
+    for pause in TABLE_PAUSES:
+        try:
+            return RDBStorage(address, engine_kwargs=options)
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+            time.sleep(pause)
+    return RDBStorage(address, engine_kwargs=options)
 
 
 @contextmanager

@@ -1,0 +1,277 @@
+"""Several processes on one PostgreSQL: nothing is lost, whatever is killed, stopped or cut off."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from designer import cli
+from designer.errors import InvalidInputError, RunFolderError
+from designer.search import search, work
+from designer.search.storage import opened_address
+from designer.search.study import FINISHED, REJECTED, RETRY_OF, SPEC, WORKER
+from tests.postgres import PASSWORD, Server, free_port, postgres
+
+TRIALS = 40
+PATIENCE = 120.0
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["designer.cli"])  # so that a process is there in no time
+
+
+def run_command(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    """``designer`` in a process of its own that writes to a file."""
+    with log.open("w") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    os.environ.update(environment)
+    cli.main(arguments)
+
+
+@dataclass
+class Cluster:
+    """One study, and the processes that work on it."""
+
+    server: Server
+    folder: Path
+    study: str
+    processes: dict[str, ForkServerProcess] = field(default_factory=dict)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "run"
+
+    def lead(self, name: str = "leader", **options: Any) -> None:
+        given = {"trials": TRIALS, "epochs": 1, "confirm": 2, "confirm-epochs": 1} | options
+        fixed = {"space": "tests.toy:SlowSpace", "data": "tests.toy:blobs", "confirm-seeds": 1}
+        named = {"study": self.study, "heartbeat": 1, "out": self.out}
+        flags = [f"--{key}={value}" for key, value in (fixed | named | given).items()]
+        self.start(name, ["search", *flags])
+
+    def join(self, count: int = 3, **environment: str) -> None:
+        for i in range(count):
+            self.start(f"worker{i}", ["worker", "--study", self.study], **environment)
+
+    def start(self, name: str, arguments: list[str], **environment: str) -> None:
+        variables = {"DESIGNER_STORAGE": self.server.address, **environment}
+        log = self.folder / f"{name}-{len(list(self.folder.glob('*.log')))}.log"
+        process = CONTEXT.Process(target=run_command, args=(arguments, variables, log))
+        process.start()
+        self.processes[name] = process
+
+    def ended(self, *names: str) -> list[int | None]:
+        for name in names:
+            self.processes[name].join(PATIENCE)
+        return [self.processes[name].exitcode for name in names]
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        os.kill(self.processes[name].pid or 0, number)
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+
+    def trials(self, phase: str = "") -> list[FrozenTrial]:
+        with opened_address(self.server.address) as storage:
+            try:
+                study = optuna.load_study(study_name=self.study + phase, storage=storage)
+            except KeyError:
+                return []
+            return study.get_trials(deepcopy=False)
+
+    def wait(self, until: Callable[[list[FrozenTrial]], Any]) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if found := until(self.trials()):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"nothing came of it:\n{self.logs()}")
+
+    def finished(self, count: int) -> Callable[[list[FrozenTrial]], bool]:
+        return lambda trials: sum(t.state in FINISHED for t in trials) >= count
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with one_cluster(server, tmp_path, request.node.name) as made:
+        yield made
+
+
+@contextmanager
+def one_cluster(server: Server, folder: Path, study: str) -> Iterator[Cluster]:
+    made = Cluster(server, folder, study)
+    try:
+        yield made
+    finally:
+        for process in made.processes.values():
+            process.kill()
+            process.join()
+
+
+def all_is_well(cluster: Cluster) -> dict[str, Any]:
+    """40 finished, none twice, none left running, and the report says what the storage holds."""
+    trials = cluster.trials()
+    finished = [t for t in trials if t.state in FINISHED]
+    assert len(finished) == TRIALS, cluster.logs()
+    assert len({json.dumps(t.user_attrs[SPEC]) for t in finished}) == TRIALS
+    for phase in ("", "/confirmation"):
+        states = {t.state for t in cluster.trials(phase)}
+        assert states <= {TrialState.COMPLETE, TrialState.FAIL}
+    report: dict[str, Any] = json.loads((cluster.out / "report.json").read_text())
+    assert {row["number"]: row["score"] for row in report["trials"]} == {
+        t.number: t.values[0] for t in finished
+    }
+    assert report["study"]["trials"]["complete"] == TRIALS
+    assert report["study"]["trials"]["failed"] == 0
+    assert report["study"]["trials"]["retried"] == sum(RETRY_OF in t.user_attrs for t in finished)
+    assert report["recommendations"]
+    assert PASSWORD not in cluster.logs()
+    written = [p for p in cluster.out.rglob("*") if p.suffix in {".json", ".md", ".html"}]
+    assert not any(PASSWORD in path.read_text() for path in written)
+    return report
+
+
+def at_work(cluster: Cluster, name: str) -> FrozenTrial:
+    """A trial that this process is in the middle of."""
+    suffix = f":{cluster.processes[name].pid}"
+
+    def found(trials: list[FrozenTrial]) -> FrozenTrial | None:
+        mine = [t for t in trials if t.user_attrs.get(WORKER, "").endswith(suffix)]
+        under_way = [t for t in mine if t.state is TrialState.RUNNING and SPEC in t.user_attrs]
+        return next(iter(under_way), None)
+
+    trial = cluster.wait(found)
+    assert isinstance(trial, FrozenTrial)
+    return trial
+
+
+def test_a_leader_and_three_workers_share_a_study(cluster: Cluster) -> None:
+    cluster.join()  # before there is a study
+    cluster.lead()
+    assert cluster.ended("leader", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    report = all_is_well(cluster)
+    assert report["study"]["trials"]["retried"] == 0
+    assert len({t.user_attrs[WORKER] for t in cluster.trials()}) > 1
+
+
+def test_the_trial_of_a_killed_worker_is_done_again(cluster: Cluster) -> None:
+    cluster.lead()
+    cluster.join()
+    lost = at_work(cluster, "worker1")
+    cluster.kill("worker1")
+    assert cluster.ended("leader", "worker0", "worker2") == [0] * 3, cluster.logs()
+    report = all_is_well(cluster)
+    ended = cluster.trials()[lost.number]
+    if ended.state is TrialState.FAIL:  # else it was over before the signal came
+        assert ended.user_attrs[REJECTED] == "Its worker was gone."
+        again = [t for t in cluster.trials() if t.user_attrs.get(RETRY_OF) == lost.number]
+        assert [t.params for t in again] == [lost.params]
+        assert report["study"]["trials"]["retried"] == 1
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(cluster: Cluster) -> None:
+    cluster.lead()
+    cluster.join()
+    cluster.wait(cluster.finished(5))
+    cluster.server.stop()
+    time.sleep(20)
+    cluster.server.start()
+    assert cluster.ended("leader", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    all_is_well(cluster)
+    assert "does not answer" in cluster.logs()
+    assert "answers again" in cluster.logs()
+
+
+def test_a_killed_leader_is_replaced_by_the_same_command(cluster: Cluster) -> None:
+    cluster.lead()
+    cluster.join()
+    cluster.wait(cluster.finished(5))
+    cluster.kill("leader")
+    cluster.ended("leader")
+    cluster.lead("second")
+    assert cluster.ended("second", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    all_is_well(cluster)
+
+
+def test_sigterm_to_all_hands_their_trials_back(cluster: Cluster) -> None:
+    names = ["leader", "worker0", "worker1", "worker2"]
+    cluster.lead()
+    cluster.join()
+    cluster.wait(cluster.finished(5))
+    for name in names:
+        cluster.kill(name, signal.SIGTERM)
+    assert cluster.ended(*names) == [0] * 4, cluster.logs()
+    states = [t.state for t in cluster.trials()]
+    assert TrialState.RUNNING not in states
+    assert sum(state in FINISHED for state in states) < TRIALS
+    cluster.lead("again")
+    cluster.join()
+    assert cluster.ended("again", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    assert all_is_well(cluster)["study"]["trials"]["retried"] == 0
+
+
+def test_a_proxy_stands_between(cluster: Cluster) -> None:
+    port = free_port()
+    address = f"grpc://127.0.0.1:{port}"
+    cluster.start("proxy", ["storage-proxy", "--host", "127.0.0.1", "--port", str(port)])
+    cluster.join(2, DESIGNER_STORAGE=address)
+    cluster.lead(trials=12)
+    assert cluster.ended("leader", "worker0", "worker1") == [0] * 3, cluster.logs()
+    finished = [t for t in cluster.trials() if t.state in FINISHED]
+    assert len(finished) == 12
+
+
+def test_two_leaders_are_one_too_many(cluster: Cluster) -> None:
+    cluster.lead()
+    cluster.wait(cluster.finished(1))
+    cluster.lead("second", out=cluster.folder / "other")
+    assert cluster.ended("second") == [2]
+    assert "leads it; join it with `designer worker`" in cluster.logs()
+
+
+def refused(cluster: Cluster, **options: Any) -> str:
+    """What a worker is told that may not join."""
+    with pytest.raises(InvalidInputError) as caught:
+        work(cluster.server.address, cluster.study, wait=0.0, **options)
+    assert PASSWORD not in str(caught.value)
+    return str(caught.value)
+
+
+def test_who_may_not_join(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "but there is none; start `designer search" in refused(cluster)
+    made: dict[str, Any] = {"trials": 1, "epochs": 1, "confirm": 1, "confirm_seeds": 1}
+    made |= {"storage": cluster.server.address, "study": cluster.study, "out": cluster.out}
+    search("tests.toy:TinySpace", "tests.toy:blobs", **made)
+    assert "use the same data" in refused(cluster, data="digits")
+    assert "say with --data where they are here" in refused(cluster, data=str(tmp_path / "x.npz"))
+    plan = importlib.import_module("designer.search.plan")  # the name is a function's, too
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "VERSION", "9.9")
+        assert "Expected a worker of version 0.1.0" in refused(cluster)
+        assert "this is version 9.9" in refused(cluster)
+    (cluster.out / "artifacts").rename(cluster.out / "elsewhere")
+    assert "in a folder that all machines share" in refused(cluster)
+    with pytest.raises(RunFolderError, match=r"its space is 'tests\.toy:TinySpace', not"):
+        search("mlp", "tests.toy:blobs", **made)
