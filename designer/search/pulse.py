@@ -64,8 +64,13 @@ def beat_of(trial: Trial) -> Callable[[int], None]:
 class Watch:
     """Notes when the pulses of a study's trials last changed."""
 
-    def __init__(self, storage: BaseStorage, beat_seconds: float) -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        storage: BaseStorage,
+        beat_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._storage, self._clock = storage, clock
         self._grace = BEATS_MISSED * beat_seconds
         self._seen: dict[tuple[str, int], tuple[object, float]] = {}
 
@@ -75,7 +80,7 @@ class Watch:
 
     def still(self, name: str, number: int, pulse: object) -> bool:
         """Whether this pulse is the same as it was for too long."""
-        now = time.monotonic()
+        now = self._clock()
         before, since = self._seen.get((name, number), (None, now))
         if (name, number) not in self._seen or before != pulse:
             since = now

@@ -122,7 +122,7 @@ def shown(address: str) -> str:
     """An address without password and options."""
     try:
         url = sqlalchemy.make_url(address)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         return "the storage"
     return url.set(password=None, query={}).render_as_string()
 
