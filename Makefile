@@ -15,13 +15,17 @@ RESULTS = benchmarks/results
 PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION)
 FRESH = --archs 60 --epochs 20 --train-size 1000 --seeds 2
 
-.PHONY: search test lint picture results clean
+.PHONY: search test database lint picture results clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
 
-test: $(INSTALLED)  ## run all tests
+test: $(INSTALLED) database  ## run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+database:  ## install the PostgreSQL that the tests start servers of, where there is none
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
+		{ $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y postgresql; }
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
