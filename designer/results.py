@@ -123,6 +123,8 @@ class LayerSeparation:
     """On held-out data, class means from training data."""
     kind: str = ""
     """Class of the block; empty for the input."""
+    nulls: tuple[float, ...] = ()
+    """D with each of the permuted labels, whose mean is ``null``."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,42 @@ def measured(value: float) -> Measured:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """D through one network, the input first, to four significant digits: there are many."""
+
+    blocks: tuple[str, ...]
+    """Names of all taps, the input first."""
+    separation: tuple[Measured, ...]
+    """(L + 1,) D on training data."""
+    separation_heldout: tuple[Measured, ...] = ()
+    """(L + 1,) cross-fitted D; empty without held-out data."""
+    epoch: int | None = None
+    """Of training after which this was; None for its end."""
+
+    @classmethod
+    def of(cls, seen: SeparationProfile, epoch: int | None = None) -> Curve:
+        """The curve of a profile."""
+        return cls(
+            blocks=tuple(layer.name for layer in seen.layers),
+            separation=tuple(map(_rounded, seen.values)),
+            separation_heldout=tuple(map(_rounded, seen.values_heldout))
+            if seen.law_heldout
+            else (),
+            epoch=epoch,
+        )
+
+    @classmethod
+    def read(cls, stored: dict[str, Any]) -> Curve:
+        """A curve that was kept as JSON values."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+
+
+def _rounded(value: float) -> Measured:
+    known = measured(value)
+    return None if known is None else float(f"{known:.4g}")
+
+
+@dataclass(frozen=True)
 class LawRow:
     """The law at one moment of a training run."""
 
@@ -276,6 +314,8 @@ class LayerReport:
     full_rank: int = 0
     kind: str = ""
     """Class of the block."""
+    null_range: Interval | None = None
+    """Least and largest D with permuted labels, over permutations and seeds."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +340,8 @@ class InputReport:
     separation_heldout: Measured
     separation_null: Measured
     nearest_class_mean_accuracy: Measured
+    null_range: Interval | None = None
+    """As of ``LayerReport``."""
 
 
 @dataclass(frozen=True)
@@ -328,6 +370,8 @@ class Recommendation:
     train_accuracy: Measured = None
     stages: tuple[StageLaw, ...] = ()
     """Where there are several."""
+    emergence: tuple[Curve, ...] = ()
+    """D on training data after some epochs of its first confirmation run."""
 
 
 @dataclass(frozen=True)
@@ -355,6 +399,8 @@ class TrialRow:
     """Why the trial failed or was pruned."""
     depth: int | None = None
     """Number of blocks."""
+    curve: Curve | None = None
+    """Kept for the best trials alone."""
 
 
 @dataclass(frozen=True)
@@ -568,6 +614,7 @@ class NetworkFigures:
     """That it was trained for here."""
     law: LawSummary | None
     removed: tuple[str, ...] = ()
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
