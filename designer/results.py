@@ -261,7 +261,12 @@ class Curve:
     @classmethod
     def read(cls, stored: dict[str, Any]) -> Curve:
         """A curve that was kept as JSON values."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+        return cls(
+            blocks=tuple(stored["blocks"]),
+            separation=tuple(stored["separation"]),
+            separation_heldout=tuple(stored["separation_heldout"]),
+            epoch=stored["epoch"],
+        )
 
 
 def _rounded(value: float) -> Measured:
@@ -547,6 +552,8 @@ class AnalysisResult:
     """None without held-out data, and where D does not exist."""
     warnings: tuple[ReportWarning, ...]
     versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    """That made it; empty where it was not a command."""
 
 
 class Decision(StrEnum):
@@ -654,3 +661,5 @@ class PruningReport:
     warnings: tuple[ReportWarning, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    """As of ``AnalysisResult``."""

@@ -25,14 +25,8 @@ from rich.console import Console
 
 from designer.errors import RunFolderError
 from designer.report import markdown_report, one_line, print_report, report_view
-from designer.report.view import (
-    TRIALS_SHOWN,
-    NetworkView,
-    TableView,
-    number,
-    percent,
-    spec_label,
-)
+from designer.report.view import TRIALS_SHOWN, NetworkView, TableView
+from designer.report.words import number, percent, spec_label
 from designer.results import (
     REPORT_SCHEMA,
     DataSummary,
