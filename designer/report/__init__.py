@@ -1,18 +1,20 @@
-"""One view of a result, many renderers: terminal, Markdown, JSON."""
+"""One view of a result, many renderers: terminal, Markdown, HTML, pictures."""
 
+from designer.report.html import html_report
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
 from designer.report.view import (
     ReportView,
     analysis_view,
-    one_line,
     pruning_view,
     report_view,
 )
+from designer.report.words import one_line
 
 __all__ = [
     "ReportView",
     "analysis_view",
+    "html_report",
     "markdown_report",
     "one_line",
     "print_report",

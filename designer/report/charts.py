@@ -6,9 +6,11 @@ Interactive parts do nothing in a picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import singledispatch
+from itertools import pairwise
 from typing import Any, Literal
 
 import altair as alt
@@ -27,6 +29,8 @@ from designer.report.figures import (
     SizesFigure,
     StepsFigure,
     Tap,
+    TrialCurve,
+    TrialPoint,
     TrialsFigure,
 )
 from designer.report.palette import SIGNS, Palette, kind_colours
@@ -42,6 +46,15 @@ HEIGHT = 300
 ROW = 22
 """Pixels of one bar, where they lie below each other."""
 
+SHADES = 6
+"""Of the design score."""
+
+ERROR_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 80)
+"""Percent; where accuracies are written."""
+
+FREE = alt.Scale(nice=False, zero=False, padding=10)
+"""An axis that follows the data."""
+
 CHOSEN = "chosen"
 """Parameter that holds the trial that was clicked."""
 
@@ -54,21 +67,22 @@ TRIAL_CURVE = "trial_curve"
 
 def specification(figure: Figure, palette: Palette, width: Width = "container") -> dict[str, Any]:
     """The Vega-Lite specification of one chart."""
-    return drawn(chart(figure, palette), palette, width, describe=figure.title)
+    return drawn(chart(figure, palette), palette, width)
 
 
-def drawn(layers: Layers, palette: Palette, width: Width, *, describe: str = "") -> dict[str, Any]:
+def drawn(layers: Layers, palette: Palette, width: Width) -> dict[str, Any]:
     """A specification of its own from what ``chart`` gives."""
-    placed = layers.properties(width=width, description=describe)
-    styled = _styled(placed, palette)
+    styled = _styled(layers.properties(width=width), palette)
     made: dict[str, Any] = styled.to_dict()
     return made
 
 
-def trial_curve_chart(palette: Palette) -> Layers:
-    """The chart that shows the curve of the trial that was clicked."""
-    data = alt.Data(name=TRIAL_CURVE, values=[])
-    return _both_curves(alt.Chart(data), palette).properties(height=HEIGHT)
+def trial_curve_chart(curves: Sequence[TrialCurve], palette: Palette) -> Layers:
+    """The chart of the trial that was clicked, the first one to begin with."""
+    rows = [sparse(asdict(tap)) for tap in curves[0].taps]
+    base = alt.Chart(alt.InlineData(values=rows, name=TRIAL_CURVE))
+    x = alt.X("index:Q", title="layer (0 is the input)", axis=_whole(), scale=FREE)
+    return _layered(*_lines(base, palette, x, None)).properties(height=HEIGHT)
 
 
 @singledispatch
@@ -79,20 +93,21 @@ def chart(figure: Figure, palette: Palette) -> Layers:
 
 @chart.register
 def _(figure: CurveFigure, palette: Palette) -> Layers:
-    base = alt.Chart(_data(figure.taps))
-    band = base.mark_area(color=palette.null, opacity=0.35, clip=True).encode(
-        x=_layer_axis(figure.taps),
-        y=_log("null_low", "D (log scale)"),
-        y2=alt.Y2("null_high"),
+    base, x, reach = alt.Chart(_data(figure.taps)), _layer_axis(figure.taps), _reach_of(figure.taps)
+    band = base.mark_area(color=palette.null, opacity=0.35).encode(
+        x=x, y=_log("null_low", reach), y2=alt.Y2("null_high")
     )
-    null = base.mark_line(color=palette.null, strokeWidth=1).encode(
-        x=_layer_axis(figure.taps), y=_log("null", "D (log scale)")
+    null = base.mark_line(color=palette.null, strokeWidth=1).encode(x=x, y=_log("null", reach))
+    line = base.mark_line(color=palette.muted, strokeDash=[2, 3], strokeWidth=1.5).encode(
+        x=x, y=_log("line", reach)
     )
-    line = base.mark_line(color=palette.muted, strokeDash=[6, 4], strokeWidth=1.5).encode(
-        x=_layer_axis(figure.taps), y=_log("line", "D (log scale)")
-    )
-    marks = [band, null, line, *_curves(base, palette, figure.taps), *_ends(figure.taps, palette)]
-    return alt.layer(*marks).properties(height=HEIGHT)
+    known = [
+        layer
+        for layer, field in ((band, "null_low"), (null, "null"), (line, "line"))
+        if any(getattr(tap, field) is not None for tap in figure.taps)
+    ]
+    marks = [*known, *_curves(base, palette, figure.taps), *_ends(figure.taps, palette)]
+    return _layered(*marks).properties(height=HEIGHT + 40)
 
 
 @chart.register
@@ -104,7 +119,7 @@ def _(figure: ResidualsFigure, palette: Palette) -> Layers:
     heads = base.mark_circle(color=palette.training, size=60, opacity=1).encode(
         x=x, y=y, tooltip=[_tip("layer", "layer"), _tip("residual", "residual", ".3f")]
     )
-    return alt.layer(zero, stems, heads.properties(name="residuals")).properties(height=120)
+    return _layered(zero, stems, heads.properties(name="residuals")).properties(height=140)
 
 
 @chart.register
@@ -113,7 +128,7 @@ def _(figure: SharesFigure, palette: Palette) -> Layers:
     rules = alt.Chart(_values(bounds)).mark_rule(color=palette.muted, strokeDash=[4, 3])
     equal = alt.Chart(_values([{"share": 1.0}])).mark_rule(color=palette.hairline)
     bars = _bars(figure.bars, palette, "share of the mean step", "share")
-    return alt.layer(equal.encode(x="share:Q"), *bars, rules.encode(x="share:Q")).properties(
+    return _layered(equal.encode(x="share:Q"), *bars, rules.encode(x="share:Q")).properties(
         height=_rows(figure.bars)
     )
 
@@ -121,7 +136,7 @@ def _(figure: SharesFigure, palette: Palette) -> Layers:
 @chart.register
 def _(figure: StepsFigure, palette: Palette) -> Layers:
     bars = _bars(figure.bars, palette, "step on held-out data (nats)", "step")
-    return alt.layer(*bars).properties(height=_rows(figure.bars))
+    return _layered(*bars).properties(height=_rows(figure.bars))
 
 
 @chart.register
@@ -129,7 +144,12 @@ def _(figure: AgreementFigure, palette: Palette) -> Layers:
     base = alt.Chart(_rows_of(figure.bars))
     names = [bar.layer for bar in figure.bars]
     y = alt.Y("layer:N", sort=names, title=None, axis=_names())
-    x = alt.X("value:Q", title="Spearman correlation", scale=alt.Scale(domain=[-1, 1]))
+    x = alt.X(
+        "value:Q",
+        title="Spearman correlation",
+        scale=alt.Scale(domain=[-1, 1]),
+        axis=alt.Axis(tickCount=5),
+    )
     zero = alt.Chart(_values([{}])).mark_rule(color=palette.muted).encode(x=alt.datum(0))
     reach = base.mark_rule(color=palette.training, strokeWidth=2, opacity=0.6).encode(
         y=y, x=alt.X("low:Q", title="Spearman correlation"), x2=alt.X2("high")
@@ -137,7 +157,7 @@ def _(figure: AgreementFigure, palette: Palette) -> Layers:
     points = base.mark_circle(color=palette.training, size=90, opacity=1).encode(
         y=y, x=x, tooltip=_bar_tips("Spearman")
     )
-    layers = alt.layer(zero, reach, points.properties(name="criteria"))
+    layers = _layered(zero, reach, points.properties(name="criteria"))
     return layers.properties(height=_rows(figure.bars))
 
 
@@ -158,7 +178,12 @@ def _(figure: ArchitectureFigure, palette: Palette) -> Layers:
     ]
     base = alt.Chart(_values(slabs))
     reach = max(slab.width for slab in figure.slabs) / 2
-    x = alt.X("index:O", title="layer", axis=_every(len(slabs)))
+    x = alt.X(
+        "index:O",
+        title="layer",
+        axis=_every(len(slabs)),
+        scale=alt.Scale(paddingInner=0.12, paddingOuter=0.1),
+    )
     scale = alt.Scale(domain=[-1.2 * reach, 1.2 * reach], nice=False, zero=False)
     y = alt.Y("low:Q", title="width", axis=None, scale=scale)
     boxes = base.mark_rect(stroke=palette.ink, strokeOpacity=0.35, cornerRadius=2).encode(
@@ -176,7 +201,7 @@ def _(figure: ArchitectureFigure, palette: Palette) -> Layers:
         x=x, y=y, text="said:N"
     )
     layers = [boxes.properties(name="slabs"), *([signs, widths] if few else [])]
-    return alt.layer(*layers).properties(height=220)
+    return _layered(*layers).properties(height=HEIGHT - 60)
 
 
 @chart.register
@@ -185,7 +210,7 @@ def _(figure: EmergenceFigure, palette: Palette) -> Layers:
     base = alt.Chart(_values(moments))
     indexes = sorted({moment.index for moment in figure.moments})
     x = _index_axis(indexes[0], indexes[-1])
-    y = _log("training", "D (log scale)")
+    y = _log("training", _reach(moment.training for moment in figure.moments))
     epochs = sorted({moment.epoch for moment in figure.moments})
     colour = alt.Color(
         "epoch:O",
@@ -200,36 +225,27 @@ def _(figure: EmergenceFigure, palette: Palette) -> Layers:
         color=colour,
         tooltip=[_tip("layer", "layer"), _tip("epoch", "epoch"), _tip("training", "D", ".3f")],
     )
-    return alt.layer(lines, points.properties(name="moments")).properties(height=HEIGHT)
+    return _layered(lines, points.properties(name="moments")).properties(height=HEIGHT - 40)
 
 
 @chart.register
 def _(figure: TrialsFigure, palette: Palette) -> Layers:
     base = alt.Chart(_values([sparse(asdict(point)) for point in figure.points]))
-    x = alt.X(
-        "parameters:Q", title="parameters (log scale)", scale=alt.Scale(type="log", nice=False)
-    )
-    y = alt.Y("accuracy:Q", title="validation accuracy (%)", scale=alt.Scale(zero=False))
-    line = base.transform_filter("datum.front").mark_line(
+    x, y = _size_axis(figure.points), _accuracy_axis(figure.points)
+    front = base.transform_filter("datum.front").mark_line(
         interpolate="step-after", color=palette.muted, strokeWidth=1.5
     )
-    colour = alt.Color(
-        "score:Q",
-        title="design score",
-        scale=alt.Scale(type="quantize", range=sequence(SHADES, palette)),
-        legend=alt.Legend(orient="top", type="symbol", format=".2f", columns=SHADES),
-    )
     points = base.mark_circle(
-        size=70 if len(figure.points) < 500 else 24,
+        size=80 if len(figure.points) < 500 else 24,
         opacity=1,
         stroke=palette.ink,
-        strokeOpacity=0.35,
+        strokeOpacity=0.4,
         strokeWidth=0.7,
-        cursor="pointer",
+        cursor="pointer" if figure.curves else "default",
     ).encode(
         x=x,
         y=y,
-        color=colour,
+        color=_score_colour(figure.points, palette),
         tooltip=[
             _tip("trial", "trial"),
             _tip("architecture", "architecture"),
@@ -238,24 +254,73 @@ def _(figure: TrialsFigure, palette: Palette) -> Layers:
             _tip("score", "design score", ".3f"),
         ],
     )
-    chosen = alt.param(name=CHOSEN, value=-1)
-    ring = (
-        base.transform_filter(f"datum.trial === {CHOSEN}")
-        .mark_point(size=260, filled=False, stroke=palette.ink, strokeWidth=2, opacity=1)
-        .encode(x=x, y=y)
+    layers: list[Any] = [front.encode(x=x, y=y), points.properties(name="trials")]
+    layers += _ranks(base, figure.points, x, y, palette)
+    made = _layered(*layers, *_chosen(base, figure, x, y, palette))
+    chosen = alt.param(name=CHOSEN, value=figure.curves[0].trial if figure.curves else -1)
+    return made.add_params(chosen).properties(height=HEIGHT + 60)
+
+
+def _size_axis(points: Sequence[TrialPoint]) -> alt.X:
+    scale, ticks = _log_scale(*_reach(point.parameters for point in points))
+    axis = alt.Axis(values=ticks, format="~s", grid=False)
+    return alt.X("parameters:Q", title="parameters (log scale)", scale=scale, axis=axis)
+
+
+def _accuracy_axis(points: Sequence[TrialPoint]) -> alt.Y:
+    """Logarithmic in the error and labelled with the accuracy, so that the best are told apart."""
+    low, high = _roomy(*_reach(point.error for point in points))
+    ticks = [tick for tick in ERROR_TICKS if low <= tick <= high]
+    axis = alt.Axis(values=ticks, labelExpr="format(100 - datum.value, '~g')")
+    title = "validation accuracy (%, finer towards 100)"
+    scale = alt.Scale(type="log", domain=[low, high], nice=False, reverse=True)
+    return alt.Y("error:Q", title=title, scale=scale, axis=axis)
+
+
+def _score_colour(points: Sequence[TrialPoint], palette: Palette) -> alt.Color:
+    """Shades that as many trials each have, as far as their scores differ."""
+    scores = sorted(point.score for point in points if point.score is not None)
+    cuts = sorted({scores[i * len(scores) // SHADES] for i in range(1, SHADES)}) if scores else []
+    colours = sequence(len(cuts) + 1, palette)
+    legend = alt.Legend(orient="top", type="symbol", format=".3f", columns=3)
+    return alt.Color(
+        "score:Q",
+        title="design score",
+        scale=alt.Scale(
+            type="threshold", domain=cuts or [0.5], range=colours if cuts else colours * 2
+        ),
+        legend=legend if cuts else None,
     )
-    ranks = (
-        base.transform_filter("isValid(datum.rank)")
-        .mark_text(dy=-11, fontWeight="bold", fontSize=12, color=palette.ink)
+
+
+def _ranks(
+    base: alt.Chart, points: Sequence[TrialPoint], x: alt.X, y: alt.Y, palette: Palette
+) -> list[Any]:
+    """The ranks of recommendations, above and below in turn, for they are often close."""
+    return [
+        base.transform_filter(f"datum.rank === {rank}")
+        .mark_text(dy=-12 if rank % 2 else 13, fontWeight="bold", fontSize=13, color=palette.ink)
         .encode(x=x, y=y, text="rank:N")
+        for rank in sorted(point.rank for point in points if point.rank is not None)
+    ]
+
+
+def _chosen(
+    base: alt.Chart, figure: TrialsFigure, x: alt.X, y: alt.Y, palette: Palette
+) -> list[Any]:
+    """A ring around the trial whose curve is shown."""
+    if not figure.curves:
+        return []
+    ring = base.transform_filter(f"datum.trial === {CHOSEN}").mark_point(
+        size=280, filled=False, stroke=palette.ink, strokeWidth=2, opacity=1
     )
-    layers = alt.layer(line.encode(x=x, y=y), points.properties(name="trials"), ring, ranks)
-    return layers.add_params(chosen).properties(height=HEIGHT + 60)
+    return [ring.encode(x=x, y=y)]
 
 
 @chart.register
 def _(figure: OverlayFigure, palette: Palette) -> Layers:
-    return _several(figure.lines, palette, _log("D", "D (log scale)"), "curves")
+    taps = [tap for line in figure.lines for tap in line.taps]
+    return _several(figure.lines, palette, _log("D", _reach_of(taps)), "curves")
 
 
 @chart.register
@@ -290,7 +355,7 @@ def _(figure: SizesFigure, palette: Palette) -> Layers:
         y=y, yOffset=offset, x=x, text="text:N"
     )
     rows = len(figure.sizes) + len(kinds)
-    return alt.layer(bars.properties(name="sizes"), said).properties(height=ROW * rows)
+    return _layered(bars.properties(name="sizes"), said).properties(height=ROW * rows)
 
 
 def _several(lines: Sequence[Any], palette: Palette, y: alt.Y, name: str) -> Layers:
@@ -337,8 +402,12 @@ def _several(lines: Sequence[Any], palette: Palette, y: alt.Y, name: str) -> Lay
             _tip("D", "value", ".3f"),
         ],
     )
-    layers = alt.layer(drawn_lines, points.properties(name=name))
-    return layers.resolve_scale(shape="independent").properties(height=HEIGHT + 40)
+    layers = _layered(drawn_lines, points.properties(name=name)).properties(height=HEIGHT + 40)
+    return layers.resolve_scale(shape="independent")
+
+
+def _layered(*layers: alt.Chart | alt.LayerChart) -> alt.LayerChart:
+    return alt.LayerChart(layer=list(layers))
 
 
 def _shapes(count: int) -> list[str]:
@@ -356,12 +425,6 @@ def _several_colours(palette: Palette, count: int) -> list[str]:
         palette.muted,
     ]
     return [kinds[i % len(kinds)] for i in range(count)]
-
-
-def _both_curves(base: alt.Chart, palette: Palette) -> Layers:
-    """The curves of data that come later."""
-    x = alt.X("index:Q", title="layer", axis=_whole(), scale=alt.Scale(nice=False, padding=8))
-    return alt.layer(*_lines(base, palette, x))
 
 
 def _curves(base: alt.Chart, palette: Palette, taps: Sequence[Tap]) -> list[Any]:
@@ -382,10 +445,12 @@ def _curves(base: alt.Chart, palette: Palette, taps: Sequence[Tap]) -> list[Any]
         .encode(x=x, opacity=alt.condition(hovered, alt.value(0.22), alt.value(0)), tooltip=tips)
         .add_params(hovered)
     )
-    return [*_lines(base, palette, x), touch.properties(name="touch")]
+    return [*_lines(base, palette, x, _reach_of(taps)), touch.properties(name="touch")]
 
 
-def _lines(base: alt.Chart, palette: Palette, x: alt.X) -> list[Any]:
+def _lines(
+    base: alt.Chart, palette: Palette, x: alt.X, reach: tuple[float, float] | None
+) -> list[Any]:
     """Training solid with filled points, held-out dashed with open ones."""
     parts = (
         ("training", palette.training, [1, 0], True),
@@ -393,7 +458,7 @@ def _lines(base: alt.Chart, palette: Palette, x: alt.X) -> list[Any]:
     )
     layers: list[Any] = []
     for field, colour, dash, filled in parts:
-        y = _log(field, "D (log scale)")
+        y = _log(field, reach)
         line = base.mark_line(color=colour, strokeWidth=2, strokeDash=dash).encode(x=x, y=y)
         points = base.transform_filter(f"isValid(datum.{field})").mark_point(
             color=colour, fill=colour if filled else palette.raised, size=50, opacity=1
@@ -404,26 +469,39 @@ def _lines(base: alt.Chart, palette: Palette, x: alt.X) -> list[Any]:
 
 def _ends(taps: Sequence[Tap], palette: Palette) -> list[Any]:
     """The names of the curves at their last points, in place of a legend."""
-    last = taps[-1]
-    named = (
-        ("training", last.training, palette.training),
-        ("held-out", last.heldout, palette.heldout),
-        ("null", last.null, palette.muted),
-    )
-    return [
-        alt.Chart(_values([{"index": last.index, "value": value, "text": text}]))
-        .mark_text(align="left", dx=9, color=colour, fontSize=12, fontWeight=600)
-        .encode(x=_layer_axis(taps), y=_log("value", "D (log scale)"), text="text:N")
-        for text, value, colour in named
+    last, reach = taps[-1], _reach_of(taps)
+    named = [
+        (text, value, colour)
+        for text, value, colour in (
+            ("training", last.training, palette.training),
+            ("held-out", last.heldout, palette.heldout),
+            ("null", last.null, palette.muted),
+        )
         if value is not None
     ]
+    places = _apart([value for _, value, _ in named], (reach[1] / reach[0]) ** (15 / HEIGHT))
+    return [
+        alt.Chart(_values([{"index": last.index, "value": place, "text": text}]))
+        .mark_text(align="left", dx=9, color=colour, fontSize=12, fontWeight=600)
+        .encode(x=_layer_axis(taps), y=_log("value", reach), text="text:N")
+        for (text, _, colour), place in zip(named, places, strict=True)
+    ]
+
+
+def _apart(values: Sequence[float], ratio: float) -> list[float]:
+    """The values, those moved up that are closer to a smaller one than the ratio."""
+    moved = list(values)
+    order = sorted(range(len(values)), key=values.__getitem__)
+    for lower, upper in pairwise(order):
+        moved[upper] = max(moved[upper], moved[lower] * ratio)
+    return moved
 
 
 def _bars(bars: Sequence[Bar], palette: Palette, title: str, tip: str) -> list[Any]:
     """Horizontal bars with intervals, and at the right edge what each is called."""
     base = alt.Chart(_rows_of(bars))
     y = alt.Y("layer:N", sort=[bar.layer for bar in bars], title=None, axis=_names())
-    x = alt.X("value:Q", title=title)
+    x = alt.X("value:Q", title=title, axis=alt.Axis(tickCount=5, grid=False))
     boxes = base.mark_bar(
         stroke=palette.ink, strokeOpacity=0.35, strokeWidth=0.7, height=12
     ).encode(y=y, x=x, color=_kinds(bars, palette), tooltip=_bar_tips(tip))
@@ -454,7 +532,7 @@ def _kinds(marked: Sequence[Any], palette: Palette) -> alt.Color:
     return alt.Color("kind:N", scale=scale, legend=None)
 
 
-def _rows_of(bars: Sequence[Bar]) -> alt.Data:
+def _rows_of(bars: Sequence[Bar]) -> alt.InlineData:
     return _values([{**asdict(bar), "said": f"{SIGNS[bar.kind]} {bar.kind}"} for bar in bars])
 
 
@@ -482,34 +560,65 @@ def _every(count: int) -> alt.Axis:
 
 
 def _names() -> alt.Axis:
-    return alt.Axis(labelLimit=150, labelOverlap=True, ticks=False, domain=False)
+    return alt.Axis(labelLimit=190, labelOverlap=True, ticks=False, domain=False)
 
 
-def _log(field: str, title: str) -> alt.Y:
-    axis = alt.Axis(format="~g", tickCount=5)
-    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=True), axis=axis)
+def _log(field: str, reach: tuple[float, float] | None) -> alt.Y:
+    """D on a logarithmic axis that goes just beyond the least and the largest; without these it
+    follows the data."""
+    if reach is None:
+        free = alt.Axis(format="~g", tickCount=4, grid=False)
+        scale = alt.Scale(type="log", nice=False, padding=10)
+        return alt.Y(f"{field}:Q", title="D (log scale)", scale=scale, axis=free)
+    scale, ticks = _log_scale(*reach)
+    axis = alt.Axis(format="~g", values=ticks)
+    return alt.Y(f"{field}:Q", title="D (log scale)", scale=scale, axis=axis)
+
+
+def _log_scale(low: float, high: float) -> tuple[alt.Scale, list[float]]:
+    """A scale with some room on both sides, and its ticks: powers of ten, or 1, 2 and 5."""
+    bottom, top = _roomy(low, high)
+    steps = (1,) if math.log10(top / bottom) > 2.5 else (1, 2, 5)
+    powers = range(math.floor(math.log10(bottom)), math.ceil(math.log10(top)) + 1)
+    ticks = [float(f"{step}e{power}") for power in powers for step in steps]
+    inside = [tick for tick in ticks if bottom <= tick <= top]
+    return alt.Scale(type="log", domain=[bottom, top], nice=False), inside
+
+
+def _roomy(low: float, high: float) -> tuple[float, float]:
+    """A little beyond both, on a logarithmic axis."""
+    room = max((high / low) ** 0.06, 1.08)
+    return low / room, high * room
+
+
+def _reach(values: Iterable[float | None]) -> tuple[float, float]:
+    """The least and the largest of those that are there."""
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else (0.1, 1.0)
+
+
+def _reach_of(taps: Sequence[Tap]) -> tuple[float, float]:
+    kinds = ("training", "heldout", "null", "null_low", "null_high", "line")
+    return _reach(getattr(tap, kind) for tap in taps for kind in kinds)
 
 
 def _tip(field: str, title: str, form: str = "") -> alt.Tooltip:
-    kind = "quantitative" if form else "nominal"
-    return alt.Tooltip(field=field, type=kind, title=title, **({"format": form} if form else {}))
+    if not form:
+        return alt.Tooltip(field=field, type="nominal", title=title)
+    return alt.Tooltip(field=field, type="quantitative", title=title, format=form)
 
 
-def _data(taps: Sequence[Tap]) -> alt.Data:
+def _data(taps: Sequence[Tap]) -> alt.InlineData:
     return _values([sparse(asdict(tap)) for tap in taps])
 
 
-def _values(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    return alt.Data(values=list(rows))
+def _values(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    return alt.InlineData(values=list(rows))
 
 
 def sparse(row: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is not so or not there, of which there is much."""
     return {name: value for name, value in row.items() if value is not None and value is not False}
-
-
-SHADES = 6
-"""Of the design score."""
 
 
 def sequence(count: int, palette: Palette) -> list[str]:
@@ -541,7 +650,7 @@ def _styled(layers: Any, palette: Palette) -> Any:
             background="transparent",
             font=FONT,
             autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-            padding={"left": 4, "right": 78, "top": 8, "bottom": 4},
+            padding={"left": 4, "right": 8, "top": 8, "bottom": 4},
             aria=False,
         )
         .configure_view(stroke=None)

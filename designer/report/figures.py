@@ -160,6 +160,8 @@ class TrialPoint:
     parameters: int
     accuracy: float
     """Validation accuracy in percent."""
+    error: float
+    """What it lacks to 100, for a logarithmic axis: never less than half of what can be told."""
     score: Measured
     front: bool
     """Whether no other is as accurate with fewer parameters."""
@@ -175,6 +177,8 @@ class TrialCurve:
 
     trial: int
     title: str
+    figures: str
+    """Of the trial, in words."""
     taps: tuple[Tap, ...]
 
 
@@ -360,7 +364,7 @@ def _curve(name: str, taps: tuple[Tap, ...]) -> CurveFigure:
         title="Separation, layer by layer",
         caption=(
             f"D on a logarithmic axis; smaller is better separated. {said}The law holds where the "
-            f"points lie on the dashed line. The grey band is what labels without meaning give at "
+            f"points lie on the dotted line. The grey band is what labels without meaning give at "
             f"the same width."
         ),
         table=TableView(
@@ -486,6 +490,7 @@ def trials_figure(
     best = sorted(known, key=lambda row: -(finite(row.score) or -math.inf))
     ranks = {one.trial: one.rank for one in recommendations}
     front = pareto_front({row.number: (_parameters(row), _percent(row)) for row in known})
+    least = min((100 - _percent(row) for row in known if _percent(row) < 100), default=1.0) / 2
     spelt = {row.number for row in best[:TRIALS_SPELT_OUT]}
     points = tuple(
         TrialPoint(
@@ -493,6 +498,7 @@ def trials_figure(
             architecture=spec_label(row.spec) if row.number in spelt else "",
             parameters=_parameters(row),
             accuracy=_percent(row),
+            error=round(max(100 - _percent(row), least), 3),
             score=_shortened(row.score),
             front=row.number in front,
             rank=ranks.get(row.number),
@@ -572,7 +578,15 @@ def _shortened(value: Measured) -> Measured:
 
 
 def _trial_curve(row: TrialRow, curve: Curve) -> TrialCurve:
-    return TrialCurve(row.number, f"Trial {row.number}: {spec_label(row.spec)}", curve_taps(curve))
+    return TrialCurve(
+        trial=row.number,
+        title=f"Trial {row.number}: {spec_label(row.spec)}",
+        figures=(
+            f"{number(_percent(row), 1)} % validation accuracy, {_parameters(row):,} parameters, "
+            f"design score {number(row.score, 3)}."
+        ),
+        taps=curve_taps(curve),
+    )
 
 
 def curve_taps(curve: Curve) -> tuple[Tap, ...]:

@@ -77,12 +77,12 @@ def _embedded(figures: Sequence[Figure]) -> Markup:
     curves: list[dict[str, Any]] = []
     for one in figures:
         if isinstance(one, TrialsFigure) and one.curves:
-            spec = drawn(trial_curve_chart(VARIABLES), VARIABLES, "container")
+            spec = drawn(trial_curve_chart(one.curves, VARIABLES), VARIABLES, "container")
             charts.append({"name": TRIAL_CURVE_NAME, "spec": spec})
             curves += [
                 {
                     "trial": curve.trial,
-                    "title": curve.title,
+                    "figures": curve.figures,
                     "taps": [sparse(asdict(tap)) for tap in curve.taps],
                 }
                 for curve in one.curves
@@ -104,7 +104,7 @@ def script_json(values: Any) -> Markup:
 @cache
 def _vega() -> Script:
     """Vega, Vega-Lite and Vega-Embed."""
-    return _script(vl_convert.javascript_bundle())
+    return _script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 @cache

@@ -88,20 +88,16 @@ VARIABLES = Palette(**{field.name: f"var(--{field.name})" for field in fields(Pa
 """Whatever the page says at the moment: its light, its dark or its printed colours."""
 
 SIGNS = {
-
-        Verdict.OK: "●",
-        Verdict.LOW: "▼",
-        Verdict.HIGH: "▲",
-        Verdict.NEGATIVE: "✖",
-        Verdict.DEGENERATE: "■",
-        Verdict.UNCERTAIN: "◆"
-    ,
-
-        Decision.SAFE: "▼",
-        Decision.DOUBTFUL: "◆",
-        Decision.KEEP: "●",
-        Decision.FIXED: "■"
-    ,
+    Verdict.OK: "●",
+    Verdict.LOW: "▼",
+    Verdict.HIGH: "▲",
+    Verdict.NEGATIVE: "✖",
+    Verdict.DEGENERATE: "■",
+    Verdict.UNCERTAIN: "◆",
+    Decision.SAFE: "▼",
+    Decision.DOUBTFUL: "◆",
+    Decision.KEEP: "●",
+    Decision.FIXED: "■",
     "input": "○",
     "criterion": "●",
 }

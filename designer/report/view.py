@@ -420,7 +420,7 @@ def _detail(one: Recommendation) -> NetworkView:
 
 
 def _sparks(first: InputReport | None, layers: Sequence[LayerReport]) -> tuple[Spark, ...]:
-    reports = [*([first] if first else []), *layers]
+    reports: list[InputReport | LayerReport] = [*([first] if first else []), *layers]
     rows = {
         "training": [one.separation for one in reports],
         "held-out": [one.separation_heldout for one in reports],

@@ -21,17 +21,15 @@
     const beside = views.get("trial-curve");
     const all = views.get("trials");
     if (!select || !beside || !all) return;
-    const title = document.getElementById("trial-title");
+    const said = document.getElementById("trial-figures");
     const show = (trial) => {
       const curve = page.curves.find((one) => one.trial === trial);
-      if (!curve) {
-        title.textContent = `Trial ${trial}: its curve is not kept; those of the best are.`;
-      } else {
-        title.textContent = curve.title;
-        select.value = String(trial);
-      }
+      said.textContent = curve
+        ? curve.figures
+        : `The curve of trial ${trial} is not kept; those of the best are.`;
+      if (curve) select.value = String(trial);
       all.signal("chosen", trial).runAsync();
-      beside.data("trial_curve", curve ? curve.taps : []).resize().runAsync();
+      beside.data("trial_curve", curve ? curve.taps : []).runAsync();
     };
     select.addEventListener("change", () => show(Number(select.value)));
     all.addEventListener("click", (_event, item) => {
