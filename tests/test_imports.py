@@ -45,6 +45,7 @@ LAYERS = {
     "advice": 3,
     "serialisation": 3,
     "analysis": 4,
+    "comparison": 4,
     "search": 4,
     "pruning": 4,
     "report": 5,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import singledispatch
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 
@@ -23,6 +23,7 @@ from designer.report.figures import (
     DifferencesFigure,
     EmergenceFigure,
     Figure,
+    Line,
     OverlayFigure,
     ResidualsFigure,
     SharesFigure,
@@ -35,7 +36,6 @@ from designer.report.figures import (
 )
 from designer.report.palette import SIGNS, Palette, kind_colours
 
-Width = int | Literal["container"]
 Layers = alt.LayerChart
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -52,6 +52,9 @@ SHADES = 6
 ERROR_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 80)
 """Percent; where accuracies are written."""
 
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+"""Of networks, in turn."""
+
 FREE = alt.Scale(nice=False, zero=False, padding=10)
 """An axis that follows the data."""
 
@@ -65,16 +68,10 @@ TRIAL_CURVE = "trial_curve"
 """Name of the data of the chart beside all trials, which is empty at first."""
 
 
-def specification(figure: Figure, palette: Palette, width: Width = "container") -> dict[str, Any]:
-    """The Vega-Lite specification of one chart."""
-    return drawn(chart(figure, palette), palette, width)
-
-
-def drawn(layers: Layers, palette: Palette, width: Width) -> dict[str, Any]:
-    """A specification of its own from what ``chart`` gives."""
-    styled = _styled(layers.properties(width=width), palette)
-    made: dict[str, Any] = styled.to_dict()
-    return made
+def for_page(layers: Layers, palette: Palette) -> dict[str, Any]:
+    """A specification that is as wide as the place where it is put."""
+    fitted = alt.AutoSizeParams(type="fit-x", contains="padding")
+    return finished(layers.properties(width="container", autosize=fitted), palette)
 
 
 def trial_curve_chart(curves: Sequence[TrialCurve], palette: Palette) -> Layers:
@@ -325,8 +322,11 @@ def _(figure: OverlayFigure, palette: Palette) -> Layers:
 
 @chart.register
 def _(figure: DifferencesFigure, palette: Palette) -> Layers:
-    y = alt.Y("D:Q", title="step (nats)")
-    return _several(figure.lines, palette, y, "steps")
+    y = alt.Y("D:Q", title="difference of log D (nats)")
+    zero = alt.Chart(_values([{}])).mark_rule(color=palette.muted).encode(y=alt.datum(0))
+    return _layered(zero, _several(figure.lines, palette, y, "differences")).properties(
+        height=HEIGHT - 40
+    )
 
 
 @chart.register
@@ -337,13 +337,7 @@ def _(figure: SizesFigure, palette: Palette) -> Layers:
     y = alt.Y("what:N", sort=kinds, title=None, axis=_names())
     offset = alt.YOffset("network:N", sort=names)
     x = alt.X("share:Q", title="% of the original's")
-    colour = alt.Color(
-        "network:N",
-        title=None,
-        sort=names,
-        scale=alt.Scale(domain=names, range=_several_colours(palette, len(names))),
-        legend=alt.Legend(orient="top", columns=2, labelLimit=260),
-    )
+    colour = _networks_colour(names, palette)
     bars = base.mark_bar().encode(
         y=y,
         yOffset=offset,
@@ -358,7 +352,7 @@ def _(figure: SizesFigure, palette: Palette) -> Layers:
     return _layered(bars.properties(name="sizes"), said).properties(height=ROW * rows)
 
 
-def _several(lines: Sequence[Any], palette: Palette, y: alt.Y, name: str) -> Layers:
+def _several(lines: Sequence[Line], palette: Palette, y: alt.Y, name: str) -> Layers:
     """Lines of several networks, on training and, dashed, on held-out data."""
     names = [line.network for line in lines]
     rows = [
@@ -368,70 +362,59 @@ def _several(lines: Sequence[Any], palette: Palette, y: alt.Y, name: str) -> Lay
         for on, value in (("training", tap.training), ("held-out", tap.heldout))
         if value is not None
     ]
-    indexes = [row["index"] for row in rows] or [0]
+    indexes = [tap.index for line in lines for tap in line.taps]
     base = alt.Chart(_values(rows))
     x = _index_axis(min(indexes), max(indexes))
-    colour = alt.Color(
-        "network:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=_several_colours(palette, len(names))),
-        legend=alt.Legend(orient="top", columns=2, labelLimit=260),
-    )
+    colour = _networks_colour(names, palette)
     dash = alt.StrokeDash(
         "on:N",
         title=None,
         scale=alt.Scale(domain=["training", "held-out"], range=[[1, 0], [5, 4]]),
-        legend=alt.Legend(orient="top", symbolType="stroke"),
+        legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeColor=palette.muted),
     )
-    drawn_lines = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
     shape = alt.Shape(
-        "network:N",
-        title=None,
-        scale=alt.Scale(domain=names, range=_shapes(len(names))),
-        legend=None,
+        "network:N", title=None, scale=alt.Scale(domain=names, range=_cycled(SHAPES, len(names)))
     )
-    points = base.mark_point(filled=True, size=55, opacity=1).encode(
-        x=x,
-        y=y,
-        color=colour,
-        shape=shape,
-        tooltip=[
-            _tip("network", "network"),
-            _tip("layer", "layer"),
-            _tip("on", "on"),
-            _tip("D", "value", ".3f"),
-        ],
+    tips = [
+        _tip("network", "network"),
+        _tip("layer", "layer"),
+        _tip("on", "on"),
+        _tip("D", "value", ".3f"),
+    ]
+    joined = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash)
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(
+        x=x, y=y, color=colour, shape=shape, tooltip=tips
     )
-    layers = _layered(drawn_lines, points.properties(name=name)).properties(height=HEIGHT + 40)
-    return layers.resolve_scale(shape="independent")
+    return _layered(joined, points.properties(name=name)).properties(height=HEIGHT + 40)
 
 
-def _layered(*layers: alt.Chart | alt.LayerChart) -> alt.LayerChart:
-    return alt.LayerChart(layer=list(layers))
-
-
-def _shapes(count: int) -> list[str]:
-    kinds = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
-    return [kinds[i % len(kinds)] for i in range(count)]
-
-
-def _several_colours(palette: Palette, count: int) -> list[str]:
-    kinds = [
+def _networks_colour(names: Sequence[str], palette: Palette) -> alt.Color:
+    colours = (
         palette.training,
         palette.heldout,
         palette.ok,
         palette.fourth,
         palette.low,
         palette.muted,
-    ]
-    return [kinds[i % len(kinds)] for i in range(count)]
+    )
+    return alt.Color(
+        "network:N",
+        title=None,
+        scale=alt.Scale(domain=list(names), range=_cycled(colours, len(names))),
+        legend=alt.Legend(orient="top", columns=2, labelLimit=260),
+    )
+
+
+def _cycled(values: Sequence[str], count: int) -> list[str]:
+    return [values[i % len(values)] for i in range(count)]
+
+
+def _layered(*layers: alt.Chart | alt.LayerChart) -> alt.LayerChart:
+    return alt.LayerChart(layer=list(layers))
 
 
 def _curves(base: alt.Chart, palette: Palette, taps: Sequence[Tap]) -> list[Any]:
-    """Both curves, and a bar over each layer that shows all its figures on hover."""
-    hovered = alt.selection_point(
-        name="hovered", on="pointerover", clear="pointerout", fields=["index"], empty=False
-    )
+    """Both curves, and a bar over each layer, unseen, that tells all when it is pointed at."""
     x = _layer_axis(taps)
     tips = [
         _tip("layer", "layer"),
@@ -440,11 +423,9 @@ def _curves(base: alt.Chart, palette: Palette, taps: Sequence[Tap]) -> list[Any]
         _tip("line", "fitted line", ".3f"),
         _tip("null", "null", ".3f"),
     ]
-    touch = (
-        base.mark_rule(strokeWidth=max(6, min(24, 400 // len(taps))), color=palette.muted)
-        .encode(x=x, opacity=alt.condition(hovered, alt.value(0.22), alt.value(0)), tooltip=tips)
-        .add_params(hovered)
-    )
+    touch = base.mark_rule(
+        strokeWidth=max(6, min(24, 400 // len(taps))), color=palette.muted, opacity=0
+    ).encode(x=x, tooltip=tips)
     return [*_lines(base, palette, x, _reach_of(taps)), touch.properties(name="touch")]
 
 
@@ -643,13 +624,12 @@ def _between(first: str, second: str, share: float) -> str:
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in parts)
 
 
-def _styled(layers: Any, palette: Palette) -> Any:
-    """Type, grid and colours, the same for all."""
-    return (
+def finished(layers: Any, palette: Palette) -> dict[str, Any]:
+    """The specification of a whole with its type, grid and colours, the same for all."""
+    styled = (
         layers.configure(
             background="transparent",
             font=FONT,
-            autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
             padding={"left": 4, "right": 8, "top": 8, "bottom": 4},
             aria=False,
         )
@@ -673,3 +653,5 @@ def _styled(layers: Any, palette: Palette) -> Any:
         )
         .configure_title(color=palette.ink, fontSize=14, anchor="start")
     )
+    made: dict[str, Any] = styled.to_dict()
+    return made

@@ -39,6 +39,17 @@ TRIALS_SPELT_OUT = 1000
 
 
 @dataclass(frozen=True)
+class Spark:
+    """One row of log D, to be drawn in a line of text."""
+
+    label: str
+    levels: tuple[float | None, ...]
+    """0 for the least and 1 for the largest beside it; None without D."""
+    ends: str
+    """D at the first and the last layer."""
+
+
+@dataclass(frozen=True)
 class TableView:
     """A table of strings; ``numeric`` columns are aligned to the right."""
 
@@ -50,6 +61,8 @@ class TableView:
     """Whether it is left out where room is short, as in a terminal."""
     figures: tuple[Figure, ...] = ()
     """Charts that show it, where charts can be drawn."""
+    sparks: tuple[Spark, ...] = ()
+    """Curves that go with it, where they can only be drawn in a line."""
 
 
 @dataclass(frozen=True)
@@ -239,10 +252,10 @@ class SizesFigure(Figure):
 
 @dataclass(frozen=True)
 class DifferencesFigure(Figure):
-    """Steps of the blocks of several networks, side by side."""
+    """How log D of several networks differs from that of the first, layer by layer."""
 
     lines: tuple[Line, ...]
-    """``training`` of a tap is the step there."""
+    """In them the differences stand for D."""
 
 
 def network_figures(
@@ -331,6 +344,31 @@ def ends(interval: Interval | None) -> tuple[Measured, Measured]:
     if interval is None or not all(map(math.isfinite, interval)):
         return None, None
     return interval
+
+
+def level(value: Measured, values: Sequence[Measured]) -> float | None:
+    """log D, 0 for the least and 1 for the largest of the values; None without D."""
+    if value is None or not math.isfinite(value):
+        return None
+    logs = [math.log(v) for v in values if v is not None and 0 < v < math.inf]
+    if value <= 0:
+        return 0.0
+    low, high = min(logs), max(logs)
+    return (math.log(value) - low) / (high - low) if high > low else 1.0
+
+
+def sparks_of(rows: Mapping[str, Sequence[Measured]]) -> tuple[Spark, ...]:
+    """Rows of D by label, on the same scale; those without any left out."""
+    both = [value for values in rows.values() for value in values]
+    return tuple(
+        Spark(
+            label=label,
+            levels=tuple(level(value, both) for value in values),
+            ends=f"{number(values[0])} to {number(values[-1])}",
+        )
+        for label, values in rows.items()
+        if any(level(value, both) is not None for value in values)
+    )
 
 
 def unlike(names: Sequence[str]) -> list[str]:
@@ -658,6 +696,11 @@ def steps_figure(blocks: Sequence[BlockProposal], table: TableView) -> StepsFigu
             for name, one in zip(names, blocks, strict=True)
         ),
     )
+
+
+def known_figures(*figures: Figure | None) -> tuple[Figure, ...]:
+    """Those that are there."""
+    return tuple(figure for figure in figures if figure is not None)
 
 
 def overlay_figure(lines: Sequence[Line], title: str, caption: str) -> OverlayFigure | None:

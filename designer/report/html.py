@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,14 +21,14 @@ from markupsafe import Markup
 
 from designer.report.charts import (
     TRIAL_CURVE_NAME,
-    drawn,
+    chart,
+    for_page,
     sparse,
-    specification,
     trial_curve_chart,
 )
 from designer.report.figures import Figure, TrialsFigure
 from designer.report.palette import DARK, LIGHT, SIGNS, VARIABLES, variables
-from designer.report.view import ReportView
+from designer.report.view import ReportView, figures_of
 
 WIDE = frozenset({"CurveFigure", "TrialsFigure", "OverlayFigure"})
 """Charts that take the whole width of the page."""
@@ -65,19 +65,15 @@ def html_report(view: ReportView) -> str:
     )
 
 
-def figures_of(view: ReportView) -> Iterator[Figure]:
-    """All charts of a view, in reading order."""
-    for section in view.sections:
-        yield from section.figures
-
-
 def _embedded(figures: Sequence[Figure]) -> Markup:
     """The charts and the curves of the trials, as JSON that no HTML can be read into."""
-    charts = [{"name": one.name, "spec": specification(one, VARIABLES)} for one in figures]
+    charts = [
+        {"name": one.name, "spec": for_page(chart(one, VARIABLES), VARIABLES)} for one in figures
+    ]
     curves: list[dict[str, Any]] = []
     for one in figures:
         if isinstance(one, TrialsFigure) and one.curves:
-            spec = drawn(trial_curve_chart(one.curves, VARIABLES), VARIABLES, "container")
+            spec = for_page(trial_curve_chart(one.curves, VARIABLES), VARIABLES)
             charts.append({"name": TRIAL_CURVE_NAME, "spec": spec})
             curves += [
                 {

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from designer.report.figures import TableView
-from designer.report.view import LayerView, NetworkView, ReportView, Spark, rewritten
+from designer.report.figures import Spark, TableView
+from designer.report.view import LayerView, NetworkView, ReportView, rewritten
 from designer.results import Verdict
 
 
@@ -70,7 +70,8 @@ def print_report(view: ReportView, console: Console) -> None:
         if isinstance(section, NetworkView):
             console.print(_section(_network(section, console)))
         elif section.rows and not section.background:
-            console.print(_section(_table(section)))
+            sparks = _sparks(section.sparks, console)
+            console.print(_section(Group(*sparks, _table(section))))
     console.print()
     if view.command:
         console.print(Text(f"Made with: {view.command}", style="dim"), soft_wrap=True)

@@ -15,11 +15,15 @@ from typing import Any
 
 from designer.report.figures import (
     Figure,
+    Spark,
     TableView,
     agreement_figure,
     before_after,
+    known_figures,
+    level,
     network_figures,
     sizes_figure,
+    sparks_of,
     steps_figure,
     trials_figure,
 )
@@ -95,17 +99,6 @@ class LayerView:
     verdict: Verdict | None
     advice: str
     """The first word of the advice."""
-
-
-@dataclass(frozen=True)
-class Spark:
-    """One row of log D, to be drawn in a line of text."""
-
-    label: str
-    levels: tuple[float | None, ...]
-    """0 for the least and 1 for the largest in this network; None without D."""
-    ends: str
-    """D at the first and the last layer."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +187,7 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         sections=(network,),
         notes=tuple(_analysis_notes(result)),
         tiles=tuple(_analysis_tiles(result)),
-        made=_made(result.data.fingerprint, result.versions),
+        made=made_of(result.data.fingerprint, result.versions),
         command=result.command,
     )
     plain: ReportView = rewritten(view, one_line)
@@ -216,11 +209,17 @@ def pruning_view(report: PruningReport) -> ReportView:
         ),
         notes=tuple(_pruning_notes(report)),
         tiles=tuple(_pruning_tiles(report)),
-        made=_made(report.data.fingerprint, report.versions, report.settings),
+        made=made_of(report.data.fingerprint, report.versions, report.settings),
         command=report.command,
     )
     plain: ReportView = rewritten(view, one_line)
     return plain
+
+
+def figures_of(view: ReportView) -> Iterator[Figure]:
+    """All charts of a view, in reading order."""
+    for section in view.sections:
+        yield from section.figures
 
 
 def rewritten(view: Any, change: Callable[[str], str]) -> Any:
@@ -244,7 +243,7 @@ def _tiles(result: SearchResult) -> Iterator[Tile]:
     if best.test_accuracy is not None:
         yield Tile("test accuracy", f"{percent(best.test_accuracy)} %", "looked at once")
     yield Tile("design score", number(best.score, 3), "1 is perfect")
-    yield Tile("the law", _holds_shortly(best.law), f"rho {number(best.law.rho)} per layer")
+    yield Tile("the law", law_in_a_word(best.law), f"rho {number(best.law.rho)} per layer")
 
 
 def _seeds(one: Recommendation) -> str:
@@ -261,7 +260,7 @@ def _analysis_tiles(result: AnalysisResult) -> Iterator[Tile]:
     ):
         if accuracy is not None:
             yield Tile(f"{part} accuracy", f"{100 * accuracy:.1f} %")
-    yield Tile("the law", _holds_shortly(result.law), f"rho {number(result.law.rho)} per layer")
+    yield Tile("the law", law_in_a_word(result.law), f"rho {number(result.law.rho)} per layer")
 
 
 def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
@@ -293,12 +292,13 @@ def _made_search(study: StudySummary) -> TableView:
         "search space": str(study.settings.get("space_definition", study.space)),
     }
     fingerprint = study.dataset.fingerprint if study.dataset is not None else ""
-    return _made(fingerprint, study.versions, said)
+    return made_of(fingerprint, study.versions, said)
 
 
-def _made(
+def made_of(
     fingerprint: str, versions: Mapping[str, str], settings: Mapping[str, Any] | None = None
 ) -> TableView:
+    """With what a report was made: settings, data, versions."""
     rows = {
         **{name.replace("_", " "): str(value) for name, value in (settings or {}).items()},
         **({"data fingerprint": fingerprint} if fingerprint else {}),
@@ -421,19 +421,11 @@ def _detail(one: Recommendation) -> NetworkView:
 
 def _sparks(first: InputReport | None, layers: Sequence[LayerReport]) -> tuple[Spark, ...]:
     reports: list[InputReport | LayerReport] = [*([first] if first else []), *layers]
-    rows = {
-        "training": [one.separation for one in reports],
-        "held-out": [one.separation_heldout for one in reports],
-    }
-    both = [value for values in rows.values() for value in values]
-    return tuple(
-        Spark(
-            label=label,
-            levels=tuple(_bar(value, both) for value in values),
-            ends=f"{number(values[0])} to {number(values[-1])}",
-        )
-        for label, values in rows.items()
-        if any(_bar(value, both) is not None for value in values)
+    return sparks_of(
+        {
+            "training": [one.separation for one in reports],
+            "held-out": [one.separation_heldout for one in reports],
+        }
     )
 
 
@@ -469,7 +461,7 @@ def _layers(first: InputReport | None, layers: Sequence[LayerReport]) -> Iterato
         yield LayerView(
             name="input",
             width=str(first.width),
-            bar=_bar(first.separation, values),
+            bar=level(first.separation, values),
             separation=number(first.separation),
             heldout=number(first.separation_heldout),
             null=number(first.separation_null),
@@ -480,7 +472,7 @@ def _layers(first: InputReport | None, layers: Sequence[LayerReport]) -> Iterato
             advice="",
         )
     for layer in layers:
-        yield _layer(layer, _bar(layer.separation, values))
+        yield _layer(layer, level(layer.separation, values))
 
 
 def _layer(layer: LayerReport, bar: float | None) -> LayerView:
@@ -499,16 +491,6 @@ def _layer(layer: LayerReport, bar: float | None) -> LayerView:
     )
 
 
-def _bar(value: Measured, values: Sequence[Measured]) -> float | None:
-    if value is None or not math.isfinite(value):
-        return None
-    logs = [math.log(v) for v in values if v is not None and 0 < v < math.inf]
-    if value <= 0:
-        return 0.0
-    low, high = min(logs), max(logs)
-    return (math.log(value) - low) / (high - low) if high > low else 1.0
-
-
 def _criterion(result: SearchResult) -> TableView:
     rows = tuple(
         (CRITERIA.get(name, name), number(one.spearman), interval_text(one.interval), str(one.n))
@@ -520,11 +502,9 @@ def _criterion(result: SearchResult) -> TableView:
         rows,
         frozenset({"Spearman", "95 % interval", "trials"}),
     )
-    return replace(table, figures=_known(agreement_figure(result.criterion, CRITERIA, table)))
-
-
-def _known(*figures: Figure | None) -> tuple[Figure, ...]:
-    return tuple(figure for figure in figures if figure is not None)
+    return replace(
+        table, figures=known_figures(agreement_figure(result.criterion, CRITERIA, table))
+    )
 
 
 def _trials(result: SearchResult) -> TableView:
@@ -547,7 +527,7 @@ def _trials(result: SearchResult) -> TableView:
         rows,
         frozenset({"trial", "params", "score", "val %"}),
         background=bool(result.recommendations),
-        figures=_known(trials_figure(trials, result.recommendations)),
+        figures=known_figures(trials_figure(trials, result.recommendations)),
     )
 
 
@@ -654,11 +634,12 @@ FIGURES: dict[str, Callable[[NetworkFigures], str]] = {
 
 
 def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
-    table = _side_by_side(networks)
+    curves = {one.name: one.curve.separation for one in networks if one.curve is not None}
+    table = replace(_side_by_side(networks), sparks=sparks_of(curves))
     yield table
-    curves = before_after(networks)
-    if curves is not None:
-        yield replace(curves.table, background=True, figures=(curves,))
+    overlaid = before_after(networks)
+    if overlaid is not None:
+        yield replace(overlaid.table, background=True, figures=(overlaid,))
     sizes = sizes_figure(networks, table)
     if sizes is not None:
         yield replace(table, rows=(), figures=(sizes,))
@@ -709,7 +690,7 @@ def _proposal(report: PruningReport) -> TableView:
     )
     numeric = frozenset(columns[1:])
     table = TableView("Block by block", (*columns, "proposal", "removed"), rows, numeric)
-    return replace(table, figures=_known(steps_figure(report.blocks, table)))
+    return replace(table, figures=known_figures(steps_figure(report.blocks, table)))
 
 
 def _ways(blocks: Sequence[BlockProposal]) -> TableView:
@@ -768,7 +749,8 @@ def _law_figures(law: LawSummary) -> str:
     )
 
 
-def _holds_shortly(law: LawSummary) -> str:
+def law_in_a_word(law: LawSummary) -> str:
+    """Whether it holds, where there is no room for more."""
     return {
         "holds": "holds",
         "does not hold": "does not hold",
