@@ -79,7 +79,8 @@ def trial_curve_chart(curves: Sequence[TrialCurve], palette: Palette) -> Layers:
     rows = [sparse(asdict(tap)) for tap in curves[0].taps]
     base = alt.Chart(alt.InlineData(values=rows, name=TRIAL_CURVE))
     x = alt.X("index:Q", title="layer (0 is the input)", axis=_whole(), scale=FREE)
-    return _layered(*_lines(base, palette, x, None)).properties(height=HEIGHT)
+    taps = [tap for curve in curves for tap in curve.taps]
+    return _layered(*_lines(base, palette, x, taps, None)).properties(height=HEIGHT)
 
 
 @singledispatch
@@ -148,13 +149,11 @@ def _(figure: AgreementFigure, palette: Palette) -> Layers:
         axis=alt.Axis(tickCount=5),
     )
     zero = alt.Chart(_values([{}])).mark_rule(color=palette.muted).encode(x=alt.datum(0))
-    reach = base.mark_rule(color=palette.training, strokeWidth=2, opacity=0.6).encode(
-        y=y, x=alt.X("low:Q", title="Spearman correlation"), x2=alt.X2("high")
-    )
     points = base.mark_circle(color=palette.training, size=90, opacity=1).encode(
         y=y, x=x, tooltip=_bar_tips("Spearman")
     )
-    layers = _layered(zero, reach, points.properties(name="criteria"))
+    reach = _intervals(base, figure.bars, y, "Spearman correlation", palette.training)
+    layers = _layered(zero, *reach, points.properties(name="criteria"))
     return layers.properties(height=_rows(figure.bars))
 
 
@@ -317,7 +316,8 @@ def _chosen(
 @chart.register
 def _(figure: OverlayFigure, palette: Palette) -> Layers:
     taps = [tap for line in figure.lines for tap in line.taps]
-    return _several(figure.lines, palette, _log("D", _reach_of(taps)), "curves")
+    reach = _reach([value for tap in taps for value in (tap.training, tap.heldout)])
+    return _several(figure.lines, palette, _log("D", reach), "curves")
 
 
 @chart.register
@@ -336,7 +336,7 @@ def _(figure: SizesFigure, palette: Palette) -> Layers:
     kinds = list(dict.fromkeys(size.what for size in figure.sizes))
     y = alt.Y("what:N", sort=kinds, title=None, axis=_names())
     offset = alt.YOffset("network:N", sort=names)
-    x = alt.X("share:Q", title="% of the original's")
+    x = alt.X("share:Q", title="% of the original's", axis=alt.Axis(tickCount=5, grid=False))
     colour = _networks_colour(names, palette)
     bars = base.mark_bar().encode(
         y=y,
@@ -401,7 +401,7 @@ def _networks_colour(names: Sequence[str], palette: Palette) -> alt.Color:
         "network:N",
         title=None,
         scale=alt.Scale(domain=list(names), range=_cycled(colours, len(names))),
-        legend=alt.Legend(orient="top", columns=2, labelLimit=260),
+        legend=alt.Legend(orient="top", columns=2, labelLimit=230),
     )
 
 
@@ -426,11 +426,15 @@ def _curves(base: alt.Chart, palette: Palette, taps: Sequence[Tap]) -> list[Any]
     touch = base.mark_rule(
         strokeWidth=max(6, min(24, 400 // len(taps))), color=palette.muted, opacity=0
     ).encode(x=x, tooltip=tips)
-    return [*_lines(base, palette, x, _reach_of(taps)), touch.properties(name="touch")]
+    return [*_lines(base, palette, x, taps, _reach_of(taps)), touch.properties(name="touch")]
 
 
 def _lines(
-    base: alt.Chart, palette: Palette, x: alt.X, reach: tuple[float, float] | None
+    base: alt.Chart,
+    palette: Palette,
+    x: alt.X,
+    taps: Sequence[Tap],
+    reach: tuple[float, float] | None,
 ) -> list[Any]:
     """Training solid with filled points, held-out dashed with open ones."""
     parts = (
@@ -439,6 +443,8 @@ def _lines(
     )
     layers: list[Any] = []
     for field, colour, dash, filled in parts:
+        if all(getattr(tap, field) is None for tap in taps):
+            continue
         y = _log(field, reach)
         line = base.mark_line(color=colour, strokeWidth=2, strokeDash=dash).encode(x=x, y=y)
         points = base.transform_filter(f"isValid(datum.{field})").mark_point(
@@ -486,13 +492,22 @@ def _bars(bars: Sequence[Bar], palette: Palette, title: str, tip: str) -> list[A
     boxes = base.mark_bar(
         stroke=palette.ink, strokeOpacity=0.35, strokeWidth=0.7, height=12
     ).encode(y=y, x=x, color=_kinds(bars, palette), tooltip=_bar_tips(tip))
-    reach = base.mark_rule(color=palette.ink, strokeWidth=1.2).encode(
-        y=y, x=alt.X("low:Q", title=title), x2=alt.X2("high")
-    )
     said = base.mark_text(align="left", dx=8, color=palette.ink, fontSize=11).encode(
         y=y, x=alt.value("width"), text="said:N"
     )
-    return [boxes.properties(name="bars"), reach, said]
+    measured = any(bar.value is not None for bar in bars)
+    boxed = [boxes.properties(name="bars")] if measured else []
+    return [*boxed, *_intervals(base, bars, y, title, palette.ink), said]
+
+
+def _intervals(
+    base: alt.Chart, bars: Sequence[Bar], y: alt.Y, title: str, colour: str
+) -> list[Any]:
+    """A line over each interval, where there are any."""
+    if all(bar.low is None for bar in bars):
+        return []
+    reach = base.mark_rule(color=colour, strokeWidth=1.4)
+    return [reach.encode(y=y, x=alt.X("low:Q", title=title), x2=alt.X2("high"))]
 
 
 def _bar_tips(tip: str) -> list[alt.Tooltip]:

@@ -94,12 +94,11 @@ def _advantages(report: ComparisonReport) -> TableView:
             one.what,
             *(_value(one.what, value) for value in one.values),
             one.best or "none surely",
-            one.reason,
         )
         for one in report.advantages
     )
     names = tuple(one.name for one in report.networks)
-    columns = ("in", *names, "better", "why")
+    columns = ("in", *names, "better")
     return TableView("Which is better at what", columns, rows, frozenset(names))
 
 

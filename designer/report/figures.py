@@ -277,15 +277,16 @@ def network_figures(
     if not layers:
         return ()
     taps = taps_of(first, layers, law)
-    drawn: list[Figure] = [
-        _curve(f"curve{key}", taps),
-        _residuals(f"residuals{key}", taps),
+    emerging = _emergence(f"emergence{key}", emergence) if emergence else None
+    return known_figures(
+        _curve(f"curve{key}", taps) if any(tap.training is not None for tap in taps) else None,
+        _residuals(f"residuals{key}", taps) if taps[0].residual is not None else None,
         _shares(f"shares{key}", layers),
         _architecture(f"architecture{key}", first, layers),
-    ]
-    if emergence:
-        drawn.append(_emergence(f"emergence{key}", emergence))
-    return tuple(drawn)
+        emerging
+        if emerging and any(one.training is not None for one in emerging.moments)
+        else None,
+    )
 
 
 def taps_of(
@@ -530,6 +531,12 @@ def trials_figure(
     front = pareto_front({row.number: (_parameters(row), _percent(row)) for row in known})
     least = min((100 - _percent(row) for row in known if _percent(row) < 100), default=1.0) / 2
     spelt = {row.number for row in best[:TRIALS_SPELT_OUT]}
+    curves = tuple(
+        _trial_curve(row, row.curve)
+        for row in best
+        if row.curve is not None and any(map(positive, row.curve.separation))
+    )
+    shown = {curve.trial for curve in curves}
     points = tuple(
         TrialPoint(
             trial=row.number,
@@ -540,11 +547,10 @@ def trials_figure(
             score=_shortened(row.score),
             front=row.number in front,
             rank=ranks.get(row.number),
-            curve=row.curve is not None,
+            curve=row.number in shown,
         )
         for row in known
     )
-    curves = tuple(_trial_curve(row, row.curve) for row in best if row.curve is not None)
     return TrialsFigure(
         name="trials",
         title="Accuracy against size",

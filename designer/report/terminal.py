@@ -74,7 +74,7 @@ def print_report(view: ReportView, console: Console) -> None:
             console.print(_section(Group(*sparks, _table(section))))
     console.print()
     if view.command:
-        console.print(Text(f"Made with: {view.command}", style="dim"), soft_wrap=True)
+        console.print(Text(f"Made with: {view.command}", style="dim"))
     for note in view.notes:
         console.print(Text(note, style="dim"))
 

@@ -268,13 +268,13 @@ def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
     original, pruned = by_name.get(ORIGINAL), by_name.get("pruned")
     if original is None or pruned is None:
         return
-    yield Tile("blocks", f"{original.blocks} → {pruned.blocks}")
+    yield Tile("blocks", str(pruned.blocks), f"of {original.blocks}")
     for what, before, after in (
         ("parameters", original.parameters, pruned.parameters),
         ("operations", original.flops, pruned.flops),
     ):
-        share = f"{100 * after / max(before, 1):.0f} % are left"
-        yield Tile(what, f"{_count(before)} → {_count(after)}", share)
+        share = f"{100 * after / max(before, 1):.0f} % of {_count(before)}"
+        yield Tile(what, _count(after), share)
     if pruned.latency is not None:
         yield Tile("time", f"{pruned.latency:.2f}", "of the original's")
     accuracy = pruned.validation_accuracy

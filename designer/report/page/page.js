@@ -21,6 +21,7 @@
     const beside = views.get("trial-curve");
     const all = views.get("trials");
     if (!select || !beside || !all) return;
+    const place = document.getElementById("chart-trial-curve");
     const said = document.getElementById("trial-figures");
     const show = (trial) => {
       const curve = page.curves.find((one) => one.trial === trial);
@@ -29,7 +30,8 @@
         : `The curve of trial ${trial} is not kept; those of the best are.`;
       if (curve) select.value = String(trial);
       all.signal("chosen", trial).runAsync();
-      beside.data("trial_curve", curve ? curve.taps : []).runAsync();
+      place.style.visibility = curve ? "visible" : "hidden";
+      if (curve) beside.data("trial_curve", curve.taps).runAsync();
     };
     select.addEventListener("change", () => show(Number(select.value)));
     all.addEventListener("click", (_event, item) => {
