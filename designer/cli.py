@@ -13,7 +13,13 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+    suppress,
+)
 from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
@@ -38,6 +44,7 @@ from designer.analysis import analyze, list_candidates, named
 from designer.augmentation import Augmentation
 from designer.blocks import Candidate
 from designer.comparison import compare
+from designer.dashboard import dashboard
 from designer.datasets import SOURCES, Dataset, Streams
 from designer.devices import usable_device
 from designer.errors import DataError, DesignerError, InvalidInputError
@@ -559,6 +566,23 @@ def _compare(
     with _stoppable("Stopped at once."), _prints_on_stderr(), _passes_on_stderr() as bars:
         report = compare(networks, command=str(context.obj), progress=bars)
     _show(view_of(report), report, form, output)
+    return OK
+
+
+@app.command("dashboard", epilog="Example: designer dashboard runs/a")
+def _dashboard(
+    run: Annotated[Path, typer.Argument(help="Run folder of a search.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8080,
+) -> int:
+    """Open Optuna's dashboard on a run, with our charts as artifacts and our report as its note.
+
+    Needs the extra: pip install 'equisep-designer[dashboard]'.
+    """
+    with dashboard(run, host, port) as server:
+        _say(f"Optuna's dashboard is on http://{host}:{server.server_port}; Ctrl-C ends it.")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
     return OK
 
 

@@ -49,6 +49,7 @@ LAYERS = {
     "search": 4,
     "pruning": 4,
     "report": 5,
+    "dashboard": 5,
     "cli": 6,
 }
 

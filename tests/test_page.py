@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,8 @@ class TestRealRuns:
     @pytest.mark.parametrize("data", ["digits", "mnist"])
     def test_of_a_search(self, data: str, browser: Browser, tmp_path: Path) -> None:
         source = "digits" if data == "digits" else str(DATA / "mnist_550.npz")
-        size = {} if data == "digits" else {"image_size": 10}
-        result = designer.search("mlp", source, out=tmp_path, **QUICK, **size)
+        size = None if data == "digits" else 10
+        result = designer.search("mlp", source, out=tmp_path, image_size=size, **QUICK)
         assert all(one.emergence for one in result.recommendations)
         path = page_of(result, tmp_path)
         with opened(browser, path) as seen:
@@ -183,7 +183,7 @@ def curve(depth: int) -> Curve:
     return Curve(("input", *(f"blocks.{i}" for i in range(depth))), values, values)
 
 
-AWKWARD = {
+AWKWARD: dict[str, Callable[[], SearchResult]] = {
     "empty": search_result,
     "single trial": single_trial,
     "all failed": lambda: search_result(trials=tuple(trial_row(i, "failed") for i in range(4))),

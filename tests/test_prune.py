@@ -20,7 +20,7 @@ from designer.pruning import PruningResult, decide, summary
 from designer.pruning.baselines import from_scratch
 from designer.pruning.verify import right
 from designer.report import markdown_report, pruning_view
-from designer.report.view import TableView
+from designer.report.figures import TableView
 from designer.results import NetworkFigures, PruningReport
 from designer.serialisation import pruning_to_json
 from designer.surgery import PassThrough

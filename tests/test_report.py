@@ -25,7 +25,8 @@ from rich.console import Console
 
 from designer.errors import RunFolderError
 from designer.report import markdown_report, one_line, print_report, report_view
-from designer.report.view import TRIALS_SHOWN, NetworkView, TableView
+from designer.report.figures import TableView
+from designer.report.view import TRIALS_SHOWN, NetworkView
 from designer.report.words import number, percent, spec_label
 from designer.results import (
     REPORT_SCHEMA,
@@ -171,6 +172,8 @@ def search_result(
             dataset=DataSummary("digits", "abc", (1, 8, 8), 10, 1077, 360, 360, 0.103),
             confirmation={"candidates": 5, "epochs": 30, "seeds": 3},
             score_explanation="The design score says how well the blocks separate.",
+            settings={"data_source": "digits", "space": "mlp", "trials": 8, "batch_size": 64},
+            versions={"python": "3.12.1", "equisep-designer": "0.1.0"},
         ),
         recommendations=recommendations,
         criterion={
@@ -265,7 +268,12 @@ def named(name: str) -> SearchResult:
     spoilt = replace(spoilt, spec={**first.spec, "activation": name})
     return replace(
         result,
-        study=replace(result.study, data=name, space=name),
+        study=replace(
+            result.study,
+            data=name,
+            space=name,
+            settings={**result.study.settings, "data_source": name},
+        ),
         recommendations=(spoilt,),
         criterion={name: RankAgreement(0.5, 9, (0.1, 0.9))},
         trials=(replace(trial_row(0), spec={"activation": name}),),
@@ -396,7 +404,8 @@ class TestTerminal:
         assert name in squeezed("".join(lines))
 
     def test_bars_grow_with_log_separation(self) -> None:
-        layers = [row for row in terminal(single_trial()).splitlines() if "█" in row]
+        rows = terminal(single_trial()).splitlines()
+        layers = [row for row in rows if row.startswith(("input", "blocks"))]
         assert [row.count("█") for row in layers] == sorted(
             (row.count("█") for row in layers), reverse=True
         )
@@ -435,7 +444,7 @@ class TestMarkdown:
     def test_tables_keep_their_columns(self, name: str) -> None:
         text = markdown(named(name))
         tables = markdown_tables(text)
-        assert len(tables) == 4
+        assert len(tables) == 5
         for table in tables:
             assert len({len(row) for row in table}) == 1
         assert one_line(name) in [row[0] for row in tables[1]]

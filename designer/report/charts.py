@@ -70,8 +70,8 @@ TRIAL_CURVE = "trial_curve"
 
 def for_page(layers: Layers, palette: Palette) -> dict[str, Any]:
     """A specification that is as wide as the place where it is put."""
-    fitted = alt.AutoSizeParams(type="fit-x", contains="padding")
-    return finished(layers.properties(width="container", autosize=fitted), palette)
+    fitted = {"type": "fit-x", "contains": "padding"}
+    return finished(layers, palette, width="container", autosize=fitted)
 
 
 def trial_curve_chart(curves: Sequence[TrialCurve], palette: Palette) -> Layers:
@@ -80,7 +80,7 @@ def trial_curve_chart(curves: Sequence[TrialCurve], palette: Palette) -> Layers:
     base = alt.Chart(alt.InlineData(values=rows, name=TRIAL_CURVE))
     x = alt.X("index:Q", title="layer (0 is the input)", axis=_whole(), scale=FREE)
     taps = [tap for curve in curves for tap in curve.taps]
-    return _layered(*_lines(base, palette, x, taps, None)).properties(height=HEIGHT)
+    return _layered(*_lines(base, palette, x, taps, None), height=HEIGHT)
 
 
 @singledispatch
@@ -105,7 +105,7 @@ def _(figure: CurveFigure, palette: Palette) -> Layers:
         if any(getattr(tap, field) is not None for tap in figure.taps)
     ]
     marks = [*known, *_curves(base, palette, figure.taps), *_ends(figure.taps, palette)]
-    return _layered(*marks).properties(height=HEIGHT + 40)
+    return _layered(*marks, height=HEIGHT + 40)
 
 
 @chart.register
@@ -117,7 +117,7 @@ def _(figure: ResidualsFigure, palette: Palette) -> Layers:
     heads = base.mark_circle(color=palette.training, size=60, opacity=1).encode(
         x=x, y=y, tooltip=[_tip("layer", "layer"), _tip("residual", "residual", ".3f")]
     )
-    return _layered(zero, stems, heads.properties(name="residuals")).properties(height=140)
+    return _layered(zero, stems, heads.properties(name="residuals"), height=140)
 
 
 @chart.register
@@ -126,15 +126,15 @@ def _(figure: SharesFigure, palette: Palette) -> Layers:
     rules = alt.Chart(_values(bounds)).mark_rule(color=palette.muted, strokeDash=[4, 3])
     equal = alt.Chart(_values([{"share": 1.0}])).mark_rule(color=palette.hairline)
     bars = _bars(figure.bars, palette, "share of the mean step", "share")
-    return _layered(equal.encode(x="share:Q"), *bars, rules.encode(x="share:Q")).properties(
-        height=_rows(figure.bars)
+    return _layered(
+        equal.encode(x="share:Q"), *bars, rules.encode(x="share:Q"), height=_rows(figure.bars)
     )
 
 
 @chart.register
 def _(figure: StepsFigure, palette: Palette) -> Layers:
     bars = _bars(figure.bars, palette, "step on held-out data (nats)", "step")
-    return _layered(*bars).properties(height=_rows(figure.bars))
+    return _layered(*bars, height=_rows(figure.bars))
 
 
 @chart.register
@@ -153,8 +153,8 @@ def _(figure: AgreementFigure, palette: Palette) -> Layers:
         y=y, x=x, tooltip=_bar_tips("Spearman")
     )
     reach = _intervals(base, figure.bars, y, "Spearman correlation", palette.training)
-    layers = _layered(zero, *reach, points.properties(name="criteria"))
-    return layers.properties(height=_rows(figure.bars))
+    named = points.properties(name="criteria")
+    return _layered(zero, *reach, named, height=_rows(figure.bars))
 
 
 @chart.register
@@ -197,7 +197,7 @@ def _(figure: ArchitectureFigure, palette: Palette) -> Layers:
         x=x, y=y, text="said:N"
     )
     layers = [boxes.properties(name="slabs"), *([signs, widths] if few else [])]
-    return _layered(*layers).properties(height=HEIGHT - 60)
+    return _layered(*layers, height=HEIGHT - 60)
 
 
 @chart.register
@@ -221,7 +221,7 @@ def _(figure: EmergenceFigure, palette: Palette) -> Layers:
         color=colour,
         tooltip=[_tip("layer", "layer"), _tip("epoch", "epoch"), _tip("training", "D", ".3f")],
     )
-    return _layered(lines, points.properties(name="moments")).properties(height=HEIGHT - 40)
+    return _layered(lines, points.properties(name="moments"), height=HEIGHT - 40)
 
 
 @chart.register
@@ -252,9 +252,10 @@ def _(figure: TrialsFigure, palette: Palette) -> Layers:
     )
     layers: list[Any] = [front.encode(x=x, y=y), points.properties(name="trials")]
     layers += _ranks(base, figure.points, x, y, palette)
-    made = _layered(*layers, *_chosen(base, figure, x, y, palette))
     chosen = alt.param(name=CHOSEN, value=figure.curves[0].trial if figure.curves else -1)
-    return made.add_params(chosen).properties(height=HEIGHT + 60)
+    layers += _chosen(base, figure, x, y, palette)
+    layers[0] = layers[0].add_params(chosen)
+    return _layered(*layers, height=HEIGHT + 60)
 
 
 def _size_axis(points: Sequence[TrialPoint]) -> alt.X:
@@ -322,11 +323,10 @@ def _(figure: OverlayFigure, palette: Palette) -> Layers:
 
 @chart.register
 def _(figure: DifferencesFigure, palette: Palette) -> Layers:
+    height = HEIGHT - 40
     y = alt.Y("D:Q", title="difference of log D (nats)")
     zero = alt.Chart(_values([{}])).mark_rule(color=palette.muted).encode(y=alt.datum(0))
-    return _layered(zero, _several(figure.lines, palette, y, "differences")).properties(
-        height=HEIGHT - 40
-    )
+    return _layered(zero, _several(figure.lines, palette, y, "differences", height), height=height)
 
 
 @chart.register
@@ -349,10 +349,12 @@ def _(figure: SizesFigure, palette: Palette) -> Layers:
         y=y, yOffset=offset, x=x, text="text:N"
     )
     rows = len(figure.sizes) + len(kinds)
-    return _layered(bars.properties(name="sizes"), said).properties(height=ROW * rows)
+    return _layered(bars.properties(name="sizes"), said, height=ROW * rows)
 
 
-def _several(lines: Sequence[Line], palette: Palette, y: alt.Y, name: str) -> Layers:
+def _several(
+    lines: Sequence[Line], palette: Palette, y: alt.Y, name: str, height: int = HEIGHT + 40
+) -> Layers:
     """Lines of several networks, on training and, dashed, on held-out data."""
     names = [line.network for line in lines]
     rows = [
@@ -385,7 +387,7 @@ def _several(lines: Sequence[Line], palette: Palette, y: alt.Y, name: str) -> La
     points = base.mark_point(filled=True, size=60, opacity=1).encode(
         x=x, y=y, color=colour, shape=shape, tooltip=tips
     )
-    return _layered(joined, points.properties(name=name)).properties(height=HEIGHT + 40)
+    return _layered(joined, points.properties(name=name), height=height)
 
 
 def _networks_colour(names: Sequence[str], palette: Palette) -> alt.Color:
@@ -409,8 +411,9 @@ def _cycled(values: Sequence[str], count: int) -> list[str]:
     return [values[i % len(values)] for i in range(count)]
 
 
-def _layered(*layers: alt.Chart | alt.LayerChart) -> alt.LayerChart:
-    return alt.LayerChart(layer=list(layers))
+def _layered(*layers: Any, height: int, **properties: Any) -> alt.LayerChart:
+    """One on the other; whatever it has is said at once, for every later change copies all."""
+    return alt.LayerChart(layer=list(layers), height=height, **properties)
 
 
 def _curves(base: alt.Chart, palette: Palette, taps: Sequence[Tap]) -> list[Any]:
@@ -639,34 +642,34 @@ def _between(first: str, second: str, share: float) -> str:
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in parts)
 
 
-def finished(layers: Any, palette: Palette) -> dict[str, Any]:
-    """The specification of a whole with its type, grid and colours, the same for all."""
-    styled = (
-        layers.configure(
-            background="transparent",
-            font=FONT,
-            padding={"left": 4, "right": 8, "top": 8, "bottom": 4},
-            aria=False,
-        )
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=palette.muted,
-            titleColor=palette.muted,
-            titleFontWeight="normal",
-            titleFontSize=12,
-            labelFontSize=11,
-            gridColor=palette.hairline,
-            domainColor=palette.hairline,
-            tickColor=palette.hairline,
-        )
-        .configure_legend(
-            labelColor=palette.muted,
-            titleColor=palette.muted,
-            titleFontWeight="normal",
-            titleFontSize=12,
-            labelFontSize=11,
-        )
-        .configure_title(color=palette.ink, fontSize=14, anchor="start")
+def finished(charts: Any, palette: Palette, **properties: Any) -> dict[str, Any]:
+    """The specification of a whole, with its type, grid and colours, which are the same for all.
+
+    Properties of the whole are added here: Altair copies all data each time it is asked to.
+    """
+    return {**charts.to_dict(), **properties, "config": _config(palette).to_dict()}
+
+
+def _config(palette: Palette) -> alt.Config:
+    lines: dict[str, Any] = dict.fromkeys(
+        ("gridColor", "domainColor", "tickColor"), palette.hairline
     )
-    made: dict[str, Any] = styled.to_dict()
-    return made
+    words: dict[str, Any] = {
+        "labelColor": palette.muted,
+        "titleColor": palette.muted,
+        "titleFontWeight": "normal",
+        "titleFontSize": 12,
+        "labelFontSize": 11,
+    }
+    return alt.Config(
+        background="transparent",
+        font=FONT,
+        padding={"left": 4, "right": 8, "top": 8, "bottom": 4},
+        aria=False,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(**lines, **words),
+        legend=alt.LegendConfig(**words),
+        title=alt.TitleConfig(
+            color=palette.ink, subtitleColor=palette.muted, fontSize=14, anchor="start"
+        ),
+    )

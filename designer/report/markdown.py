@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from designer.report.figures import TableView
 from designer.report.view import LayerView, NetworkView, ReportView
@@ -29,10 +30,9 @@ def _lines(view: ReportView) -> Iterator[str]:
             yield from _network(section)
         elif section.rows:
             yield from _table(section)
-    if view.command:
-        yield from ("", f"Made with `{_code(view.command)}`.", "")
+    command = (("command", view.command),) if view.command else ()
     if view.made.rows:
-        yield from _table(view.made)
+        yield from _table(replace(view.made, rows=(*command, *view.made.rows)))
     for note in view.notes:
         yield from (_line(note), "")
 
@@ -70,11 +70,6 @@ def _rows(
     yield f"| {' | '.join('---:' if c in right else '---' for c in columns)} |"
     for row in rows:
         yield f"| {' | '.join(map(_text, row))} |"
-
-
-def _code(text: str) -> str:
-    """Text between backticks, where nothing can be escaped."""
-    return " ".join(text.replace("`", "'").split())
 
 
 def _line(text: str) -> str:

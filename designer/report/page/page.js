@@ -13,6 +13,7 @@
   const drawn = page.charts.map(async ({ name, spec }) => {
     const place = document.getElementById(`chart-${name}`);
     const { view } = await vegaEmbed(place, spec, options);
+    for (const part of place.children) part.setAttribute("aria-hidden", "true"); // it has a label
     return [name, view];
   });
 
