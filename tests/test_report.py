@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,15 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from designer.errors import RunFolderError
-from designer.report import markdown_report, one_line, print_report, report_view
+from designer.report import (
+    html_report,
+    markdown_report,
+    one_line,
+    print_report,
+    report_view,
+)
 from designer.report.figures import TableView
-from designer.report.view import TRIALS_SHOWN, NetworkView
+from designer.report.view import TRIALS_SHOWN, NetworkView, figures_of
 from designer.report.words import number, percent, spec_label
 from designer.results import (
     REPORT_SCHEMA,
@@ -701,3 +708,29 @@ def test_an_interval_without_an_end_is_no_interval(interval: Interval) -> None:
     result = search_result(trials=(trial_row(0),))
     spoilt = replace(result, criterion={"depth": RankAgreement(0.1, 9, interval)})
     assert table_of(spoilt, "criterion").rows == (("depth", "0.10", "-", "9"),)
+
+
+def test_a_report_of_the_previous_version_opens(tmp_path: Path) -> None:
+    """Every number that it has is shown; what it lacks is left out."""
+    old = (DATA / "report_0.1.0.json").read_text(encoding="utf-8")
+    (tmp_path / "report.json").write_text(old, encoding="utf-8")
+    result = read_result(tmp_path)
+    Draft202012Validator(report_schema()).validate(json.loads(old))
+    now = typical()
+    assert result.recommendations == now.recommendations
+    assert result.trials == now.trials
+    view = report_view(result)
+    assert view.command == ""
+    assert [f.name for f in figures_of(view)] == [f.name for f in figures_of(report_view(now))]
+    page = html_report(view)
+    assert view.headline in page
+    assert "20,000" in page
+    assert "97.0 ± 0.4" in page
+
+
+def test_the_command_makes_the_search_again() -> None:
+    said = report_view(typical()).command
+    assert said == (
+        "designer search --data digits --space mlp --trials 8 --epochs 10 --seed 0 --batch-size 64"
+    )
+    assert shlex.split(report_view(named("a b'c")).command)[3] == "a b'c"
