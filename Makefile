@@ -25,8 +25,10 @@ test: $(INSTALLED) browser  ## run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 browser:  ## install the Chromium that the tests open pages with, where there is none
-	@command -v chromium chromium-browser google-chrome $(CHROMIUM) >/dev/null || \
-		{ $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y chromium; }
+	@for name in chromium chromium-browser google-chrome $(CHROMIUM); do \
+		command -v $$name >/dev/null && exit 0; \
+	done; \
+	$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y chromium
 
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ ROW = 22
 SHADES = 6
 """Of the design score."""
 
-ERROR_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 80)
+ERROR_TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 15, 20, 30, 50, 70, 90)
 """Percent; where accuracies are written."""
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
@@ -78,8 +78,9 @@ def trial_curve_chart(curves: Sequence[TrialCurve], palette: Palette) -> Layers:
     """The chart of the trial that was clicked, the first one to begin with."""
     rows = [sparse(asdict(tap)) for tap in curves[0].taps]
     base = alt.Chart(alt.InlineData(values=rows, name=TRIAL_CURVE))
-    x = alt.X("index:Q", title="layer (0 is the input)", axis=_whole(), scale=FREE)
     taps = [tap for curve in curves for tap in curve.taps]
+    last = max(tap.index for tap in taps)
+    x = alt.X("index:Q", title="layer (0 is the input)", axis=_whole(0, last), scale=FREE)
     return _layered(*_lines(base, palette, x, taps, None), height=HEIGHT)
 
 
@@ -172,7 +173,7 @@ def _(figure: ArchitectureFigure, palette: Palette) -> Layers:
         }
         for slab in figure.slabs
     ]
-    base = alt.Chart(_values(slabs))
+    base, few = alt.Chart(_values(slabs)), len(slabs) <= 16
     reach = max(slab.width for slab in figure.slabs) / 2
     x = alt.X(
         "index:O",
@@ -182,14 +183,15 @@ def _(figure: ArchitectureFigure, palette: Palette) -> Layers:
     )
     scale = alt.Scale(domain=[-1.2 * reach, 1.2 * reach], nice=False, zero=False)
     y = alt.Y("low:Q", title="width", axis=None, scale=scale)
-    boxes = base.mark_rect(stroke=palette.ink, strokeOpacity=0.35, cornerRadius=2).encode(
+    boxes = base.mark_rect(
+        stroke=palette.ink, strokeOpacity=0.35, cornerRadius=2 if few else 0
+    ).encode(
         x=x,
         y=y,
         y2=alt.Y2("high"),
         color=_kinds(figure.slabs, palette),
         tooltip=[_tip("layer", "layer"), _tip("width", "width", ","), _tip("kind", "verdict")],
     )
-    few = len(slabs) <= 16
     signs = base.mark_text(color=palette.ink, baseline="bottom", dy=-3, fontSize=11).encode(
         x=x, y=alt.Y("high:Q", scale=scale, axis=None), text="sign:N"
     )
@@ -545,11 +547,14 @@ def _layer_axis(taps: Sequence[Tap]) -> alt.X:
 
 def _index_axis(first: int, last: int) -> alt.X:
     scale = alt.Scale(domain=[first, max(last, first + 1)], nice=False, zero=False, padding=10)
-    return alt.X("index:Q", title="layer (0 is the input)", axis=_whole(), scale=scale)
+    return alt.X("index:Q", title="layer (0 is the input)", axis=_whole(first, last), scale=scale)
 
 
-def _whole() -> alt.Axis:
-    return alt.Axis(tickMinStep=1, format="d", grid=False, tickCount=10)
+def _whole(first: int, last: int) -> alt.Axis:
+    """An axis of layers, of which at most twenty are written."""
+    step = math.ceil((last - first + 1) / 20)
+    values = list(range(first, last + 1, step))
+    return alt.Axis(values=values, format="d", grid=False, labelOverlap=True)
 
 
 def _every(count: int) -> alt.Axis:
@@ -570,15 +575,19 @@ def _log(field: str, reach: tuple[float, float] | None) -> alt.Y:
         scale = alt.Scale(type="log", nice=False, padding=10)
         return alt.Y(f"{field}:Q", title="D (log scale)", scale=scale, axis=free)
     scale, ticks = _log_scale(*reach)
-    axis = alt.Axis(format="~g", values=ticks)
+    plain = min(reach) >= 1e-4 and max(reach) <= 1e5
+    axis = alt.Axis(format="~g" if plain else "~e", values=ticks)
     return alt.Y(f"{field}:Q", title="D (log scale)", scale=scale, axis=axis)
 
 
 def _log_scale(low: float, high: float) -> tuple[alt.Scale, list[float]]:
     """A scale with some room on both sides, and its ticks: powers of ten, or 1, 2 and 5."""
     bottom, top = _roomy(low, high)
-    steps = (1,) if math.log10(top / bottom) > 2.5 else (1, 2, 5)
-    powers = range(math.floor(math.log10(bottom)), math.ceil(math.log10(top)) + 1)
+    decades = math.log10(top / bottom)
+    steps = (1,) if decades > 2.5 else (1, 2, 5)
+    every = max(1, math.ceil(decades / 8))
+    start = every * math.floor(math.log10(bottom) / every)
+    powers = range(start, math.ceil(math.log10(top)) + 1, every)
     ticks = [float(f"{step}e{power}") for power in powers for step in steps]
     inside = [tick for tick in ticks if bottom <= tick <= top]
     return alt.Scale(type="log", domain=[bottom, top], nice=False), inside

@@ -33,6 +33,9 @@ from designer.report.view import ReportView, figures_of
 WIDE = frozenset({"CurveFigure", "TrialsFigure", "OverlayFigure"})
 """Charts that take the whole width of the page."""
 
+MANY_BARS = 24
+"""From more on, a chart of bars does so, too: beside it, others would look lost."""
+
 
 @dataclass(frozen=True)
 class Script:
@@ -61,8 +64,12 @@ def html_report(view: ReportView) -> str:
         charts=_embedded(figures),
         figures=figures,
         signs=SIGNS,
-        wide=WIDE,
+        wide=_wide,
     )
+
+
+def _wide(figure: Figure) -> bool:
+    return type(figure).__name__ in WIDE or len(getattr(figure, "bars", ())) > MANY_BARS
 
 
 def _embedded(figures: Sequence[Figure]) -> Markup:
