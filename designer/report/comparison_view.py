@@ -115,7 +115,7 @@ def _curves(networks: Sequence[ComparedNetwork]) -> TableView:
         "D at every layer on a logarithmic axis: solid on training data, dashed on held-out data.",
     )
     empty = TableView("The curves", (), ())
-    return empty if figure is None else replace(figure.table, background=True, figures=(figure,))
+    return empty if figure is None else replace(figure.table, rows=(), figures=(figure,))
 
 
 def _differences(report: ComparisonReport) -> TableView:

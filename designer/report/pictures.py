@@ -19,7 +19,7 @@ from designer.report.view import ReportView, figures_of
 WIDTH = 460
 """Pixels of a chart, in a picture of its own or beside another."""
 
-COLUMNS, AROUND = 2, 116
+COLUMNS, AROUND = 2, 138
 """Of a composed picture, and pixels between charts, with their titles and axes."""
 
 SHARPNESS = 2

@@ -639,7 +639,7 @@ def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
     yield table
     overlaid = before_after(networks)
     if overlaid is not None:
-        yield replace(overlaid.table, background=True, figures=(overlaid,))
+        yield replace(overlaid.table, rows=(), figures=(overlaid,))
     sizes = sizes_figure(networks, table)
     if sizes is not None:
         yield replace(table, rows=(), figures=(sizes,))
