@@ -73,7 +73,9 @@ class TestOfWhatASearchFound:
         assert done.out.startswith(f"Pruning: {run} on {BLOBS}\n")
         assert "greedy ablation" in done.out
         assert max(map(len, done.out.splitlines())) <= 80
-        last = "Written to small: model.safetensors, model.json, report.json, report.md, report.html"
+        last = (
+            "Written to small: model.safetensors, model.json, report.json, report.md, report.html"
+        )
         assert done.err.splitlines()[-1] == last
         assert command("report", "small").out == done.out
         page = command("report", "small", "--format", "html").out

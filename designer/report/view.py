@@ -642,7 +642,7 @@ def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
         yield replace(overlaid.table, rows=(), figures=(overlaid,))
     sizes = sizes_figure(networks, table)
     if sizes is not None:
-        yield replace(table, rows=(), figures=(sizes,))
+        yield replace(table, title=sizes.title, rows=(), figures=(sizes,))
 
 
 def _side_by_side(networks: Sequence[NetworkFigures]) -> TableView:
