@@ -374,7 +374,7 @@ def _several(
         "on:N",
         title=None,
         scale=alt.Scale(domain=["training", "held-out"], range=[[1, 0], [5, 4]]),
-        legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeColor=palette.muted),
+        legend=None,  # the caption says it, and beside the names there is no room on a phone
     )
     shape = alt.Shape(
         "network:N", title=None, scale=alt.Scale(domain=names, range=_cycled(SHAPES, len(names)))
