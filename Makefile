@@ -5,6 +5,7 @@ VENV ?= .venv
 RUN ?= runs/digits-mlp
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 
 # where the benchmarks find what is not bundled (see benchmarks/README.md)
 MNIST ?= mnist.npz
@@ -15,25 +16,31 @@ RESULTS = benchmarks/results
 PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION)
 FRESH = --archs 60 --epochs 20 --train-size 1000 --seeds 2
 
-.PHONY: search test database lint picture results clean
+.PHONY: search test database browser lint picture results clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
 
-test: $(INSTALLED) database  ## run all tests
+test: $(INSTALLED) database browser  ## run all tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 database:  ## install the PostgreSQL that the tests start servers of, where there is none
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
 		{ $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y postgresql; }
 
+browser:  ## install the Chromium that the tests open pages with, where there is none
+	@for name in chromium chromium-browser google-chrome $(CHROMIUM); do \
+		command -v $$name >/dev/null && exit 0; \
+	done; \
+	$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y chromium
+
 lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-picture: $(INSTALLED)  ## make the README's picture again, from a real run
-	$(BIN)/python docs/picture.py docs/report.svg
+picture: $(INSTALLED)  ## make the README's pictures again, from a real run
+	$(BIN)/python docs/picture.py docs
 
 results: $(INSTALLED)  ## run every benchmark again and write all figures from it
 	$(BIN)/python -m benchmarks.bench_separation --json $(RESULTS)/separation.json

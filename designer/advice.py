@@ -57,6 +57,7 @@ def input_report(profiles: Sequence[SeparationProfile]) -> InputReport:
         separation_heldout=measured(layer.heldout.value) if layer.heldout else None,
         separation_null=measured(layer.null),
         nearest_class_mean_accuracy=measured(layer.nearest_class_mean_accuracy),
+        null_range=_null_range(profiles, 0),
     )
 
 
@@ -182,7 +183,14 @@ def _layer_report(
         rank=_weakest(profiles, i + 1).rank,
         full_rank=layer.train.full_rank,
         kind=layer.kind,
+        null_range=_null_range(profiles, i + 1),
     )
+
+
+def _null_range(profiles: Sequence[SeparationProfile], tap: int) -> Interval | None:
+    """Of D with permuted labels, over permutations and seeds; None without any."""
+    drawn = [value for profile in profiles for value in profile.layers[tap].nulls]
+    return _measured_interval((min(drawn), max(drawn))) if drawn else None
 
 
 def _weakest(profiles: Sequence[SeparationProfile], tap: int) -> Separation:

@@ -10,9 +10,16 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+    suppress,
+)
 from dataclasses import asdict, replace
 from enum import StrEnum
 from functools import partial
@@ -36,6 +43,8 @@ from torch import nn
 from designer.analysis import analyze, list_candidates, named
 from designer.augmentation import Augmentation
 from designer.blocks import Candidate
+from designer.comparison import compare
+from designer.dashboard import dashboard
 from designer.datasets import SOURCES, Dataset, Streams
 from designer.devices import usable_device
 from designer.errors import DataError, DesignerError, InvalidInputError
@@ -43,6 +52,7 @@ from designer.features import Reduction
 from designer.material import Part, data_for, doubts, material_for
 from designer.measures import Measure
 from designer.models import (
+    BEST_FOLDER,
     PRUNED_FILE,
     WEIGHTS_FILE,
     LoadedModel,
@@ -54,15 +64,17 @@ from designer.models import (
 from designer.pruning import Criterion, PruningResult, prune
 from designer.pruning.options import Recovery
 from designer.report import (
+    Kind,
     ReportView,
-    analysis_view,
+    html_report,
     markdown_report,
     one_line,
+    picture,
+    pictures,
     print_report,
-    pruning_view,
-    report_view,
+    view_of,
 )
-from designer.results import ReportWarning, SearchResult
+from designer.results import ANALYSIS_SCHEMA, ReportWarning, SearchResult
 from designer.search import (
     Objective,
     Phase,
@@ -74,13 +86,14 @@ from designer.search import (
 )
 from designer.search import Progress as SearchProgress
 from designer.search.join import IDLE_SECONDS, JOIN_SECONDS
+from designer.search.storage import STORAGE_FILE
 from designer.serialisation import (
     REPORT_FILE,
-    analysis_to_json,
-    pruning_to_json,
-    read_result,
+    Report,
+    check_free,
+    read_report,
     report_schema,
-    result_to_json,
+    report_to_json,
 )
 from designer.spaces import description, find_space, listed_spaces
 from designer.trainer import single_threaded
@@ -89,7 +102,10 @@ from search_spaces import Space
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
-MARKDOWN_FILE = "report.md"
+MARKDOWN_FILE, HTML_FILE = "report.md", "report.html"
+
+UNWATCHED = 100
+"""Columns of a terminal's report in a file."""
 
 SMALL = 1_000_000
 """Parameters below which a network gains nothing from several threads."""
@@ -103,11 +119,14 @@ app = typer.Typer(
 
 
 class Format(StrEnum):
-    """How a report is written to stdout."""
+    """How a report is shown."""
 
     TERMINAL = "terminal"
     MARKDOWN = "markdown"
+    HTML = "html"
     JSON = "json"
+    SVG = "svg"
+    PNG = "png"
 
 
 Workers = Annotated[
@@ -138,6 +157,13 @@ HeldoutShare = Annotated[
     float | None, typer.Option(help="Share of the samples in use that is held out.")
 ]
 ReportFormat = Annotated[Format, typer.Option("--format", help="How to show it.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        help="File to write it to, not stdout; for svg and png also a folder, for every chart on "
+        "its own."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 """Options that several commands take."""
 
@@ -151,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str], *, debug: bool) -> int:
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False, obj=shlex.join(["designer", *arguments]))
         sys.stdout.flush()
     except typer.TyperException as error:
         _complain(error.format_message())
@@ -292,10 +318,13 @@ def _search(
             progress=display.update,
         )
     folder = out or default_folder(result.study.data, result.study.space)
-    (folder / MARKDOWN_FILE).write_text(markdown_report(report_view(result)), encoding="utf-8")
-    _show_result(result, Format.JSON if as_json else Format.TERMINAL)
+    view = _write_views(folder, result)
+    _show(view, result, Format.JSON if as_json else Format.TERMINAL)
     _say(display.conclusion())
-    _say(f"Written to {folder}: report.json, report.md, best/, study.db")
+    _say(
+        f"Written to {folder}: {REPORT_FILE}, {MARKDOWN_FILE}, {HTML_FILE}, {BEST_FOLDER}/, "
+        f"{STORAGE_FILE}"
+    )
     return _exit_code(result)
 
 
@@ -370,6 +399,7 @@ def _storage_proxy(
     epilog="Example: designer analyze mynets:resnet --weights resnet.safetensors --data cifar.npz",
 )
 def _analyze(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -417,6 +447,9 @@ def _analyze(
         int | None, typer.Option(help="Samples per forward pass. [default: up to 1024]")
     ] = None,
     device: Annotated[str, typer.Option(help="Torch device to run on.")] = "cpu",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report. [default: analyses/MODEL]")
+    ] = None,
     form: ReportFormat = Format.TERMINAL,
     as_json: AsJson = False,
 ) -> int:
@@ -426,8 +459,11 @@ def _analyze(
     held-out data, with intervals, a verdict and advice for each block, and where the network
     stops improving on held-out data.
     """
+    folder = out or Path("analyses") / _file_name(model)
     with _stoppable("Stopped at once."), _prints_on_stderr():
         loaded = load_model(model, weights, seed=seed or 0)
+        if not list_blocks:
+            check_free(folder, ANALYSIS_SCHEMA)
         material = material_for(
             loaded,
             data,
@@ -458,17 +494,18 @@ def _analyze(
     if seen is None:
         _show_candidates(candidates, as_json=as_json)
         return OK
-    result = named(seen, loaded, weights, material)
-    _show(
-        analysis_view(result),
-        lambda: analysis_to_json(result),
-        Format.JSON if as_json else form,
-    )
+    result = replace(named(seen, loaded, weights, material), command=str(context.obj))
+    with writing_to(folder):
+        (folder / REPORT_FILE).write_text(report_to_json(result), encoding="utf-8")
+        view = _write_views(folder, result)
+    _show(view, result, Format.JSON if as_json else form)
+    _say(f"Written to {folder}: {REPORT_FILE}, {MARKDOWN_FILE}, {HTML_FILE}")
     return OK
 
 
 @app.command("prune", epilog="Example: designer prune runs/a/best/1 --max-drop 0.01 --out small")
 def _prune(
+    context: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -547,7 +584,7 @@ def _prune(
     """
     with _stoppable("Stopped at once."), _prints_on_stderr():
         loaded = load_model(model, weights, seed=seed or 0)
-        folder = out or Path("pruned") / re.sub(r"[^\w.]+", "-", model).strip("-.")
+        folder = out or Path("pruned") / _file_name(model)
         check_folder(folder, loaded)
         loaded_data = data_for(
             loaded,
@@ -580,34 +617,84 @@ def _prune(
                 seed=seed or 0,
                 progress=bars,
             )
-            write = partial(_write_pruned, folder, loaded, weights, arrays, said)
+            command = str(context.obj)
+            write = partial(_write_pruned, folder, loaded, weights, arrays, said, command)
             result = write(pruned)  # before the baselines, which may be stopped
             with _stoppable(f"Stopped; the smaller model is in {folder}, without baselines."):
                 result = write(pruned.with_baselines(bars)) if baselines else result
-    _show(
-        pruning_view(result.report),
-        lambda: pruning_to_json(result.report),
-        Format.JSON if as_json else form,
+    _show(view_of(result.report), result.report, Format.JSON if as_json else form)
+    _say(
+        f"Written to {folder}: {WEIGHTS_FILE}, {PRUNED_FILE}, {REPORT_FILE}, {MARKDOWN_FILE}, "
+        f"{HTML_FILE}"
     )
-    _say(f"Written to {folder}: {WEIGHTS_FILE}, {PRUNED_FILE}, {REPORT_FILE}, {MARKDOWN_FILE}")
     return OK
 
 
-@app.command("report", epilog="Example: designer report runs/a --format markdown")
+@app.command("report", epilog="Example: designer report runs/a --format html --output a.html")
 def _report(
-    run: Annotated[Path | None, typer.Argument(help="Run folder of a search.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Folder that search, analyze or prune wrote, or its report.json."),
+    ] = None,
     form: ReportFormat = Format.TERMINAL,
+    output: Output = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of report.json instead.")
     ] = False,
 ) -> int:
-    """Show the report of a search again."""
+    """Show the report of a search, an analysis or a pruning again, or draw it.
+
+    As svg and png it draws the charts of the first recommendation and of the whole in one
+    picture, or with a folder as --output every chart on its own.
+    """
     if schema:
         sys.stdout.write(json.dumps(report_schema(), indent=2) + "\n")
         return OK
     if run is None:
         raise InvalidInputError("Expected a run folder, got none; for example runs/a.")
-    _show_result(read_result(run), form)
+    report = read_report(run)
+    _show(view_of(report), report, form, output)
+    return OK
+
+
+@app.command("compare", epilog="Example: designer compare runs/a runs/b small --format html")
+def _compare(
+    context: typer.Context,
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            help="At least two of: folders of a search, of an analysis, of a model that search or "
+            "prune wrote."
+        ),
+    ],
+    form: ReportFormat = Format.TERMINAL,
+    output: Output = None,
+) -> int:
+    """Compare networks: curves, differences layer by layer, and which is better at what.
+
+    Of a search its first recommendation is taken. Models are looked into with the data that they
+    were trained on.
+    """
+    with _stoppable("Stopped at once."), _prints_on_stderr(), _passes_on_stderr() as bars:
+        report = compare(networks, command=str(context.obj), progress=bars)
+    _show(view_of(report), report, form, output)
+    return OK
+
+
+@app.command("dashboard", epilog="Example: designer dashboard runs/a")
+def _dashboard(
+    run: Annotated[Path, typer.Argument(help="Run folder of a search.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8080,
+) -> int:
+    """Open Optuna's dashboard on a run, with our charts as artifacts and our report as its note.
+
+    Needs the extra: pip install 'equisep-designer[dashboard]'.
+    """
+    with dashboard(run, host, port) as server:
+        _say(f"Optuna's dashboard is on http://{host}:{server.server_port}; Ctrl-C ends it.")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
     return OK
 
 
@@ -637,17 +724,65 @@ def _datasets(
     return OK
 
 
-def _show_result(result: SearchResult, form: Format) -> None:
-    _show(report_view(result), lambda: result_to_json(result), form)
+def _write_views(folder: Path, report: Report) -> ReportView:
+    """The report as Markdown and as a page beside its JSON."""
+    view = view_of(report)
+    (folder / MARKDOWN_FILE).write_text(markdown_report(view), encoding="utf-8")
+    (folder / HTML_FILE).write_text(html_report(view), encoding="utf-8")
+    return view
 
 
-def _show(view: ReportView, as_json: Callable[[], str], form: Format) -> None:
-    if form is Format.TERMINAL:
+def _show(view: ReportView, report: Report, form: Format, output: Path | None = None) -> None:
+    if output is None and form is Format.TERMINAL:
         print_report(view, _console())
-        return
+    elif output is None:
+        _write_out(_rendered(view, report, form))
+    elif form in PICTURES and (output.is_dir() or not output.suffix):
+        with writing_to(output):
+            for name, content in pictures(view, PICTURES[form]).items():
+                (output / name).write_bytes(content)
+        _say(f"Written to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
+    else:
+        with writing_to(output.parent):
+            output.write_bytes(_rendered(view, report, form))
+        _say(f"Written to {output}.")
+
+
+PICTURES = {Format.SVG: Kind.SVG, Format.PNG: Kind.PNG}
+
+
+def _rendered(view: ReportView, report: Report, form: Format) -> bytes:
+    """The report in a form that can be written to a file, in UTF-8 where it is text."""
+    if form in PICTURES:
+        return picture(view, PICTURES[form])
+    if form is Format.TERMINAL:
+        file = io.StringIO()
+        print_report(view, Console(file=file, width=UNWATCHED))
+        return file.getvalue().encode()
+    written = {
+        Format.JSON: lambda: report_to_json(report),
+        Format.HTML: lambda: html_report(view),
+        Format.MARKDOWN: lambda: markdown_report(view),
+    }
+    return written[form]().encode()
+
+
+def _write_out(content: bytes) -> None:
+    """To stdout as it is, whatever encoding the terminal has."""
+    if b"\0" in content and sys.stdout.isatty():
+        raise InvalidInputError(
+            "Expected a file for a PNG, got a terminal; name one as --output, or use a pipe."
+        )
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # whatever the terminal has: as in the files
-    sys.stdout.write(as_json() if form is Format.JSON else markdown_report(view))
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content.decode())
+
+
+def _file_name(source: str) -> str:
+    """A name for a folder, after what a model was given as."""
+    return re.sub(r"[^\w.]+", "-", source).strip("-.")
 
 
 def _show_candidates(candidates: Sequence[Candidate], *, as_json: bool) -> None:
@@ -692,6 +827,7 @@ def _write_pruned(
     weights: Path | None,
     data: Dataset,
     said: tuple[ReportWarning, ...],
+    command: str,
     result: PruningResult,
 ) -> PruningResult:
     """Model and report into a folder; the result with the model's name in it."""
@@ -700,13 +836,12 @@ def _write_pruned(
     )
     used = replace(result.report.data, scaling=str(data.options.get("scaling", "")))
     warnings = (*data.warnings, *said, *result.report.warnings)
-    report = replace(result.report, model=summary, data=used, warnings=warnings)
+    report = replace(result.report, model=summary, data=used, warnings=warnings, command=command)
     result = replace(result, report=report)
     write_pruned(folder, result.model, source, result.removals, data)
-    shown = markdown_report(pruning_view(result.report))
     with writing_to(folder):
-        (folder / REPORT_FILE).write_text(pruning_to_json(result.report), encoding="utf-8")
-        (folder / MARKDOWN_FILE).write_text(shown, encoding="utf-8")
+        (folder / REPORT_FILE).write_text(report_to_json(result.report), encoding="utf-8")
+        _write_views(folder, result.report)
     return result
 
 

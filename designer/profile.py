@@ -123,15 +123,17 @@ def profile(
         draws_heldout = _draws_heldout(held_rulers, held, resamples, seed)
         notes = [*choice.notes, *_notes(probe, wanted)]
         names = [("input", ""), *((tap.name, tap.kind) for tap in probe.taps)]
+    nulls = [one.nulls() for one in rulers]
     layers = tuple(
         LayerSeparation(
             name=name,
             width=one.width,
             train=one.train(),
             heldout=held_rulers[i].separation() if held_rulers else None,
-            null=mean_null(one.nulls()),
+            null=mean_null(nulls[i]),
             nearest_class_mean_accuracy=held_rulers[i].accuracy() if held_rulers else float("nan"),
             kind=kind,
+            nulls=tuple(nulls[i]),
         )
         for i, ((name, kind), one) in enumerate(zip(names, rulers, strict=True))
     )

@@ -24,6 +24,7 @@ Draws = tuple[tuple[float, ...], ...]
 REPORT_SCHEMA = "designer.report/1"
 ANALYSIS_SCHEMA = "designer.analysis/1"
 PRUNING_SCHEMA = "designer.pruning/1"
+COMPARISON_SCHEMA = "designer.comparison/1"
 
 
 class SeparationStatus(StrEnum):
@@ -123,6 +124,8 @@ class LayerSeparation:
     """On held-out data, class means from training data."""
     kind: str = ""
     """Class of the block; empty for the input."""
+    nulls: tuple[float, ...] = ()
+    """D with each of the permuted labels, whose mean is ``null``."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,47 @@ def measured(value: float) -> Measured:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """D through one network, the input first, to four significant digits: there are many."""
+
+    blocks: tuple[str, ...]
+    """Names of all taps, the input first."""
+    separation: tuple[Measured, ...]
+    """(L + 1,) D on training data."""
+    separation_heldout: tuple[Measured, ...] = ()
+    """(L + 1,) cross-fitted D; empty without held-out data."""
+    epoch: int | None = None
+    """Of training after which this was; None for its end."""
+
+    @classmethod
+    def of(cls, seen: SeparationProfile, epoch: int | None = None) -> Curve:
+        """The curve of a profile."""
+        return cls(
+            blocks=tuple(layer.name for layer in seen.layers),
+            separation=tuple(map(_rounded, seen.values)),
+            separation_heldout=tuple(map(_rounded, seen.values_heldout))
+            if seen.law_heldout
+            else (),
+            epoch=epoch,
+        )
+
+    @classmethod
+    def read(cls, stored: dict[str, Any]) -> Curve:
+        """A curve that was kept as JSON values."""
+        return cls(
+            blocks=tuple(stored["blocks"]),
+            separation=tuple(stored["separation"]),
+            separation_heldout=tuple(stored["separation_heldout"]),
+            epoch=stored["epoch"],
+        )
+
+
+def _rounded(value: float) -> Measured:
+    known = measured(value)
+    return None if known is None else float(f"{known:.4g}")
+
+
+@dataclass(frozen=True)
 class LawRow:
     """The law at one moment of a training run."""
 
@@ -276,6 +320,8 @@ class LayerReport:
     full_rank: int = 0
     kind: str = ""
     """Class of the block."""
+    null_range: Interval | None = None
+    """Least and largest D with permuted labels, over permutations and seeds."""
 
 
 @dataclass(frozen=True)
@@ -300,6 +346,8 @@ class InputReport:
     separation_heldout: Measured
     separation_null: Measured
     nearest_class_mean_accuracy: Measured
+    null_range: Interval | None = None
+    """As of ``LayerReport``."""
 
 
 @dataclass(frozen=True)
@@ -328,6 +376,8 @@ class Recommendation:
     train_accuracy: Measured = None
     stages: tuple[StageLaw, ...] = ()
     """Where there are several."""
+    emergence: tuple[Curve, ...] = ()
+    """D on training data after some epochs of its first confirmation run."""
 
 
 @dataclass(frozen=True)
@@ -355,6 +405,8 @@ class TrialRow:
     """Why the trial failed or was pruned."""
     depth: int | None = None
     """Number of blocks."""
+    curve: Curve | None = None
+    """Kept for the best trials alone."""
 
 
 @dataclass(frozen=True)
@@ -503,6 +555,8 @@ class AnalysisResult:
     """None without held-out data, and where D does not exist."""
     warnings: tuple[ReportWarning, ...]
     versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    """That made it; empty where it was not a command."""
 
 
 class Decision(StrEnum):
@@ -570,6 +624,7 @@ class NetworkFigures:
     """That it was trained for here."""
     law: LawSummary | None
     removed: tuple[str, ...] = ()
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -609,3 +664,71 @@ class PruningReport:
     warnings: tuple[ReportWarning, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    """As of ``AnalysisResult``."""
+
+
+@dataclass(frozen=True)
+class ComparedNetwork:
+    """One of the networks that are compared."""
+
+    name: str
+    """As it was given."""
+    kind: str
+    """Class of the model, or name of the search space."""
+    spec: dict[str, Any]
+    """Of a search's recommendation; empty for any other."""
+    data: str
+    fingerprint: str
+    """Of the data; empty where that is not known."""
+    parameters: int
+    flops: int | None
+    """Floating-point operations of one forward pass on one sample."""
+    accuracy: Proportion | None
+    """On held-out data."""
+    accuracy_part: str
+    """Which those are, such as ``validation``."""
+    law: LawSummary
+    input: InputReport | None
+    layers: tuple[LayerReport, ...]
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """Layers of several networks that stand at the same place."""
+
+    index: int
+    """0 for the input."""
+    layers: tuple[str | None, ...]
+    """One for each network; None where it has none at this place."""
+    separation: tuple[Measured, ...]
+    """log D minus that of the first network, training data, in nats; below 0 it is better."""
+    separation_heldout: tuple[Measured, ...]
+
+
+@dataclass(frozen=True)
+class Advantage:
+    """Which network is better in one respect."""
+
+    what: str
+    values: tuple[Measured, ...]
+    """One for each network."""
+    best: str
+    """Name of the network; empty where the best cannot be told from another."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """Networks side by side; ``designer compare --format json`` is this record as JSON."""
+
+    schema: str
+    networks: tuple[ComparedNetwork, ...]
+    aligned_by: str
+    """How layers were brought together: ``name`` or ``position``."""
+    differences: tuple[LayerDifference, ...]
+    advantages: tuple[Advantage, ...]
+    conclusion: str
+    warnings: tuple[ReportWarning, ...]
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""

@@ -1,6 +1,7 @@
-"""Make the README's picture: a real search on the bundled digits, drawn as the terminal shows it.
+"""Make the README's pictures from a real search on the bundled digits.
 
-``python docs/picture.py docs/report.svg`` (or ``make picture``).
+``python docs/picture.py docs`` (or ``make picture``) writes ``report.svg``, the report as the
+terminal shows it, and ``charts.svg``, the charts of its page.
 """
 
 from __future__ import annotations
@@ -9,23 +10,25 @@ import io
 import sys
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
 import designer
-from designer.report import print_report, report_view
+from designer.report import Kind, picture, print_report, report_view
 
 COMMAND = "designer search --data digits --trials 30 --epochs 10"
 
 
-def main(path: str) -> None:
-    """Run the search and write the picture to ``path``."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = designer.search("mlp", "digits", trials=30, epochs=10, out=folder)
-    view = replace(report_view(result), notes=())
+def main(folder: str) -> None:
+    """Run the search and write the pictures to ``folder``."""
+    with tempfile.TemporaryDirectory() as run:
+        result = designer.search("mlp", "digits", trials=30, epochs=10, out=run)
+    view = report_view(result)
     console = Console(record=True, width=108, file=io.StringIO(), force_terminal=True)
-    print_report(view, console)
-    console.save_svg(path, title=COMMAND)
+    print_report(replace(view, notes=()), console)
+    console.save_svg(str(Path(folder, "report.svg")), title=COMMAND)
+    Path(folder, "charts.svg").write_bytes(picture(view, Kind.SVG))
 
 
 if __name__ == "__main__":

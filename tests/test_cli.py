@@ -52,7 +52,7 @@ class TestSearch:
         assert f"Written to {FOLDER}: " in first.err
         assert "search: " not in first.out
         assert "\x1b" not in first.out + first.err
-        for name in ("report.json", "report.md", "study.db", "best/1/spec.json"):
+        for name in ("report.json", "report.md", "report.html", "study.db", "best/1/spec.json"):
             assert (FOLDER / name).is_file()
         assert (FOLDER / "best/1/model.safetensors").is_file()
         assert len(read_result(FOLDER).trials) == 3
@@ -65,12 +65,14 @@ class TestSearch:
 
         shown = {
             form: command("report", str(FOLDER), "--format", form)
-            for form in ("terminal", "markdown", "json")
+            for form in ("terminal", "markdown", "json", "html", "svg")
         }
         assert {(one.code, one.err) for one in shown.values()} == {(OK, "")}
         assert shown["terminal"].out == first.out
         assert shown["markdown"].out == (FOLDER / "report.md").read_text(encoding="utf-8")
         assert shown["json"].out == again.out
+        assert shown["html"].out == (FOLDER / "report.html").read_text(encoding="utf-8")
+        assert shown["svg"].out.startswith("<svg ")
         assert command("report", str(FOLDER)).out == first.out
 
         (FOLDER / "study.db").write_bytes(b"no database" * 100)
@@ -142,6 +144,62 @@ def on_a_terminal(*arguments: str) -> tuple[int, str]:
     return code, shown.decode()
 
 
+class TestReport:
+    @pytest.fixture(autouse=True)
+    def golden(self, folder: Path) -> None:
+        text = (Path(__file__).parent / "data" / "golden_report.json").read_text(encoding="utf-8")
+        (folder / "run").mkdir()
+        Path("run/report.json").write_text(text, encoding="utf-8")
+
+    @pytest.mark.parametrize(
+        ("form", "start"),
+        [
+            ("terminal", b"Design report: digits"),
+            ("markdown", b"# Design report: digits"),
+            ("html", b"<!DOCTYPE html>"),
+            ("json", b"{"),
+            ("svg", b"<svg "),
+            ("png", b"\x89PNG"),
+        ],
+    )
+    def test_into_a_file(self, form: str, start: bytes, command: Command) -> None:
+        done = command("report", "run", "--format", form, "--output", "new/shown.x")
+        assert done == (OK, "", "Written to new/shown.x.\n")
+        assert Path("new/shown.x").read_bytes().startswith(start)
+
+    @pytest.mark.parametrize("form", ["svg", "png"])
+    def test_every_chart_into_a_folder(self, form: str, command: Command) -> None:
+        done = command("report", "run", "--format", form, "--output", "charts")
+        assert done.code == OK
+        names = {path.name for path in Path("charts").iterdir()}
+        kinds = ("curve", "residuals", "shares", "architecture")
+        wanted = {f"{kind}-{rank}.{form}" for kind in kinds for rank in (1, 2)}
+        assert wanted < names
+        assert {f"trials.{form}", f"agreement.{form}"} < names
+
+    def test_the_file_itself(self, command: Command) -> None:
+        assert command("report", "run/report.json").out == command("report", "run").out
+
+    def test_nothing_to_draw(self, command: Command) -> None:
+        written = json.loads(Path("run/report.json").read_text(encoding="utf-8"))
+        written |= {"recommendations": [], "trials": [], "criterion": {}}
+        Path("run/report.json").write_text(json.dumps(written), encoding="utf-8")
+        outcome = command("report", "run", "--format", "svg")
+        assert "something to draw" in refused(outcome)
+
+    def test_where_nothing_can_be_written(self, command: Command) -> None:
+        Path("file").write_text("no folder")
+        outcome = command("report", "run", "--format", "html", "--output", "file/a.html")
+        assert "file" in refused(outcome)
+
+    def test_a_png_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ours, theirs = pty.openpty()
+        with open(theirs, "w", encoding="utf-8") as terminal:  # noqa: PTH123
+            monkeypatch.setattr(sys, "stdout", terminal)
+            assert exit_code("report", "run", "--format", "png") == WRONG_USE
+        os.close(ours)
+
+
 class TestColour:
     def test_errors_are_red_on_a_terminal(self) -> None:
         code, shown = on_a_terminal("report", "nowhere")
@@ -194,10 +252,12 @@ class TestHelp:
         assert bare.code == OK
         assert bare.err == ""
         assert bare == command("--help") == command("--debug")
-        for name in ("search", "report", "spaces", "datasets"):
+        for name in ("search", "report", "compare", "dashboard", "spaces", "datasets"):
             assert re.search(rf"^ +{name} ", bare.out, re.MULTILINE)
 
-    @pytest.mark.parametrize("name", ["search", "report", "spaces", "datasets"])
+    @pytest.mark.parametrize(
+        "name", ["search", "report", "compare", "dashboard", "spaces", "datasets"]
+    )
     def test_shows_an_example(self, name: str, command: Command) -> None:
         outcome = command(name, "--help")
         assert outcome.code == OK
@@ -228,7 +288,12 @@ class TestRefusals:
             ("search --train-size 100000", "100000"),
             ("report", "Expected a run folder"),
             ("report nowhere", "found none in 'nowhere'"),
-            ("report . --format html", "html"),
+            ("compare", "networks"),
+            ("compare nowhere", "at least 2 networks"),
+            ("compare nowhere elsewhere", "'nowhere'"),
+            ("compare same same", "'same' twice"),
+            ("dashboard nowhere", "found none in 'nowhere'"),
+            ("report . --format doc", "doc"),
             ("report . --format json", "found none"),
         ],
     )

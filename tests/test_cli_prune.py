@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 NET = "tests.nets:perceptron"
 DIGITS = ["--data", "digits", "--train-size", "300"]
 BLOBS = "tests.toy:blobs"
-FILES = {"model.json", "model.safetensors", "report.json", "report.md"}
+FILES = {"model.json", "model.safetensors", "report.html", "report.json", "report.md"}
 QUICK = ["--epochs", "1", "--no-baselines"]
 
 
@@ -73,8 +73,15 @@ class TestOfWhatASearchFound:
         assert done.out.startswith(f"Pruning: {run} on {BLOBS}\n")
         assert "greedy ablation" in done.out
         assert max(map(len, done.out.splitlines())) <= 80
-        last = "Written to small: model.safetensors, model.json, report.json, report.md"
+        last = (
+            "Written to small: model.safetensors, model.json, report.json, report.md, report.html"
+        )
         assert done.err.splitlines()[-1] == last
+        assert command("report", "small").out == done.out
+        page = command("report", "small", "--format", "html").out
+        assert page == Path("small/report.html").read_text(encoding="utf-8")
+        for chart in ("curves", "sizes", "steps"):
+            assert f'"name":"{chart}"' in page
         assert "recovery ..." in done.err.splitlines()
         report = json.loads(Path("small/report.json").read_text(encoding="utf-8"))
         assert [one["name"] for one in report["networks"]] == [

@@ -45,9 +45,11 @@ LAYERS = {
     "advice": 3,
     "serialisation": 3,
     "analysis": 4,
+    "comparison": 4,
     "search": 4,
     "pruning": 4,
     "report": 5,
+    "dashboard": 5,
     "cli": 6,
 }
 

@@ -20,7 +20,7 @@ from designer.pruning import PruningResult, decide, summary
 from designer.pruning.baselines import from_scratch
 from designer.pruning.verify import right
 from designer.report import markdown_report, pruning_view
-from designer.report.view import TableView
+from designer.report.figures import TableView
 from designer.results import NetworkFigures, PruningReport
 from designer.serialisation import pruning_to_json
 from designer.surgery import PassThrough
@@ -377,8 +377,8 @@ class TestReport:
     def test_shows_what_ordered_the_blocks(self, pruned: PruningResult) -> None:
         for criterion, title in (("block-influence", "influence"), ("ablation", "loss")):
             view = pruning_view(replace(pruned.report, criterion=criterion))
-            table = view.sections[1]
-            assert isinstance(table, TableView)
+            tables = [one for one in view.sections if isinstance(one, TableView)]
+            table = next(one for one in tables if one.title == "Block by block")
             assert table.columns[2] == title
             value = pruned.report.blocks[0].value
             assert value is not None

@@ -24,4 +24,6 @@ def test_the_python_example_runs(
 
 def test_every_command_of_the_readme_exists() -> None:
     commands = set(re.findall(r"^designer (\w+)", README, re.MULTILINE))
-    assert commands == {"search", "report", "analyze", "prune", "worker"}
+    assert commands == {
+        "search", "report", "analyze", "prune", "compare", "dashboard", "worker",
+    }  # fmt: skip

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,15 +25,16 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from designer.errors import RunFolderError
-from designer.report import markdown_report, one_line, print_report, report_view
-from designer.report.view import (
-    TRIALS_SHOWN,
-    NetworkView,
-    TableView,
-    number,
-    percent,
-    spec_label,
+from designer.report import (
+    html_report,
+    markdown_report,
+    one_line,
+    print_report,
+    report_view,
 )
+from designer.report.figures import TableView
+from designer.report.view import TRIALS_SHOWN, NetworkView, figures_of
+from designer.report.words import number, percent, spec_label
 from designer.results import (
     REPORT_SCHEMA,
     DataSummary,
@@ -177,6 +179,8 @@ def search_result(
             dataset=DataSummary("digits", "abc", (1, 8, 8), 10, 1077, 360, 360, 0.103),
             confirmation={"candidates": 5, "epochs": 30, "seeds": 3},
             score_explanation="The design score says how well the blocks separate.",
+            settings={"data_source": "digits", "space": "mlp", "trials": 8, "batch_size": 64},
+            versions={"python": "3.12.1", "equisep-designer": "0.1.0"},
         ),
         recommendations=recommendations,
         criterion={
@@ -271,7 +275,12 @@ def named(name: str) -> SearchResult:
     spoilt = replace(spoilt, spec={**first.spec, "activation": name})
     return replace(
         result,
-        study=replace(result.study, data=name, space=name),
+        study=replace(
+            result.study,
+            data=name,
+            space=name,
+            settings={**result.study.settings, "data_source": name},
+        ),
         recommendations=(spoilt,),
         criterion={name: RankAgreement(0.5, 9, (0.1, 0.9))},
         trials=(replace(trial_row(0), spec={"activation": name}),),
@@ -402,7 +411,8 @@ class TestTerminal:
         assert name in squeezed("".join(lines))
 
     def test_bars_grow_with_log_separation(self) -> None:
-        layers = [row for row in terminal(single_trial()).splitlines() if "█" in row]
+        rows = terminal(single_trial()).splitlines()
+        layers = [row for row in rows if row.startswith(("input", "blocks"))]
         assert [row.count("█") for row in layers] == sorted(
             (row.count("█") for row in layers), reverse=True
         )
@@ -441,7 +451,7 @@ class TestMarkdown:
     def test_tables_keep_their_columns(self, name: str) -> None:
         text = markdown(named(name))
         tables = markdown_tables(text)
-        assert len(tables) == 4
+        assert len(tables) == 5
         for table in tables:
             assert len({len(row) for row in table}) == 1
         assert one_line(name) in [row[0] for row in tables[1]]
@@ -698,3 +708,29 @@ def test_an_interval_without_an_end_is_no_interval(interval: Interval) -> None:
     result = search_result(trials=(trial_row(0),))
     spoilt = replace(result, criterion={"depth": RankAgreement(0.1, 9, interval)})
     assert table_of(spoilt, "criterion").rows == (("depth", "0.10", "-", "9"),)
+
+
+def test_a_report_of_the_previous_version_opens(tmp_path: Path) -> None:
+    """Every number that it has is shown; what it lacks is left out."""
+    old = (DATA / "report_0.1.0.json").read_text(encoding="utf-8")
+    (tmp_path / "report.json").write_text(old, encoding="utf-8")
+    result = read_result(tmp_path)
+    Draft202012Validator(report_schema()).validate(json.loads(old))
+    now = typical()
+    assert result.recommendations == now.recommendations
+    assert result.trials == now.trials
+    view = report_view(result)
+    assert view.command == ""
+    assert [f.name for f in figures_of(view)] == [f.name for f in figures_of(report_view(now))]
+    page = html_report(view)
+    assert view.headline in page
+    assert "20,000" in page
+    assert "97.0 ± 0.4" in page
+
+
+def test_the_command_makes_the_search_again() -> None:
+    said = report_view(typical()).command
+    assert said == (
+        "designer search --data digits --space mlp --trials 8 --epochs 10 --seed 0 --batch-size 64"
+    )
+    assert shlex.split(report_view(named("a b'c")).command)[3] == "a b'c"

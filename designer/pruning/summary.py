@@ -20,12 +20,14 @@ from designer.pruning.removable import Removable, names_left
 from designer.pruning.verify import drop_of, latency_ratio, proportion, right
 from designer.results import (
     PRUNING_SCHEMA,
+    Curve,
     DataUsed,
     LawSummary,
     ModelSummary,
     NetworkFigures,
     PruningReport,
     ReportWarning,
+    SeparationProfile,
     measured,
 )
 from designer.size import size_of_model
@@ -133,6 +135,7 @@ class Summary:
         mask = right(network, self.parts.validation)
         drop = drop_of(self.trials.right, mask)
         size = size_of_model(network, self.parts.train.inputs[:1])
+        seen = self._inside(network, removed)
         inputs = self.parts.validation.inputs
         return NetworkFigures(
             name=name,
@@ -147,20 +150,27 @@ class Summary:
             drop=drop.value,
             drop_bound=drop.bound,
             epochs=epochs,
-            law=self._law(network, removed),
+            law=None if seen is None else LawSummary.of(seen.law),
             removed=removed,
+            curve=None if seen is None else Curve.of(seen),
         )
 
-    def _law(self, network: nn.Module, removed: tuple[str, ...]) -> LawSummary | None:
+    def _inside(self, network: nn.Module, removed: tuple[str, ...]) -> SeparationProfile | None:
         """None where no blocks are left to look at."""
         if network is self.whole:
-            return LawSummary.of(self.proposal.seen.law)
+            return self.proposal.seen
         left = names_left(self.found, removed, self.blocks)
         try:
-            seen = profile(network, self.parts.train, blocks=left, permutations=0, resamples=0)
+            return profile(
+                network,
+                self.parts.train,
+                self.parts.validation,
+                blocks=left,
+                permutations=0,
+                resamples=0,
+            )
         except InvalidInputError:
             return None
-        return LawSummary.of(seen.law)
 
     def _warnings(self) -> Iterator[ReportWarning]:
         samples = len(self.parts.validation)

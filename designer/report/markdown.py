@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from designer.report.view import LayerView, NetworkView, ReportView, TableView
+from designer.report.figures import TableView
+from designer.report.view import LayerView, NetworkView, ReportView
 
 BAR_WIDTH = 12
 
@@ -28,6 +30,9 @@ def _lines(view: ReportView) -> Iterator[str]:
             yield from _network(section)
         elif section.rows:
             yield from _table(section)
+    command = (("command", view.command),) if view.command else ()
+    if view.made.rows:
+        yield from _table(replace(view.made, rows=(*command, *view.made.rows)))
     for note in view.notes:
         yield from (_line(note), "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -9,13 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from designer.report.view import (
-    LayerView,
-    NetworkView,
-    ReportView,
-    TableView,
-    rewritten,
-)
+from designer.report.figures import Spark, TableView
+from designer.report.view import LayerView, NetworkView, ReportView, rewritten
 from designer.results import Verdict
 
 
@@ -55,6 +51,9 @@ STYLES = {
     Verdict.UNCERTAIN: "cyan",
 }
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+RAMP = "▁▂▃▄▅▆▇█"
+ASCII_RAMP = "_.-~=+*#"
+"""From the least to the largest log D."""
 
 
 def print_report(view: ReportView, console: Console) -> None:
@@ -71,8 +70,11 @@ def print_report(view: ReportView, console: Console) -> None:
         if isinstance(section, NetworkView):
             console.print(_section(_network(section, console)))
         elif section.rows and not section.background:
-            console.print(_section(_table(section)))
+            sparks = _sparks(section.sparks, console)
+            console.print(_section(Group(*sparks, _table(section))))
     console.print()
+    if view.command:
+        console.print(Text(f"Made with: {view.command}", style="dim"))
     for note in view.notes:
         console.print(Text(note, style="dim"))
 
@@ -108,12 +110,28 @@ def _network(view: NetworkView, console: Console) -> Group:
         Text(view.heading, style="bold"),
         Text(view.reason),
         Text(view.law, style="dim"),
+        *_sparks(view.sparks, console),
         _layers(view.layers, console),
         *(Text(f"{arrow} {line}") for line in view.advice),
     ]
     if view.stages.rows:
         parts.append(_table(view.stages))
     return Group(*parts)
+
+
+def _sparks(sparks: tuple[Spark, ...], console: Console) -> Iterator[Text]:
+    """log D from layer to layer, a cell each; left out where the layers do not fit on a line."""
+    ramp = ASCII_RAMP if console.options.ascii_only else RAMP
+    label = max((len(spark.label) for spark in sparks), default=0)
+    for spark in sparks:
+        cells = "".join(_spark(level, ramp) for level in spark.levels)
+        line = f"log D {spark.label:<{label}}  {cells}  {spark.ends}"
+        if len(line) <= console.width:
+            yield Text(line)
+
+
+def _spark(level: float | None, ramp: str) -> str:
+    return "?" if level is None else ramp[round(level * (len(ramp) - 1))]
 
 
 def _layers(layers: tuple[LayerView, ...], console: Console) -> Table:

@@ -7,20 +7,40 @@ with how many digits is decided here, once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
-from itertools import groupby
 from typing import Any
 
+from designer.report.figures import (
+    Figure,
+    Spark,
+    TableView,
+    agreement_figure,
+    before_after,
+    known_figures,
+    level,
+    network_figures,
+    sizes_figure,
+    sparks_of,
+    steps_figure,
+    trials_figure,
+)
+from designer.report.words import (
+    MISSING,
+    interval_text,
+    number,
+    one_line,
+    percent,
+    spec_label,
+)
 from designer.results import (
     AnalysisResult,
     BlockProposal,
     InputReport,
-    Interval,
     LawSummary,
     LayerReport,
-    MeanSd,
     Measured,
     ModelSummary,
     NetworkFigures,
@@ -29,12 +49,9 @@ from designer.results import (
     Recommendation,
     SearchResult,
     StageLaw,
-    TrialRow,
+    StudySummary,
     Verdict,
 )
-
-MISSING = "-"
-"""Stands for a number that could not be measured."""
 
 TRIALS_SHOWN = 5
 
@@ -52,6 +69,9 @@ UNITS = ((12, "T"), (9, "G"), (6, "M"))
 OWN_COLUMN = {"block-influence": "influence", "ablation": "loss"}
 """Criteria for pruning that are no steps."""
 
+NOTHING = TableView("", (), ())
+"""A table that is not drawn."""
+
 CRITERIA = {
     "design_score": "design score",
     "heldout_separation": "held-out separation",
@@ -60,18 +80,6 @@ CRITERIA = {
     "parameters": "parameters",
     "depth": "depth",
 }
-
-
-@dataclass(frozen=True)
-class TableView:
-    """A table of strings; ``numeric`` columns are aligned to the right."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: frozenset[str] = frozenset()
-    background: bool = False
-    """Whether it is left out where room is short, as in a terminal."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,15 @@ class LayerView:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A figure that stands out."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class NetworkView:
     """One network with its layers."""
 
@@ -105,6 +122,8 @@ class NetworkView:
     """A full sentence for every layer that is not simply to be kept."""
     stages: TableView
     """The law in each stage; without rows where there are no stages."""
+    sparks: tuple[Spark, ...] = ()
+    figures: tuple[Figure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +136,12 @@ class ReportView:
     warnings: tuple[str, ...]
     sections: tuple[TableView | NetworkView, ...]
     notes: tuple[str, ...]
+    tiles: tuple[Tile, ...] = ()
+    """The recommendation, or the model, in a few figures."""
+    made: TableView = NOTHING
+    """Seeds, versions, data."""
+    command: str = ""
+    """That makes it again; empty where that is not known."""
 
 
 def report_view(result: SearchResult) -> ReportView:
@@ -130,10 +155,13 @@ def report_view(result: SearchResult) -> ReportView:
         sections=(
             _recommendations(result.recommendations),
             *map(_detail, result.recommendations),
-            _trials(result.trials, background=bool(result.recommendations)),
+            _trials(result),
             _criterion(result),
         ),
         notes=tuple(_notes(result)),
+        tiles=tuple(_tiles(result)),
+        made=_made_search(result.study),
+        command=search_command(result.study),
     )
     plain: ReportView = rewritten(view, one_line)
     return plain
@@ -148,6 +176,8 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         layers=tuple(_layers(result.input, result.layers)),
         advice=tuple(_advice(result.layers)),
         stages=_stages(result.stages),
+        sparks=_sparks(result.input, result.layers),
+        figures=network_figures("", result.input, result.layers, result.law),
     )
     view = ReportView(
         title=f"Analysis: {result.model.name} on {result.data.name}",
@@ -156,6 +186,9 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         warnings=tuple(warning.message for warning in result.warnings),
         sections=(network,),
         notes=tuple(_analysis_notes(result)),
+        tiles=tuple(_analysis_tiles(result)),
+        made=made_of(result.data.fingerprint, result.versions),
+        command=result.command,
     )
     plain: ReportView = rewritten(view, one_line)
     return plain
@@ -169,15 +202,24 @@ def pruning_view(report: PruningReport) -> ReportView:
         facts=tuple(_pruning_facts(report)),
         warnings=tuple(warning.message for warning in report.warnings),
         sections=(
-            _networks(report.networks),
+            *_networks(report.networks),
             _proposal(report),
             _ways(report.blocks),
             _removal_trials(report),
         ),
         notes=tuple(_pruning_notes(report)),
+        tiles=tuple(_pruning_tiles(report)),
+        made=made_of(report.data.fingerprint, report.versions, report.settings),
+        command=report.command,
     )
     plain: ReportView = rewritten(view, one_line)
     return plain
+
+
+def figures_of(view: ReportView) -> Iterator[Figure]:
+    """All charts of a view, in reading order."""
+    for section in view.sections:
+        yield from section.figures
 
 
 def rewritten(view: Any, change: Callable[[str], str]) -> Any:
@@ -192,46 +234,117 @@ def rewritten(view: Any, change: Callable[[str], str]) -> Any:
     return view
 
 
-def one_line(text: str) -> str:
-    """Without line breaks, and with control characters (colours, bells) made visible."""
-    joined = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+def _tiles(result: SearchResult) -> Iterator[Tile]:
+    if not result.recommendations:
+        return
+    best = result.recommendations[0]
+    yield Tile("parameters", f"{best.parameters:,}", f"{_count(best.flops)} operations")
+    yield Tile("validation accuracy", f"{percent(best.validation_accuracy)} %", _seeds(best))
+    if best.test_accuracy is not None:
+        yield Tile("test accuracy", f"{percent(best.test_accuracy)} %", "looked at once")
+    yield Tile("design score", number(best.score, 3), "1 is perfect")
+    yield Tile("the law", law_in_a_word(best.law), f"rho {number(best.law.rho)} per layer")
 
 
-def spec_label(spec: dict[str, Any]) -> str:
-    """A spec in a few words, such as ``64-64-32, batch, relu, lr 0.001``."""
-    parts = []
-    for name, value in spec.items():
-        if name == "widths" and isinstance(value, list | tuple):
-            parts.append(_widths(value))
-        elif isinstance(value, list | tuple):
-            parts.append(f"{name} {'-'.join(map(str, value))}")
-        elif name == "learning_rate":
-            parts.append(f"lr {value:g}")
-        elif isinstance(value, str):
-            parts.append(f"no {name}" if value == "none" else value)
-        else:
-            parts.append(f"{name} {value}")
-    return ", ".join(parts)
+def _seeds(one: Recommendation) -> str:
+    seeds = one.validation_accuracy.seeds
+    return f"mean ± sd over {seeds} seeds" if seeds > 1 else "one seed"
 
 
-def number(value: Measured, digits: int = 2) -> str:
-    """Fixed digits, or two significant ones where those would show nothing."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    if value != 0 and not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.1e}"
-    if 0 < abs(value) < 10**-digits:
-        return f"{value:.2g}"
-    return f"{value:.{digits}f}"
+def _analysis_tiles(result: AnalysisResult) -> Iterator[Tile]:
+    yield Tile("blocks", str(len(result.layers)))
+    yield Tile("parameters", _count(result.model.parameters))
+    for part, accuracy in (
+        ("training", result.model.accuracy),
+        (result.data.heldout_part, result.model.accuracy_heldout),
+    ):
+        if accuracy is not None:
+            yield Tile(f"{part} accuracy", f"{100 * accuracy:.1f} %")
+    yield Tile("the law", law_in_a_word(result.law), f"rho {number(result.law.rho)} per layer")
 
 
-def percent(value: MeanSd | None) -> str:
-    """Accuracy in percent, mean ± sd."""
-    if value is None or not math.isfinite(value.mean):
-        return MISSING
-    spread = f" ± {100 * value.sd:.1f}" if value.sd is not None else ""
-    return f"{100 * value.mean:.1f}{spread}"
+def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
+    by_name = {one.name: one for one in report.networks}
+    original, pruned = by_name.get(ORIGINAL), by_name.get("pruned")
+    if original is None or pruned is None:
+        return
+    yield Tile("blocks", str(pruned.blocks), f"of {original.blocks}")
+    for what, before, after in (
+        ("parameters", original.parameters, pruned.parameters),
+        ("operations", original.flops, pruned.flops),
+    ):
+        share = f"{100 * after / max(before, 1):.0f} % of {_count(before)}"
+        yield Tile(what, _count(after), share)
+    if pruned.latency is not None:
+        yield Tile("time", f"{pruned.latency:.2f}", "of the original's")
+    accuracy = pruned.validation_accuracy
+    lost = f"{_points(pruned.drop, '+')} points lost"
+    yield Tile("validation accuracy", f"{100 * accuracy.value:.1f} %", lost)
+
+
+def _made_search(study: StudySummary) -> TableView:
+    counts = study.trials
+    said = {
+        "seed": str(study.seed),
+        "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed",
+        "epochs": str(study.epochs),
+        "time": f"{study.seconds:.0f} s of training and measuring",
+        "search space": str(study.settings.get("space_definition", study.space)),
+    }
+    fingerprint = study.dataset.fingerprint if study.dataset is not None else ""
+    return made_of(fingerprint, study.versions, said)
+
+
+def made_of(
+    fingerprint: str, versions: Mapping[str, str], settings: Mapping[str, Any] | None = None
+) -> TableView:
+    """With what a report was made: settings, data, versions."""
+    rows = {
+        **{name.replace("_", " "): str(value) for name, value in (settings or {}).items()},
+        **({"data fingerprint": fingerprint} if fingerprint else {}),
+        **({"versions": ", ".join(f"{k} {v}" for k, v in versions.items())} if versions else {}),
+    }
+    return TableView("How it was made", ("what", "value"), tuple(rows.items()))
+
+
+SEARCH_OPTIONS = {
+    "data_train_size": ("--train-size", None),
+    "data_image_size": ("--image-size", None),
+    "data_validation_fraction": ("--validation-fraction", 0.25),
+    "data_shuffle_labels": ("--shuffle-labels", False),
+    "objective": ("--objective", "design"),
+    "batch_size": ("--batch-size", 128),
+    "max_params": ("--max-params", None),
+    "max_flops": ("--max-flops", None),
+    "prune": ("--prune", False),
+    "augment": ("--augment", "none"),
+    "workers": ("--workers", 1),
+    "device": ("--device", "cpu"),
+}
+"""Options of ``designer search`` by the setting that they fix, and their defaults."""
+
+
+def search_command(study: StudySummary) -> str:
+    """The command that makes a search again; empty where its settings were not kept."""
+    known = study.settings
+    if "data_source" not in known:
+        return ""
+    said = ["designer", "search", "--data", str(known["data_source"])]
+    said += ["--space", str(known["space"]), "--trials", str(known["trials"])]
+    said += ["--epochs", str(study.epochs), "--seed", str(study.seed)]
+    for setting, (option, default) in SEARCH_OPTIONS.items():
+        value = known.get(setting, default)
+        if value != default:
+            said += [option] if value is True else [option, str(value)]
+    confirmation = study.confirmation
+    for name, option, default in (
+        ("candidates", "--confirm", 5),
+        ("epochs", "--confirm-epochs", 3 * study.epochs),
+        ("seeds", "--confirm-seeds", 3),
+    ):
+        if confirmation.get(name, default) != default:
+            said += [option, str(confirmation[name])]
+    return shlex.join(said)
 
 
 def _headline(result: SearchResult) -> str:
@@ -301,6 +414,18 @@ def _detail(one: Recommendation) -> NetworkView:
         layers=tuple(_layers(one.input, one.layers)),
         advice=tuple(_advice(one.layers)),
         stages=_stages(one.stages),
+        sparks=_sparks(one.input, one.layers),
+        figures=network_figures(f"-{one.rank}", one.input, one.layers, one.law, one.emergence),
+    )
+
+
+def _sparks(first: InputReport | None, layers: Sequence[LayerReport]) -> tuple[Spark, ...]:
+    reports: list[InputReport | LayerReport] = [*([first] if first else []), *layers]
+    return sparks_of(
+        {
+            "training": [one.separation for one in reports],
+            "held-out": [one.separation_heldout for one in reports],
+        }
     )
 
 
@@ -336,7 +461,7 @@ def _layers(first: InputReport | None, layers: Sequence[LayerReport]) -> Iterato
         yield LayerView(
             name="input",
             width=str(first.width),
-            bar=_bar(first.separation, values),
+            bar=level(first.separation, values),
             separation=number(first.separation),
             heldout=number(first.separation_heldout),
             null=number(first.separation_null),
@@ -347,7 +472,7 @@ def _layers(first: InputReport | None, layers: Sequence[LayerReport]) -> Iterato
             advice="",
         )
     for layer in layers:
-        yield _layer(layer, _bar(layer.separation, values))
+        yield _layer(layer, level(layer.separation, values))
 
 
 def _layer(layer: LayerReport, bar: float | None) -> LayerView:
@@ -360,36 +485,30 @@ def _layer(layer: LayerReport, bar: float | None) -> LayerView:
         null=number(layer.separation_null),
         step=number(layer.step),
         share=number(layer.share),
-        interval=_interval(layer.interval),
+        interval=interval_text(layer.interval),
         verdict=layer.verdict,
         advice=layer.advice.partition(":")[0],
     )
 
 
-def _bar(value: Measured, values: Sequence[Measured]) -> float | None:
-    if value is None or not math.isfinite(value):
-        return None
-    logs = [math.log(v) for v in values if v is not None and 0 < v < math.inf]
-    if value <= 0:
-        return 0.0
-    low, high = min(logs), max(logs)
-    return (math.log(value) - low) / (high - low) if high > low else 1.0
-
-
 def _criterion(result: SearchResult) -> TableView:
     rows = tuple(
-        (CRITERIA.get(name, name), number(one.spearman), _interval(one.interval), str(one.n))
+        (CRITERIA.get(name, name), number(one.spearman), interval_text(one.interval), str(one.n))
         for name, one in result.criterion.items()
     )
-    return TableView(
+    table = TableView(
         "How each criterion agreed with validation accuracy over this study's trials",
         ("criterion", "Spearman", "95 % interval", "trials"),
         rows,
         frozenset({"Spearman", "95 % interval", "trials"}),
     )
+    return replace(
+        table, figures=known_figures(agreement_figure(result.criterion, CRITERIA, table))
+    )
 
 
-def _trials(trials: Sequence[TrialRow], *, background: bool) -> TableView:
+def _trials(result: SearchResult) -> TableView:
+    trials = result.trials
     complete = [row for row in trials if row.state == "complete"]
     best = sorted(complete, key=lambda row: -(row.score if row.score is not None else -math.inf))
     rows = tuple(
@@ -407,7 +526,8 @@ def _trials(trials: Sequence[TrialRow], *, background: bool) -> TableView:
         ("trial", "architecture", "params", "score", "val %"),
         rows,
         frozenset({"trial", "params", "score", "val %"}),
-        background,
+        background=bool(result.recommendations),
+        figures=known_figures(trials_figure(trials, result.recommendations)),
     )
 
 
@@ -513,7 +633,19 @@ FIGURES: dict[str, Callable[[NetworkFigures], str]] = {
 """What is said of every network, row by row."""
 
 
-def _networks(networks: Sequence[NetworkFigures]) -> TableView:
+def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
+    curves = {one.name: one.curve.separation for one in networks if one.curve is not None}
+    table = replace(_side_by_side(networks), sparks=sparks_of(curves))
+    yield table
+    overlaid = before_after(networks)
+    if overlaid is not None:
+        yield replace(overlaid.table, rows=(), figures=(overlaid,))
+    sizes = sizes_figure(networks, table)
+    if sizes is not None:
+        yield replace(table, title=sizes.title, rows=(), figures=(sizes,))
+
+
+def _side_by_side(networks: Sequence[NetworkFigures]) -> TableView:
     columns = ("", *(one.name for one in networks))
     rows = tuple((title, *map(figure, networks)) for title, figure in FIGURES.items())
     return TableView("Side by side", columns, rows, frozenset(columns[1:]))
@@ -550,14 +682,15 @@ def _proposal(report: PruningReport) -> TableView:
             *([number(one.value, 3)] if own else []),
             number(one.step),
             number(one.step_heldout),
-            _interval(one.step_heldout_interval),
+            interval_text(one.step_heldout_interval),
             str(one.decision),
             "yes" if one.removed else "",
         )
         for one in report.blocks
     )
     numeric = frozenset(columns[1:])
-    return TableView("Block by block", (*columns, "proposal", "removed"), rows, numeric)
+    table = TableView("Block by block", (*columns, "proposal", "removed"), rows, numeric)
+    return replace(table, figures=known_figures(steps_figure(report.blocks, table)))
 
 
 def _ways(blocks: Sequence[BlockProposal]) -> TableView:
@@ -616,6 +749,17 @@ def _law_figures(law: LawSummary) -> str:
     )
 
 
+def law_in_a_word(law: LawSummary) -> str:
+    """Whether it holds, where there is no room for more."""
+    return {
+        "holds": "holds",
+        "does not hold": "does not hold",
+        "too few layers": "too few layers",
+        "not decreasing": "does not hold",
+        "degenerate": "not measured",
+    }[law.status]
+
+
 def _holds(law: LawSummary) -> str:
     return {
         "holds": "holds",
@@ -624,16 +768,3 @@ def _holds(law: LawSummary) -> str:
         "not decreasing": "does not hold (D does not fall)",
         "degenerate": "cannot be judged (degenerate)",
     }[law.status]
-
-
-def _interval(interval: Interval | None) -> str:
-    if interval is None or not all(map(math.isfinite, interval)):
-        return MISSING
-    low, high = (f"{bound:.2f}".replace("-0.00", "0.00") for bound in interval)
-    return f"{low} to {high}"
-
-
-def _widths(widths: Sequence[int]) -> str:
-    """Widths in order, runs of equal ones as ``4x64``."""
-    runs = [(width, len(list(group))) for width, group in groupby(widths)]
-    return "-".join(f"{n}x{width}" if n > 2 else "-".join([str(width)] * n) for width, n in runs)

@@ -14,7 +14,7 @@ from torch import nn
 from designer.criterion import design_score
 from designer.errors import SpaceError
 from designer.profile import profile
-from designer.results import DesignScore, SeparationProfile, measured
+from designer.results import Curve, DesignScore, SeparationProfile, measured
 from designer.search.settings import Job, Objective
 from designer.size import Size, size_of_model
 from designer.trainer import (
@@ -51,6 +51,7 @@ class Outcome:
             "training_loss": self.history.summed_loss,
             "epochs": len(self.history.losses),
             "depth": len(self.profile.layers) - 1,
+            "curve": asdict(Curve.of(self.profile)),
         }
 
 

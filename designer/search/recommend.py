@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from designer.advice import input_report, layer_reports, mean_law, stage_laws
-from designer.results import LawStatus, LawSummary, MeanSd, Recommendation, measured
+from designer.results import Curve, LawStatus, LawSummary, MeanSd, Recommendation, measured
 from designer.search.confirmation import Confirmed
-from designer.search.study import RECORD
+from designer.search.study import EMERGENCE, RECORD
 
 MOST_ACCURATE, SMALLEST, BEST_FOLLOWER = "most accurate", "smallest", "best follower"
 
@@ -103,6 +103,7 @@ def _recommendation(
         },
         train_accuracy=measured(one.mean("train_accuracy")),
         stages=stage_laws(one.profiles),
+        emergence=tuple(Curve.read(curve) for curve in one.runs[0].user_attrs.get(EMERGENCE, ())),
     )
 
 

@@ -30,6 +30,9 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 SPEC, RECORD, REASON, REJECTED, WORKER = "spec", "record", "reason", "rejected", "worker"
 """Keys of a trial's user attributes."""
 
+EMERGENCE = "emergence"
+"""Key of what was seen inside a confirmation run between its epochs."""
+
 LOST = "lost"
 """Key of a trial that was handed back because its run was stopped or killed: it is proposed
 again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from designer.advice import law_warnings
 from designer.criterion import ADHERENCE_WEIGHT, beats_chance
 from designer.provenance import versions
 from designer.results import (
+    Curve,
     LawStatus,
     LawSummary,
     RankAgreement,
@@ -33,6 +35,9 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSta
 MIN_FOR_AGREEMENT = 5
 """Fewer trials say nothing about how criteria agree."""
 
+CURVES_KEPT = 100
+"""Trials, the best by design score, whose curve the report holds: others would make it large."""
+
 MEMORISED_GAP = 0.3
 """A training accuracy this far above validation is called memorising."""
 
@@ -46,7 +51,10 @@ SCORE_EXPLANATION = (
 def trial_rows(study: Study) -> tuple[TrialRow, ...]:
     """One row per finished or failed trial, by number."""
     trials = sorted([*finished(study), *failed(study)], key=lambda t: t.number)
-    return tuple(_row(trial) for trial in trials)
+    rows = [_row(trial) for trial in trials]
+    best = sorted((row for row in rows if row.score is not None), key=lambda r: -(r.score or 0.0))
+    kept = {row.number for row in best[:CURVES_KEPT]}
+    return tuple(row if row.number in kept else replace(row, curve=None) for row in rows)
 
 
 def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
@@ -74,6 +82,8 @@ def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
         },
         settings={
             **job.identity(),
+            "data_source": job.data.options.get("source", job.data.name),
+            "trials": job.effort.trials,
             "workers": job.effort.workers,
             "device": ",".join(job.effort.devices),
         },
@@ -209,7 +219,7 @@ def _law_warnings(recommendations: Sequence[Recommendation]) -> Iterator[ReportW
 def _row(trial: FrozenTrial) -> TrialRow:
     record: dict[str, Any] = trial.user_attrs.get(RECORD, {})
     spec: dict[str, Any] = trial.user_attrs.get(SPEC, {})
-    law = record.get("law")
+    law, curve = record.get("law"), record.get("curve")
     return TrialRow(
         number=trial.number,
         state=STATES[trial.state],
@@ -228,6 +238,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         epochs=record.get("epochs", 0),
         seconds=trial.user_attrs.get("seconds", 0.0),
         reason=trial.user_attrs.get(REASON, ""),
+        curve=None if curve is None else Curve.read(curve),
     )
 
 

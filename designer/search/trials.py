@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,7 +17,8 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from designer.errors import SpaceError, StorageError, TrialFailed
-from designer.results import LawSummary
+from designer.profile import profile
+from designer.results import Curve, LawSummary
 from designer.search.artifacts import Artifacts
 from designer.search.candidates import (
     Outcome,
@@ -26,9 +28,11 @@ from designer.search.candidates import (
     spec_values,
     train_and_measure,
 )
+from designer.search.confirmation import confirmation_seeds
 from designer.search.phases import Stop
 from designer.search.settings import Job, Objective
 from designer.search.study import (
+    EMERGENCE,
     REASON,
     RECORD,
     SPEC,
@@ -40,6 +44,9 @@ from designer.serialisation import profile_to_json
 from designer.trainer import Schedule
 
 CONFIRMATION_RESAMPLES = 200
+
+LOOKS = 12
+"""Moments at the most at which one confirmation run of each candidate is looked into."""
 
 
 class Stopped(Exception):
@@ -124,22 +131,29 @@ def _search(job: Job, study: Study, trial: Trial, stop: Stop) -> list[float]:
 
 def _confirm(job: Job, trial: Trial, stop: Stop, artifacts: Artifacts) -> list[float]:
     spec = job.space.suggest(trial)
+    seed, epochs = trial.user_attrs["seed"], trial.user_attrs["epochs"]
+    looks = looking_epochs(epochs) if seed == confirmation_seeds(job)[0] else frozenset()
+    curves: list[Curve] = []
 
-    def on_epoch(_epoch: int, _model: nn.Module) -> None:
+    def on_epoch(epoch: int, model: nn.Module) -> None:
         if stop():
             raise Stopped
+        if epoch in looks:
+            seen = profile(model, job.data.train, permutations=0, resamples=0)
+            curves.append(Curve.of(seen, epoch))
 
     outcome = train_and_measure(
         job,
         spec,
-        seed=trial.user_attrs["seed"],
-        epochs=trial.user_attrs["epochs"],
+        seed=seed,
+        epochs=epochs,
         schedule=Schedule.STEP,
         resamples=CONFIRMATION_RESAMPLES,
         on_epoch=on_epoch,
     )
     trial.set_user_attr(SPEC, spec_values(spec))
     trial.set_user_attr(RECORD, outcome.record())
+    trial.set_user_attr(EMERGENCE, [asdict(curve) for curve in curves])
     artifacts.keep(trial, "profile.json", profile_to_json(outcome.profile))
     weights = {k: v.detach().cpu().contiguous() for k, v in outcome.model.state_dict().items()}
     artifacts.keep(trial, "model.safetensors", save_tensors(weights))
@@ -175,6 +189,11 @@ def prunes(job: Job) -> bool:
 def pruning_epochs(epochs: int) -> frozenset[int]:
     """When to compare: at half of the run, once the bottom layers' head start is over."""
     return frozenset({epochs // 2} - {0, epochs})
+
+
+def looking_epochs(epochs: int) -> frozenset[int]:
+    """When to look at the law emerging: often at first, then ever more seldom, and at the end."""
+    return frozenset(math.ceil(epochs ** (i / (LOOKS - 1))) for i in range(LOOKS))
 
 
 def _check_limits(job: Job, parameters: int, flops: int) -> None:

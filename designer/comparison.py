@@ -1,0 +1,327 @@
+"""Networks side by side: curves, differences layer by layer, and which is better at what.
+
+A difference of accuracy counts where the 95 % intervals do not overlap, which is careful; sizes
+and the law are what they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from designer.analysis import analyze, named
+from designer.errors import InvalidInputError
+from designer.material import material_for
+from designer.models import PRUNED_FILE, SPEC_FILE, load_model
+from designer.profile import Progress
+from designer.provenance import versions
+from designer.results import (
+    COMPARISON_SCHEMA,
+    Advantage,
+    AnalysisResult,
+    ComparedNetwork,
+    ComparisonReport,
+    InputReport,
+    LayerDifference,
+    LayerReport,
+    MeanSd,
+    Measured,
+    Proportion,
+    ReportWarning,
+    SearchResult,
+)
+from designer.serialisation import REPORT_FILE, read_report
+from designer.size import size_of_model
+
+SAME = 0.01
+"""Sizes and figures of the law this close, as a share, are called equal."""
+
+NORMAL_95 = 1.96
+"""Standard errors on both sides of a 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Respect:
+    """One respect in which networks are compared."""
+
+    what: str
+    value: Callable[[ComparedNetwork], Measured]
+    higher: bool
+    """Whether more of it is better."""
+    said: str
+    """With ``{best}`` and ``{value}`` to be filled in."""
+    form: str = ".2f"
+
+
+def _last_heldout(one: ComparedNetwork) -> Measured:
+    return one.layers[-1].separation_heldout if one.layers else None
+
+
+RESPECTS = (
+    Respect("parameters", lambda one: one.parameters, higher=False, said="has fewest parameters",
+            form=",.0f"),
+    Respect("operations", lambda one: one.flops, higher=False, said="needs fewest operations",
+            form=",.0f"),
+    Respect("held-out separation at the end", _last_heldout, higher=False,
+            said="separates held-out data best at its last layer (least D)"),
+    Respect("uniformity of the law", lambda one: one.law.uniformity, higher=True,
+            said="shares the work most equally among its layers"),
+    Respect("total reduction of D", lambda one: one.law.total_reduction, higher=True,
+            said="reduces D most from input to last layer on training data"),
+)  # fmt: skip
+
+
+def compare(
+    sources: Sequence[str | Path], *, command: str = "", progress: Progress | None = None
+) -> ComparisonReport:
+    """Compare networks.
+
+    Args:
+        sources: at least two of: the folder of a search, whose first recommendation is taken; a
+            report of ``analyze``, or the folder that it was written into; a folder of a model
+            that search or prune wrote, which is looked into here, with the data it was trained
+            on.
+        command: to note with it.
+        progress: called with what is being done.
+
+    Raises:
+        InvalidInputError: where there are fewer than two, one of them is none of these, or
+            nothing was recommended there.
+    """
+    if len(sources) < 2:
+        raise InvalidInputError(f"Expected at least 2 networks to compare, got {len(sources)}.")
+    twice = [str(source) for source in sources if sources.count(source) > 1]
+    if twice:
+        raise InvalidInputError(f"Expected networks that differ, got '{twice[0]}' twice.")
+    networks = [_network(str(source), progress) for source in sources]
+    aligned_by, places = _places(networks)
+    advantages = (*_accuracy(networks), *_respects(networks))
+    return ComparisonReport(
+        schema=COMPARISON_SCHEMA,
+        networks=tuple(networks),
+        aligned_by=aligned_by,
+        differences=tuple(_differences(places)),
+        advantages=advantages,
+        conclusion=_conclusion(advantages),
+        warnings=tuple(_warnings(networks)),
+        versions=versions(),
+        command=command,
+    )
+
+
+def _network(source: str, progress: Progress | None) -> ComparedNetwork:
+    path = Path(source)
+    if path.is_dir() and any((path / name).exists() for name in (PRUNED_FILE, SPEC_FILE)):
+        return _looked_into(source, progress)
+    if not path.exists() or not (path.is_file() or (path / REPORT_FILE).exists()):
+        raise InvalidInputError(
+            f"Expected a folder that search, analyze or prune wrote, or the JSON of an analysis, "
+            f"got '{source}'; for a model of yours, run designer analyze and compare what it "
+            f"writes."
+        )
+    report = read_report(path)
+    if isinstance(report, SearchResult):
+        return _recommended(source, report)
+    if isinstance(report, AnalysisResult):
+        return _analysed(source, report, None)
+    raise InvalidInputError(
+        f"Expected the report of a search or an analysis in '{source}', got {report.schema}; to "
+        f"compare a pruned model, name the folder that it is in."
+    )
+
+
+def _recommended(name: str, result: SearchResult) -> ComparedNetwork:
+    if not result.recommendations:
+        raise InvalidInputError(
+            f"Expected a search that recommends something in '{name}', but it does not yet; "
+            f"continue it with more --trials."
+        )
+    best, data = result.recommendations[0], result.study.dataset
+    return ComparedNetwork(
+        name=name,
+        kind=result.study.space,
+        spec=best.spec,
+        data=result.study.data,
+        fingerprint="" if data is None else data.fingerprint,
+        parameters=best.parameters,
+        flops=best.flops,
+        accuracy=_over_seeds(best.validation_accuracy, 0 if data is None else data.validation),
+        accuracy_part="validation",
+        law=best.law,
+        input=best.input,
+        layers=best.layers,
+    )
+
+
+def _over_seeds(accuracy: MeanSd, samples: int) -> Proportion | None:
+    """The wider of two intervals: of the samples, and of the seeds."""
+    if not samples or not math.isfinite(accuracy.mean):
+        return None
+    seeds = (accuracy.sd or 0.0) / math.sqrt(accuracy.seeds)
+    return _proportion(accuracy.mean, samples, seeds)
+
+
+def _proportion(share: float, samples: int, error: float = 0.0) -> Proportion:
+    error = max(error, math.sqrt(share * (1 - share) / samples))
+    half = NORMAL_95 * error
+    return Proportion(share, (max(share - half, 0.0), min(share + half, 1.0)), samples)
+
+
+def _analysed(name: str, result: AnalysisResult, flops: int | None) -> ComparedNetwork:
+    correct, samples = result.model.accuracy_heldout, result.data.heldout
+    return ComparedNetwork(
+        name=name,
+        kind=result.model.kind,
+        spec={},
+        data=result.data.name,
+        fingerprint=result.data.fingerprint,
+        parameters=result.model.parameters,
+        flops=flops,
+        accuracy=None if correct is None or not samples else _proportion(correct, samples),
+        accuracy_part=result.data.heldout_part,
+        law=result.law,
+        input=result.input,
+        layers=result.layers,
+    )
+
+
+def _looked_into(source: str, progress: Progress | None) -> ComparedNetwork:
+    loaded = load_model(source)
+    material = material_for(loaded, None)
+    seen = analyze(loaded.model, material.train, material.heldout, progress=progress)
+    flops = None
+    if loaded.input_shape is not None:
+        flops = size_of_model(loaded.model, torch.zeros(1, *loaded.input_shape)).flops
+    return _analysed(source, named(seen, loaded, None, material), flops)
+
+
+Place = list[LayerReport | InputReport | None]
+"""What each network has at one place."""
+
+
+def _places(networks: Sequence[ComparedNetwork]) -> tuple[str, list[Place]]:
+    """Layers of equal names together, where the longest network has them all; else those of
+    equal position."""
+    names = [[layer.name for layer in one.layers] for one in networks]
+    longest = max(names, key=len)
+    places: list[Place] = [[one.input for one in networks]]
+    if all(set(own) <= set(longest) and len(set(own)) == len(own) for own in names):
+        kept = [{layer.name: layer for layer in one.layers} for one in networks]
+        places += [[own.get(name) for own in kept] for name in longest]
+        return "name", places
+    for i in range(len(longest)):
+        places.append([one.layers[i] if i < len(one.layers) else None for one in networks])
+    return "position", places
+
+
+def _differences(places: Sequence[Place]) -> Iterator[LayerDifference]:
+    for index, here in enumerate(places):
+        yield LayerDifference(
+            index=index,
+            layers=tuple(_name(one) for one in here),
+            separation=_ratios([None if one is None else one.separation for one in here]),
+            separation_heldout=_ratios(
+                [None if one is None else one.separation_heldout for one in here]
+            ),
+        )
+
+
+def _name(one: LayerReport | InputReport | None) -> str | None:
+    if one is None:
+        return None
+    return one.name if isinstance(one, LayerReport) else "input"
+
+
+def _ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
+    """Logarithms of the values over the first; None where either is not above zero."""
+    first = values[0]
+    return tuple(
+        math.log(value / first) if value and first and value > 0 and first > 0 else None
+        for value in values
+    )
+
+
+def _accuracy(networks: Sequence[ComparedNetwork]) -> Iterator[Advantage]:
+    known = [one for one in networks if one.accuracy is not None]
+    if not known:
+        return
+    ranked = sorted(known, key=lambda one: -_value(one))
+    best = ranked[0]
+    rivals = [one.name for one in ranked[1:] if _high(one) >= _low(best)]
+    sure = not rivals and len(known) == len(networks)
+    reason = f"{best.name} is most accurate on held-out data ({100 * _value(best):.1f} %)"
+    if rivals:
+        reason = (
+            f"{best.name} is most accurate on held-out data ({100 * _value(best):.1f} %), but "
+            f"cannot be told from {', '.join(rivals)} with so few samples"
+        )
+    elif not sure:
+        reason += ", of those whose accuracy is known"
+    yield Advantage(
+        what="held-out accuracy",
+        values=tuple(None if one.accuracy is None else one.accuracy.value for one in networks),
+        best=best.name if sure else "",
+        reason=f"{reason}.",
+    )
+
+
+def _value(one: ComparedNetwork) -> float:
+    return one.accuracy.value if one.accuracy is not None else -math.inf
+
+
+def _low(one: ComparedNetwork) -> float:
+    return one.accuracy.interval[0] if one.accuracy is not None else -math.inf
+
+
+def _high(one: ComparedNetwork) -> float:
+    return one.accuracy.interval[1] if one.accuracy is not None else -math.inf
+
+
+def _respects(networks: Sequence[ComparedNetwork]) -> Iterator[Advantage]:
+    for respect in RESPECTS:
+        values = tuple(respect.value(one) for one in networks)
+        known = [value for value in values if value is not None]
+        if len(known) < 2:
+            continue
+        top = max(known) if respect.higher else min(known)
+        best = [
+            one
+            for one, v in zip(networks, values, strict=True)
+            if v is not None and math.isclose(v, top, rel_tol=SAME)
+        ]
+        alone = len(best) == 1
+        who = " and ".join(one.name for one in best)
+        reason = (
+            f"{best[0].name} {respect.said}: {top:{respect.form}}."
+            if alone
+            else f"{who} are level in {respect.what}: {top:{respect.form}}."
+        )
+        yield Advantage(respect.what, values, best[0].name if alone else "", reason)
+
+
+def _conclusion(advantages: Sequence[Advantage]) -> str:
+    """What decides first: accuracy, and then size."""
+    by_name = {one.what: one for one in advantages}
+    first, size = by_name.get("held-out accuracy"), by_name.get("parameters")
+    return " ".join(one.reason for one in (first, size) if one is not None)
+
+
+def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
+    known = {one.fingerprint or one.data for one in networks}
+    if len(known) > 1:
+        yield ReportWarning(
+            "other_data",
+            "The networks were looked at with different data or splits, so differences of D and "
+            "of accuracy may be those of the data.",
+        )
+    elif len({one.accuracy_part for one in networks}) > 1:
+        yield ReportWarning(
+            "other_part",
+            "Not all accuracies are on the same part of the data: "
+            + ", ".join(f"{one.name} on {one.accuracy_part} data" for one in networks)
+            + ".",
+        )
