@@ -1,0 +1,392 @@
+"""How a search scales: over cores, over workers on one storage, with the size of the study; and how
+it compares with a plain Optuna loop.
+
+    python -m benchmarks.bench_scaling --part PART [--storage ADDRESS] [--json FILE]
+
+cores     trials per hour of two workers over those of one, run in turns
+workers   workers whose training is a sleep of 2 s: the share of the ideal rate that is kept,
+          on SQLite, and on ADDRESS and through a proxy in front of it
+growth    seconds in the storage and in all around training, per trial, in studies of 100 to
+          10,000 trials
+plain     trials per hour over those of a loop that trains the same networks with a ``DataLoader``
+          and Adam as it comes, on one thread; and the share of a trial that measuring takes
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import FrozenTrial, TrialState
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.command import Parser, output_file, positive, run_and_exit, say
+from benchmarks.ranks import rounded
+from benchmarks.results import meta_of, write_result
+from designer.datasets import Dataset, load_dataset
+from designer.profile import profile
+from designer.search import search, serve_proxy, trials
+from designer.search.artifacts import Artifacts
+from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
+from designer.search.patience import Patience, patient
+from designer.search.phases import Phase
+from designer.search.settings import Effort, Job, StudySettings
+from designer.search.storage import Place, quiet_optuna
+from designer.search.study import SPEC, WANTED, claim, study_of, twin_of
+from designer.search.workers import Alone
+from designer.trainer import accuracy, build_seeded, single_threaded, train
+from search_spaces import MlpSpace
+
+SLEEP = 2.0
+CROWDS = (8, 32)
+PER_WORKER = 8
+"""Trials; as many go by before the clock starts as there are workers."""
+
+SIZES = (100, 1_000, 10_000)
+TIMED = 20
+PAIRS = 3
+CORE_TRIALS = 30
+PLAIN_TRIALS = 20
+EPOCHS = 10
+
+Figures = dict[str, Any]
+
+CONTEXT = multiprocessing.get_context("forkserver")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure one part, and write the result file where asked to."""
+    parser = Parser("bench_scaling", description=__doc__.partition("\n")[0])
+    parser.add_argument("--part", required=True, choices=list(PARTS))
+    parser.add_argument("--storage", help="address of a PostgreSQL to measure beside SQLite")
+    parser.add_argument("--pairs", type=positive, default=PAIRS, help="runs of each in turns")
+    parser.add_argument("--json", type=output_file, help="result file to write")
+    given = parser.parse_args(arguments)
+    started = time.perf_counter()
+    with quiet_optuna(), tempfile.TemporaryDirectory() as folder:
+        figures = PARTS[given.part](Path(folder), given.storage, given.pairs)
+    say(str(figures))
+    if given.json:
+        shown = [a for a in arguments if a != given.storage]
+        if given.storage:
+            shown.insert(shown.index("--storage") + 1, "ADDRESS")
+        seconds = time.perf_counter() - started
+        write_result(
+            given.json, figures, meta_of("bench_scaling", shown, seeds=[0], seconds=seconds)
+        )
+
+
+def job_at(place: Place, trials_wanted: int) -> Job:
+    """A search of small perceptrons on the digits."""
+    return Job(
+        MlpSpace(),
+        "mlp",
+        load_dataset("digits"),
+        StudySettings(epochs=EPOCHS),
+        Effort(trials=trials_wanted),
+        place,
+    )
+
+
+# --- cores ---
+
+
+def cores(folder: Path, _storage: str | None, pairs: int) -> Figures:
+    """Trials per hour of two workers over those of one, their start included in neither."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for pair in range(pairs):
+        for workers in (1, 2) if pair % 2 else (2, 1):
+            out = folder / f"{workers}-{pair}"
+            search(
+                "mlp", "digits", trials=CORE_TRIALS, epochs=EPOCHS, workers=workers, confirm=1,
+                confirm_epochs=1, confirm_seeds=1, seed=pair, out=out,
+            )  # fmt: skip
+            with Place(out).opened() as storage:
+                found = optuna.load_study(study_name=Phase.SEARCH, storage=storage).get_trials()
+            rates[workers].append(_rate(found, workers))
+            say(f"{workers} workers: {rates[workers][-1]:.0f} trials per hour")
+    ratios = np.array(rates[2]) / np.array(rates[1])
+    return {
+        "trials": CORE_TRIALS,
+        "per_hour": {str(n): [round(r) for r in some] for n, some in rates.items()},
+        "ratio": rounded(np.median(ratios)),
+        "ratios": [rounded(r) for r in ratios],
+    }
+
+
+def _rate(found: Sequence[FrozenTrial], workers: int) -> float:
+    """Trials per hour, from when the last worker has begun until the first has nothing to do."""
+    done = sorted(t.datetime_complete for t in found if t.state is TrialState.COMPLETE)
+    begun = done[workers - 1]
+    return 3600 * (len(done) - workers) / (done[-1] - begun).total_seconds()
+
+
+# --- workers ---
+
+
+def workers(folder: Path, address: str | None, _pairs: int) -> Figures:
+    """The share of the ideal rate that workers keep."""
+    rows = []
+    for count in CROWDS:
+        with ExitStack() as stack:
+            places = {"SQLite": Place(folder / f"sqlite-{count}")}
+            if address is not None:
+                port = 13000 + count
+                places["PostgreSQL"] = _shared(folder, address, count, "direct")
+                proxy = CONTEXT.Process(target=serve_proxy, args=(address, "127.0.0.1", port))
+                proxy.start()
+                stack.callback(proxy.kill)
+                behind = f"grpc://127.0.0.1:{port}"
+                places["gRPC proxy"] = _shared(folder, behind, count, "proxy")
+            for name, place in places.items():
+                rows.append({"storage": name, "workers": count, **_crowd(place, count)})
+                say(str(rows[-1]))
+    return {"sleep": SLEEP, "rows": rows}
+
+
+def _shared(folder: Path, address: str, count: int, kind: str) -> Place:
+    study = f"bench-{kind}-{count}-{os.getpid()}"
+    return Place(folder / study, address, study)
+
+
+def _crowd(place: Place, count: int) -> Figures:
+    place.folder.mkdir(exist_ok=True)
+    job = job_at(place, (1 + PER_WORKER) * count)
+    with place.opened() as storage:
+        study = study_of(job, storage, Phase.SEARCH)
+        study.set_user_attr(WANTED, job.effort.trials)
+        crew = [CONTEXT.Process(target=sleeper, args=(job, i)) for i in range(count)]
+        for process in crew:
+            process.start()
+        for process in crew:
+            process.join()
+        found = study.get_trials()
+    done = sorted(t.datetime_complete for t in found if t.state is TrialState.COMPLETE)
+    seconds = (done[-1] - done[count - 1]).total_seconds()
+    rate = (len(done) - count) / seconds
+    return {
+        "finished": len(done),
+        "twice": len(done)
+        - len(
+            {spec_key(t.user_attrs[SPEC]) for t in found if t.state is TrialState.COMPLETE}
+        ),  # fmt: skip
+        "per_second": rounded(rate),
+        "of_ideal": rounded(rate * SLEEP / count),
+    }
+
+
+def sleeper(job: Job, number: int) -> None:
+    """One worker, whose training is a sleep with a result of some real training."""
+    torch.set_num_threads(1)
+    generator = np.random.default_rng(number)
+    spec = MlpSpace().suggest(optuna.trial.FixedTrial(_some_parameters()))
+    real = train_and_measure(
+        job, spec, seed=0, epochs=1, schedule=trials.Schedule.CONSTANT, resamples=0
+    )
+
+    def slept(*_: Any, **__: Any) -> Outcome:
+        time.sleep(SLEEP)
+        return replace(real, score=replace(real.score, value=float(generator.random())))
+
+    trials.train_and_measure = slept
+    with quiet_optuna(), job.place.opened() as storage:
+        Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
+
+
+def _some_parameters() -> dict[str, Any]:
+    study = optuna.create_study()
+    trial = study.ask()
+    MlpSpace().suggest(trial)
+    return trial.params
+
+
+# --- growth ---
+
+
+class Timed(Patience):
+    """Counts what a storage is asked and how long that takes."""
+
+    asked_times, seconds_inside = 0, 0.0
+
+    def asked(self, question: Callable[[], Any]) -> Any:
+        """See ``Patience``."""
+        started = time.perf_counter()
+        try:
+            return super().asked(question)
+        finally:
+            self.asked_times += 1
+            self.seconds_inside += time.perf_counter() - started
+
+
+def growth(folder: Path, address: str | None, _pairs: int) -> Figures:
+    """What a trial costs besides training, in studies of several sizes."""
+    rows = []
+    for size in SIZES:
+        places = {"SQLite": Place(folder / f"sqlite-{size}")}
+        if address is not None:
+            places["PostgreSQL"] = _shared(folder, address, size, "growth")
+        for name, place in places.items():
+            rows.append({"storage": name, "trials": size, **_cost(place, size)})
+            say(str(rows[-1]))
+    return {"rows": rows}
+
+
+def _cost(place: Place, size: int) -> Figures:
+    place.folder.mkdir(exist_ok=True)
+    job = job_at(place, size + TIMED)
+    with place.opened() as opened:
+        timed = Timed(place.shown)
+        study = study_of(job, patient(opened.inner, timed), Phase.SEARCH)  # type: ignore[attr-defined]
+        study.add_trials(_made_up(size))
+        _one(job, study)  # reads them all
+        timed.asked_times, timed.seconds_inside = 0, 0.0
+        started = time.perf_counter()
+        for _ in range(TIMED):
+            _one(job, study)
+        seconds = time.perf_counter() - started
+    return {
+        "ms_in_storage": rounded(1000 * timed.seconds_inside / TIMED),
+        "ms_in_all": rounded(1000 * seconds / TIMED),
+        "questions": round(timed.asked_times / TIMED),
+    }
+
+
+def _one(job: Job, study: optuna.Study) -> None:
+    """A trial without training: claimed, proposed, compared, told."""
+    trial = claim(study, job.effort.trials + 1, "bench")
+    if trial is None:
+        raise RuntimeError("no trial was left")
+    values = spec_values(job.space.suggest(trial))
+    trial.set_user_attr(SPEC, values)
+    twin_of(study, trial, spec_key(values), spec_key)
+    study.tell(trial, float(np.random.default_rng(trial.number).random()))
+
+
+def _made_up(size: int) -> list[FrozenTrial]:
+    """Trials with parameters of the space and random values."""
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    source = optuna.create_study(sampler=sampler)
+    generator = np.random.default_rng(0)
+    made = []
+    for _ in range(size):
+        trial = source.ask()
+        values = spec_values(MlpSpace().suggest(trial))
+        made.append(
+            optuna.trial.create_trial(
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs={SPEC: values},
+                value=float(generator.random()),
+            )
+        )
+    return made
+
+
+# --- plain ---
+
+
+def plain(folder: Path, _storage: str | None, pairs: int) -> Figures:
+    """The same networks by our search and by the loop that one would write oneself."""
+    ours, theirs, measuring = [], [], []
+    with single_threaded():
+        for pair in range(pairs):
+            place = Place(folder / f"ours-{pair}")
+            place.folder.mkdir()
+            job = job_at(place, PLAIN_TRIALS)
+            job = replace(job, settings=replace(job.settings, seed=pair))
+            specs, seconds = _by_us(job)
+            ours.append(seconds)
+            theirs.append(_by_hand(specs, job.data, folder / f"theirs-{pair}.db"))
+            measuring.append(_measuring_share(specs, job))
+            say(f"ours {ours[-1]:.1f} s, by hand {theirs[-1]:.1f} s for {len(specs)} trials")
+    ratios = np.array(theirs) / np.array(ours)
+    return {
+        "trials": PLAIN_TRIALS,
+        "seconds": {
+            "designer": [rounded(s) for s in ours],
+            "by_hand": [rounded(s) for s in theirs],
+        },
+        "ratio": rounded(np.median(ratios)),
+        "ratios": [rounded(r) for r in ratios],
+        "measuring_share": rounded(np.median(measuring)),
+    }
+
+
+def _by_us(job: Job) -> tuple[list[Any], float]:
+    with job.place.opened() as storage:
+        study = study_of(job, storage, Phase.SEARCH)
+        study.set_user_attr(WANTED, job.effort.trials)
+        Artifacts(job.place.artifacts, storage)
+        started = time.perf_counter()
+        Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
+        seconds = time.perf_counter() - started
+        done = [t for t in study.get_trials() if t.state is TrialState.COMPLETE]
+    return [job.space.suggest(optuna.trial.FixedTrial(t.params)) for t in done], seconds
+
+
+def _by_hand(specs: Sequence[Any], data: Dataset, path: Path) -> float:
+    """An Optuna loop with a ``DataLoader``, told to try the same networks."""
+    queue = iter(specs)
+
+    def objective(_trial: optuna.Trial) -> float:
+        spec = next(queue)
+        torch.manual_seed(0)
+        model = MlpSpace().build(spec, data.input_shape, data.num_classes)
+        loader = DataLoader(
+            TensorDataset(data.train.inputs, data.train.labels), batch_size=128, shuffle=True
+        )
+        optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
+        for _ in range(EPOCHS):
+            model.train()
+            for inputs, labels in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(inputs), labels)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        return accuracy(model, data.validation)
+
+    study = optuna.create_study(storage=f"sqlite:///{path}", direction="maximize")
+    started = time.perf_counter()
+    study.optimize(objective, n_trials=len(specs))
+    return time.perf_counter() - started
+
+
+def _measuring_share(specs: Sequence[Any], job: Job) -> float:
+    """Seconds of looking inside over those of training and looking inside."""
+    data = job.data
+    training = looking = 0.0
+    for spec in specs[:5]:
+        model = build_seeded(
+            lambda spec=spec: MlpSpace().build(spec, data.input_shape, data.num_classes),
+            0,
+            torch.device("cpu"),
+        )
+        started = time.perf_counter()
+        train(model, data.train, epochs=EPOCHS, learning_rate=spec.learning_rate, seed=0)
+        middle = time.perf_counter()
+        profile(model, data.train, data.validation, resamples=0)
+        training += middle - started
+        looking += time.perf_counter() - middle
+    return looking / (training + looking)
+
+
+PARTS: dict[str, Callable[[Path, str | None, int], Figures]] = {
+    "cores": cores,
+    "workers": workers,
+    "growth": growth,
+    "plain": plain,
+}
+
+if __name__ == "__main__":
+    run_and_exit(main)
