@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ from designer.search.settings import Effort, Job, StudySettings
 from designer.search.storage import Place, quiet_optuna
 from designer.search.study import SPEC, WANTED, claim, study_of, twin_of
 from designer.search.workers import Alone
-from designer.trainer import accuracy, build_seeded, single_threaded, train
+from designer.trainer import Schedule, accuracy, build_seeded, single_threaded, train
 from search_spaces import MlpSpace
 
 SLEEP = 2.0
@@ -114,7 +115,7 @@ def cores(folder: Path, _storage: str | None, pairs: int) -> Figures:
             )  # fmt: skip
             with Place(out).opened() as storage:
                 found = optuna.load_study(study_name=Phase.SEARCH, storage=storage).get_trials()
-            rates[workers].append(_rate(found, workers))
+            rates[workers].append(3600 * _per_second(_complete(found), workers))
             say(f"{workers} workers: {rates[workers][-1]:.0f} trials per hour")
     ratios = np.array(rates[2]) / np.array(rates[1])
     return {
@@ -125,11 +126,14 @@ def cores(folder: Path, _storage: str | None, pairs: int) -> Figures:
     }
 
 
-def _rate(found: Sequence[FrozenTrial], workers: int) -> float:
-    """Trials per hour, from when the last worker has begun until the first has nothing to do."""
-    done = sorted(t.datetime_complete for t in found if t.state is TrialState.COMPLETE)
-    begun = done[workers - 1]
-    return 3600 * (len(done) - workers) / (done[-1] - begun).total_seconds()
+def _complete(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in found if t.state is TrialState.COMPLETE]
+
+
+def _per_second(done: Sequence[FrozenTrial], workers: int) -> float:
+    """Trials per second, from when as many are done as there are workers until all are."""
+    ends = sorted(t.datetime_complete.timestamp() for t in done if t.datetime_complete)
+    return (len(ends) - workers) / (ends[-1] - ends[workers - 1])
 
 
 # --- workers ---
@@ -171,16 +175,11 @@ def _crowd(place: Place, count: int) -> Figures:
             process.start()
         for process in crew:
             process.join()
-        found = study.get_trials()
-    done = sorted(t.datetime_complete for t in found if t.state is TrialState.COMPLETE)
-    seconds = (done[-1] - done[count - 1]).total_seconds()
-    rate = (len(done) - count) / seconds
+        done = _complete(study.get_trials())
+    rate = _per_second(done, count)
     return {
         "finished": len(done),
-        "twice": len(done)
-        - len(
-            {spec_key(t.user_attrs[SPEC]) for t in found if t.state is TrialState.COMPLETE}
-        ),  # fmt: skip
+        "twice": len(done) - len({spec_key(t.user_attrs[SPEC]) for t in done}),
         "per_second": rounded(rate),
         "of_ideal": rounded(rate * SLEEP / count),
     }
@@ -191,15 +190,13 @@ def sleeper(job: Job, number: int) -> None:
     torch.set_num_threads(1)
     generator = np.random.default_rng(number)
     spec = MlpSpace().suggest(optuna.trial.FixedTrial(_some_parameters()))
-    real = train_and_measure(
-        job, spec, seed=0, epochs=1, schedule=trials.Schedule.CONSTANT, resamples=0
-    )
+    real = train_and_measure(job, spec, seed=0, epochs=1, schedule=Schedule.CONSTANT, resamples=0)
 
     def slept(*_: Any, **__: Any) -> Outcome:
         time.sleep(SLEEP)
         return replace(real, score=replace(real.score, value=float(generator.random())))
 
-    trials.train_and_measure = slept
+    vars(trials)["train_and_measure"] = slept
     with quiet_optuna(), job.place.opened() as storage:
         Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
 
@@ -367,11 +364,8 @@ def _measuring_share(specs: Sequence[Any], job: Job) -> float:
     data = job.data
     training = looking = 0.0
     for spec in specs[:5]:
-        model = build_seeded(
-            lambda spec=spec: MlpSpace().build(spec, data.input_shape, data.num_classes),
-            0,
-            torch.device("cpu"),
-        )
+        build = partial(MlpSpace().build, spec, data.input_shape, data.num_classes)
+        model = build_seeded(build, 0, torch.device("cpu"))
         started = time.perf_counter()
         train(model, data.train, epochs=EPOCHS, learning_rate=spec.learning_rate, seed=0)
         middle = time.perf_counter()
