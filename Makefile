@@ -55,7 +55,9 @@ results: $(INSTALLED)  ## run every benchmark again and write all figures from i
 	$(BIN)/python -m benchmarks.bench_analysis --json $(RESULTS)/analysis.json
 	$(BIN)/python -m benchmarks.bench_residual --json $(RESULTS)/residual.json
 	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --data digits=digits --family "plain MLP" --family "residual MLP" --json $(RESULTS)/pruning_mlp.json
+	$(BIN)/python -m benchmarks.bench_pruning --data MNIST=$(MNIST) --family "plain MLP" --train-size 2000 --image-size 14 --json $(RESULTS)/pruning_mlp_14.json
 	$(BIN)/python -m benchmarks.bench_pruning --max-drop 0.01 $(PRUNED) --family "plain MLP" --json $(RESULTS)/pruning_max_drop.json
+	$(BIN)/python -m benchmarks.bench_pruning --max-drop 0.01 $(PRUNED) --family ResNet --json $(RESULTS)/pruning_max_drop_resnet.json
 	$(BIN)/python -m benchmarks.tables
 
 clean:

@@ -115,7 +115,7 @@ def summary() -> Iterator[str]:
             f"{cost['greedy, 5 epochs'] / cost['heldout']:,.0f} times the cost of deciding; from "
             f"scratch {_percent(accuracy['from scratch'])}, whole {_percent(plain['whole'])}."
         )
-    decided = _read("pruning_max_drop.json")["groups"]
+    decided = _max_drop_groups()
     within, networks = (sum(group[name] for group in decided) for name in ("within", "networks"))
     yield (
         f"- **Does `--max-drop 0.01` hold?** On test data it did in {within} of {networks} "
@@ -135,7 +135,6 @@ def _percent(share: float) -> str:
 
 
 def _pruning() -> Iterator[str]:
-    found = _read("pruning_mlp.json")
     yield from (
         "",
         "**Which blocks can go?** Test accuracy in percent after removing 2, 4 and 6 blocks in the "
@@ -143,22 +142,32 @@ def _pruning() -> Iterator[str]:
         "Spearman is with the accuracy after removing each block alone. Costs are passes of the "
         "training data through the network, a training step counted as three: to decide, and in "
         "all for the largest number of blocks. In brackets the difference that held-out steps "
-        "make to it, with its 95 % interval over the networks.",
+        "make to it, with its 95 % interval over the networks. What an order is worth by itself "
+        "shows where nothing is fitted and one training follows, as other tools do it.",
     )
-    for group in found["groups"]:
+    for title, group in _pruning_groups():
         counts = list(group["removed"])
-        where = "all data sets" if group["data"] == "all" else group["data"]
         yield from (
             "",
-            f"{group['family']}, {where}: {group['networks']} networks, whole "
-            f"{_percent(group['whole'])}",
+            f"{title}: {group['networks']} networks, whole {_percent(group['whole'])}",
             "",
-            f"| order | Spearman | to decide | in all | {' gone | '.join(counts)} gone |",
-            f"|---|{'---:|' * (3 + len(counts))}",
+            f"| order | Spearman | to decide | in all | {' gone | '.join(counts)} gone "
+            f"| {' gone, not fitted | '.join(counts)} gone, not fitted |",
+            f"|---|{'---:|' * (3 + 2 * len(counts))}",
         )
         for name in (*group["to_decide"], "from scratch"):
             yield f"| {name} | {' | '.join(_pruning_cells(group, name, counts))} |"
     yield from ("", _pruning_means())
+
+
+def _pruning_groups() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Titles and groups of all files."""
+    for group in _read("pruning_mlp.json")["groups"]:
+        where = "all data sets" if group["data"] == "all" else group["data"]
+        yield f"{group['family']}, {where}", group
+    for group in _read("pruning_mlp_14.json")["groups"]:
+        if group["data"] != "all":
+            yield f"{group['family']}, {group['data']}, twice the samples, 14x14 pixels", group
 
 
 def _pruning_means() -> str:
@@ -192,10 +201,12 @@ def _pruning_cells(group: dict[str, Any], name: str, counts: list[str]) -> Itera
             low, high = (100 * bound for bound in minus["interval"])
             cell += f" ({100 * minus['mean']:+.1f}: {low:+.1f} to {high:+.1f})"
         yield cell
+    for k in counts:
+        unfitted = group["removed"][k]["unfitted"].get(name)
+        yield "" if unfitted is None else f"{100 * unfitted:.1f}"
 
 
 def _max_drop() -> Iterator[str]:
-    found = _read("pruning_max_drop.json")
     yield from (
         "",
         "**Does `--max-drop 0.01` hold?** In how many networks the test accuracy drops by no more "
@@ -207,7 +218,7 @@ def _max_drop() -> Iterator[str]:
         "| test drop | largest | trained trials |",
         f"|---|---|{'---:|' * 7}",
     )
-    for group in found["groups"]:
+    for group in _max_drop_groups():
         n = group["networks"]
         yield (
             f"| {group['family']} | {group['data']} | {group['within']} of {n} "
@@ -215,6 +226,11 @@ def _max_drop() -> Iterator[str]:
             f"| {group['parameters_left']:.0%} | {100 * group['test_drop']['mean']:+.2f} "
             f"| {100 * group['largest_test_drop']:+.2f} | {group['trials_trained']:.1f} |"
         )
+
+
+def _max_drop_groups() -> list[dict[str, Any]]:
+    files = ("pruning_max_drop.json", "pruning_max_drop_resnet.json")
+    return [group for file in files for group in _read(file)["groups"]]
 
 
 def _criterion() -> Iterator[str]:
