@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +23,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from designer import cli
-from designer.errors import InvalidInputError, RunFolderError
+from designer.errors import InvalidInputError, RunFolderError, StorageError
 from designer.search import search, work
-from designer.search.storage import opened_address
+from designer.search.storage import opened_address, quiet_optuna
 from designer.search.study import FINISHED, REJECTED, RETRY_OF, SPEC, WORKER
 from tests.postgres import PASSWORD, Server, free_port, postgres
 
@@ -200,6 +202,35 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(cluster: Cluster) -> 
     all_is_well(cluster)
     assert "does not answer" in cluster.logs()
     assert "answers again" in cluster.logs()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that were cut
+def test_restarts_in_the_middle_of_everything_are_never_seen(server: Server) -> None:
+    escaped: list[Exception] = []
+    ended = threading.Event()
+
+    def ask_and_tell() -> None:
+        with quiet_optuna(), opened_address(server.address) as storage:
+            study = optuna.create_study(storage=storage, study_name="busy", load_if_exists=True)
+            while not ended.is_set() and not escaped:
+                try:
+                    study.tell(study.ask(), 1.0, skip_if_finished=True)
+                except (optuna.exceptions.OptunaError, StorageError) as error:
+                    escaped.append(error)
+
+    threads = [threading.Thread(target=ask_and_tell) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        time.sleep(1)
+        server.stop()
+        server.start()
+    time.sleep(1)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    gc.collect()
+    assert escaped == []
 
 
 def test_a_killed_leader_is_replaced_by_the_same_command(cluster: Cluster) -> None:

@@ -136,6 +136,8 @@ def trouble(error: BaseException) -> str | None:
             return first_line(error.orig or error)
         if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
             return first_line(error.orig or error)
+        if isinstance(error, sqlalchemy.exc.PendingRollbackError):  # the next session is a new one
+            return "the connection broke"
         if (code := _grpc_code(error)) in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
             return f"the proxy is {code.lower().replace('_', ' ')}"
         if error.__cause__ is None:

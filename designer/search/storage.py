@@ -186,6 +186,7 @@ def opened_address(
     try:
         yield patient(get_storage(storage), patience)
     finally:
+        storage.remove_session()
         storage.engine.dispose()
 
 
