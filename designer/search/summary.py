@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from designer.advice import law_warnings
 from designer.criterion import ADHERENCE_WEIGHT, beats_chance
@@ -25,12 +27,17 @@ from designer.results import (
     StudySummary,
     TrialCounts,
     TrialRow,
+    measured,
 )
 from designer.search.confirmation import Confirmed
 from designer.search.settings import Job
 from designer.search.study import REASON, RECORD, SPEC, failed, finished, retried
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+Floats = NDArray[np.float64]
+
+BOOTSTRAP_DRAWS = 1000
 
 MIN_FOR_AGREEMENT = 5
 """Fewer trials say nothing about how criteria agree."""
@@ -249,19 +256,24 @@ def _agreement(values: Sequence[float | None], target: Sequence[float | None]) -
     n = len(pairs)
     if n < MIN_FOR_AGREEMENT:
         return RankAgreement(None, n, None)
-    spearman = _spearman(pairs)
-    drawn = np.random.default_rng(0).integers(n, size=(1000, n))
-    draws = [s for s in (_spearman(pairs[rows]) for rows in drawn) if s is not None]
-    interval = (
-        (float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5))) if draws else None
-    )
-    return RankAgreement(spearman, n, interval if spearman is not None else None)
+    drawn = np.random.default_rng(0).integers(n, size=(BOOTSTRAP_DRAWS, n))
+    spearman = float(_spearman(pairs[None])[0])
+    draws = _spearman(pairs[drawn])
+    draws = draws[~np.isnan(draws)]
+    if math.isnan(spearman) or not len(draws):
+        return RankAgreement(measured(spearman), n, None)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return RankAgreement(spearman, n, (float(low), float(high)))
 
 
-def _spearman(pairs: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
-    if np.ptp(pairs[:, 0]) == 0 or np.ptp(pairs[:, 1]) == 0:
-        return None
-    return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+def _spearman(pairs: Floats) -> Floats:
+    """Of (draws, n, 2) pairs, (draws,): the correlation of ranks; nan where one does not vary."""
+    ranks = rankdata(pairs, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    sizes = np.sqrt((ranks**2).sum(axis=1).prod(axis=1))
+    products = ranks.prod(axis=2).sum(axis=1)
+    found: Floats = np.divide(products, sizes, out=np.full(len(pairs), np.nan), where=sizes > 0)
+    return found
 
 
 def _negated(value: float | None) -> float | None:
