@@ -22,7 +22,7 @@ search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
 
 test: $(INSTALLED) database browser  ## run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 database:  ## install the PostgreSQL that the tests start servers of, where there is none
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \

@@ -141,5 +141,5 @@ class SlowSpace(TinySpace):
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
         """A perceptron, after a while."""
-        time.sleep(0.15)
+        time.sleep(0.06)
         return super().build(spec, input_shape, num_classes)
