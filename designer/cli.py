@@ -44,7 +44,6 @@ from designer.analysis import analyze, list_candidates, named
 from designer.augmentation import Augmentation
 from designer.blocks import Candidate
 from designer.comparison import compare
-from designer.dashboard import dashboard
 from designer.datasets import SOURCES, Dataset, Streams
 from designer.devices import usable_device
 from designer.errors import DataError, DesignerError, InvalidInputError
@@ -64,13 +63,9 @@ from designer.models import (
 from designer.pruning import Criterion, PruningResult, prune
 from designer.pruning.options import Recovery
 from designer.report import (
-    Kind,
     ReportView,
-    html_report,
     markdown_report,
     one_line,
-    picture,
-    pictures,
     print_report,
     view_of,
 )
@@ -321,10 +316,9 @@ def _search(
     view = _write_views(folder, result)
     _show(view, result, Format.JSON if as_json else Format.TERMINAL)
     _say(display.conclusion())
-    _say(
-        f"Written to {folder}: {REPORT_FILE}, {MARKDOWN_FILE}, {HTML_FILE}, {BEST_FOLDER}/, "
-        f"{STORAGE_FILE}"
-    )
+    written = [REPORT_FILE, MARKDOWN_FILE, HTML_FILE, f"{BEST_FOLDER}/"]
+    written += [STORAGE_FILE] if storage is None else []
+    _say(f"Written to {folder}: {', '.join(written)}")
     return _exit_code(result)
 
 
@@ -353,13 +347,9 @@ def _worker(
     Space, data, budget and seeds come from the study. Join and leave at any time: SIGTERM or
     Ctrl-C hands the trial back, and what a killed worker leaves is done again by others.
     """
-    if storage is None:
-        raise InvalidInputError(
-            "Expected --storage or the environment variable DESIGNER_STORAGE, got neither."
-        )
     with _stoppable(), _progress_on_stderr() as display:
         work(
-            storage,
+            _given(storage),
             study,
             data=data,
             workers=workers,
@@ -384,13 +374,11 @@ def _storage_proxy(
 
     It has no passwords and no encryption of its own: let it listen where only workers can reach it.
     """
-    if storage is None:
-        raise InvalidInputError(
-            "Expected --storage or the environment variable DESIGNER_STORAGE, got neither."
-        )
     with _stoppable("Stopped."):
         address = f"grpc://{host}:{port}"
-        serve_proxy(storage, host, port, lambda: _say(f"Workers use {address}; Ctrl-C stops."))
+        serve_proxy(
+            _given(storage), host, port, lambda: _say(f"Workers use {address}; Ctrl-C stops.")
+        )
     return OK
 
 
@@ -691,6 +679,8 @@ def _dashboard(
 
     Needs the extra: pip install 'equisep-designer[dashboard]'.
     """
+    from designer.dashboard import dashboard
+
     with dashboard(run, host, port) as server:
         _say(f"Optuna's dashboard is on http://{host}:{server.server_port}; Ctrl-C ends it.")
         with suppress(KeyboardInterrupt):
@@ -726,6 +716,8 @@ def _datasets(
 
 def _write_views(folder: Path, report: Report) -> ReportView:
     """The report as Markdown and as a page beside its JSON."""
+    from designer.report.html import html_report
+
     view = view_of(report)
     (folder / MARKDOWN_FILE).write_text(markdown_report(view), encoding="utf-8")
     (folder / HTML_FILE).write_text(html_report(view), encoding="utf-8")
@@ -738,8 +730,10 @@ def _show(view: ReportView, report: Report, form: Format, output: Path | None = 
     elif output is None:
         _write_out(_rendered(view, report, form))
     elif form in PICTURES and (output.is_dir() or not output.suffix):
+        from designer.report.pictures import Kind, pictures
+
         with writing_to(output):
-            for name, content in pictures(view, PICTURES[form]).items():
+            for name, content in pictures(view, Kind(form)).items():
                 (output / name).write_bytes(content)
         _say(f"Written to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
     else:
@@ -748,23 +742,24 @@ def _show(view: ReportView, report: Report, form: Format, output: Path | None = 
         _say(f"Written to {output}.")
 
 
-PICTURES = {Format.SVG: Kind.SVG, Format.PNG: Kind.PNG}
+PICTURES = frozenset({Format.SVG, Format.PNG})
 
 
 def _rendered(view: ReportView, report: Report, form: Format) -> bytes:
     """The report in a form that can be written to a file, in UTF-8 where it is text."""
     if form in PICTURES:
-        return picture(view, PICTURES[form])
+        from designer.report.pictures import Kind, picture
+
+        return picture(view, Kind(form))
     if form is Format.TERMINAL:
         file = io.StringIO()
         print_report(view, Console(file=file, width=UNWATCHED))
         return file.getvalue().encode()
-    written = {
-        Format.JSON: lambda: report_to_json(report),
-        Format.HTML: lambda: html_report(view),
-        Format.MARKDOWN: lambda: markdown_report(view),
-    }
-    return written[form]().encode()
+    if form is Format.HTML:
+        from designer.report.html import html_report
+
+        return html_report(view).encode()
+    return (report_to_json(report) if form is Format.JSON else markdown_report(view)).encode()
 
 
 def _write_out(content: bytes) -> None:
@@ -778,6 +773,14 @@ def _write_out(content: bytes) -> None:
         sys.stdout.buffer.write(content)
     else:
         sys.stdout.write(content.decode())
+
+
+def _given(storage: str | None) -> str:
+    if storage is None:
+        raise InvalidInputError(
+            "Expected --storage or the environment variable DESIGNER_STORAGE, got neither."
+        )
+    return storage
 
 
 def _file_name(source: str) -> str:
@@ -846,8 +849,11 @@ def _write_pruned(
 
 
 def _exit_code(result: SearchResult) -> int:
-    if any(warning.code == "interrupted" for warning in result.warnings):
+    codes = {warning.code for warning in result.warnings}
+    if "interrupted" in codes:
         return INTERRUPTED
+    if "terminated" in codes:  # a scheduler asked for it: that is no failure
+        return OK
     return OK if result.study.trials.complete else FAILED
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,19 +11,22 @@ from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.study import Study
 
 from designer.errors import InvalidInputError, RunFolderError
-from designer.report import Kind, markdown_report, pictures, report_view
+from designer.report import markdown_report, report_view
+from designer.report.pictures import Kind, pictures
 from designer.results import SearchResult
+from designer.search.artifacts import uploaded
 from designer.search.phases import Phase
 from designer.search.storage import ARTIFACTS_FOLDER, STORAGE_FILE, opened_file, quiet_optuna
-from designer.serialisation import read_result, result_to_json
+from designer.serialisation import read_result, report_to_json
 
 ATTACHED = "attached"
 """Attribute of the study that says which charts are attached, and to what report they belong."""
 
+SVG_TYPE = "image/svg+xml"
 
 NO_MORE = b"""<svg xmlns="http://www.w3.org/2000/svg" width="320" height="40">\
 <text x="8" y="25" font-family="sans-serif" font-size="13">No longer part of the report.</text>\
@@ -92,7 +94,7 @@ def attach(study: Study, result: SearchResult, store: FileSystemArtifactStore) -
     """
     from optuna_dashboard import save_note
 
-    digest = hashlib.sha256(result_to_json(result).encode()).hexdigest()
+    digest = hashlib.sha256(report_to_json(result).encode()).hexdigest()
     known = study.user_attrs.get(ATTACHED, {})
     if known.get("digest") == digest:
         return
@@ -103,19 +105,7 @@ def attach(study: Study, result: SearchResult, store: FileSystemArtifactStore) -
         store.write(artifact, io.BytesIO(charts.get(name, NO_MORE)))
     new = charts.keys() - attached.keys()
     attached |= {
-        name: _uploaded(study, name, charts[name], store) for name in charts if name in new
+        name: uploaded(store, study, name, charts[name], SVG_TYPE) for name in charts if name in new
     }
     save_note(study, markdown_report(view))
     study.set_user_attr(ATTACHED, {"digest": digest, "artifacts": attached})
-
-
-def _uploaded(study: Study, name: str, content: bytes, store: FileSystemArtifactStore) -> str:
-    with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary) / name
-        path.write_bytes(content)
-        return upload_artifact(
-            artifact_store=store,
-            file_path=str(path),
-            study_or_trial=study,
-            mimetype="image/svg+xml",
-        )

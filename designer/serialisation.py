@@ -49,28 +49,8 @@ def profile_from_json(content: bytes) -> SeparationProfile:
     return _PROFILE.validate_python(json.loads(content))
 
 
-def result_to_json(result: SearchResult) -> str:
-    """The text of ``report.json``: strict JSON, indented, with null for what does not exist."""
-    return _strict_json(_RESULT.dump_python(result, mode="json"))
-
-
-def analysis_to_json(result: AnalysisResult) -> str:
-    """An analysis in the same way."""
-    return _strict_json(_ANALYSIS.dump_python(result, mode="json"))
-
-
-def pruning_to_json(report: PruningReport) -> str:
-    """A report on pruning in the same way."""
-    return _strict_json(_PRUNING.dump_python(report, mode="json"))
-
-
-def comparison_to_json(report: ComparisonReport) -> str:
-    """A comparison in the same way."""
-    return _strict_json(_COMPARISON.dump_python(report, mode="json"))
-
-
 def report_to_json(report: Report) -> str:
-    """Any report in the same way."""
+    """The text of ``report.json``: strict JSON, indented, with null for what does not exist."""
     return _strict_json(_ADAPTERS[report.schema].dump_python(report, mode="json"))
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 import designer
-from designer.report import Kind, picture, print_report, report_view
+from designer.report import print_report, report_view
+from designer.report.pictures import Kind, picture
 
 COMMAND = "designer search --data digits --trials 30 --epochs 10"
 

@@ -13,22 +13,23 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import designer
 from designer.comparison import compare
 from designer.errors import InvalidInputError
-from designer.report import comparison_view, html_report, markdown_report, print_report
+from designer.report import comparison_view, markdown_report, print_report
 from designer.report.figures import TableView
+from designer.report.html import html_report
 from designer.results import ComparisonReport, LayerReport, MeanSd, SearchResult, Verdict
-from designer.serialisation import read_report, report_to_json, result_to_json
+from designer.serialisation import read_report, report_to_json
 from tests.command import Command
 from tests.test_report import network, search_result, typical
+from tests.toy import tiny_run
 
 pytestmark = pytest.mark.usefixtures("folder")
 
 
 def saved(name: str, result: SearchResult) -> str:
     Path(name).mkdir()
-    Path(name, "report.json").write_text(result_to_json(result), encoding="utf-8")
+    Path(name, "report.json").write_text(report_to_json(result), encoding="utf-8")
     return name
 
 
@@ -45,10 +46,7 @@ def advantage(report: ComparisonReport, what: str) -> Any:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a search wrote."""
-    out = tmp_path_factory.mktemp("compare") / "run"
-    quick: dict[str, Any] = {"trials": 2, "epochs": 3, "confirm": 2, "confirm_seeds": 1}
-    designer.search("tests.toy:TinySpace", "tests.toy:blobs", out=out, **quick)
-    return out
+    return tiny_run(tmp_path_factory.mktemp("compare") / "run", epochs=3, confirm=2)
 
 
 class TestAccuracy:

@@ -8,14 +8,12 @@ import threading
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore, get_all_artifact_meta
 from optuna_dashboard import get_note
 
-import designer
 from designer.dashboard import attach, dashboard
 from designer.errors import InvalidInputError, RunFolderError
 from designer.report import markdown_report, report_view
@@ -23,14 +21,12 @@ from designer.search.phases import Phase
 from designer.search.storage import opened_file
 from designer.serialisation import read_result
 from tests.command import Command, refused
+from tests.toy import tiny_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("dashboard") / "run"
-    quick: dict[str, Any] = {"trials": 2, "epochs": 2, "confirm": 1, "confirm_seeds": 1}
-    designer.search("tests.toy:TinySpace", "tests.toy:blobs", out=out, **quick)
-    return out
+    return tiny_run(tmp_path_factory.mktemp("dashboard") / "run")
 
 
 def asked(port: int, path: str) -> bytes:

@@ -14,7 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 import designer
-from designer.report import html_report, report_view
+from designer.report import report_view
+from designer.report.html import html_report
 from designer.results import Curve, SearchResult
 from tests.browser import Opened, chromium, opened
 from tests.test_report import (

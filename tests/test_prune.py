@@ -22,7 +22,7 @@ from designer.pruning.verify import right
 from designer.report import markdown_report, pruning_view
 from designer.report.figures import TableView
 from designer.results import NetworkFigures, PruningReport
-from designer.serialisation import pruning_to_json
+from designer.serialisation import report_to_json
 from designer.surgery import PassThrough
 from tests.trained import Triple, all_low, blob_net, blob_parts, learnt, same_state, state_of
 
@@ -317,13 +317,13 @@ class TestReport:
             raise AssertionError(constant)
 
         for report in (pruned.report, replace(pruned.report, networks=())):
-            told = json.loads(pruning_to_json(report), parse_constant=refuse)
+            told = json.loads(report_to_json(report), parse_constant=refuse)
             assert told["schema"] == "designer.pruning/1"
             assert told["removed"] == list(report.removed)
             assert [one["name"] for one in told["blocks"]] == NAMES
 
     def test_tables_are_what_the_json_says(self, pruned: PruningResult) -> None:
-        told = json.loads(pruning_to_json(pruned.report))
+        told = json.loads(report_to_json(pruned.report))
         view = pruning_view(pruned.report)
         tables = {one.title: one for one in view.sections if isinstance(one, TableView)}
         side = tables["Side by side"]

@@ -26,13 +26,13 @@ from rich.console import Console
 
 from designer.errors import RunFolderError
 from designer.report import (
-    html_report,
     markdown_report,
     one_line,
     print_report,
     report_view,
 )
 from designer.report.figures import TableView
+from designer.report.html import html_report
 from designer.report.view import TRIALS_SHOWN, NetworkView, figures_of
 from designer.report.words import number, percent, spec_label
 from designer.results import (
@@ -53,7 +53,7 @@ from designer.results import (
     TrialRow,
     Verdict,
 )
-from designer.serialisation import read_result, report_schema, result_to_json
+from designer.serialisation import read_result, report_schema, report_to_json
 
 DATA = Path(__file__).parent / "data"
 
@@ -337,7 +337,7 @@ class TestGolden:
             ("golden_terminal_80.txt", lambda: terminal(typical(), 80)),
             ("golden_terminal_120.txt", lambda: terminal(typical(), 120)),
             ("golden_report.md", lambda: markdown(typical())),
-            ("golden_report.json", lambda: result_to_json(typical())),
+            ("golden_report.json", lambda: report_to_json(typical())),
         ],
     )
     def test_is_what_the_file_says(self, name: str, render: Callable[[], str]) -> None:
@@ -502,7 +502,7 @@ class TestContent:
 
     @pytest.mark.parametrize("result", [typical(), single_trial()], ids=["typical", "single"])
     def test_shown_steps_sum_to_the_total_reduction(self, result: SearchResult) -> None:
-        written = json.loads(result_to_json(result))
+        written = json.loads(report_to_json(result))
         details = networks_of(result)
         for one, detail in zip(written["recommendations"], details, strict=True):
             steps = [float(row.step) for row in detail.layers if row.step not in {"", "-"}]
@@ -513,7 +513,7 @@ class TestContent:
             assert sum(shares) == pytest.approx(len(shares), abs=0.005 * len(shares))
 
     def test_tables_show_what_the_json_holds(self) -> None:
-        written = json.loads(result_to_json(typical()))
+        written = json.loads(report_to_json(typical()))
         shown = markdown_tables(markdown(typical()))[0][1:]
         for one, row in zip(written["recommendations"], shown, strict=True):
             assert int(row[0]) == one["rank"]
@@ -559,20 +559,20 @@ class TestJson:
     @pytest.mark.parametrize("name", sorted(set(SAMPLES) - {"numberless"}))
     def test_keeps_to_the_schema_and_comes_back(self, name: str, tmp_path: Path) -> None:
         result = SAMPLES[name]()
-        text = result_to_json(result)
+        text = report_to_json(result)
         Draft202012Validator(report_schema()).validate(json.loads(text))
         (tmp_path / "report.json").write_text(text, encoding="utf-8")
         assert read_result(tmp_path) == result
-        assert result_to_json(read_result(tmp_path)) == text
+        assert report_to_json(read_result(tmp_path)) == text
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_names_come_back_as_they_were(self, name: str, tmp_path: Path) -> None:
-        (tmp_path / "report.json").write_text(result_to_json(named(name)), encoding="utf-8")
+        (tmp_path / "report.json").write_text(report_to_json(named(name)), encoding="utf-8")
         assert read_result(tmp_path) == named(name)
 
     def test_not_a_number_is_refused_rather_than_written(self) -> None:
         with pytest.raises(ValueError, match="not JSON compliant"):
-            result_to_json(numberless())
+            report_to_json(numberless())
 
     @pytest.mark.parametrize(
         ("spoil", "path"),
@@ -590,7 +590,7 @@ class TestJson:
     def test_wrong_types_are_named(
         self, spoil: Callable[[dict[str, Any]], object], path: str, tmp_path: Path
     ) -> None:
-        values = json.loads(result_to_json(typical()))
+        values = json.loads(report_to_json(typical()))
         spoil(values)
         assert not Draft202012Validator(report_schema()).is_valid(values)
         (tmp_path / "report.json").write_text(json.dumps(values))
@@ -624,7 +624,7 @@ class TestJson:
             read_result(tmp_path)
 
     def test_additions_are_allowed(self, tmp_path: Path) -> None:
-        values = {**json.loads(result_to_json(typical())), "novelty": 1}
+        values = {**json.loads(report_to_json(typical())), "novelty": 1}
         Draft202012Validator(report_schema()).validate(values)
         (tmp_path / "report.json").write_text(json.dumps(values))
         assert read_result(tmp_path) == typical()

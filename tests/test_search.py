@@ -27,7 +27,7 @@ from designer.results import SearchResult
 from designer.search import Progress
 from designer.search.storage import STORAGE_FILE
 from designer.search.study import REJECTED, RETRY_OF
-from designer.serialisation import read_result, report_schema, result_to_json
+from designer.serialisation import read_result, report_schema, report_to_json
 from designer.trainer import accuracy
 from search_spaces import MlpSpace
 from tests.toy import write_blobs
@@ -51,7 +51,7 @@ def states(out: Path) -> Counter[str]:
 
 def comparable(result: SearchResult) -> dict[str, Any]:
     """The report without what depends on the clock."""
-    values: dict[str, Any] = json.loads(result_to_json(result))
+    values: dict[str, Any] = json.loads(report_to_json(result))
     del values["study"]["seconds"]
     for row in values["trials"]:
         del row["seconds"]

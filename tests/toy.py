@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from designer.datasets import Dataset, load_dataset
+from designer.search import search
 from search_spaces import Mlp, MlpSpace, MlpSpec, Trial
 
 
@@ -143,3 +144,10 @@ class SlowSpace(TinySpace):
         """A perceptron, after a while."""
         time.sleep(0.06)
         return super().build(spec, input_shape, num_classes)
+
+
+def tiny_run(out: Path, **changes: Any) -> Path:
+    """A folder that a short search wrote."""
+    quick = {"trials": 2, "epochs": 2, "confirm": 1, "confirm_seeds": 1} | changes
+    search(f"{__name__}:TinySpace", f"{__name__}:blobs", out=out, **quick)
+    return out

@@ -17,7 +17,13 @@ from designer.report.figures import (
 )
 from designer.report.view import ReportView, law_in_a_word, made_of, rewritten
 from designer.report.words import MISSING, number, one_line, spec_label
-from designer.results import ComparedNetwork, ComparisonReport, Measured, Proportion
+from designer.results import (
+    ComparedNetwork,
+    ComparisonReport,
+    LayerDifference,
+    Measured,
+    Proportion,
+)
 
 FORMS = {"parameters": ",.0f", "operations": ",.0f", "held-out accuracy": ".1%"}
 """How values are written, by what they are of; others with two digits."""
@@ -118,6 +124,11 @@ def _curves(networks: Sequence[ComparedNetwork]) -> TableView:
     return empty if figure is None else replace(figure.table, rows=(), figures=(figure,))
 
 
+def _name(here: LayerDifference) -> str:
+    """Of the first network that has a layer there."""
+    return next((name for name in here.layers if name is not None), MISSING)
+
+
 def _differences(report: ComparisonReport) -> TableView:
     others = report.networks[1:]
     first = report.networks[0].name
@@ -129,7 +140,7 @@ def _differences(report: ComparisonReport) -> TableView:
     rows = tuple(
         (
             str(here.index),
-            next((name for name in here.layers if name is not None), MISSING),
+            _name(here),
             *(
                 number(values[i])
                 for i in range(1, len(report.networks))
@@ -150,7 +161,7 @@ def _differences(report: ComparisonReport) -> TableView:
             tuple(
                 Tap(
                     here.index,
-                    next((name for name in here.layers if name is not None), MISSING),
+                    _name(here),
                     here.separation[i],
                     here.separation_heldout[i],
                 )

@@ -18,12 +18,10 @@ from optuna.artifacts import (
 )
 from optuna.artifacts._protocol import ArtifactStore
 from optuna.storages import BaseStorage
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from designer.errors import InvalidInputError, RunFolderError, StorageError
-
-MARK = "designer-study"
-"""Name of the file that says whose files lie here."""
 
 
 def store_at(address: str) -> ArtifactStore:
@@ -47,6 +45,22 @@ def store_at(address: str) -> ArtifactStore:
     bucket = Boto3ArtifactStore(url.netloc)
     prefix = url.path.strip("/")
     return Prefixed(bucket, f"{prefix}/") if prefix else bucket
+
+
+def uploaded(
+    store: ArtifactStore,
+    owner: Study | Trial,
+    name: str,
+    content: bytes,
+    mimetype: str | None = None,
+) -> str:
+    """Put a file into a store; its name there."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / name
+        path.write_bytes(content)
+        return upload_artifact(
+            artifact_store=store, file_path=str(path), study_or_trial=owner, mimetype=mimetype
+        )
 
 
 class Prefixed:
@@ -75,12 +89,8 @@ class Artifacts:
         self._address, self._storage = address, storage
         self._store = store_at(address)
 
-    def prepare(self) -> None:
-        """Make the folder, where it is one.
-
-        Raises:
-            StorageError: where that cannot be done.
-        """
+    def _prepare(self) -> None:
+        """Make the folder, where it is one."""
         if isinstance(self._store, FileSystemArtifactStore):
             try:
                 Path(self._address).mkdir(parents=True, exist_ok=True)
@@ -93,14 +103,9 @@ class Artifacts:
         Raises:
             StorageError: where it cannot be written.
         """
-        self.prepare()
+        self._prepare()
         try:
-            with tempfile.TemporaryDirectory() as temporary:
-                path = Path(temporary) / name
-                path.write_bytes(content)
-                upload_artifact(
-                    artifact_store=self._store, file_path=str(path), study_or_trial=trial
-                )
+            uploaded(self._store, trial, name, content)
         except OSError as error:
             raise _not_written(self._address, error) from error
 

@@ -30,7 +30,7 @@ from designer.search.storage import Place, checked_address, quiet_optuna
 from designer.search.study import drop_waiting, last_rejection, release_running, study_of
 from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
 from designer.search.workers import crew_for
-from designer.serialisation import REPORT_FILE, result_to_json
+from designer.serialisation import REPORT_FILE, report_to_json
 from designer.spaces import find_space
 from designer.trainer import accuracy
 from search_spaces import SPACES, Space
@@ -163,18 +163,19 @@ def default_folder(data: str, space: str) -> Path:
 
 def run(job: Job, progress: ProgressCallback) -> SearchResult:
     """Search, confirm, summarise, write; the run folder is held by the caller."""
-    with (
-        stop_on_signals() as stop,
-        job.place.opened(stop) as storage,
-        leading(job, study_of(job, storage, Phase.SEARCH), stop),
-    ):
-        return _run(job, storage, stop, progress)
+    with stop_on_signals() as stop, job.place.opened(stop) as storage:
+        study = study_of(job, storage, Phase.SEARCH)
+        with leading(job, study, stop):
+            return _run(job, storage, study, stop, progress)
 
 
 def _run(
-    job: Job, storage: BaseStorage, stop: StopRequest, progress: ProgressCallback
+    job: Job,
+    storage: BaseStorage,
+    study: Study,
+    stop: StopRequest,
+    progress: ProgressCallback,
 ) -> SearchResult:
-    study = study_of(job, storage, Phase.SEARCH)
     write_plan(job, study)
     confirmation = study_of(job, storage, Phase.CONFIRMATION)
     artifacts = Artifacts(job.place.artifacts, storage)
@@ -196,7 +197,7 @@ def _run(
         study.set_user_attr(STAGE, DONE)
     confirmed = chosen(collect(job, confirmation, candidates, artifacts))
     result = _result(job, study, confirmation, confirmed, artifacts, stop)
-    (job.place.folder / REPORT_FILE).write_text(result_to_json(result), encoding="utf-8")
+    (job.place.folder / REPORT_FILE).write_text(report_to_json(result), encoding="utf-8")
     write_best(job, confirmed, artifacts)
     return result
 
