@@ -38,7 +38,6 @@ from benchmarks.results import meta_of, write_result
 from designer.datasets import Dataset, load_dataset
 from designer.profile import profile
 from designer.search import search, serve_proxy, trials
-from designer.search.artifacts import Artifacts
 from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
 from designer.search.patience import Patience, patient
 from designer.search.phases import Phase
@@ -324,7 +323,6 @@ def _by_us(job: Job) -> tuple[list[Any], float]:
     with job.place.opened() as storage:
         study = study_of(job, storage, Phase.SEARCH)
         study.set_user_attr(WANTED, job.effort.trials)
-        Artifacts(job.place.artifacts, storage)
         started = time.perf_counter()
         Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
         seconds = time.perf_counter() - started

@@ -25,7 +25,7 @@ from designer.search.study import (
     open_study,
     reject,
     rejected_in_a_row,
-    release_running,
+    retry_of,
     running,
 )
 
@@ -80,7 +80,7 @@ def test_trials_of_a_dead_worker_are_released(study: optuna.Study) -> None:
     dead, alive = claim(study, 9, worker="7"), claim(study, 9, worker="8")
     assert dead is not None
     assert alive is not None
-    assert release_running(study, "gone", of_worker=lambda name: name == "7") == 1
+    assert retry_of(study, "7", "gone") == 1
     assert [t.number for t in running(study)] == [alive.number]
     assert study.get_trials()[dead.number].user_attrs[REJECTED] == "gone"
 

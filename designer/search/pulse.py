@@ -81,10 +81,10 @@ class Watch:
     def still(self, name: str, number: int, pulse: object) -> bool:
         """Whether this pulse is the same as it was for too long."""
         now = self._clock()
-        before, since = self._seen.get((name, number), (None, now))
-        if (name, number) not in self._seen or before != pulse:
-            since = now
-        self._seen[name, number] = pulse, since
+        before, since = self._seen.setdefault((name, number), (pulse, now))
+        if before != pulse:
+            self._seen[name, number] = pulse, now
+            return False
         return now - max(since, self._answering_since()) > self._grace
 
     def _answering_since(self) -> float:

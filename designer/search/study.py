@@ -183,17 +183,10 @@ def hand_back(study: Study, trial: Trial) -> None:
         study.enqueue_trial(trial.params, user_attrs=_kept(trial.user_attrs, RETRY_OF))
 
 
-def release_running(
-    study: Study, why: str, *, of_worker: Callable[[str | None], bool] = lambda _: True
-) -> int:
-    """Hand back the trials of a run that is gone as a whole; how many there were.
-
-    Args:
-        why: kept with each.
-        of_worker: which workers are gone, by name; None for a trial that names none.
-    """
-    gone = [t for t in running(study) if of_worker(t.user_attrs.get(WORKER))]
-    return sum(_end(study, trial, {REJECTED: why, LOST: True}) for trial in gone)
+def release_running(study: Study, why: str) -> None:
+    """Hand back the trials of a run that is gone as a whole."""
+    for trial in running(study):
+        _end(study, trial, {REJECTED: why, LOST: True})
 
 
 def release_unsigned(study: Study, seconds: float) -> None:
@@ -216,6 +209,14 @@ def retry_once(study: Study, trial: FrozenTrial, why: str) -> None:
         _end(study, trial, {REASON: f"{why} So it had before."})
     elif _end(study, trial, {REJECTED: why}):
         study.enqueue_trial(params, user_attrs={**_kept(attrs), RETRY_OF: trial.number})
+
+
+def retry_of(study: Study, worker: str, why: str) -> int:
+    """Ask again for what a worker was at that is gone; how many trials that were."""
+    lost = [trial for trial in running(study) if trial.user_attrs.get(WORKER) == worker]
+    for trial in lost:
+        retry_once(study, trial, why)
+    return len(lost)
 
 
 def _kept(attributes: Mapping[str, Any], *more: str) -> dict[str, Any]:

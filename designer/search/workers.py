@@ -27,7 +27,6 @@ from designer.search.pulse import Watch, beat_of, beating
 from designer.search.settings import Job
 from designer.search.storage import quiet_optuna
 from designer.search.study import (
-    WORKER,
     claim,
     claim_waiting,
     failed,
@@ -35,8 +34,8 @@ from designer.search.study import (
     rejected_in_a_row,
     release_running,
     release_unsigned,
+    retry_of,
     retry_once,
-    running,
     study_of,
     wanted_trials,
 )
@@ -186,7 +185,7 @@ class _Member:
         with suppress(BrokenPipeError):
             self._line.send(None)
         self.process.join(timeout=DISMISS_SECONDS)
-        self.process.terminate()
+        self.process.kill()  # it does not heed SIGTERM
         self.process.join()
 
 
@@ -304,9 +303,7 @@ def _end_with_leader() -> None:
 def _retry_of_dead(study: Study, process: SpawnProcess) -> None:
     code = process.exitcode or 0
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    for trial in running(study):
-        if trial.user_attrs.get(WORKER) == _name(process.pid):
-            retry_once(study, trial, f"Its worker process {how}.")
+    retry_of(study, _name(process.pid), f"Its worker process {how}.")
 
 
 def _total(phase: Phase, study: Study) -> int:
