@@ -55,7 +55,6 @@ from designer.errors import InvalidInputError, TrialFailed
 from designer.results import FloatArray, SearchResult
 from designer.search import search
 from designer.search import study as study_module
-from designer.search.candidates import spec_key
 from designer.search.phases import Phase
 from designer.search.settings import StudySettings
 from designer.search.study import SPEC, claim, open_study, reject, twin_of
@@ -193,7 +192,7 @@ def best_so_far(task: TableTask) -> FloatArray:
         while (trial := claim(study, task.trials, "here")) is not None:
             spec = {"network": _network(trial)}
             trial.set_user_attr(SPEC, spec)
-            if twin_of(study, trial, spec_key(spec), spec_key) is None:
+            if twin_of(study, trial, spec) is None:
                 values.append(task.accuracies[spec["network"]])
                 study.tell(trial, values[-1])
             else:

@@ -18,7 +18,7 @@ Batch = tuple[Inputs, Tensor]
 Data = Batch | LabelledTensors | Iterable[Batch]
 """(inputs, labels) in memory, or batches of such pairs that can be iterated more than once."""
 
-BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 1024
+BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 4096
 """Input values of a batch, 4 MiB as float32, and the samples that it holds in any case."""
 
 MOST_CLASSES = 1_000_000
@@ -110,7 +110,7 @@ def batches_of(data: Data, size: int | None = None) -> Batches:
 
     Args:
         data: what to look with.
-        size: of batches made from data in memory; by default up to 1,024 samples, and fewer where
+        size: of batches made from data in memory; by default up to 4,096 samples, and fewer where
             each is large.
 
     Raises:

@@ -19,7 +19,13 @@ from torch import Tensor
 from designer.errors import InvalidInputError, choice
 from designer.residual import LinearPrediction, PredictionSums
 from designer.results import FloatArray, Separation, SeparationStatus
-from designer.separation import ClassDirections, ClassSums, Influence, ScatterCrossing
+from designer.separation import (
+    ClassDirections,
+    ClassSums,
+    Influence,
+    PermutedScatter,
+    ScatterCrossing,
+)
 
 
 class Measure(StrEnum):
@@ -110,46 +116,43 @@ class SeparationRuler(Ruler):
     """Class means in the first pass, scatter along the class directions in the second."""
 
     def __init__(self, num_classes: int, labelings: int, *, crossing: bool) -> None:
-        self._sums = [ClassSums(num_classes) for _ in range(labelings)]
+        self._sums: ClassSums | None = ClassSums(num_classes, labelings)
+        self._permuted: PermutedScatter | None = None
+        self._permuting = labelings > 1
         self._crossed = crossing
         self._crossing: ScatterCrossing | None = None
         self._influence: Influence | None = None
-        self._directions: list[ClassDirections] = []
-        self._squares: list[Tensor] = []
         self._n = 0
 
     def add(self, features: Tensor, targets: Sequence[Tensor]) -> None:
-        if not self._directions:
-            for sums, labels in zip(self._sums, targets, strict=True):
-                sums.update(features, labels)
+        if self._sums is not None:
+            self._sums.update(features, *targets)
             return
-        residuals = [
-            directions.whitened_residuals(features, labels)
-            for directions, labels in zip(self._directions, targets, strict=True)
-        ]
-        for squares, z in zip(self._squares, residuals, strict=True):
-            squares.add_(z.square().sum(0))
+        z = self._directions.whitened_residuals(features, targets[0])
+        self._squares += z.square().sum(0)
+        if self._permuted is not None:
+            self._permuted.update(features, *targets[1:])
         if self._crossing is not None:
-            self._crossing.update(features, residuals[0])
+            self._crossing.update(features, z)
         self._n += len(features)
 
     def end_pass(self) -> None:
-        if self._directions:
+        if self._sums is None:
             self._influence = None if self._crossing is None else self._crossing.influence()
             self._crossing = None
             return
-        while self._sums:  # one by one, so that sums and means are not all there at once
-            self._directions.append(self._sums.pop(0).directions())
-        self._squares = [d.basis.new_zeros(d.basis.shape[1]) for d in self._directions]
-        self._crossing = ScatterCrossing(self._directions[0]) if self._crossed else None
-        self.width = self._directions[0].means.shape[1]
+        self._directions = self._sums.directions()
+        self._permuted = self._sums.permuted() if self._permuting else None
+        self._sums = None
+        self._squares = self._directions.basis.new_zeros(self._directions.basis.shape[1])
+        self._crossing = ScatterCrossing(self._directions) if self._crossed else None
+        self.width = self._directions.means.shape[1]
 
     def train(self) -> Separation:
-        return self._directions[0].separation_of_terms(self._squares[0] / self._n)
+        return self._directions.separation_of_terms(self._squares / self._n)
 
     def nulls(self) -> list[float]:
-        permuted = zip(self._directions[1:], self._squares[1:], strict=True)
-        return [d.separation_of_terms(squares / self._n).value for d, squares in permuted]
+        return [] if self._permuted is None else self._permuted.values()
 
     def influence(self, features: Tensor, targets: Tensor) -> FloatArray:
         if self._influence is None:
@@ -157,7 +160,7 @@ class SeparationRuler(Ruler):
         return self._influence.on_log_separation(features, targets)
 
     def heldout(self) -> HeldoutSeparation:
-        return HeldoutSeparation(self._directions[0])
+        return HeldoutSeparation(self._directions)
 
 
 class HeldoutSeparation(HeldoutRuler):
@@ -261,8 +264,9 @@ def bytes_needed(measure: Measure, widths: Sequence[int], outputs: int, labeling
     """
     if measure is Measure.RESIDUAL:  # the covariance, its factors, and the products with targets
         return 8 * sum(width * (2 * width + 2 * outputs) for width in widths)
-    # means and directions per labelling, and of the true one what influences need
-    return 8 * outputs * (sum(widths) * (2 * labelings + 2) + 3 * max(widths, default=0))
+    # sums or directions per labeling, of the true one also means and what influences need;
+    # and what the directions of one tap are made from
+    return 8 * outputs * (sum(widths) * (labelings + 3) + 4 * labelings * max(widths, default=0))
 
 
 def measure_of(name: str) -> Measure:

@@ -93,7 +93,7 @@ def profile(
         permutations: label permutations for the null of separation, 0 for none; by default 3, or
             1 for more than 100 classes. That of the residual is exact and needs none.
         resamples: bootstrap resamples for intervals; 0 for none.
-        batch_size: samples per forward pass for data in memory; by default up to 1,024, and fewer
+        batch_size: samples per forward pass for data in memory; by default up to 4,096, and fewer
             where each is large.
         seed: of permutations, resamples and projections.
         progress: called after every batch.

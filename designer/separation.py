@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -48,48 +49,60 @@ Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
 
 class ClassSums:
-    """First pass: class sums of the features, in float64."""
+    """First pass: class sums of the features, in float64.
 
-    def __init__(self, num_classes: int) -> None:
+    Under several labelings at once, where the others are permutations of the first.
+    """
+
+    def __init__(self, num_classes: int, labelings: int = 1) -> None:
         self.num_classes = num_classes
+        self._labelings = labelings
         self._sums: Tensor | None = None
-        self._counts: Tensor | None = None
+        self._counts = torch.zeros(num_classes, dtype=torch.float64)
         self._epsilon = 0.0
 
-    def update(self, features: Tensor, labels: Tensor) -> None:
-        """Add a batch: ``features`` (n, ...) of any dtype, ``labels`` (n,) in 0 .. K-1."""
+    def update(self, features: Tensor, *labelings: Tensor) -> None:
+        """Add a batch: ``features`` (n, ...) of any dtype, labels (n,) in 0 .. K-1 for each."""
         features = _flat(features)
-        if self._sums is None or self._counts is None:
-            shape = (self.num_classes, features.shape[1])
+        if self._sums is None:
+            shape = (self._labelings, self.num_classes, features.shape[1])
             self._sums = torch.zeros(shape, dtype=torch.float64, device=features.device)
-            self._counts = torch.zeros(
-                self.num_classes, dtype=torch.float64, device=features.device
-            )
-        if features.shape[1] != self._sums.shape[1]:
+        if features.shape[1] != self._sums.shape[2]:
             raise InvalidInputError(
-                f"Expected features of width {self._sums.shape[1]} as in the first batch, "
+                f"Expected features of width {self._sums.shape[2]} as in the first batch, "
                 f"got {features.shape[1]}."
             )
-        labels = labels.to(features.device).long()
-        if int(labels.max()) >= self.num_classes:
+        counts = torch.bincount(labelings[0].cpu(), minlength=self.num_classes)
+        if len(counts) > self.num_classes:
             raise InvalidInputError(
-                f"Expected labels below {self.num_classes}, got {int(labels.max())}."
+                f"Expected labels below {self.num_classes}, got {len(counts) - 1}."
             )
+        self._counts += counts
+        placed = [labels.to(features.device).long() for labels in labelings]
         for rows, wide in _widened(features):
-            self._sums.index_add_(0, labels[rows], wide)
-        self._counts += torch.bincount(labels, minlength=self.num_classes)
+            for sums, labels in zip(self._sums, placed, strict=True):
+                sums.index_add_(0, labels[rows], wide)
         self._epsilon = max(self._epsilon, _epsilon(features.dtype))
 
     @property
     def samples(self) -> int:
         """How many were added."""
-        return 0 if self._counts is None else int(self._counts.sum())
+        return int(self._counts.sum())
 
     def directions(self) -> ClassDirections:
-        """Class means and whitened class directions of everything that was added."""
-        if self._sums is None or self._counts is None:
+        """Class means and whitened class directions under the first labeling."""
+        sums, counts = self._all()
+        return ClassDirections(sums[0], counts, self._epsilon)
+
+    def permuted(self) -> PermutedScatter:
+        """What takes the second pass under all labelings but the first."""
+        sums, counts = self._all()
+        return PermutedScatter(sums[1:], counts, self._epsilon)
+
+    def _all(self) -> tuple[Tensor, Tensor]:
+        if self._sums is None:
             raise InvalidInputError("Expected at least one batch of features, got none.")
-        return ClassDirections(self._sums, self._counts, self._epsilon)
+        return self._sums, self._counts.to(self._sums.device)
 
 
 class ClassDirections:
@@ -106,7 +119,6 @@ class ClassDirections:
 
     def __init__(self, sums: Tensor, counts: Tensor, epsilon: float) -> None:
         self.weights = counts / counts.sum()
-        self.means = sums / counts.clamp(min=1).unsqueeze(1)
         present = int((counts > 0).sum())
         if present < 2:
             raise InvalidInputError(
@@ -114,28 +126,18 @@ class ClassDirections:
                 f"between-class scatter to measure against."
             )
         self.full_rank = present - 1
-        weighted = self.centred_means.mul_(self.weights.sqrt().unsqueeze(1))
-        norms = torch.linalg.vector_norm(self.means, dim=1)
-        size = math.sqrt(float(self.weights @ norms.square()))
-        tolerance = _errors(epsilon) * size
-        if not math.isfinite(tolerance):
-            self.basis, self.singular_values = weighted.T[:, :0], self.weights[:0]
-            self._projected_means = self.means @ self.basis
+        whitened = _whitened(sums, counts, epsilon)
+        rank = int(whitened.rank)
+        self.means = whitened.means
+        self.singular_values = whitened.singular_values[:rank]
+        self.basis = whitened.basis[:, :rank]
+        self._rounding = float(whitened.rounding)
+        self._projected_means = self.means @ self.basis
+        if math.isfinite(self._rounding):
+            self.status, self.reason = _rank_status(rank, self.full_rank)
+        else:
             self.status = SeparationStatus.NON_FINITE
             self.reason = "The features contain NaN or infinity."
-            self._rounding = 0.0
-            return
-        # QR first: the SVD of the tall (p, K) matrix gives the same at a greater cost.
-        q, upper = torch.linalg.qr(weighted.T)
-        u, s, _ = torch.linalg.svd(upper, full_matrices=False)
-        rank = min(sum(value > tolerance for value in s.tolist()), self.full_rank)
-        self.singular_values = s[:rank]
-        self.basis = q @ (u[:, :rank] / s[:rank])
-        # half precision only rounds, each number by itself, and no direction gathers that
-        spread = float(self.means.abs().max()) if epsilon > SINGLE else size
-        self._rounding = (_errors(epsilon) * spread) ** 2 * float(s[:rank].pow(-2).sum())
-        self._projected_means = self.means @ self.basis
-        self.status, self.reason = _rank_status(rank, self.full_rank)
 
     @property
     def centred_means(self) -> Tensor:
@@ -144,28 +146,9 @@ class ClassDirections:
 
     def whitened_residuals(self, features: Tensor, labels: Tensor) -> Tensor:
         """Second pass: z (n, r) float64 for features (n, ...) and their labels (n,)."""
-        features = _flat(features)
-        labels = labels.to(features.device).long()
-        if features.dtype == torch.float32 and features.shape[1] >= WIDE:
-            quick = self._float32_residuals(features, labels)
-            if quick is not None:
-                return quick
-        projected = _project(features, self.basis)
-        return projected.sub_(self._projected_means.T.index_select(1, labels)).T
-
-    def _float32_residuals(self, features: Tensor, labels: Tensor) -> Tensor | None:
-        """z by one float32 product, or None where its rounding would show in D.
-
-        The columns are padded to a multiple of 16, for which BLAS has a faster kernel.
-        """
-        rank = self.basis.shape[1]
-        padded = torch.nn.functional.pad(self.basis.float(), (0, -rank % 16))
-        z = (features @ padded)[:, :rank].double() - self._projected_means[labels]
-        some = features[:: max(1, len(features) // 64)]  # all would cost as much as the product
-        magnitude = float(torch.linalg.vector_norm(some)) / math.sqrt(some.numel())
-        products = magnitude * torch.linalg.vector_norm(self.basis, dim=0)
-        rounding = 4 * _epsilon(torch.float32) * (products + 1)
-        return z if bool((rounding.square() < 1e-7 * z.square().mean(0)).all()) else None
+        flat = _flat(features)
+        offsets = self._projected_means.T.index_select(1, labels.to(flat.device).long())
+        return _residuals(flat, self.basis, offsets).T
 
     def nearest_class(self, features: Tensor) -> Tensor:
         """(n,) the class whose mean is nearest in Euclidean distance, for features (n, ...)."""
@@ -210,6 +193,40 @@ class ClassDirections:
         return Separation(
             float("nan"), self.basis.shape[1], self.full_rank, self.status, self.reason
         )
+
+
+class PermutedScatter:
+    """Second pass under B permuted labelings at once: one product projects for all of them.
+
+    D as ``ClassDirections`` gives it, but for its status.
+    """
+
+    def __init__(self, sums: Tensor, counts: Tensor, epsilon: float) -> None:
+        whitened = _whitened(sums, counts, epsilon)
+        self._rounding, self._rank = whitened.rounding, whitened.rank
+        basis = whitened.basis[..., : int(self._rank.max())]
+        self._projected_means = (whitened.means @ basis).mT  # (B, r, K)
+        self._basis = basis.movedim(1, 0).flatten(1)  # (p, B r)
+        self._squares = torch.zeros_like(whitened.rounding)
+        self._n = 0
+
+    def update(self, features: Tensor, *labelings: Tensor) -> None:
+        """Add a batch: features (n, ...), labels (n,) for each labeling."""
+        flat = _flat(features)
+        labels = torch.stack(labelings).to(flat.device).long().unsqueeze(1)
+        size = (-1, self._projected_means.shape[1], -1)
+        offsets = self._projected_means.gather(2, labels.expand(size))  # (B, r, n)
+        z = _residuals(flat, self._basis, offsets.flatten(0, 1))
+        self._squares += z.view_as(offsets).square_().sum((1, 2))
+        self._n += len(flat)
+
+    def values(self) -> list[float]:
+        """(B,) D of all that was added."""
+        values = self._squares / self._n
+        values = torch.where(values <= self._rounding, 0.0, values)
+        defined = (self._rank > 0) & self._rounding.isfinite()
+        found: list[float] = torch.where(defined, values, torch.nan).tolist()
+        return found
 
 
 def separation_fuzziness(features: Tensor, labels: Tensor) -> Separation:
@@ -457,6 +474,70 @@ def _rank_status(rank: int, full_rank: int) -> tuple[SeparationStatus, str]:
             f"Only {rank} of {full_rank} class directions are left.",
         )
     return SeparationStatus.OK, ""
+
+
+@dataclass(frozen=True)
+class _Whitened:
+    """Class means and directions, any number of them at once."""
+
+    means: Tensor
+    """(..., K, p), zero for a class without samples."""
+    singular_values: Tensor
+    """(..., K) of M, descending."""
+    rank: Tensor
+    """(...) how many of them count."""
+    basis: Tensor
+    """(..., p, K) V diag(1/s), zero beyond the rank."""
+    rounding: Tensor
+    """(...) a D that is no larger is rounding; nan where the features are not finite."""
+
+
+def _whitened(sums: Tensor, counts: Tensor, epsilon: float) -> _Whitened:
+    """From class sums (..., K, p) and counts (K,) of features with that rounding."""
+    weights = counts / counts.sum()
+    means = sums / counts.clamp(min=1).unsqueeze(1)
+    norms = torch.linalg.vector_norm(means, dim=-1)
+    size = (norms.square() @ weights).sqrt()
+    tolerance = (_errors(epsilon) * size).unsqueeze(-1)
+    if not bool(tolerance.isfinite().all()):
+        none = torch.zeros_like(size, dtype=torch.long)
+        return _Whitened(means, norms[..., :0], none, means.mT[..., :0], size * torch.nan)
+    centred = means - weights @ means if means.ndim == 2 else means - (weights @ means).unsqueeze(1)
+    weighted = centred.mul_(weights.sqrt().unsqueeze(1))
+    # QR first: the SVD of the tall (p, K) matrix gives the same at a greater cost.
+    q, upper = torch.linalg.qr(weighted.mT)
+    u, s, _ = torch.linalg.svd(upper, full_matrices=False)
+    possible = torch.arange(s.shape[-1], device=s.device) < (counts > 0).sum() - 1
+    kept = (s > tolerance) & possible
+    inverse = torch.where(kept, 1 / s, 0.0)
+    # half precision only rounds, each number by itself, and no direction gathers that
+    spread = means.abs().amax((-2, -1)) if epsilon > SINGLE else size
+    rounding = (_errors(epsilon) * spread).square() * inverse.square().sum(-1)
+    return _Whitened(means, s, kept.sum(-1), q @ (u * inverse.unsqueeze(-2)), rounding)
+
+
+def _residuals(features: Tensor, basis: Tensor, offsets: Tensor) -> Tensor:
+    """(r, n) basis' x - offset in float64: features (n, p), basis (p, r), offsets (r, n)."""
+    if features.dtype == torch.float32 and features.shape[1] >= WIDE:
+        quick = _float32_residuals(features, basis, offsets)
+        if quick is not None:
+            return quick
+    return _project(features, basis).sub_(offsets)
+
+
+def _float32_residuals(features: Tensor, basis: Tensor, offsets: Tensor) -> Tensor | None:
+    """The same by one float32 product, or None where its rounding would show in D.
+
+    The columns are padded to a multiple of 16, for which BLAS has a faster kernel.
+    """
+    rank = basis.shape[1]
+    padded = torch.nn.functional.pad(basis.float(), (0, -rank % 16))
+    z = (features @ padded)[:, :rank].double().T - offsets
+    some = features[:: max(1, len(features) // 64)]  # all would cost as much as the product
+    magnitude = float(torch.linalg.vector_norm(some)) / math.sqrt(some.numel())
+    products = magnitude * torch.linalg.vector_norm(basis, dim=0)
+    rounding = 4 * _epsilon(torch.float32) * (products + 1)
+    return z if bool((rounding.square() < 1e-7 * z.square().mean(1)).all()) else None
 
 
 def _flat(features: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ from designer.search.study import (
     retried,
     retry_once,
     running,
+    trials_of,
     twin_of,
 )
 from tests.command import exit_code
@@ -310,7 +311,7 @@ def asked(study: optuna.Study, x: float) -> optuna.Trial:
 
 def test_a_lost_trial_is_done_again_once_and_then_counts_as_failed(study: optuna.Study) -> None:
     first = asked(study, 0.5)
-    lost = running(study)[0]
+    lost = running(trials_of(study))[0]
     retry_once(study, lost, "Its worker was gone.")
     retry_once(study, lost, "Its worker was gone.")  # another watcher says so, too
     again = claim(study, 1, "b")
@@ -318,12 +319,12 @@ def test_a_lost_trial_is_done_again_once_and_then_counts_as_failed(study: optuna
     assert again.suggest_float("x", 0, 1) == first.params["x"]
     assert again.user_attrs[RETRY_OF] == first.number
     assert claim(study, 1, "c") is None
-    assert failed(study) == []
-    retry_once(study, running(study)[0], "Its worker was gone.")
-    assert [t.user_attrs[REASON] for t in failed(study)] == [
+    assert failed(trials_of(study)) == []
+    retry_once(study, running(trials_of(study))[0], "Its worker was gone.")
+    assert [t.user_attrs[REASON] for t in failed(trials_of(study))] == [
         "Its worker was gone. So it had before."
     ]
-    assert retried(study) == 1
+    assert retried(trials_of(study)) == 1
     assert [t.state for t in study.get_trials()] == [TrialState.FAIL] * 2
 
 
@@ -332,12 +333,12 @@ def test_what_is_handed_back_is_no_retry(study: optuna.Study) -> None:
     again = claim(study, 1, "b")
     assert again is not None
     study.tell(again, 1.0)
-    assert len(finished(study)) == 1
-    assert retried(study) == 0
+    assert len(finished(trials_of(study))) == 1
+    assert retried(trials_of(study)) == 0
     assert study.get_trials()[0].user_attrs[REJECTED] == "its worker left"
 
 
 def test_of_two_that_propose_the_same_at_once_the_earlier_goes_on(study: optuna.Study) -> None:
     first, second = asked(study, 0.5), asked(study, 0.5)
-    assert twin_of(study, first, "{'x': 0.5}", str) is None
-    assert twin_of(study, second, "{'x': 0.5}", str) == first.number
+    assert twin_of(study, first, {"x": 0.5}) is None
+    assert twin_of(study, second, {"x": 0.5}) == first.number

@@ -27,6 +27,7 @@ from designer.search.study import (
     rejected_in_a_row,
     retry_of,
     running,
+    trials_of,
 )
 
 
@@ -53,8 +54,8 @@ def test_of_two_that_ask_at_once_the_later_gives_way(
 
     monkeypatch.setattr(study, "ask", ask_twice)
     assert claim(study, 1, worker="2") is None
-    assert len(running(study)) == 1
-    assert not failed(study)
+    assert len(running(trials_of(study))) == 1
+    assert not failed(trials_of(study))
 
 
 def test_failed_trials_make_room_and_rejected_ones_count_as_nothing(study: optuna.Study) -> None:
@@ -65,15 +66,15 @@ def test_failed_trials_make_room_and_rejected_ones_count_as_nothing(study: optun
     assert second is not None
     reject(study, second, "known")
     assert claim(study, 1, worker="1") is not None
-    assert [t.number for t in failed(study)] == [first.number]
+    assert [t.number for t in failed(trials_of(study))] == [first.number]
 
 
 def test_rejections_in_a_row_are_counted_from_the_latest(study: optuna.Study) -> None:
     for why in ("a", "b"):
         reject(study, study.ask(), why)
-    assert rejected_in_a_row(study) == 2
+    assert rejected_in_a_row(trials_of(study)) == 2
     study.tell(study.ask(), 1.0)
-    assert rejected_in_a_row(study) == 0
+    assert rejected_in_a_row(trials_of(study)) == 0
 
 
 def test_trials_of_a_dead_worker_are_released(study: optuna.Study) -> None:
@@ -81,7 +82,7 @@ def test_trials_of_a_dead_worker_are_released(study: optuna.Study) -> None:
     assert dead is not None
     assert alive is not None
     assert retry_of(study, "7", "gone") == 1
-    assert [t.number for t in running(study)] == [alive.number]
+    assert [t.number for t in running(trials_of(study))] == [alive.number]
     assert study.get_trials()[dead.number].user_attrs[REJECTED] == "gone"
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from designer.criterion import design_score
+from designer.datasets import LabelledTensors
 from designer.errors import SpaceError
 from designer.profile import profile
 from designer.results import Curve, DesignScore, SeparationProfile, measured
@@ -27,6 +28,10 @@ from designer.trainer import (
     train,
 )
 from search_spaces import Space, Spec
+
+SMALL = 1 << 22
+"""Networks of so many parameters are counted as they are: on the meta device, where no memory is
+needed, torch runs every operation in Python."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +77,19 @@ def spec_key(values: dict[str, Any]) -> str:
 
 
 def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes: int) -> Size:
-    """Parameters and forward FLOPs, counted without allocating any weights.
+    """Parameters and forward FLOPs, counted without allocating the weights of a large network.
 
     Raises:
         SpaceError: where the space builds something that does not map inputs to logits.
     """
-    meta = torch.device("meta")
-    with meta:
-        model = build_seeded(lambda: space.build(spec, input_shape, classes), 0, meta).eval()
-        inputs = torch.empty(1, *input_shape)
+    device = torch.device("meta")
+    with device:
+        model = build_seeded(lambda: space.build(spec, input_shape, classes), 0, device)
+    if sum(p.numel() for p in model.parameters()) <= SMALL:
+        device = torch.device("cpu")
+        model = build_seeded(lambda: space.build(spec, input_shape, classes), 0, device)
+    model.eval()
+    inputs = torch.zeros(1, *input_shape, device=device)
     with torch.no_grad():
         logits = model(inputs)
     if tuple(logits.shape) != (1, classes):
@@ -126,9 +135,14 @@ def train_and_measure(
             history=history,
             profile=seen,
             score=design_score(seen),
-            validation_accuracy=accuracy(model, data.validation),
-            train_accuracy=accuracy(model, data.train),
+            validation_accuracy=_known_or(seen.accuracy_heldout, model, data.validation),
+            train_accuracy=_known_or(seen.accuracy, model, data.train),
         )
+
+
+def _known_or(seen: float, model: nn.Module, data: LabelledTensors) -> float:
+    """The accuracy that the profile saw; computed where its last block gives the logits."""
+    return accuracy(model, data) if math.isnan(seen) else seen
 
 
 def intermediate_score(job: Job, model: nn.Module) -> float:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from designer.errors import StorageError
 from designer.search.phases import Stop
-from designer.search.study import running
+from designer.search.study import running, trials_of
 
 PULSE = "pulse"
 """Key of a trial's, and of a leader's, number."""
@@ -76,7 +76,11 @@ class Watch:
 
     def gone(self, study: Study) -> list[FrozenTrial]:
         """Trials under way whose worker has not moved for too long."""
-        return [t for t in running(study) if self.still(study.study_name, t.number, _pulse(t))]
+        return [
+            t
+            for t in running(trials_of(study))
+            if self.still(study.study_name, t.number, _pulse(t))
+        ]
 
     def still(self, name: str, number: int, pulse: object) -> bool:
         """Whether this pulse is the same as it was for too long."""

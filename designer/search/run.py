@@ -27,7 +27,13 @@ from designer.search.recommend import chosen, recommend
 from designer.search.settings import Effort, Job, Objective, StudySettings
 from designer.search.spaces import try_out
 from designer.search.storage import Place, checked_address, quiet_optuna
-from designer.search.study import drop_waiting, last_rejection, release_running, study_of
+from designer.search.study import (
+    drop_waiting,
+    last_rejection,
+    release_running,
+    study_of,
+    trials_of,
+)
 from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
 from designer.search.workers import crew_for
 from designer.serialisation import REPORT_FILE, report_to_json
@@ -221,7 +227,7 @@ def _result(
         criterion=agreements(rows),
         trials=rows,
         warnings=warnings(
-            job, rows, confirmed, recommendations, stop.signal, last_rejection(study)
+            job, rows, confirmed, recommendations, stop.signal, last_rejection(trials_of(study))
         ),
     )
 

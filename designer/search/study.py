@@ -9,7 +9,8 @@ worth training (known already, over a limit) is handed back as failed with the r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ CONFIRMS = ("confirms", "seed", "epochs")
 WANTED = "trials_wanted"
 """Key of a study: how many finished trials it shall have; it may grow while workers work."""
 
-SAY_SECONDS = 10.0
+SAY_SECONDS, SAY_POLL_SECONDS = 10.0, 0.02
 """How long an earlier trial is waited for that has not yet said what it trains."""
 
 TIRED_AFTER = 5
@@ -83,6 +84,10 @@ def pruner_for(settings: StudySettings) -> BasePruner:
     return MedianPruner(n_startup_trials=STARTUP_TRIALS)
 
 
+Trials = Sequence[FrozenTrial]
+"""Of one study, by number."""
+
+
 class SeededSampler(BaseSampler):
     """TPE whose every proposal depends only on the seed, the trial's number and the history.
 
@@ -95,10 +100,11 @@ class SeededSampler(BaseSampler):
         self._inner: BaseSampler = RandomSampler(seed=seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        lost = sum(LOST in t.user_attrs for t in study.get_trials(deepcopy=False))
+        trials = trials_of(study)
+        lost = sum(LOST in t.user_attrs for t in trials)
         number = trial.number - lost  # what was stopped or killed is proposed again
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        if rejected_in_a_row(study) >= TIRED_AFTER:
+        if rejected_in_a_row(trials) >= TIRED_AFTER:
             self._inner = RandomSampler(seed=seed)
         else:
             self._inner = TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
@@ -143,11 +149,12 @@ def claim(study: Study, wanted: int, worker: str) -> Trial | None:
 
     Two workers may ask at the same moment; then the one with the later number gives way.
     """
-    if _counted(study) >= wanted:
+    if _under_way(trials_of(study)) >= wanted:
         return None
     trial = study.ask()
     trial.set_user_attr(WORKER, worker)
-    if _counted(study, before=trial.number) >= wanted:
+    earlier = _before(study, trial)
+    if _under_way(earlier) + len(waiting(earlier)) >= wanted:  # those that wait are repeated
         reject(study, trial, "enough trials are under way")
         return None
     return trial
@@ -155,7 +162,7 @@ def claim(study: Study, wanted: int, worker: str) -> Trial | None:
 
 def claim_waiting(study: Study, worker: str) -> Trial | None:
     """The next trial of those that were enqueued, or None where none is left."""
-    if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+    if not waiting(trials_of(study)):
         return None
     trial = study.ask()
     trial.set_user_attr(WORKER, worker)
@@ -185,14 +192,14 @@ def hand_back(study: Study, trial: Trial) -> None:
 
 def release_running(study: Study, why: str) -> None:
     """Hand back the trials of a run that is gone as a whole."""
-    for trial in running(study):
+    for trial in running(trials_of(study)):
         _end(study, trial, {REJECTED: why, LOST: True})
 
 
 def release_unsigned(study: Study, seconds: float) -> None:
     """Hand back trials that have run for so long without naming a worker: it died at once."""
     now = time.time()
-    for trial in running(study):
+    for trial in running(trials_of(study)):
         started = trial.datetime_start.timestamp() if trial.datetime_start else now
         if WORKER not in trial.user_attrs and now - started > seconds:
             _end(study, trial, {REJECTED: "Its worker ended at once.", LOST: True})
@@ -213,7 +220,7 @@ def retry_once(study: Study, trial: FrozenTrial, why: str) -> None:
 
 def retry_of(study: Study, worker: str, why: str) -> int:
     """Ask again for what a worker was at that is gone; how many trials that were."""
-    lost = [trial for trial in running(study) if trial.user_attrs.get(WORKER) == worker]
+    lost = [trial for trial in running(trials_of(study)) if trial.user_attrs.get(WORKER) == worker]
     for trial in lost:
         retry_once(study, trial, why)
     return len(lost)
@@ -226,7 +233,7 @@ def _kept(attributes: Mapping[str, Any], *more: str) -> dict[str, Any]:
 
 def drop_waiting(study: Study) -> None:
     """Hand back trials that were enqueued and never started."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+    for trial in waiting(trials_of(study)):
         _end(study, trial, {REJECTED: "no longer wanted"})
 
 
@@ -241,25 +248,34 @@ def _end(study: Study, trial: FrozenTrial, attributes: dict[str, Any]) -> bool:
         return False
 
 
-def finished(study: Study) -> list[FrozenTrial]:
-    """Complete and pruned trials, by number."""
-    return study.get_trials(deepcopy=False, states=FINISHED)
+def trials_of(study: Study) -> Trials:
+    """One look at the storage: all trials as they are now, by number."""
+    return study.get_trials(deepcopy=False)
 
 
-def running(study: Study) -> list[FrozenTrial]:
+def finished(trials: Trials) -> list[FrozenTrial]:
+    """Complete and pruned trials."""
+    return [trial for trial in trials if trial.state in FINISHED]
+
+
+def running(trials: Trials) -> list[FrozenTrial]:
     """Trials under way."""
-    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial for trial in trials if trial.state is TrialState.RUNNING]
 
 
-def failed(study: Study) -> list[FrozenTrial]:
+def waiting(trials: Trials) -> list[FrozenTrial]:
+    """Trials that were enqueued and not begun."""
+    return [trial for trial in trials if trial.state is TrialState.WAITING]
+
+
+def failed(trials: Trials) -> list[FrozenTrial]:
     """Trials that failed in earnest."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    return [trial for trial in trials if not is_rejected(trial)]
+    return [t for t in trials if t.state is TrialState.FAIL and not is_rejected(t)]
 
 
-def retried(study: Study) -> int:
+def retried(trials: Trials) -> int:
     """How many trials that count were begun before, by a worker that is gone."""
-    return sum(RETRY_OF in trial.user_attrs for trial in [*finished(study), *failed(study)])
+    return sum(RETRY_OF in trial.user_attrs for trial in [*finished(trials), *failed(trials)])
 
 
 def is_rejected(trial: FrozenTrial) -> bool:
@@ -267,43 +283,41 @@ def is_rejected(trial: FrozenTrial) -> bool:
     return REJECTED in trial.user_attrs
 
 
-def rejected_in_a_row(study: Study) -> int:
+def rejected_in_a_row(trials: Trials) -> int:
     """How many of the latest proposals were handed back without training."""
-    trials = study.get_trials(deepcopy=False)
-    ended = [t for t in trials if t.state.is_finished() and LOST not in t.user_attrs]
-    trained = (i for i, trial in enumerate(reversed(ended)) if not is_rejected(trial))
-    return next(trained, len(ended))
+    ended = (t for t in reversed(trials) if t.state.is_finished() and LOST not in t.user_attrs)
+    return sum(1 for _ in takewhile(is_rejected, ended))
 
 
-def last_rejection(study: Study) -> str:
+def last_rejection(trials: Trials) -> str:
     """Why the latest proposal that was handed back was so; empty without any."""
-    reasons = (t.user_attrs.get(REJECTED) for t in reversed(study.get_trials(deepcopy=False)))
+    reasons = (trial.user_attrs.get(REJECTED) for trial in reversed(trials))
     return next((reason for reason in reasons if reason), "")
 
 
-def twin_of(study: Study, trial: Trial, key: str, key_of: Callable[[Any], str]) -> int | None:
+def twin_of(study: Study, trial: Trial, spec: Mapping[str, Any]) -> int | None:
     """Number of an earlier trial, finished, failed or under way, that has the same spec.
 
     Of two workers that propose the same at once the earlier trial goes on: everyone first waits
     until all earlier ones have said what they train.
     """
     deadline = time.monotonic() + SAY_SECONDS
-    while _silent_before(study, trial.number) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    for other in study.get_trials(deepcopy=False):
-        spec = other.user_attrs.get(SPEC)
-        if other.number < trial.number and spec and not is_rejected(other) and key_of(spec) == key:
-            return other.number
-    return None
+    earlier = _before(study, trial)
+    while _any_silent(earlier) and time.monotonic() < deadline:
+        time.sleep(SAY_POLL_SECONDS)
+        earlier = _before(study, trial)
+    same = (t for t in earlier if t.user_attrs.get(SPEC) == spec and not is_rejected(t))
+    return next((t.number for t in same), None)
 
 
-def _silent_before(study: Study, number: int) -> bool:
-    return any(t.number < number and SPEC not in t.user_attrs for t in running(study))
+def _before(study: Study, trial: Trial) -> Trials:
+    return [other for other in trials_of(study) if other.number < trial.number]
 
 
-def _counted(study: Study, before: int | None = None) -> int:
-    """Trials finished or under way; before a number also those that wait to be repeated."""
-    if before is None:
-        return len(study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING)))
-    states = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
-    return sum(t.number < before for t in study.get_trials(deepcopy=False, states=states))
+def _any_silent(trials: Trials) -> bool:
+    return any(SPEC not in trial.user_attrs for trial in running(trials))
+
+
+def _under_way(trials: Trials) -> int:
+    """Trials finished or under way."""
+    return len(finished(trials)) + len(running(trials))

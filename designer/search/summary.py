@@ -31,7 +31,7 @@ from designer.results import (
 )
 from designer.search.confirmation import Confirmed
 from designer.search.settings import Job
-from designer.search.study import REASON, RECORD, SPEC, failed, finished, retried
+from designer.search.study import REASON, RECORD, SPEC, failed, finished, retried, trials_of
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -57,8 +57,9 @@ SCORE_EXPLANATION = (
 
 def trial_rows(study: Study) -> tuple[TrialRow, ...]:
     """One row per finished or failed trial, by number."""
-    trials = sorted([*finished(study), *failed(study)], key=lambda t: t.number)
-    rows = [_row(trial) for trial in trials]
+    trials = trials_of(study)
+    ended = sorted([*finished(trials), *failed(trials)], key=lambda t: t.number)
+    rows = [_row(trial) for trial in ended]
     best = sorted((row for row in rows if row.score is not None), key=lambda r: -(r.score or 0.0))
     kept = {row.number for row in best[:CURVES_KEPT]}
     return tuple(row if row.number in kept else replace(row, curve=None) for row in rows)
@@ -66,8 +67,9 @@ def trial_rows(study: Study) -> tuple[TrialRow, ...]:
 
 def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
     """What was searched and how."""
-    states = [trial.state for trial in finished(study)]
-    spent = [*finished(study), *failed(study), *finished(confirmation)]
+    trials = trials_of(study)
+    states = [trial.state for trial in finished(trials)]
+    spent = [*finished(trials), *failed(trials), *finished(trials_of(confirmation))]
     return StudySummary(
         space=job.space.name,
         data=job.data.name,
@@ -75,8 +77,8 @@ def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
         trials=TrialCounts(
             complete=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
-            failed=len(failed(study)),
-            retried=retried(study),
+            failed=len(failed(trials)),
+            retried=retried(trials),
         ),
         epochs=job.settings.epochs,
         objective=str(job.settings.objective),

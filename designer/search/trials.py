@@ -24,7 +24,6 @@ from designer.search.candidates import (
     Outcome,
     intermediate_score,
     size_of,
-    spec_key,
     spec_values,
     train_and_measure,
 )
@@ -109,7 +108,7 @@ def _search(job: Job, study: Study, trial: Trial, stop: Stop) -> list[float]:
     spec = job.space.suggest(trial)
     values = spec_values(spec)
     trial.set_user_attr(SPEC, values)
-    twin = twin_of(study, trial, spec_key(values), spec_key)
+    twin = twin_of(study, trial, values)
     if twin is not None:
         raise Rejected(f"equal to trial {twin}")
     size = size_of(job.space, spec, job.data.input_shape, job.data.num_classes)

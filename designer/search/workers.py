@@ -36,7 +36,10 @@ from designer.search.study import (
     release_unsigned,
     retry_of,
     retry_once,
+    running,
     study_of,
+    trials_of,
+    waiting,
     wanted_trials,
 )
 from designer.search.trials import run_confirmation_trial, run_search_trial
@@ -191,23 +194,26 @@ class _Member:
 
 def is_over(phase: Phase, study: Study) -> bool:
     """Whether nothing is left to do in a phase, here or elsewhere."""
+    trials = trials_of(study)
     if phase is Phase.CONFIRMATION:
-        states = (TrialState.WAITING, TrialState.RUNNING)
-        return not study.get_trials(deepcopy=False, states=states)
+        return not (waiting(trials) or running(trials))
     wanted = wanted_trials(study)
     return (
-        len(finished(study)) >= wanted
-        or len(failed(study)) > wanted
-        or rejected_in_a_row(study) >= MAX_REJECTED
+        len(finished(trials)) >= wanted
+        or len(failed(trials)) > wanted
+        or rejected_in_a_row(trials) >= MAX_REJECTED
     )
 
 
 def progress_of(phase: Phase, study: Study) -> Progress:
     """How far a phase is."""
-    done = finished(study)
+    trials = trials_of(study)
+    done = finished(trials)
     values = [t.values[0] for t in done if t.state is TrialState.COMPLETE and t.values]
-    best = max(values, default=None)
-    return Progress(phase, len(done), _total(phase, study), len(failed(study)), best)
+    total = len(done) + len(waiting(trials)) + len(running(trials))
+    if phase is Phase.SEARCH:
+        total = wanted_trials(study)
+    return Progress(phase, len(done), total, len(failed(trials)), max(values, default=None))
 
 
 def retry_gone(study: Study, watch: Watch) -> None:
@@ -304,10 +310,3 @@ def _retry_of_dead(study: Study, process: SpawnProcess) -> None:
     code = process.exitcode or 0
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     retry_of(study, _name(process.pid), f"Its worker process {how}.")
-
-
-def _total(phase: Phase, study: Study) -> int:
-    if phase is Phase.SEARCH:
-        return wanted_trials(study)
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
-    return len(finished(study)) + len(waiting)
