@@ -9,7 +9,8 @@ workers   workers whose training is a sleep of 2 s: the share of the ideal rate 
 growth    seconds in the storage and in all around training, per trial, in studies of 100 to
           10,000 trials
 plain     trials per hour over those of a loop that trains the same networks with a ``DataLoader``
-          and Adam as it comes, on one thread; and the share of a trial that measuring takes
+          and Adam as it comes, on one thread; and the share of a trial that measuring takes;
+          for our own space, and for the networks of He & Su on MNIST
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.command import Parser, output_file, positive, run_and_exit, say
 from benchmarks.ranks import rounded
 from benchmarks.results import meta_of, write_result
-from designer.datasets import Dataset, load_dataset
+from designer.datasets import load_dataset
 from designer.profile import profile
 from designer.search import search, serve_proxy, trials
 from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
@@ -58,6 +59,7 @@ TIMED = 20
 PAIRS = 3
 CORE_TRIALS = 30
 PLAIN_TRIALS = 20
+MNIST = Path("../shared/data/mnist.npz")
 EPOCHS = 10
 
 Figures = dict[str, Any]
@@ -70,12 +72,13 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser("bench_scaling", description=__doc__.partition("\n")[0])
     parser.add_argument("--part", required=True, choices=list(PARTS))
     parser.add_argument("--storage", help="address of a PostgreSQL to measure beside SQLite")
+    parser.add_argument("--mnist", type=Path, default=MNIST, help="MNIST as an .npz")
     parser.add_argument("--pairs", type=positive, default=PAIRS, help="runs of each in turns")
     parser.add_argument("--json", type=output_file, help="result file to write")
     given = parser.parse_args(arguments)
     started = time.perf_counter()
     with quiet_optuna(), tempfile.TemporaryDirectory() as folder:
-        figures = PARTS[given.part](Path(folder), given.storage, given.pairs)
+        figures = PARTS[given.part](Path(folder), given.storage, given.pairs, given.mnist)
     say(str(figures))
     if given.json:
         shown = [a for a in arguments if a != given.storage]
@@ -102,7 +105,7 @@ def job_at(place: Place, trials_wanted: int) -> Job:
 # --- cores ---
 
 
-def cores(folder: Path, _storage: str | None, pairs: int) -> Figures:
+def cores(folder: Path, _storage: str | None, pairs: int, _mnist: Path) -> Figures:
     """Trials per hour of two workers over those of one, their start included in neither."""
     rates: dict[int, list[float]] = {1: [], 2: []}
     for pair in range(pairs):
@@ -138,7 +141,7 @@ def _per_second(done: Sequence[FrozenTrial], workers: int) -> float:
 # --- workers ---
 
 
-def workers(folder: Path, address: str | None, _pairs: int) -> Figures:
+def workers(folder: Path, address: str | None, _pairs: int, _mnist: Path) -> Figures:
     """The share of the ideal rate that workers keep."""
     rows = []
     for count in CROWDS:
@@ -225,7 +228,7 @@ class Timed(Patience):
             self.seconds_inside += time.perf_counter() - started
 
 
-def growth(folder: Path, address: str | None, _pairs: int) -> Figures:
+def growth(folder: Path, address: str | None, _pairs: int, _mnist: Path) -> Figures:
     """What a trial costs besides training, in studies of several sizes."""
     rows = []
     for size in SIZES:
@@ -292,25 +295,47 @@ def _made_up(size: int) -> list[FrozenTrial]:
 # --- plain ---
 
 
-def plain(folder: Path, _storage: str | None, pairs: int) -> Figures:
+def plain(folder: Path, _storage: str | None, pairs: int, mnist: Path) -> Figures:
     """The same networks by our search and by the loop that one would write oneself."""
-    ours, theirs, measuring = [], [], []
+    rows = []
     with single_threaded():
-        for pair in range(-1, pairs):  # the first only warms up: imports, tables, caches
-            place = Place(folder / f"ours-{pair}")
-            place.folder.mkdir()
-            job = job_at(place, PLAIN_TRIALS if pair >= 0 else 2)
-            job = replace(job, settings=replace(job.settings, seed=max(pair, 0)))
-            done, seconds = _by_us(job)
-            by_hand = _by_hand(done, job.data, folder / f"theirs-{pair}.db")
-            if pair >= 0:
-                ours.append(seconds)
-                theirs.append(by_hand)
-                measuring.append(_measuring_share(done, job))
-                say(f"ours {seconds:.1f} s, by hand {by_hand:.1f} s for {len(done)} trials")
+        for name, job in _plain_jobs(mnist).items():
+            rows.append({"networks": name, **_against_plain(folder / name, job, pairs)})
+            say(str(rows[-1]))
+    return {"trials": PLAIN_TRIALS, "epochs": EPOCHS, "rows": rows}
+
+
+def _plain_jobs(mnist: Path) -> dict[str, Job]:
+    """Our own space, and the networks of He & Su, PNAS 2023."""
+    nowhere = Place(Path())
+    paper = MlpSpace(
+        min_depth=4, max_depth=20, min_width=100, max_width=100, width_step=1,
+        normalisations=("batch",), activations=("relu",),
+    )  # fmt: skip
+    small = load_dataset(str(mnist), train_size=1000, image_size=10)
+    ours = job_at(nowhere, PLAIN_TRIALS)
+    return {
+        "default space, digits": ours,
+        "width 100, MNIST 10x10": replace(ours, space=paper, data=small),
+    }
+
+
+def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
+    folder.mkdir()
+    ours, theirs, measuring = [], [], []
+    for pair in range(-1, pairs):  # the first only warms up: imports, tables, caches
+        place = Place(folder / f"ours-{pair}")
+        place.folder.mkdir()
+        settings = replace(job.settings, seed=max(pair, 0))
+        effort = job.effort if pair >= 0 else replace(job.effort, trials=2)
+        done, seconds = _by_us(replace(job, settings=settings, effort=effort, place=place))
+        by_hand = _by_hand(job, done, folder / f"theirs-{pair}.db")
+        if pair >= 0:
+            ours.append(seconds)
+            theirs.append(by_hand)
+            measuring.append(_measuring(job, done) / seconds)
     ratios = np.array(theirs) / np.array(ours)
     return {
-        "trials": PLAIN_TRIALS,
         "seconds": {
             "designer": [rounded(s) for s in ours],
             "by_hand": [rounded(s) for s in theirs],
@@ -331,13 +356,14 @@ def _by_us(job: Job) -> tuple[list[FrozenTrial], float]:
         return _complete(study.get_trials()), seconds
 
 
-def _by_hand(done: Sequence[FrozenTrial], data: Dataset, path: Path) -> float:
+def _by_hand(job: Job, done: Sequence[FrozenTrial], path: Path) -> float:
     """An Optuna loop with a ``DataLoader``, told to try the same networks."""
+    data = job.data
 
     def objective(trial: optuna.Trial) -> float:
-        spec = MlpSpace().suggest(trial)
+        spec = job.space.suggest(trial)
         torch.manual_seed(0)
-        model = MlpSpace().build(spec, data.input_shape, data.num_classes)
+        model = job.space.build(spec, data.input_shape, data.num_classes)
         loader = DataLoader(
             TensorDataset(data.train.inputs, data.train.labels), batch_size=128, shuffle=True
         )
@@ -359,24 +385,21 @@ def _by_hand(done: Sequence[FrozenTrial], data: Dataset, path: Path) -> float:
     return time.perf_counter() - started
 
 
-def _measuring_share(done: Sequence[FrozenTrial], job: Job) -> float:
-    """Seconds of looking inside over those of training and looking inside."""
-    data = job.data
-    training = looking = 0.0
+def _measuring(job: Job, done: Sequence[FrozenTrial]) -> float:
+    """Seconds of looking inside these networks, trained briefly."""
+    data, seconds = job.data, 0.0
     for trial in done:
-        spec = MlpSpace().suggest(optuna.trial.FixedTrial(trial.params))
-        build = partial(MlpSpace().build, spec, data.input_shape, data.num_classes)
+        spec = job.space.suggest(optuna.trial.FixedTrial(trial.params))
+        build = partial(job.space.build, spec, data.input_shape, data.num_classes)
         model = build_seeded(build, 0, torch.device("cpu"))
+        train(model, data.train, epochs=1, learning_rate=spec.learning_rate, seed=0)
         started = time.perf_counter()
-        train(model, data.train, epochs=EPOCHS, learning_rate=spec.learning_rate, seed=0)
-        middle = time.perf_counter()
         profile(model, data.train, data.validation, resamples=0)
-        training += middle - started
-        looking += time.perf_counter() - middle
-    return looking / (training + looking)
+        seconds += time.perf_counter() - started
+    return seconds
 
 
-PARTS: dict[str, Callable[[Path, str | None, int], Figures]] = {
+PARTS: dict[str, Callable[[Path, str | None, int, Path], Figures]] = {
     "cores": cores,
     "workers": workers,
     "growth": growth,
