@@ -1,6 +1,7 @@
 """Which criterion tells the blocks that a network can lose, and what that costs.
 
     python -m benchmarks.bench_pruning --data NAME=SOURCE ... [--json FILE]
+    python -m benchmarks.bench_pruning --best --data NAME=SOURCE ... [--json FILE]
     python -m benchmarks.bench_pruning --max-drop 0.01 --data NAME=SOURCE ... [--json FILE]
 
 Networks of 10 blocks (the transformer of 6) are trained, and 2, 4 and 6 blocks are removed in the
@@ -8,7 +9,9 @@ order of each criterion, with the same recovery after each; beside them what gre
 chooses, and networks of the same size from scratch.  What an order is worth by itself shows where
 nothing is fitted that need not be, and one training follows, as other tools do it.  Costs are
 counted in passes of the training data through the network, where a training step counts as three.
-Recovery, orders and bounds are the product's defaults, and none was chosen on these data.  With
+Recovery, orders and bounds are the product's defaults, and none was chosen on these data.
+``--best`` measures the better of two orders, as the product finds it, beside these two and random
+ones; that there is a choice was decided after the transformers' table had been seen.  With
 ``--max-drop`` the product decides by itself how many blocks go; that it tries far removals before
 near ones was decided after a first run on these very data.
 """
@@ -62,6 +65,9 @@ where they shall bound a drop of a point."""
 REMOVED = (2, 4, 6)
 SEEDS = 3
 DROP_SEEDS = 10
+
+ORDERS = tuple(one for one in Criterion if one is not Criterion.BEST)
+"""The criteria that give an order of blocks."""
 
 TRAINING_STEP = 3
 """Forward passes that a training step is counted as."""
@@ -152,6 +158,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--family", action="append", choices=list(FAMILIES), help="only these")
     parser.add_argument("--seeds", type=positive, help="networks of each kind")
+    parser.add_argument("--best", action="store_true", help="the better of two orders")
     parser.add_argument("--max-drop", type=float, help="let the product decide how many go")
     parser.add_argument("--train-size", type=positive, default=TRAIN_SIZE, help="samples in use")
     parser.add_argument("--image-size", type=positive, default=IMAGE_SIZE, help="in pixels")
@@ -166,9 +173,15 @@ def main(arguments: Sequence[str]) -> None:
         for family in given.family or FAMILIES
         for seed in seeds
     ]
-    rows = list(in_processes(decide if decides else compare, tasks, "networks"))
-    figures = decided(rows) if decides else compared(rows)
-    (show_decided if decides else show_compared)(figures)
+    measure, summed, show = (
+        (decide, decided, show_decided)
+        if decides
+        else (choose, chosen, show_chosen)
+        if given.best
+        else (compare, compared, show_compared)
+    )
+    figures = summed(list(in_processes(measure, tasks, "networks")))
+    show(figures)
     if given.json:
         seconds = time.perf_counter() - started
         meta = meta_of("bench_pruning", arguments, seeds=list(seeds), seconds=seconds)
@@ -217,7 +230,7 @@ def compare(task: Task) -> Figures:
     singles = [_test_accuracy(trials.recovered([one]), parts) for one in pool]
     orders: dict[str, tuple[list[Removable], float]] = {}
     agreement: dict[str, float] = {}
-    for criterion in Criterion:
+    for criterion in ORDERS:
         with counting() as passes:
             proposal = propose(
                 model, found, parts, criterion, blocks=None, seed=task.seed, progress=_ignore
@@ -344,7 +357,7 @@ def _group(rows: Sequence[Figures]) -> Figures:
         "networks": len(rows),
         "whole": rounded(np.mean([row["whole"] for row in rows])),
         "spearman": {
-            name: rounded(np.nanmean([row["spearman"][name] for row in rows])) for name in Criterion
+            name: rounded(np.nanmean([row["spearman"][name] for row in rows])) for name in ORDERS
         },
         "to_decide": {n: round(_mean(row["to_decide"][n] for row in rows), 1) for n in names},
         "removed": {
@@ -413,6 +426,90 @@ def show_compared(figures: Figures) -> None:
                 ),
             )
         wide_console().print(table)
+
+
+# --- the better of two orders ---
+
+
+TWO = (Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE)
+
+
+def choose(task: Task) -> Figures:
+    """Two orders, the better one, and a random one on one network."""
+    model, data, how = trained(task, VALIDATION["criteria"])
+    parts = parts_of(data)
+    trials = Trials(model, parts, how, None, _ignore)
+    found = removable_blocks(model, parts.train.inputs[:5])
+    orders: dict[str, Sequence[Removable]] = {}
+    with counting() as passes:
+        for criterion in (*TWO, Criterion.RANDOM):
+            proposal = propose(
+                model, found, parts, criterion, blocks=None, seed=task.seed, progress=_ignore
+            )
+            orders[str(criterion)] = proposal.order
+    known: dict[frozenset[str], float] = {}
+    removed = {}
+    for k in (k for k in REMOVED if k < len(orders["random"])):
+        sets = {name: list(order[:k]) for name, order in orders.items()}
+        with counting() as comparing:
+            sets["best"] = trials.best_of([sets[name] for name in TWO])
+        accuracy = {}
+        for name, blocks in sets.items():
+            key = frozenset(one.name for one in blocks)
+            if key not in known:
+                known[key] = _test_accuracy(trials.recovered(blocks), parts)
+            accuracy[name] = known[key]
+        cost = (passes[0] + comparing[0]) / len(parts.train)
+        removed[str(k)] = {"accuracy": accuracy, "to_decide": round(cost, 1)}
+    whole = float(right(model, data.test).float().mean())
+    named = {"data": task.data, "family": task.family, "seed": task.seed}
+    return {**named, "whole": whole, "removed": removed}
+
+
+def chosen(rows: Sequence[Figures]) -> Figures:
+    """Means over the seeds, and over the data sets, of each family."""
+    groups: dict[tuple[str, str], list[Figures]] = defaultdict(list)
+    for row in rows:
+        groups[row["family"], row["data"]].append(row)
+        groups[row["family"], "all"].append(row)
+    return {
+        "groups": [
+            {"family": family, "data": data, **_chosen_group(some)}
+            for (family, data), some in groups.items()
+        ],
+        "rows": list(rows),
+    }
+
+
+def _chosen_group(rows: Sequence[Figures]) -> Figures:
+    removed = {}
+    for k in rows[0]["removed"]:
+        accuracies = [row["removed"][k]["accuracy"] for row in rows]
+        names = list(accuracies[0])
+        removed[k] = {
+            "accuracy": {name: rounded(_mean(one[name] for one in accuracies)) for name in names},
+            "best_minus": {
+                name: mean_and_interval(np.array([one["best"] - one[name] for one in accuracies]))
+                for name in names
+                if name != "best"
+            },
+            "to_decide": round(_mean(row["removed"][k]["to_decide"] for row in rows), 1),
+        }
+    whole = rounded(np.mean([row["whole"] for row in rows]))
+    return {"networks": len(rows), "whole": whole, "removed": removed}
+
+
+def show_chosen(figures: Figures) -> None:
+    """A row per family and data set."""
+    names = (*TWO, "random", "best")
+    counts = list(map(str, REMOVED))
+    table = Table("network", "data", *(f"{k} removed" for k in counts))
+    table.title = " / ".join(names)
+    for group in figures["groups"]:
+        removed = [group["removed"].get(k, {}).get("accuracy", {}) for k in counts]
+        cells = [" / ".join(f"{100 * one[n]:.1f}" for n in names if n in one) for one in removed]
+        table.add_row(group["family"], group["data"], *cells)
+    wide_console().print(table)
 
 
 # --- how many ---

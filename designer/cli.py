@@ -520,7 +520,7 @@ def _prune(
     ] = None,
     criterion: Annotated[
         str, typer.Option(help=f"Which blocks go first: {', '.join(Criterion)}.")
-    ] = Criterion.HELDOUT,
+    ] = Criterion.BEST,
     blocks: Annotated[
         str | None, typer.Option(help='Which parts are blocks, such as "layer1.*,layer2.*".')
     ] = None,

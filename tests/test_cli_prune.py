@@ -279,7 +279,10 @@ def refusal(outcome: Outcome) -> str:
         (["--max-drop", "much"], "Invalid value for '--max-drop'"),
         (["--target-params", "0"], "between 0 and 1, got 0"),
         (["--target-params", "0.05"], "Expected a size that can be reached, got 142 parameters"),
-        (["--remove", "1", "--criterion", "magic"], "Expected a criterion among heldout, train,"),
+        (
+            ["--remove", "1", "--criterion", "magic"],
+            "a criterion among best, heldout, train,",
+        ),
         (["--remove", "1", "--epochs", "-1"], "at least 0 epochs, got -1"),
         (["--remove", "1", "--scratch-epochs", "-1"], "at least 0 epochs, got -1"),
         (["--remove", "1", "--learning-rate", "0"], "a positive learning rate, got 0"),

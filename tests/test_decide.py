@@ -38,6 +38,9 @@ class FakeTrials:
         self._allowed, self._guess = allowed, guess
         self.trained: list[int] = []
 
+    def best_of(self, choices: Sequence[Sequence[Removable]]) -> list[Removable]:
+        return list(choices[-1])
+
     def fitted(self, chosen: Sequence[Removable]) -> bool:
         return len(chosen) <= self._guess
 
@@ -52,7 +55,7 @@ def searched(count: int, allowed: int, guess: int) -> tuple[int, list[int]]:
     """How many blocks were removed, and after removing how many it was trained."""
     fake = FakeTrials(allowed, guess)
     order = blocks(count)
-    found = most_within(order, cast("Trials", fake))
+    found = most_within([order[::-1], order], cast("Trials", fake))
     removed = () if found is None else cast("SimpleNamespace", found).removed
     assert removed == tuple(one.name for one in order[: len(removed)])
     return len(removed), fake.trained

@@ -21,6 +21,7 @@ from designer.pruning.baselines import from_scratch
 from designer.pruning.verify import right
 from designer.report import markdown_report, pruning_view
 from designer.report.figures import TableView
+from designer.report.words import MISSING
 from designer.results import NetworkFigures, PruningReport
 from designer.serialisation import report_to_json
 from designer.surgery import PassThrough
@@ -159,6 +160,24 @@ def test_every_criterion_prunes(model: nn.Module, data: Triple, criterion: str) 
     assert found.report.criterion == criterion
     if criterion == "last":
         assert found.report.removed == ("blocks.3", "blocks.4")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_best_follows_the_order_that_leaves_more(
+    model: nn.Module, data: Triple, count: int
+) -> None:
+    def left(criterion: str) -> PruningResult:
+        return designer.prune(model, data, remove=count, criterion=criterion, epochs=0)
+
+    both = {name: left(name) for name in ("heldout", "block-influence")}
+    accuracies = {
+        name: figures(one.report)["pruned"].validation_accuracy.value for name, one in both.items()
+    }
+    best = left("best")
+    followed = best.report.criterion
+    assert accuracies[followed] == max(accuracies.values())
+    assert best.report.removed == both[followed].report.removed
+    assert best.report.blocks == both[followed].report.blocks
 
 
 def test_the_seed_fixes_everything(model: nn.Module, data: Triple, pruned: PruningResult) -> None:
@@ -380,9 +399,11 @@ class TestReport:
             tables = [one for one in view.sections if isinstance(one, TableView)]
             table = next(one for one in tables if one.title == "Block by block")
             assert table.columns[2] == title
-            value = pruned.report.blocks[0].value
-            assert value is not None
-            assert table.rows[0][2] == f"{value:.3f}"
+            values = [one.value for one in pruned.report.blocks]
+            assert [row[2] for row in table.rows] == [
+                MISSING if value is None else f"{value:.3f}" for value in values
+            ]
+            assert any(value is not None for value in values)
 
     @pytest.mark.parametrize(
         ("value", "shown"),
@@ -443,7 +464,7 @@ class TestRefusals:
             (wrong(max_drop=float("nan")), "got nan"),
             (wrong(target_params=0), "between 0 and 1, got 0"),
             (wrong(target_params=1), "between 0 and 1, got 1"),
-            (wrong(remove=1, criterion="magic"), "among heldout, train, .*, got 'magic'"),
+            (wrong(remove=1, criterion="magic"), "among best, heldout, train, .*, got 'magic'"),
             (wrong(remove=1, epochs=-1), "at least 0 epochs, got -1"),
             (wrong(remove=1, scratch_epochs=-1), "at least 0 epochs, got -1"),
             (wrong(remove=1, learning_rate=0), "positive learning rate, got 0"),

@@ -1,13 +1,14 @@
 """How many blocks go: as many as asked for, as the size asks for, or as accuracy allows.
 
-Blocks go in the order of the proposal.  To see what that costs, they are removed and what follows
-is fitted again, which needs no training: a first guess, close in plain networks and too cautious
-in residual ones.  What it allows is then removed, trained and judged, and from there more or less,
-by bisection.
+Blocks go in the order of the proposal, or in the better of several orders.  To see what that
+costs, they are removed and what follows is fitted again, which needs no training: a first guess,
+close in plain networks and too cautious in residual ones.  What it allows is then removed, trained
+and judged, and from there more or less, by bisection.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -66,6 +67,18 @@ class Trials:
         """(n,) validation samples that the whole network is right on."""
         self.done: list[RemovalTrial] = []
 
+    def best_of(self, choices: Sequence[Sequence[Removable]]) -> list[Removable]:
+        """Of several choices of blocks the one without which more is left before any training;
+        the first of equal ones."""
+        distinct = list(
+            {frozenset(_names(blocks)): blocks for blocks in reversed(choices)}.values()
+        )
+        if len(distinct) == 1:
+            return list(distinct[0])
+        cuts = (cut(self._model, blocks, self._parts.train).model for blocks in distinct)
+        scores = [self._score(model) for model in cuts]
+        return list(distinct[scores.index(max(scores))])
+
     def fitted(self, blocks: Sequence[Removable]) -> bool:
         """Whether what was allowed is kept to without any training."""
         smaller = cut(self._model, blocks, self._parts.train)
@@ -105,6 +118,9 @@ class Trials:
         )
         return replace(narrower, narrowed=made.layers) if narrower.within else candidate
 
+    def _fitted_score(self, blocks: Sequence[Removable]) -> tuple[float, float]:
+        return self._score(cut(self._model, blocks, self._parts.train).model)
+
     def _score(self, model: nn.Module) -> tuple[float, float]:
         data = self._parts.validation
         loss = mean_loss(model, data.inputs, data.labels)
@@ -132,23 +148,28 @@ class Trials:
         return Candidate(made, mask, trial, epochs)
 
 
-def most_within(order: Sequence[Removable], trials: Trials) -> Candidate | None:
-    """The most blocks, in that order, whose removal keeps to what was allowed; None for none."""
+def most_within(orders: Sequence[Sequence[Removable]], trials: Trials) -> Candidate | None:
+    """The most blocks, in one of these orders, whose removal keeps to what was allowed; None for
+    none."""
     best: Candidate | None = None
+
+    @functools.cache
+    def first(count: int) -> list[Removable]:
+        return trials.best_of([order[:count] for order in orders])
 
     def allowed(count: int) -> bool:
         nonlocal best
-        candidate = trials.recovered(order[:count])
+        candidate = trials.recovered(first(count))
         if candidate.within:
             best = candidate
         return candidate.within
 
-    guess = _largest(1, len(order), lambda count: trials.fitted(order[:count]))
-    first = max(guess, 1)
-    if allowed(first):
-        _largest(first + 1, len(order), allowed)
+    most = len(orders[0])
+    guess = max(_largest(1, most, lambda count: trials.fitted(first(count))), 1)
+    if allowed(guess):
+        _largest(guess + 1, most, allowed)
     else:
-        _largest(1, first - 1, allowed)
+        _largest(1, guess - 1, allowed)
     return best
 
 

@@ -14,6 +14,9 @@ from designer.trainer import DEFAULT_BATCH_SIZE
 class Criterion(StrEnum):
     """What says which blocks go first."""
 
+    BEST = "best"
+    """Held-out steps or Block Influence, whichever leaves more validation accuracy where as many
+    blocks go: the first knows plain networks, the second residual ones."""
     HELDOUT = "heldout"
     """The step on held-out data, with class means from training data."""
     TRAIN = "train"
@@ -89,6 +92,13 @@ class Recovery:
             )
         if self.batch_size < 2:
             raise InvalidInputError(f"Expected a batch size of at least 2, got {self.batch_size}.")
+
+
+def measured_criteria(criterion: Criterion) -> tuple[Criterion, ...]:
+    """Those that give an order of blocks."""
+    if criterion is Criterion.BEST:
+        return Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE
+    return (criterion,)
 
 
 def criterion_of(name: str) -> Criterion:

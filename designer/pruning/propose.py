@@ -44,15 +44,11 @@ class Proposal:
     order: tuple[Removable, ...]
     seen: SeparationProfile
     """The whole network."""
+    criterion: Criterion
 
-    @property
-    def safe(self) -> int:
-        """How many blocks at the front of the order are safe to remove."""
-        decisions = {block.name: block.decision for block in self.blocks}
-        count = 0
-        while count < len(self.order) and decisions[self.order[count].name] is Decision.SAFE:
-            count += 1
-        return count
+    def begins_with(self, names: Sequence[str]) -> bool:
+        """Whether these are the blocks at the front of the order."""
+        return {one.name for one in self.order[: len(names)]} == set(names)
 
 
 def propose(
@@ -64,6 +60,7 @@ def propose(
     blocks: Sequence[str] | None,
     seed: int,
     progress: Progress,
+    seen: SeparationProfile | None = None,
 ) -> Proposal:
     """Rank the blocks of a model.
 
@@ -71,12 +68,13 @@ def propose(
         model: unwrapped, in eval mode; left as it was.
         found: its blocks in running order.
         parts: to look at it with.
-        criterion: which blocks go first.
+        criterion: which blocks go first; one that gives an order.
         blocks: names of the blocks, see ``designer.profile``.
         seed: of resamples, and of the random criterion.
         progress: called while the model is looked at.
+        seen: the profile of another proposal for the same model, instead of looking again.
     """
-    seen = profile(
+    seen = seen or profile(
         model,
         parts.train,
         parts.validation,
@@ -105,7 +103,7 @@ def propose(
         )
         for i, (one, layer) in enumerate(zip(found, layers, strict=True))
     )
-    return Proposal(proposed, tuple(found[i] for i in ranked), seen)
+    return Proposal(proposed, tuple(found[i] for i in ranked), seen, criterion)
 
 
 def _values(
@@ -133,8 +131,10 @@ def _values(
         ]
     elif criterion is Criterion.LAST:
         values = [-float(i) for i in range(count)]
-    else:
+    elif criterion is Criterion.RANDOM:
         values = np.random.default_rng(seed).permutation(count).astype(float).tolist()
+    else:
+        raise ValueError(f"criterion '{criterion}' gives no order")
     return [math.inf if v is None or math.isnan(v) else v for v in values]
 
 

@@ -19,7 +19,7 @@ from designer.errors import InvalidInputError, ModelError, first_line
 from designer.probes import device_of
 from designer.profile import Progress
 from designer.pruning.decide import Candidate, Trials, fewest_for, most_within
-from designer.pruning.options import Recovery, Wish, criterion_of
+from designer.pruning.options import Recovery, Wish, criterion_of, measured_criteria
 from designer.pruning.parts import Data, Parts, parts_of
 from designer.pruning.propose import Proposal, propose
 from designer.pruning.removable import Removable, names_left, removable_blocks
@@ -57,7 +57,7 @@ def prune(
     remove: int | Sequence[str] | None = None,
     max_drop: float | None = None,
     target_params: float | None = None,
-    criterion: str = "heldout",
+    criterion: str = "best",
     blocks: Sequence[str] | None = None,
     narrower: bool = False,
     epochs: int = Recovery.epochs,
@@ -83,7 +83,8 @@ def prune(
         target_params: the fewest blocks without which no more than this share of the parameters
             is left. Exactly one of the three must be given.
         criterion: which blocks go first: ``heldout``, ``train``, ``block-influence``,
-            ``ablation``, ``last`` or ``random``.
+            ``ablation``, ``last``, ``random``, or ``best``: ``heldout`` or ``block-influence``,
+            whichever leaves more validation accuracy; the report names the one that did.
         blocks: names of submodules, see ``designer.profile``.
         narrower: whether blocks that contribute too little for their width also lose the output
             units that the class directions do not use.
@@ -120,9 +121,14 @@ def prune(
     found = removable_blocks(whole, parts.train.inputs[:FEW], blocks)
     _check_removable(found)
     _check_asked(wish.remove, found)
-    proposal = propose(whole, found, parts, kind, blocks=blocks, seed=seed, progress=shown)
+    proposals: list[Proposal] = []
+    for one in measured_criteria(kind):
+        seen = proposals[0].seen if proposals else None
+        proposals.append(
+            propose(whole, found, parts, one, blocks=blocks, seed=seed, progress=shown, seen=seen)
+        )
     trials = Trials(whole, parts, how, max_drop, shown)
-    candidate = _decided(wish, proposal, trials, whole, parts)
+    candidate = _decided(wish, [one.order for one in proposals], trials, whole, parts)
     if narrower and candidate is not None:
         left = names_left(found, candidate.trial.removed, blocks)
         candidate = trials.narrowed(candidate, left)
@@ -131,10 +137,9 @@ def prune(
         kind=type(unwrapped(model)).__name__,
         parts=parts,
         how=how,
-        criterion=kind,
         wish=wish,
         found=found,
-        proposal=proposal,
+        proposal=_taken(proposals, candidate),
         trials=trials,
         blocks=blocks,
         build=build,
@@ -204,18 +209,26 @@ def _check_removable(found: Sequence[Removable]) -> None:
 
 def _decided(
     wish: Wish,
-    proposal: Proposal,
+    orders: Sequence[Sequence[Removable]],
     trials: Trials,
     whole: nn.Module,
     parts: Parts,
 ) -> Candidate | None:
     """The smaller network; None where nothing may be removed."""
     if wish.max_drop is not None:
-        return most_within(proposal.order, trials)
+        return most_within(orders, trials)
     if wish.target_params is not None:
         most = int(wish.target_params * sum(p.numel() for p in whole.parameters()))
-        return trials.recovered(fewest_for(proposal.order, whole, parts, most))
-    return trials.recovered(_asked_for(wish.remove, proposal.order))
+        choices = [fewest_for(order, whole, parts, most) for order in orders]
+    else:
+        choices = [_asked_for(wish.remove, order) for order in orders]
+    return trials.recovered(trials.best_of(choices))
+
+
+def _taken(proposals: Sequence[Proposal], candidate: Candidate | None) -> Proposal:
+    """The one that was followed, the first where none or all were."""
+    removed = () if candidate is None else candidate.trial.removed
+    return next((one for one in proposals if one.begins_with(removed)), proposals[0])
 
 
 def _check_asked(remove: int | tuple[str, ...] | None, found: Sequence[Removable]) -> None:

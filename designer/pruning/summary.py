@@ -13,7 +13,7 @@ from designer.profile import Progress, profile
 from designer.provenance import versions
 from designer.pruning.baselines import from_scratch, greedy
 from designer.pruning.decide import Candidate, Trials
-from designer.pruning.options import Criterion, Recovery, Wish
+from designer.pruning.options import Recovery, Wish
 from designer.pruning.parts import Parts
 from designer.pruning.propose import Proposal
 from designer.pruning.removable import Removable, names_left
@@ -44,7 +44,6 @@ class Summary:
     kind: str
     parts: Parts
     how: Recovery
-    criterion: Criterion
     wish: Wish
     found: Sequence[Removable]
     proposal: Proposal
@@ -113,7 +112,7 @@ class Summary:
                 chance=self.parts.chance,
                 fingerprint=self.parts.fingerprint,
             ),
-            criterion=str(self.criterion),
+            criterion=str(self.proposal.criterion),
             request=self.wish.record(),
             blocks=tuple(replace(one, removed=one.name in removed) for one in self.proposal.blocks),
             removed=removed,
