@@ -8,7 +8,7 @@ dropout, and leave torch's global generators as they were.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,6 +57,15 @@ EpochCallback = Callable[[int, nn.Module], None]
 """Called after each epoch with its number from 1 on; may raise to end the run."""
 
 
+MakeOptimizer = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
+"""Makes an optimizer for parameters at a learning rate."""
+
+
+def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """What networks are trained with, unless said otherwise."""
+    return torch.optim.Adam(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+
+
 def build_seeded(build: Callable[[], nn.Module], seed: int, device: torch.device) -> nn.Module:
     """A module whose initial weights depend on ``seed`` alone."""
     with _seeded(seed, device):
@@ -73,19 +82,21 @@ def train(
     schedule: Schedule = Schedule.CONSTANT,
     batch_size: int = DEFAULT_BATCH_SIZE,
     augmentation: Augmentation = Augmentation.NONE,
+    optimizer: MakeOptimizer = adam,
     on_epoch: EpochCallback | None = None,
 ) -> TrainingHistory:
-    """Train a classifier in place with Adam and cross-entropy.
+    """Train a classifier in place with cross-entropy.
 
     Args:
         model: on the device of ``data``.
         data: the whole training set.
         epochs: passes over it; a last batch of fewer than two samples is left out.
-        learning_rate: of Adam, before the schedule.
+        learning_rate: before the schedule.
         seed: of the batch order, of augmentation and of what the model draws, as dropout does.
         schedule: of the learning rate.
         batch_size: samples per step, at least 2.
         augmentation: of every training batch, anew in every epoch.
+        optimizer: makes what takes the steps; Adam by default.
         on_epoch: called after each epoch.
 
     Raises:
@@ -98,18 +109,16 @@ def train(
     if len(data) < 2:
         raise InvalidInputError(f"Expected at least 2 training samples, got {len(data)}.")
     check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True
-    )
+    stepping = optimizer(model.parameters(), learning_rate)
     generator = torch.Generator().manual_seed(seed)
     vary = _variation(augmentation, seed)
     losses: list[float] = []
     with memory_exhaustion_as_failure(), _seeded(seed, data.inputs.device):
         for epoch in range(1, epochs + 1):
-            for group in optimizer.param_groups:
+            for group in stepping.param_groups:
                 group["lr"] = learning_rate * _decay(schedule, epoch - 1, epochs)
             model.train()
-            losses.append(_train_epoch(model, data, optimizer, batch_size, generator, vary))
+            losses.append(_train_epoch(model, data, stepping, batch_size, generator, vary))
             if not math.isfinite(losses[-1]):
                 raise TrialFailed(
                     f"The training loss became {losses[-1]} in epoch {epoch} at learning rate "
