@@ -12,6 +12,7 @@ MNIST ?= mnist.npz
 FASHION ?= fashion_mnist_subset.npz
 POOL ?= fashion_mlp.jsonl
 TABLE ?= nas_bench_macro_cifar10.json
+STORAGE ?= postgresql+psycopg://designer@127.0.0.1/designer
 RESULTS = benchmarks/results
 PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION)
 FRESH = --archs 60 --epochs 20 --train-size 1000 --seeds 2
@@ -43,6 +44,7 @@ picture: $(INSTALLED)  ## make the README's pictures again, from a real run
 	$(BIN)/python docs/picture.py docs
 
 results: $(INSTALLED)  ## run every benchmark again and write all figures from it
+	$(BIN)/python -m benchmarks.paper --figure all --mnist $(MNIST) --fashion $(FASHION) --runs paper_runs.jsonl --json $(RESULTS)/paper.json
 	$(BIN)/python -m benchmarks.bench_separation --json $(RESULTS)/separation.json
 	$(BIN)/python -m benchmarks.bench_criterion --pool $(POOL) --json $(RESULTS)/criterion_fashion_mlp.json
 	$(BIN)/python -m benchmarks.bench_criterion --data $(FASHION) $(FRESH) --image-size 10 --json $(RESULTS)/criterion_fashion.json
@@ -56,8 +58,15 @@ results: $(INSTALLED)  ## run every benchmark again and write all figures from i
 	$(BIN)/python -m benchmarks.bench_residual --json $(RESULTS)/residual.json
 	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --data digits=digits --family "plain MLP" --family "residual MLP" --json $(RESULTS)/pruning_mlp.json
 	$(BIN)/python -m benchmarks.bench_pruning --data MNIST=$(MNIST) --family "plain MLP" --train-size 2000 --image-size 14 --json $(RESULTS)/pruning_mlp_14.json
+	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --data digits=digits --family ResNet --json $(RESULTS)/pruning_resnet.json
+	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --data digits=digits --family ViT --json $(RESULTS)/pruning_vit.json
+	$(BIN)/python -m benchmarks.bench_pruning --best $(PRUNED) --data digits=digits --json $(RESULTS)/pruning_best.json
 	$(BIN)/python -m benchmarks.bench_pruning --max-drop 0.01 $(PRUNED) --family "plain MLP" --json $(RESULTS)/pruning_max_drop.json
 	$(BIN)/python -m benchmarks.bench_pruning --max-drop 0.01 $(PRUNED) --family ResNet --json $(RESULTS)/pruning_max_drop_resnet.json
+	$(BIN)/python -m benchmarks.bench_scaling --part cores --json $(RESULTS)/scaling_cores.json
+	$(BIN)/python -m benchmarks.bench_scaling --part plain --mnist $(MNIST) --json $(RESULTS)/scaling_plain.json
+	$(BIN)/python -m benchmarks.bench_scaling --part workers --storage $(STORAGE) --json $(RESULTS)/scaling_workers.json
+	$(BIN)/python -m benchmarks.bench_scaling --part growth --storage $(STORAGE) --json $(RESULTS)/scaling_growth.json
 	$(BIN)/python -m benchmarks.tables
 
 clean:

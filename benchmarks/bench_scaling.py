@@ -59,7 +59,6 @@ TIMED = 20
 PAIRS = 3
 CORE_TRIALS = 30
 PLAIN_TRIALS = 20
-MNIST = Path("../shared/data/mnist.npz")
 EPOCHS = 10
 
 Figures = dict[str, Any]
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser("bench_scaling", description=__doc__.partition("\n")[0])
     parser.add_argument("--part", required=True, choices=list(PARTS))
     parser.add_argument("--storage", help="address of a PostgreSQL to measure beside SQLite")
-    parser.add_argument("--mnist", type=Path, default=MNIST, help="MNIST as an .npz")
+    parser.add_argument("--mnist", type=Path, default=Path("mnist.npz"), help="MNIST as an .npz")
     parser.add_argument("--pairs", type=positive, default=PAIRS, help="runs of each in turns")
     parser.add_argument("--json", type=output_file, help="result file to write")
     given = parser.parse_args(arguments)

@@ -71,8 +71,18 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage, self._clock = storage, clock
+        self._beat = beat_seconds
         self._grace = BEATS_MISSED * beat_seconds
+        self._next = float("-inf")
         self._seen: dict[tuple[str, int], tuple[object, float]] = {}
+
+    def due(self) -> bool:
+        """Whether it is time to look again: once per beat."""
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + self._beat
+        return True
 
     def gone(self, study: Study) -> list[FrozenTrial]:
         """Trials under way whose worker has not moved for too long."""

@@ -270,7 +270,7 @@ def _work(
     watch = Watch(study._storage, job.effort.heartbeat)
     with single_threaded():
         while not stop() and not is_over(phase, study):
-            if job.place.shared:
+            if job.place.shared and watch.due():
                 retry_gone(study, watch)
             trial = bench.next_trial()
             if trial is None:  # the last ones are under way elsewhere, and may yet fail

@@ -1,0 +1,121 @@
+"""The program that reproduces the paper: runs are kept, and verdicts follow from figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.paper import (
+    FIGURES,
+    PILOT_SEED,
+    RATES,
+    Run,
+    Runs,
+    build,
+    data_of,
+    frozen_is_worse,
+    key_of,
+    pilot,
+    quick,
+    summary,
+    trained,
+    tune,
+)
+
+TINY = Run(widths=(16, 16, 16), data="digits", epochs=2, learning_rate=1e-3)
+
+
+def group(**means: float) -> dict[str, Any]:
+    return {name: {"mean": value} for name, value in means.items()}
+
+
+def test_a_run_is_kept_and_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "runs.jsonl"
+    row = trained({}, TINY)
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    monkeypatch.setattr("benchmarks.paper.in_processes", None)  # nothing is trained again
+    runs = Runs(path, {})
+    runs.train([TINY, TINY])
+    assert runs[TINY]["values"] == row["values"]
+    assert len(row["values"]) == 4
+    assert runs.seconds == round(row["seconds"], 1)
+
+
+def test_the_rate_is_the_one_whose_pilot_is_right_most_often(tmp_path: Path) -> None:
+    run = replace(TINY, learning_rate=0.0, epochs=50)
+    path = tmp_path / "runs.jsonl"
+    best = RATES["adam"][2]
+    rows = [
+        {"run": asdict(pilot(run, rate)), "validation_accuracy": 0.9 if rate == best else 0.8}
+        for rate in RATES["adam"]
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    assert tune([run], Runs(path, {}))[run] == replace(run, learning_rate=best)
+
+
+def test_pilots_have_a_seed_that_no_figure_has() -> None:
+    assert all(run.seed != PILOT_SEED for one in FIGURES.values() for run in one.runs.values())
+
+
+def test_every_condition_of_the_quick_form_is_on_the_bundled_digits() -> None:
+    for figure in FIGURES.values():
+        smaller = quick(figure)
+        assert len(smaller.runs) == len(figure.runs)
+        assert all(run.data == "digits" and run.epochs < 100 for run in smaller.runs.values())
+
+
+@pytest.mark.parametrize(("half", "fixed"), [("first", [0, 1]), ("last", [2, 3]), ("", [])])
+def test_half_of_the_blocks_are_frozen(half: str, fixed: list[int]) -> None:
+    run = replace(TINY, widths=(16,) * 4, frozen=half)
+    model = build(run, data_of("digits", run))
+    blocks = list(model.get_submodule("blocks").children())
+    frozen = [
+        i for i, one in enumerate(blocks) if not any(p.requires_grad for p in one.parameters())
+    ]
+    assert frozen == fixed
+
+
+def test_imbalanced_data_have_a_fifth_of_the_later_classes() -> None:
+    whole, unequal = (
+        torch.bincount(data_of("digits", replace(TINY, imbalanced=one)).train.labels)
+        for one in (False, True)
+    )
+    assert torch.equal(unequal[:5], whole[:5])
+    assert torch.equal(unequal[5:], whole[5:] // 5)
+
+
+def test_a_run_ends_at_its_loss() -> None:
+    row = trained({}, replace(TINY, epochs=100, until_loss=1.0))
+    assert row["epochs"] < 100
+    assert row["training_loss"] <= 1.0
+
+
+def test_a_network_that_diverges_is_counted_and_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "runs.jsonl"
+    good = trained({}, TINY)
+    bad = {
+        "run": asdict(replace(TINY, seed=1)), "values": None, "inner": None, "seconds": 0.1,
+        "train_accuracy": None, "validation_accuracy": None, "test_accuracy": None,
+    }  # fmt: skip
+    path.write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n", encoding="utf-8")
+    figure = replace(FIGURES["linear"], runs={"tiny": TINY})
+    found = summary(figure, {TINY: TINY}, (0, 1), Runs(path, {}))["conditions"]["tiny"]
+    assert found["failed"] == 1
+    assert found["rho"]["n"] == 1
+    assert found["test_accuracy"]["mean"] == good["test_accuracy"]
+
+
+def test_frozen_networks_must_be_worse_in_both_respects() -> None:
+    standard = group(uniformity=0.9, test_accuracy=0.8)
+    assert frozen_is_worse({"a": standard, "b": group(uniformity=0.5, test_accuracy=0.7)})
+    assert not frozen_is_worse({"a": standard, "b": group(uniformity=0.5, test_accuracy=0.81)})
+    assert not frozen_is_worse({"a": standard, "b": group(uniformity=0.95, test_accuracy=0.7)})
+
+
+def test_keys_do_not_depend_on_where_a_run_comes_from() -> None:
+    assert key_of(asdict(TINY)) == key_of(json.loads(json.dumps(asdict(TINY))))
