@@ -15,7 +15,8 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.trial import TrialState
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from designer.cli import WRONG_USE
 from designer.errors import InvalidInputError, StorageError
@@ -253,6 +254,45 @@ def test_a_prefix_keeps_studies_apart_in_one_store(tmp_path: Path) -> None:
 def test_artifacts_lie_in_a_folder_or_in_a_bucket() -> None:
     with pytest.raises(InvalidInputError, match=r"Expected a folder or s3://BUCKET"):
         store_at("ftp://host/x")
+
+
+class Counting(InMemoryStorage):
+    """Counts how often all trials are asked for."""
+
+    looks = 0
+
+    def get_all_trials(self, *given: Any, **named: Any) -> list[FrozenTrial]:
+        self.looks += 1
+        return super().get_all_trials(*given, **named)
+
+
+def test_a_look_is_used_again_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "LOOK_GOOD_FOR", 60.0)
+    counting = Counting()
+    study = optuna.create_study(storage=patient(counting, Patience("here")))
+    trial = study.ask()
+    study.get_trials()
+    before = counting.looks
+    assert [t.state for t in study.get_trials(deepcopy=False)] == [TrialState.RUNNING]
+    assert study.get_trials(states=(TrialState.COMPLETE,)) == []
+    assert counting.looks == before
+    trial.set_user_attr("x", 1)
+    assert study.get_trials()[0].user_attrs == {"x": 1}  # what was written is seen at once
+    assert counting.looks == before + 1
+    monkeypatch.setattr(patience, "LOOK_GOOD_FOR", -1.0)
+    study.get_trials()
+    assert counting.looks == before + 2
+
+
+def test_what_was_looked_at_is_not_changed_by_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "LOOK_GOOD_FOR", 60.0)
+    study = optuna.create_study(storage=patient(Counting(), Patience("here")))
+    study.ask()
+    study.get_trials()[0].user_attrs["x"] = 1
+    assert study.get_trials()[0].user_attrs == {}
+    other = optuna.create_study(storage=study._storage)
+    assert other.get_trials() == []
+    assert len(study.get_trials()) == 1
 
 
 # --- signs of life, and trials done again ---

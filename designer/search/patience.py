@@ -6,16 +6,18 @@ sentence.
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import sqlalchemy
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
 
 from designer.errors import StorageError, first_line
 from designer.search.phases import Stop, never
@@ -28,6 +30,9 @@ PATIENCE_SECONDS = 600.0
 
 SHORTEST_WAIT, LONGEST_WAIT = 0.25, 5.0
 """Seconds between two attempts; they double, and are drawn so that workers do not come at once."""
+
+LOOK_GOOD_FOR = 0.05
+"""Seconds for which a look at all trials may be used again."""
 
 FULL = ("disk is full", "no space left", "disk full")
 
@@ -110,23 +115,62 @@ class Patience:
 
 
 def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
-    """The same storage, waited for in every method."""
+    """The same storage, waited for in every method, and not asked twice for what it just said.
+
+    All trials that are under way are read anew whenever Optuna or one of our rules looks at the
+    trials, ten times per trial. So a look is good for ``LOOK_GOOD_FOR`` seconds, unless this
+    process has written something meanwhile: whoever writes first and then looks, as all rules
+    between workers do, sees what is there.
+    """
     methods = {
         name: _waiting(name)
         for name in dir(BaseStorage)
         if callable(getattr(BaseStorage, name)) and not name.startswith("_")
     }
+    methods["get_all_trials"] = _looking
     made = type("PatientStorage", (BaseStorage,), methods)()
-    made.inner, made.patience = storage, patience
+    made.inner, made.patience, made.look = storage, patience, None
     return cast("BaseStorage", made)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """All trials of a study, as they were."""
+
+    study: int
+    at: float
+    """Monotonic seconds."""
+    trials: list[FrozenTrial]
+
+
 def _waiting(name: str) -> Callable[..., Any]:
+    writes = name.startswith(("set_", "create_", "delete_"))
+
     @functools.wraps(getattr(BaseStorage, name), updated=())
     def method(self: Any, *given: Any, **named: Any) -> Any:
-        return self.patience.asked(lambda: getattr(self.inner, name)(*given, **named))
+        try:
+            return self.patience.asked(lambda: getattr(self.inner, name)(*given, **named))
+        finally:
+            if writes:
+                self.look = None
 
     return method
+
+
+def _looking(
+    self: Any,
+    study_id: int,
+    deepcopy: bool = True,
+    states: Container[TrialState] | None = None,
+) -> list[FrozenTrial]:
+    """``BaseStorage.get_all_trials``."""
+    look = self.look
+    now = time.monotonic()
+    if look is None or look.study != study_id or now - look.at > LOOK_GOOD_FOR:
+        trials = self.patience.asked(lambda: self.inner.get_all_trials(study_id, deepcopy=False))
+        self.look = look = _Look(study_id, now, trials)
+    some = [trial for trial in look.trials if states is None or trial.state in states]
+    return copy.deepcopy(some) if deepcopy else some
 
 
 def trouble(error: BaseException) -> str | None:

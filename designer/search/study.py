@@ -47,7 +47,7 @@ CONFIRMS = ("confirms", "seed", "epochs")
 WANTED = "trials_wanted"
 """Key of a study: how many finished trials it shall have; it may grow while workers work."""
 
-SAY_SECONDS, SAY_POLL_SECONDS = 10.0, 0.1
+SAY_SECONDS, SAY_POLL_SECONDS = 10.0, 0.06
 """How long an earlier trial is waited for that has not yet said what it trains."""
 
 TIRED_AFTER = 5
