@@ -60,7 +60,8 @@ def main() -> None:
     """Write the tables, and replace what stands between the marks in README and cluster guide."""
     EVIDENCE.write_text("\n".join(lines()) + "\n", encoding="utf-8")
     _between_marks(README, summary())
-    _between_marks(CLUSTER, _crowds())
+    if _measured("scaling_workers.json"):
+        _between_marks(CLUSTER, _crowds())
 
 
 def _between_marks(path: Path, some: Iterator[str]) -> None:
@@ -79,14 +80,16 @@ def lines() -> Iterator[str]:
         "which holds its command, seeds, versions and machine.",
         "",
     )
-    yield from _paper()
+    if _measured("paper.json"):
+        yield from _paper()
     yield from _criterion()
     yield from _search()
     yield from _separation()
     yield from _analysis()
     yield from _residual()
     yield from _pruning()
-    yield from _better_order()
+    if _measured("pruning_best.json"):
+        yield from _better_order()
     yield from _max_drop()
     yield from _scaling()
 
@@ -239,7 +242,6 @@ def _better_order() -> Iterator[str]:
 
 def _scaling() -> Iterator[str]:
     cores, plain = _read("scaling_cores.json"), _read("scaling_plain.json")
-    growth = _read("scaling_growth.json")
     rows = plain["rows"]
     ratios = "; ".join(
         f"{row['networks']}: {row['ratio']:.2f} times, measuring {row['measuring_share']:.0%} of "
@@ -256,7 +258,15 @@ def _scaling() -> Iterator[str]:
         f"(`python -m benchmarks.bench_scaling`).",
         "",
     )
-    yield from _crowds()
+    if _measured("scaling_workers.json"):
+        yield from _crowds()
+    if _measured("scaling_growth.json"):
+        yield from _growth()
+
+
+def _growth() -> Iterator[str]:
+    """What a trial costs in studies of several sizes."""
+    growth = _read("scaling_growth.json")
     yield from (
         "",
         "What a trial costs besides training, in a study that has so many trials:",
@@ -566,6 +576,11 @@ def _residual() -> Iterator[str]:
 
 def _each(laws: list[dict[str, Any]], figure: str) -> str:
     return ", ".join(f"{law[figure]:.3f}" for law in laws)
+
+
+def _measured(file: str) -> bool:
+    """Whether there is such a result."""
+    return (RESULTS / file).exists()
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -47,8 +47,11 @@ CONFIRMS = ("confirms", "seed", "epochs")
 WANTED = "trials_wanted"
 """Key of a study: how many finished trials it shall have; it may grow while workers work."""
 
-SAY_SECONDS, SAY_POLL_SECONDS = 10.0, 0.06
+SAY_SECONDS = 10.0
 """How long an earlier trial is waited for that has not yet said what it trains."""
+
+SHORTEST_POLL, LONGEST_POLL = 0.05, 1.0
+"""Seconds between two looks whether it has; they double, since looking keeps the others busy."""
 
 TIRED_AFTER = 5
 """Proposals in a row that were handed back, after which proposals are random."""
@@ -301,10 +304,11 @@ def twin_of(study: Study, trial: Trial, spec: Mapping[str, Any]) -> int | None:
     Of two workers that propose the same at once the earlier trial goes on: everyone first waits
     until all earlier ones have said what they train.
     """
-    deadline = time.monotonic() + SAY_SECONDS
+    deadline, pause = time.monotonic() + SAY_SECONDS, SHORTEST_POLL
     earlier = _before(study, trial)
     while _any_silent(earlier) and time.monotonic() < deadline:
-        time.sleep(SAY_POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_POLL)
         earlier = _before(study, trial)
     same = (t for t in earlier if t.user_attrs.get(SPEC) == spec and not is_rejected(t))
     return next((t.number for t in same), None)
