@@ -164,10 +164,10 @@ def test_a_batch_size_does_not_cut_what_are_batches_already() -> None:
     ],
 )
 def test_large_samples_come_in_small_batches(shape: tuple[int, ...], expected: int) -> None:
-    inputs = torch.zeros(1).expand(2000, *shape)  # no memory
-    found = sizes(batches_of((inputs, torch.arange(2000) % 2)))
+    inputs = torch.zeros(1).expand(9000, *shape)  # no memory
+    found = sizes(batches_of((inputs, torch.arange(9000) % 2)))
     assert found[0] == pytest.approx(expected, abs=1)
-    assert sum(found) == 2000
+    assert sum(found) == 9000
 
 
 def test_all_inputs_count_for_the_size_of_a_batch() -> None:
