@@ -64,11 +64,11 @@ from designer.datasets import Dataset, load_dataset
 from designer.errors import TrialFailed
 from designer.profile import profile
 from designer.results import FloatArray
-from designer.search.candidates import spec_key, spec_values
+from designer.search.candidates import spec_key, spec_values, train_spec
 from designer.search.phases import Phase
 from designer.search.settings import StudySettings
 from designer.search.study import SPEC, claim, open_study, reject, twin_of
-from designer.trainer import EpochCallback, Schedule, accuracy, build_seeded, train
+from designer.trainer import Schedule, accuracy
 from search_spaces import MlpSpace, MlpSpec
 
 Figures = dict[str, Any]
@@ -278,7 +278,7 @@ def _try(arm: Arm, study: Study, trial: Trial, spec: MlpSpec, data: Dataset, see
                 raise optuna.TrialPruned
 
     try:
-        model = _trained(spec, data, seed, arm.epochs, on_epoch=on_epoch)
+        model, _ = train_spec(SPACE, spec, data, seed=seed, epochs=arm.epochs, on_epoch=on_epoch)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
         return Tried(epochs, seen, complete=False)
@@ -307,7 +307,9 @@ def true_accuracies(task: tuple[Source, MlpSpec]) -> FloatArray:
     found = np.zeros(len(TRUTH_SEEDS))
     for i, seed in enumerate(TRUTH_SEEDS):
         try:
-            model = _trained(spec, data, seed, TRUTH_EPOCHS, Schedule.STEP)
+            model, _ = train_spec(
+                SPACE, spec, data, seed=seed, epochs=TRUTH_EPOCHS, schedule=Schedule.STEP
+            )
             found[i] = 100 * accuracy(model, data.test)
         except TrialFailed as error:
             say(f"{spec}: {error}")
@@ -375,31 +377,6 @@ def show(figures: Figures, seeds: int) -> None:
     )
 
 
-def _trained(
-    spec: MlpSpec,
-    data: Dataset,
-    seed: int,
-    epochs: int,
-    schedule: Schedule = Schedule.CONSTANT,
-    on_epoch: EpochCallback | None = None,
-) -> nn.Module:
-    """A network, trained as the designer trains it."""
-    device = data.train.inputs.device
-    model = build_seeded(
-        lambda: SPACE.build(spec, data.input_shape, data.num_classes), seed, device
-    )
-    train(
-        model,
-        data.train,
-        epochs=epochs,
-        learning_rate=spec.learning_rate,
-        seed=seed,
-        schedule=schedule,
-        on_epoch=on_epoch,
-    )
-    return model
-
-
 @cache
 def _load(source: Source, seed: int) -> Dataset:
     return load_dataset(
@@ -410,7 +387,8 @@ def _load(source: Source, seed: int) -> Dataset:
 def _warm_up(data: Dataset) -> None:
     """What a process does for the first time takes longer, and is no arm's cost."""
     spec = MlpSpec((16, 16), "batch", "relu", 1e-3)
-    inner_score(_trained(spec, data, seed=0, epochs=1), data)
+    model, _ = train_spec(SPACE, spec, data, seed=0, epochs=1)
+    inner_score(model, data)
 
 
 def _true_at(run: Run, truths: Truths, unit: Unit, limit: float) -> float:

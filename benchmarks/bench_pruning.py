@@ -158,8 +158,9 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--family", action="append", choices=list(FAMILIES), help="only these")
     parser.add_argument("--seeds", type=positive, help="networks of each kind")
-    parser.add_argument("--best", action="store_true", help="the better of two orders")
-    parser.add_argument("--max-drop", type=float, help="let the product decide how many go")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--best", action="store_true", help="the better of two orders")
+    mode.add_argument("--max-drop", type=float, help="let the product decide how many go")
     parser.add_argument("--train-size", type=positive, default=TRAIN_SIZE, help="samples in use")
     parser.add_argument("--image-size", type=positive, default=IMAGE_SIZE, help="in pixels")
     parser.add_argument("--json", type=output_file, help="result file to write")
@@ -173,13 +174,11 @@ def main(arguments: Sequence[str]) -> None:
         for family in given.family or FAMILIES
         for seed in seeds
     ]
-    measure, summed, show = (
-        (decide, decided, show_decided)
-        if decides
-        else (choose, chosen, show_chosen)
-        if given.best
-        else (compare, compared, show_compared)
-    )
+    measure, summed, show = compare, compared, show_compared
+    if decides:
+        measure, summed, show = decide, decided, show_decided
+    elif given.best:
+        measure, summed, show = choose, chosen, show_chosen
     figures = summed(list(in_processes(measure, tasks, "networks")))
     show(figures)
     if given.json:
@@ -337,13 +336,18 @@ def counting() -> Iterator[list[float]]:
 
 def compared(rows: Sequence[Figures]) -> Figures:
     """Means over the seeds, and over the data sets, of each family."""
+    return _by_family(rows, _group)
+
+
+def _by_family(rows: Sequence[Figures], summed: Callable[[Sequence[Figures]], Figures]) -> Figures:
+    """A summary of each family on each data set and on all of them."""
     groups: dict[tuple[str, str], list[Figures]] = defaultdict(list)
     for row in rows:
         groups[row["family"], row["data"]].append(row)
         groups[row["family"], "all"].append(row)
     return {
         "groups": [
-            {"family": family, "data": data, **_group(some)}
+            {"family": family, "data": data, **summed(some)}
             for (family, data), some in groups.items()
         ],
         "rows": list(rows),
@@ -468,17 +472,7 @@ def choose(task: Task) -> Figures:
 
 def chosen(rows: Sequence[Figures]) -> Figures:
     """Means over the seeds, and over the data sets, of each family."""
-    groups: dict[tuple[str, str], list[Figures]] = defaultdict(list)
-    for row in rows:
-        groups[row["family"], row["data"]].append(row)
-        groups[row["family"], "all"].append(row)
-    return {
-        "groups": [
-            {"family": family, "data": data, **_chosen_group(some)}
-            for (family, data), some in groups.items()
-        ],
-        "rows": list(rows),
-    }
+    return _by_family(rows, _chosen_group)
 
 
 def _chosen_group(rows: Sequence[Figures]) -> Figures:

@@ -18,7 +18,7 @@ from designer.errors import InvalidInputError, TrialFailed
 from designer.probes import probing
 from designer.profile import profile
 from designer.results import FloatArray, measured
-from designer.search.candidates import size_of, spec_key, spec_values
+from designer.search.candidates import size_of, spec_key, spec_values, train_spec
 from designer.search.workers import MAX_REJECTED
 from designer.trainer import (
     EpochCallback,
@@ -26,7 +26,6 @@ from designer.trainer import (
     TrainingHistory,
     accuracy,
     build_seeded,
-    train,
 )
 from search_spaces import Space, Spec
 
@@ -148,17 +147,15 @@ def _long_run(task: _Task) -> Row:
 def _trained(
     task: _Task, epochs: int, schedule: Schedule, on_epoch: EpochCallback | None = None
 ) -> tuple[nn.Module, TrainingHistory]:
-    model = _untrained(task)
-    history = train(
-        model,
-        task.protocol.data.train,
-        epochs=epochs,
-        learning_rate=task.spec.learning_rate,
+    return train_spec(
+        task.protocol.space,
+        task.spec,
+        task.protocol.data,
         seed=task.seed,
+        epochs=epochs,
         schedule=schedule,
         on_epoch=on_epoch,
     )
-    return model, history
 
 
 def _untrained(task: _Task) -> nn.Module:

@@ -63,6 +63,9 @@ EPOCHS, SHORTER = 600, 200
 QUICK_SHARE, QUICK_SEEDS, QUICK_EPOCHS = 10, (0, 1), 20
 """What ``--quick`` divides epochs by, its seeds, and the fewest epochs."""
 
+QUICK_WIDEST = 200
+"""Wider networks are as wide as this in ``--quick``."""
+
 MINORITY = 5
 """How many times more images the larger half of the classes has in the imbalanced data."""
 
@@ -299,18 +302,14 @@ def quick(figure: Figure) -> Figure:
     def smaller(run: Run) -> Run:
         epochs = max(run.epochs // QUICK_SHARE, QUICK_EPOCHS)
         looks = tuple(look for look in run.looks if look < epochs)
-        return replace(run, data="digits", epochs=epochs, looks=looks)
+        widths = tuple(min(width, QUICK_WIDEST) for width in run.widths)
+        return replace(run, data="digits", epochs=epochs, looks=looks, widths=widths)
 
-    runs = {
-        name: smaller(run)
-        for name, run in figure.runs.items()
-        if max(run.widths) < 1000 or len(figure.runs) != 3
-    }
-    if len(runs) == len(figure.runs):
-        return replace(figure, runs=runs)
-    return replace(
-        figure, runs={**runs, "width 200": replace(runs["width 100"], widths=(200,) * 8)}
-    )
+    def called(name: str, run: Run) -> str:
+        return f"width {QUICK_WIDEST}" if max(run.widths) > QUICK_WIDEST else name
+
+    runs = {called(name, run): smaller(run) for name, run in figure.runs.items()}
+    return replace(figure, runs=runs)
 
 
 class Runs:

@@ -266,7 +266,8 @@ def bytes_needed(measure: Measure, widths: Sequence[int], outputs: int, labeling
         return 8 * sum(width * (2 * width + 2 * outputs) for width in widths)
     # sums or directions per labeling, of the true one also means and what influences need;
     # and what the directions of one tap are made from
-    return 8 * outputs * (sum(widths) * (labelings + 3) + 4 * labelings * max(widths, default=0))
+    making = max(3, 4 * (labelings - 1))
+    return 8 * outputs * (sum(widths) * (labelings + 3) + making * max(widths, default=0))
 
 
 def measure_of(name: str) -> Measure:

@@ -502,7 +502,7 @@ def _whitened(sums: Tensor, counts: Tensor, epsilon: float) -> _Whitened:
     if not bool(tolerance.isfinite().all()):
         none = torch.zeros_like(size, dtype=torch.long)
         return _Whitened(means, norms[..., :0], none, means.mT[..., :0], size * torch.nan)
-    centred = means - weights @ means if means.ndim == 2 else means - (weights @ means).unsqueeze(1)
+    centred = means - (weights @ means).unsqueeze(-2)
     weighted = centred.mul_(weights.sqrt().unsqueeze(1))
     # QR first: the SVD of the tall (p, K) matrix gives the same at a greater cost.
     q, upper = torch.linalg.qr(weighted.mT)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from designer.augmentation import Augmentation
 from designer.criterion import design_score
-from designer.datasets import LabelledTensors
+from designer.datasets import Dataset, LabelledTensors
 from designer.errors import SpaceError
 from designer.profile import profile
 from designer.results import Curve, DesignScore, SeparationProfile, measured
 from designer.search.settings import Job, Objective
 from designer.size import Size, size_of_model
 from designer.trainer import (
+    DEFAULT_BATCH_SIZE,
     EpochCallback,
     Schedule,
     TrainingHistory,
@@ -117,13 +118,12 @@ def train_and_measure(
     """
     data = job.data
     with memory_exhaustion_as_failure():
-        model = build_seeded(_builder(job, spec), seed, data.train.inputs.device)
-        history = train(
-            model,
-            data.train,
-            epochs=epochs,
-            learning_rate=spec.learning_rate,
+        model, history = train_spec(
+            job.space,
+            spec,
+            data,
             seed=seed,
+            epochs=epochs,
             schedule=schedule,
             batch_size=job.settings.batch_size,
             augmentation=job.settings.augment,
@@ -140,6 +140,38 @@ def train_and_measure(
         )
 
 
+def train_spec(
+    space: Space[Any],
+    spec: Spec,
+    data: Dataset,
+    *,
+    seed: int,
+    epochs: int,
+    schedule: Schedule = Schedule.CONSTANT,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    augmentation: Augmentation = Augmentation.NONE,
+    on_epoch: EpochCallback | None = None,
+) -> tuple[nn.Module, TrainingHistory]:
+    """Build a spec and train it at its own learning rate; see ``designer.trainer.train``."""
+    model = build_seeded(
+        lambda: space.build(spec, data.input_shape, data.num_classes),
+        seed,
+        data.train.inputs.device,
+    )
+    history = train(
+        model,
+        data.train,
+        epochs=epochs,
+        learning_rate=spec.learning_rate,
+        seed=seed,
+        schedule=schedule,
+        batch_size=batch_size,
+        augmentation=augmentation,
+        on_epoch=on_epoch,
+    )
+    return model, history
+
+
 def _known_or(seen: float, model: nn.Module, data: LabelledTensors) -> float:
     """The accuracy that the profile saw; computed where its last block gives the logits."""
     return accuracy(model, data) if math.isnan(seen) else seen
@@ -153,7 +185,3 @@ def intermediate_score(job: Job, model: nn.Module) -> float:
     score = design_score(seen)
     value = score.adherence if job.settings.objective is Objective.LAW else score.value
     return value if math.isfinite(value) else 0.0
-
-
-def _builder(job: Job, spec: Spec) -> Callable[[], nn.Module]:
-    return lambda: job.space.build(spec, job.data.input_shape, job.data.num_classes)
