@@ -118,15 +118,8 @@ class ClassDirections:
     """
 
     def __init__(self, sums: Tensor, counts: Tensor, epsilon: float) -> None:
-        self.weights = counts / counts.sum()
-        present = int((counts > 0).sum())
-        if present < 2:
-            raise InvalidInputError(
-                f"Expected samples of at least 2 classes, got {present}: there is no "
-                f"between-class scatter to measure against."
-            )
-        self.full_rank = present - 1
         whitened = _whitened(sums, counts, epsilon)
+        self.weights, self.full_rank = whitened.weights, whitened.full_rank
         rank = int(whitened.rank)
         self.means = whitened.means
         self.singular_values = whitened.singular_values[:rank]
@@ -480,6 +473,10 @@ def _rank_status(rank: int, full_rank: int) -> tuple[SeparationStatus, str]:
 class _Whitened:
     """Class means and directions, any number of them at once."""
 
+    weights: Tensor
+    """(K,)"""
+    full_rank: int
+    """Classes present, less one."""
     means: Tensor
     """(..., K, p), zero for a class without samples."""
     singular_values: Tensor
@@ -493,27 +490,38 @@ class _Whitened:
 
 
 def _whitened(sums: Tensor, counts: Tensor, epsilon: float) -> _Whitened:
-    """From class sums (..., K, p) and counts (K,) of features with that rounding."""
+    """From class sums (..., K, p) and counts (K,) of features with that rounding.
+
+    Raises:
+        InvalidInputError: where fewer than two classes have samples.
+    """
+    present = int(torch.count_nonzero(counts))
+    if present < 2:
+        raise InvalidInputError(
+            f"Expected samples of at least 2 classes, got {present}: there is no "
+            f"between-class scatter to measure against."
+        )
+    full_rank = present - 1
     weights = counts / counts.sum()
     means = sums / counts.clamp(min=1).unsqueeze(1)
-    norms = torch.linalg.vector_norm(means, dim=-1)
-    size = (norms.square() @ weights).sqrt()
-    tolerance = (_errors(epsilon) * size).unsqueeze(-1)
-    if not bool(tolerance.isfinite().all()):
+    size = (torch.linalg.vector_norm(means, dim=-1).square() @ weights).sqrt()
+    if not bool(size.isfinite().all()):
         none = torch.zeros_like(size, dtype=torch.long)
-        return _Whitened(means, norms[..., :0], none, means.mT[..., :0], size * torch.nan)
+        empty = means.mT[..., :0]
+        return _Whitened(weights, full_rank, means, empty[..., 0, :], none, empty, size * torch.nan)
     centred = means - (weights @ means).unsqueeze(-2)
     weighted = centred.mul_(weights.sqrt().unsqueeze(1))
     # QR first: the SVD of the tall (p, K) matrix gives the same at a greater cost.
     q, upper = torch.linalg.qr(weighted.mT)
     u, s, _ = torch.linalg.svd(upper, full_matrices=False)
-    possible = torch.arange(s.shape[-1], device=s.device) < (counts > 0).sum() - 1
-    kept = (s > tolerance) & possible
-    inverse = torch.where(kept, 1 / s, 0.0)
+    kept = s > (_errors(epsilon) * size).unsqueeze(-1)
+    kept[..., full_rank:] = False
+    inverse = torch.where(kept, s.reciprocal(), 0.0)
     # half precision only rounds, each number by itself, and no direction gathers that
     spread = means.abs().amax((-2, -1)) if epsilon > SINGLE else size
     rounding = (_errors(epsilon) * spread).square() * inverse.square().sum(-1)
-    return _Whitened(means, s, kept.sum(-1), q @ (u * inverse.unsqueeze(-2)), rounding)
+    basis = q @ (u * inverse.unsqueeze(-2))
+    return _Whitened(weights, full_rank, means, s, kept.sum(-1), basis, rounding)
 
 
 def _residuals(features: Tensor, basis: Tensor, offsets: Tensor) -> Tensor:
