@@ -133,7 +133,7 @@ def summary() -> Iterator[str]:
     within, networks = (sum(group[name] for group in decided) for name in ("within", "networks"))
     yield (
         f"- **Does `--max-drop 0.01` hold?** On test data it did in {within} of {networks} "
-        f"networks (measured with `--criterion heldout`)."
+        f"networks."
     )
     yield from ("", "All tables, also where we lose: [docs/evidence.md](docs/evidence.md).")
 
@@ -397,7 +397,7 @@ def _max_drop() -> Iterator[str]:
         "than a point, in how many at least a third of the blocks went, and the means "
         "(`python -m benchmarks.bench_pruning --max-drop 0.01`). That far removals are tried "
         "before near ones was decided after a first run on these data; the bounds were not. "
-        "Measured when held-out steps alone (`--criterion heldout`) were the default.",
+        "With the default, `--criterion best`.",
         "",
         "| network | data | within a point | a third gone | blocks gone | parameters left "
         "| test drop | largest | trained trials |",
