@@ -7,7 +7,7 @@ the designer's search on the design score after a short run, the same search on 
 accuracy, and what Optuna offers for full runs: TPE with median pruning and with Hyperband, random
 search with successive halving and without pruning.  No arm trains a spec twice: a proposal that is
 known already is handed back and costs no epochs.  After every trial the incumbent is noted, the
-complete trial with the best value (a pruned one only where none is complete), with the epochs and
+best of the confirmed, else of the complete, else of the pruned trials, with the epochs and
 the processor seconds spent until then.  Looking inside costs seconds and no epochs; arms on
 accuracy do not look.
 
@@ -41,10 +41,9 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
 )
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
-from rich.table import Table
+from rich.table import Column, Table
 from torch import nn
 
 from benchmarks.command import (
@@ -65,9 +64,7 @@ from designer.errors import TrialFailed
 from designer.profile import profile
 from designer.results import FloatArray
 from designer.search.candidates import spec_key, spec_values, train_spec
-from designer.search.phases import Phase
-from designer.search.settings import StudySettings
-from designer.search.study import SPEC, claim, open_study, reject, twin_of
+from designer.search.study import SPEC, Rejected, SeededSampler, check_new, reject, trials_of
 from designer.trainer import Schedule, accuracy
 from search_spaces import MlpSpace, MlpSpec
 
@@ -87,6 +84,8 @@ TIMES = 12
 NEAR = 0.5
 """Points to the best known that are near enough."""
 
+PRUNED, COMPLETE, CONFIRMED = range(3)
+
 COSTS = ("trials", "pruned", "known", "epochs", "seconds")
 """Attributes of a run."""
 
@@ -103,6 +102,8 @@ class Arm:
     """Of a trial that is not pruned."""
     value: Callable[[nn.Module, Dataset], float]
     """Of a trained network, to be maximised."""
+    confirms: bool = False
+    """Whether half of the epochs go into longer runs of the best trials so far."""
 
 
 def validation_accuracy(model: nn.Module, data: Dataset) -> float:
@@ -116,8 +117,9 @@ def inner_score(model: nn.Module, data: Dataset) -> float:
 
 
 def designers_study(seed: int) -> Study:
-    """What ``designer search`` opens."""
-    return open_study(InMemoryStorage(), Phase.SEARCH, StudySettings(seed=seed, prune=False))
+    """With the sampler of ``designer search``; runs that are short already are not pruned."""
+    sampler, pruner = SeededSampler(seed), NopPruner()
+    return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
 
 
 def _full(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner]) -> Arm:
@@ -137,6 +139,8 @@ def _full(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner])
 ARMS = {
     OURS: Arm(designers_study, SHORT_EPOCHS, inner_score),
     "accuracy": Arm(designers_study, SHORT_EPOCHS, validation_accuracy),
+    "designer, confirmed": Arm(designers_study, SHORT_EPOCHS, inner_score, confirms=True),
+    "accuracy, confirmed": Arm(designers_study, SHORT_EPOCHS, validation_accuracy, confirms=True),
     REFERENCE: _full(TPESampler, lambda: MedianPruner(n_startup_trials=5, n_warmup_steps=5)),
     "hyperband": _full(
         TPESampler,
@@ -200,7 +204,8 @@ class Tried:
     epochs: int
     value: float
     """Not finite where it failed."""
-    complete: bool
+    standing: int
+    """Before any value: ``PRUNED``, ``COMPLETE`` or ``CONFIRMED``."""
 
 
 Truths = dict[str, FloatArray]
@@ -237,19 +242,28 @@ def run_search(task: SearchTask) -> Run:
     started = time.process_time()
     moments: list[Moment] = []
     spent = known = 0
-    best: tuple[bool, float] = (False, -math.inf)
-    while spent < task.budget and (trial := claim(study, task.budget, "here")) is not None:
-        spec = SPACE.suggest(trial)
-        values = spec_values(spec)
-        trial.set_user_attr(SPEC, values)
-        if twin_of(study, trial, values) is not None:
-            reject(study, trial, "known")
-            known += 1
-            continue
-        tried = _try(arm, study, trial, spec, data, task.seed)
+    best: tuple[int, float] = (PRUNED, -math.inf)
+    confirmation = _Confirmation(data, task.seed)
+    while spent < task.budget:
+        if arm.confirms and confirmation.due(spent):
+            spec, tried = confirmation.next()
+        else:
+            before = trials_of(study)
+            trial = study.ask()
+            spec = SPACE.suggest(trial)
+            values = spec_values(spec)
+            trial.set_user_attr(SPEC, values)
+            try:
+                check_new(before, values)
+            except Rejected:
+                reject(study, trial, "known")
+                known += 1
+                continue
+            tried = _try(arm, study, trial, spec, data, task.seed)
+            confirmation.add(spec, tried)
         spent += tried.epochs
-        if math.isfinite(tried.value) and (tried.complete, tried.value) > best:
-            best, incumbent = (tried.complete, tried.value), spec
+        if math.isfinite(tried.value) and (tried.standing, tried.value) > best:
+            best, incumbent = (tried.standing, tried.value), spec
         if spent <= task.budget and math.isfinite(best[1]):
             moments.append(Moment(spent, time.process_time() - started, incumbent))
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
@@ -261,6 +275,38 @@ def run_search(task: SearchTask) -> Run:
         epochs=spent,
         seconds=time.process_time() - started,
     )
+
+
+class _Confirmation:
+    """Longer runs with a fresh seed, the learning rate falling, on validation accuracy."""
+
+    def __init__(self, data: Dataset, seed: int) -> None:
+        self._data, self._seed = data, seed
+        self._open: list[tuple[float, MlpSpec]] = []
+        self._spent = 0
+
+    def add(self, spec: MlpSpec, tried: Tried) -> None:
+        """What may be confirmed."""
+        if tried.standing == COMPLETE and math.isfinite(tried.value):
+            self._open.append((tried.value, spec))
+
+    def due(self, spent: int) -> bool:
+        """Whether the next one keeps to half of all epochs."""
+        return bool(self._open) and 2 * (self._spent + FULL_EPOCHS) <= spent + FULL_EPOCHS
+
+    def next(self) -> tuple[MlpSpec, Tried]:
+        """The most promising one, trained."""
+        value, spec = max(self._open, key=lambda pair: pair[0])
+        self._open.remove((value, spec))
+        self._spent += FULL_EPOCHS
+        try:
+            model, _ = train_spec(
+                SPACE, spec, self._data, seed=self._seed + 1, epochs=FULL_EPOCHS,
+                schedule=Schedule.STEP,
+            )  # fmt: skip
+        except TrialFailed:
+            return spec, Tried(FULL_EPOCHS, math.nan, CONFIRMED)
+        return spec, Tried(FULL_EPOCHS, validation_accuracy(model, self._data), CONFIRMED)
 
 
 def _try(arm: Arm, study: Study, trial: Trial, spec: MlpSpec, data: Dataset, seed: int) -> Tried:
@@ -281,13 +327,13 @@ def _try(arm: Arm, study: Study, trial: Trial, spec: MlpSpec, data: Dataset, see
         model, _ = train_spec(SPACE, spec, data, seed=seed, epochs=arm.epochs, on_epoch=on_epoch)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
-        return Tried(epochs, seen, complete=False)
+        return Tried(epochs, seen, standing=PRUNED)
     except TrialFailed:
         study.tell(trial, state=TrialState.FAIL)
-        return Tried(epochs + 1, math.nan, complete=False)
+        return Tried(epochs + 1, math.nan, standing=PRUNED)
     value = arm.value(model, data)
     study.tell(trial, value)
-    return Tried(epochs, value, complete=True)
+    return Tried(epochs, value, standing=COMPLETE)
 
 
 def measure_truths(source: Source, runs: Sequence[Run]) -> Truths:
@@ -348,7 +394,11 @@ def figures_of(by_arm: dict[str, list[Run]], truths: Truths, budget: int) -> Fig
 def show(figures: Figures, seeds: int) -> None:
     """Regret and cost by arm, and what they mean."""
     console = wide_console()
-    table = Table("arm", box=None, title=f"Regret in points, {seeds} seeds [95 %]; - is never")
+    table = Table(
+        Column("arm", no_wrap=True),
+        box=None,
+        title=f"Regret in points, {seeds} seeds [95 %]; - is never",
+    )
     budgets = list(figures["arms"][OURS]["curve"])
     shown = sorted({(len(budgets) - 1) // 4, (len(budgets) - 1) // 2, len(budgets) - 1})
     for i in shown:

@@ -20,9 +20,10 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,13 @@ from benchmarks.ranks import rounded
 from benchmarks.results import meta_of, write_result
 from designer.datasets import load_dataset
 from designer.profile import profile
-from designer.search import search, serve_proxy, trials
+from designer.search import proposals, search, serve_proxy, trials
 from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
 from designer.search.patience import Patience, patient
 from designer.search.phases import Phase
 from designer.search.settings import Effort, Job, StudySettings
 from designer.search.storage import Place, quiet_optuna
-from designer.search.study import SPEC, WANTED, claim, study_of, twin_of
+from designer.search.study import RECORD, SPEC, WANTED, Rejected, Trials, claim, end, study_of
 from designer.search.workers import Alone
 from designer.trainer import Schedule, accuracy, build_seeded, single_threaded, train
 from search_spaces import MlpSpace
@@ -52,7 +53,7 @@ from search_spaces import MlpSpace
 SLEEP = 2.0
 CROWDS = (8, 32)
 PER_WORKER = 8
-"""Trials; as many go by before the clock starts as there are workers."""
+"""Trials, and one more at the beginning and at the end, when not all are at work."""
 
 SIZES = (100, 1_000, 10_000)
 TIMED = 20
@@ -131,10 +132,11 @@ def _complete(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [t for t in found if t.state is TrialState.COMPLETE]
 
 
-def _per_second(done: Sequence[FrozenTrial], workers: int) -> float:
-    """Trials per second, from when as many are done as there are workers until all are."""
+def _per_second(done: Sequence[FrozenTrial], first: int, last: int = 0) -> float:
+    """Trials per second, from the end of the first so many to the end of all but the last."""
     ends = sorted(t.datetime_complete.timestamp() for t in done if t.datetime_complete)
-    return (len(ends) - workers) / (ends[-1] - ends[workers - 1])
+    ends = ends[first - 1 : len(ends) - last]
+    return (len(ends) - 1) / (ends[-1] - ends[0])
 
 
 # --- workers ---
@@ -167,17 +169,18 @@ def _shared(folder: Path, address: str, count: int, kind: str) -> Place:
 
 def _crowd(place: Place, count: int) -> Figures:
     place.folder.mkdir(exist_ok=True)
-    job = job_at(place, (1 + PER_WORKER) * count)
+    job = job_at(place, (1 + PER_WORKER + 1) * count)
+    ready = CONTEXT.Barrier(count)
     with place.opened() as storage:
         study = study_of(job, storage, Phase.SEARCH)
         study.set_user_attr(WANTED, job.effort.trials)
-        crew = [CONTEXT.Process(target=sleeper, args=(job, i)) for i in range(count)]
+        crew = [CONTEXT.Process(target=sleeper, args=(job, i, ready)) for i in range(count)]
         for process in crew:
             process.start()
         for process in crew:
             process.join()
         done = _complete(study.get_trials())
-    rate = _per_second(done, count)
+    rate = _per_second(done, count, count)
     return {
         "finished": len(done),
         "twice": len(done) - len({spec_key(t.user_attrs[SPEC]) for t in done}),
@@ -186,8 +189,11 @@ def _crowd(place: Place, count: int) -> Figures:
     }
 
 
-def sleeper(job: Job, number: int) -> None:
-    """One worker, whose training is a sleep with a result of some real training."""
+def sleeper(job: Job, number: int, ready: Barrier) -> None:
+    """One worker, whose training is a sleep with a result of some real training.
+
+    It begins when all are ``ready``: what is asked is not how long they take to start.
+    """
     torch.set_num_threads(1)
     generator = np.random.default_rng(number)
     spec = MlpSpace().suggest(optuna.trial.FixedTrial(_some_parameters()))
@@ -198,6 +204,7 @@ def sleeper(job: Job, number: int) -> None:
         return replace(real, score=replace(real.score, value=float(generator.random())))
 
     vars(trials)["train_and_measure"] = slept
+    ready.wait()
     with quiet_optuna(), job.place.opened() as storage:
         Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
 
@@ -261,14 +268,19 @@ def _cost(place: Place, size: int) -> Figures:
 
 
 def _one(job: Job, study: optuna.Study) -> None:
-    """A trial without training: claimed, proposed, compared, told."""
-    trial = claim(study, job.effort.trials + 1, "bench")
+    """A trial without training: proposed, claimed, ended."""
+
+    def propose(trials: Trials) -> FrozenTrial:
+        return proposals.propose(job, trials, "bench")
+
+    while True:
+        with suppress(Rejected):
+            trial = claim(study, job.effort.trials + 1, "bench", propose)
+            break
     if trial is None:
         raise RuntimeError("no trial was left")
-    values = spec_values(job.space.suggest(trial))
-    trial.set_user_attr(SPEC, values)
-    twin_of(study, trial, values)
-    study.tell(trial, float(np.random.default_rng(trial.number).random()))
+    trial.set_user_attr(RECORD, {})
+    end(study, trial, TrialState.COMPLETE, [np.random.default_rng(trial.number).random()])
 
 
 def _made_up(size: int) -> list[FrozenTrial]:

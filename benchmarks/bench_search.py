@@ -35,7 +35,6 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
 from optuna.trial import Trial
 from rich.table import Table
 
@@ -55,9 +54,7 @@ from designer.errors import InvalidInputError, TrialFailed
 from designer.results import FloatArray, SearchResult
 from designer.search import search
 from designer.search import study as study_module
-from designer.search.phases import Phase
-from designer.search.settings import StudySettings
-from designer.search.study import SPEC, claim, open_study, reject, twin_of
+from designer.search.study import SeededSampler, reject
 
 Figures = dict[str, Any]
 
@@ -186,17 +183,19 @@ def on_table(given: argparse.Namespace) -> tuple[Figures, Figures]:
 def best_so_far(task: TableTask) -> FloatArray:
     """(trials,) accuracy of the best network after each trial."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = open_study(InMemoryStorage(), Phase.SEARCH, StudySettings(seed=task.seed, prune=False))
+    study = optuna.create_study(direction="maximize", sampler=SeededSampler(task.seed))
+    known: set[str] = set()
     values: list[float] = []
     with _sampling_with(task.sampler):
-        while (trial := claim(study, task.trials, "here")) is not None:
-            spec = {"network": _network(trial)}
-            trial.set_user_attr(SPEC, spec)
-            if twin_of(study, trial, spec) is None:
-                values.append(task.accuracies[spec["network"]])
-                study.tell(trial, values[-1])
-            else:
+        while len(values) < task.trials:
+            trial = study.ask()
+            network = _network(trial)
+            if network in known:
                 reject(study, trial, "known")
+                continue
+            known.add(network)
+            values.append(task.accuracies[network])
+            study.tell(trial, values[-1])
     best: FloatArray = np.maximum.accumulate(values)
     return best
 

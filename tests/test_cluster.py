@@ -153,18 +153,29 @@ def all_is_well(cluster: Cluster) -> dict[str, Any]:
     return report
 
 
-def at_work(cluster: Cluster, name: str) -> FrozenTrial:
-    """A trial that this process is in the middle of."""
+def stopped_at_work(cluster: Cluster, name: str) -> FrozenTrial:
+    """A trial in whose middle this process stands still from now on."""
     suffix = f":{cluster.processes[name].pid}"
 
-    def found(trials: list[FrozenTrial]) -> FrozenTrial | None:
-        mine = [t for t in trials if t.user_attrs.get(WORKER, "").endswith(suffix)]
-        under_way = [t for t in mine if t.state is TrialState.RUNNING and SPEC in t.user_attrs]
-        return next(iter(under_way), None)
+    def mine(_: list[FrozenTrial]) -> FrozenTrial | None:
+        cluster.kill(name, signal.SIGSTOP)
+        trials = cluster.trials()  # as they stay
+        for trial in trials:
+            ours = trial.user_attrs.get(WORKER, "").endswith(suffix)
+            if ours and trial.state is TrialState.RUNNING and is_new(trial, trials):
+                return trial
+        cluster.kill(name, signal.SIGCONT)
+        return None
 
-    trial = cluster.wait(found)
+    trial = cluster.wait(mine)
     assert isinstance(trial, FrozenTrial)
     return trial
+
+
+def is_new(trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+    """Whether nobody was earlier with the same; else its worker is about to hand it back."""
+    earlier = (t for t in trials[: trial.number] if REJECTED not in t.user_attrs)
+    return trial.user_attrs[SPEC] not in [t.user_attrs.get(SPEC) for t in earlier]
 
 
 def test_a_leader_and_three_workers_share_a_study(cluster: Cluster) -> None:
@@ -177,18 +188,16 @@ def test_a_leader_and_three_workers_share_a_study(cluster: Cluster) -> None:
 
 
 def test_the_trial_of_a_killed_worker_is_done_again(cluster: Cluster) -> None:
-    cluster.lead()
+    cluster.lead(space="tests.toy:SlowerSpace")
     cluster.join()
-    lost = at_work(cluster, "worker1")
+    lost = stopped_at_work(cluster, "worker1")
     cluster.kill("worker1")
     assert cluster.ended("leader", "worker0", "worker2") == [0] * 3, cluster.logs()
     report = all_is_well(cluster)
-    ended = cluster.trials()[lost.number]
-    if ended.state is TrialState.FAIL:  # else it was over before the signal came
-        assert ended.user_attrs[REJECTED] == "Its worker was gone."
-        again = [t for t in cluster.trials() if t.user_attrs.get(RETRY_OF) == lost.number]
-        assert [t.params for t in again] == [lost.params]
-        assert report["study"]["trials"]["retried"] == 1
+    assert cluster.trials()[lost.number].user_attrs[REJECTED] == "Its worker was gone."
+    again = [t for t in cluster.trials() if t.user_attrs.get(RETRY_OF) == lost.number]
+    assert [t.params for t in again] == [lost.params]
+    assert report["study"]["trials"]["retried"] == 1
 
 
 def test_a_database_that_is_away_for_a_while_is_waited_for(cluster: Cluster) -> None:

@@ -326,7 +326,7 @@ def test_wrong_options_write_nothing(wrong: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_two_workers_run_exactly_the_wanted_trials(tmp_path: Path) -> None:
-    result = run(tmp_path, trials=9, workers=2)
+    result = run(tmp_path, "SlowSpace", trials=9, workers=2)
     assert result.study.trials.complete == 9
     specs = [json.dumps(row.spec, sort_keys=True) for row in result.trials]
     assert len(set(specs)) == 9

@@ -33,6 +33,7 @@ from designer.search.study import (
     REJECTED,
     RETRY_OF,
     SPEC,
+    Trials,
     claim,
     failed,
     finished,
@@ -42,7 +43,6 @@ from designer.search.study import (
     retry_once,
     running,
     trials_of,
-    twin_of,
 )
 from tests.command import exit_code
 from tests.postgres import free_port
@@ -342,6 +342,10 @@ def test_a_pulse_goes_on_until_the_trial_is_taken_away(study: optuna.Study) -> N
             pass
 
 
+def nothing_else(_: Trials) -> FrozenTrial:
+    raise AssertionError("A new trial was proposed where one waits.")
+
+
 def asked(study: optuna.Study, x: float) -> optuna.Trial:
     trial = study.ask()
     trial.suggest_float("x", x, x + 1e-9)
@@ -354,11 +358,11 @@ def test_a_lost_trial_is_done_again_once_and_then_counts_as_failed(study: optuna
     lost = running(trials_of(study))[0]
     retry_once(study, lost, "Its worker was gone.")
     retry_once(study, lost, "Its worker was gone.")  # another watcher says so, too
-    again = claim(study, 1, "b")
+    again = claim(study, 1, "b", nothing_else)
     assert again is not None
     assert again.suggest_float("x", 0, 1) == first.params["x"]
     assert again.user_attrs[RETRY_OF] == first.number
-    assert claim(study, 1, "c") is None
+    assert claim(study, 1, "c", nothing_else) is None
     assert failed(trials_of(study)) == []
     retry_once(study, running(trials_of(study))[0], "Its worker was gone.")
     assert [t.user_attrs[REASON] for t in failed(trials_of(study))] == [
@@ -370,15 +374,9 @@ def test_a_lost_trial_is_done_again_once_and_then_counts_as_failed(study: optuna
 
 def test_what_is_handed_back_is_no_retry(study: optuna.Study) -> None:
     hand_back(study, asked(study, 0.5))
-    again = claim(study, 1, "b")
+    again = claim(study, 1, "b", nothing_else)
     assert again is not None
     study.tell(again, 1.0)
     assert len(finished(trials_of(study))) == 1
     assert retried(trials_of(study)) == 0
     assert study.get_trials()[0].user_attrs[REJECTED] == "its worker left"
-
-
-def test_of_two_that_propose_the_same_at_once_the_earlier_goes_on(study: optuna.Study) -> None:
-    first, second = asked(study, 0.5), asked(study, 0.5)
-    assert twin_of(study, first, {"x": 0.5}) is None
-    assert twin_of(study, second, {"x": 0.5}) == first.number

@@ -5,20 +5,31 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from designer.errors import RunFolderError
 from designer.search.artifacts import Artifacts
+from designer.search.database import Database
 from designer.search.folder import check_storage, run_folder
 from designer.search.phases import Phase
+from designer.search.proposals import drafted
 from designer.search.settings import StudySettings
 from designer.search.storage import opened_file, quiet_optuna
 from designer.search.study import (
+    REASON,
     REJECTED,
+    SPEC,
+    WORKER,
+    Rejected,
+    Trials,
     claim,
     claim_waiting,
     failed,
@@ -37,35 +48,79 @@ def study(tmp_path: Path) -> Iterator[optuna.Study]:
         yield open_study(storage, Phase.SEARCH, StudySettings())
 
 
+def proposal(trials: Trials, x: float | None = None) -> FrozenTrial:
+    x = len(trials) / 100 if x is None else x
+    return create_trial(
+        state=TrialState.RUNNING,
+        params={"x": x},
+        distributions={"x": FloatDistribution(0, 1)},
+        user_attrs={SPEC: {"x": x}},
+    )
+
+
+def claimed(study: optuna.Study, wanted: int, worker: str) -> optuna.Trial | None:
+    def propose(trials: Trials) -> FrozenTrial:
+        proposed = proposal(trials)
+        proposed.set_user_attr(WORKER, worker)
+        return proposed
+
+    return claim(study, wanted, worker, propose)
+
+
 def test_no_more_trials_than_wanted_are_under_way(study: optuna.Study) -> None:
-    assert claim(study, 2, worker="1") is not None
-    assert claim(study, 2, worker="2") is not None
-    assert claim(study, 2, worker="3") is None
+    assert claimed(study, 2, worker="1") is not None
+    assert claimed(study, 2, worker="2") is not None
+    assert claimed(study, 2, worker="3") is None
 
 
-def test_of_two_that_ask_at_once_the_later_gives_way(
-    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask = study.ask
+def test_of_two_that_claim_at_once_the_later_gives_way(study: optuna.Study) -> None:
+    def propose(trials: Trials) -> FrozenTrial:
+        assert claimed(study, 1, worker="1") is not None  # between our look and our write
+        return proposal(trials, 0.7)
 
-    def ask_twice() -> optuna.Trial:
-        ask()  # another worker gets in between the look and the asking
-        return ask()
-
-    monkeypatch.setattr(study, "ask", ask_twice)
-    assert claim(study, 1, worker="2") is None
-    assert len(running(trials_of(study))) == 1
+    assert claim(study, 1, "2", propose) is None
+    assert [t.user_attrs[WORKER] for t in running(trials_of(study))] == ["1"]
     assert not failed(trials_of(study))
 
 
+def test_of_two_that_propose_the_same_at_once_the_earlier_goes_on(study: optuna.Study) -> None:
+    def propose(trials: Trials) -> FrozenTrial:
+        if not trials:
+            claim(study, 2, "1", lambda _: proposal([], 0.5))
+        return proposal(trials, 0.5)
+
+    with pytest.raises(Rejected, match="equal to trial 0"):
+        claim(study, 2, "2", propose)
+    assert [t.number for t in running(trials_of(study))] == [0]
+
+
+def test_a_proposal_that_ended_at_once_is_kept_and_not_run(study: optuna.Study) -> None:
+    refused = create_trial(state=TrialState.FAIL, user_attrs={REJECTED: "too large"})
+    with pytest.raises(Rejected, match="too large"):
+        claim(study, 1, "1", lambda _: refused)
+    broken = create_trial(state=TrialState.FAIL, user_attrs={REASON: "it broke"})
+    with pytest.raises(Rejected, match="it broke"):
+        claim(study, 1, "1", lambda _: broken)
+    trials = trials_of(study)
+    assert not running(trials)
+    assert [t.number for t in failed(trials)] == [1]
+
+
+def test_what_somebody_enqueued_by_hand_is_taken_first(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 0.25})
+    taken = claimed(study, 2, "1")
+    assert taken is not None
+    assert taken.suggest_float("x", 0, 1) == 0.25
+
+
 def test_failed_trials_make_room_and_rejected_ones_count_as_nothing(study: optuna.Study) -> None:
-    first = claim(study, 1, worker="1")
+    first = claimed(study, 1, worker="1")
     assert first is not None
     study.tell(first, state=TrialState.FAIL)
-    second = claim(study, 1, worker="1")
+    second = claimed(study, 1, worker="1")
     assert second is not None
     reject(study, second, "known")
-    assert claim(study, 1, worker="1") is not None
+    assert claimed(study, 1, worker="1") is not None
     assert [t.number for t in failed(trials_of(study))] == [first.number]
 
 
@@ -78,7 +133,7 @@ def test_rejections_in_a_row_are_counted_from_the_latest(study: optuna.Study) ->
 
 
 def test_trials_of_a_dead_worker_are_released(study: optuna.Study) -> None:
-    dead, alive = claim(study, 9, worker="7"), claim(study, 9, worker="8")
+    dead, alive = claimed(study, 9, worker="7"), claimed(study, 9, worker="8")
     assert dead is not None
     assert alive is not None
     assert retry_of(study, "7", "gone") == 1
@@ -94,26 +149,109 @@ def test_waiting_trials_are_taken_once(study: optuna.Study) -> None:
     assert claim_waiting(study, worker="2") is None
 
 
-def proposals(study: optuna.Study, count: int) -> list[float]:
+def test_what_another_took_since_we_looked_is_left_to_it(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    for x in (0.25, 0.5):
+        study.enqueue_trial({"x": x})
+    assert len(trials_of(study)) == 2  # and this look is remembered
+    with opened_file(tmp_path / "study.db") as elsewhere:
+        theirs = claim_waiting(optuna.load_study(study_name=Phase.SEARCH, storage=elsewhere), "2")
+    ours = claim_waiting(study, "1")
+    assert theirs is not None
+    assert ours is not None
+    assert (theirs.number, ours.number) == (0, 1)
+    assert claim_waiting(study, "1") is None
+    assert len(trials_of(study)) == 2
+
+
+def test_a_dead_workers_last_trial_is_found_however_late_it_began(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    assert trials_of(study) == []  # and this look is remembered
+    with opened_file(tmp_path / "study.db") as elsewhere:
+        theirs = optuna.load_study(study_name=Phase.SEARCH, storage=elsewhere)
+        assert claimed(theirs, 9, worker="7") is not None
+    assert retry_of(study, "7", "gone") == 1
+
+
+def test_a_database_holds_what_optunas_own_storage_would_hold(tmp_path: Path) -> None:
+    proposed = create_trial(
+        state=TrialState.RUNNING,
+        params={"x": 0.5, "depth": 3, "kind": "wide"},
+        distributions={
+            "x": FloatDistribution(0, 1),
+            "depth": IntDistribution(1, 9),
+            "kind": CategoricalDistribution(["narrow", "wide"]),
+        },
+        user_attrs={SPEC: {"widths": [8, 16]}, WORKER: "1"},
+        system_attrs={"note": "x"},
+    )
+    ended = create_trial(state=TrialState.FAIL, user_attrs={REASON: "it broke"})
+    valued = create_trial(value=0.5, intermediate_values={1: 0.25})
+
+    def stored(kind: type[RDBStorage]) -> tuple[list[FrozenTrial], list[list[tuple[object, ...]]]]:
+        path = tmp_path / f"{kind.__name__}.db"
+        storage = kind(f"sqlite:///{path}")
+        study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "a")
+        for template in (proposed, ended, None, valued):
+            storage.create_new_trial(study_id, template)
+        trials = storage.get_all_trials(study_id)
+        for trial in trials:  # the moment differs
+            assert (trial.datetime_complete is not None) == trial.state.is_finished()
+            trial.datetime_start = trial.datetime_complete = None
+        storage.engine.dispose()
+        with closing(sqlite3.connect(path)) as rows:
+            return trials, [rows.execute(f"SELECT * FROM {t} ORDER BY 1").fetchall() for t in (
+                "trial_params", "trial_user_attributes", "trial_system_attributes", "trial_values",
+            )]  # fmt: skip
+
+    assert stored(Database) == stored(RDBStorage)
+
+
+def proposals(study: optuna.Study, settings: StudySettings, count: int) -> list[float]:
     values = []
     for _ in range(count):
-        trial = study.ask()
-        x = trial.suggest_float("x", 0, 1)
+        draft = drafted(settings, trials_of(study), "1")
+        x = draft.suggest_float("x", 0, 1)
         values.append(x)
-        study.tell(trial, -((x - 0.3) ** 2))
+        study.add_trial(create_trial(
+            params=draft.params, distributions=draft.distributions, value=-((x - 0.3) ** 2)
+        ))  # fmt: skip
     return values
 
 
 def test_proposals_depend_only_on_seed_number_and_history(tmp_path: Path) -> None:
 
     def drawn(name: str, count: int, seed: int = 0) -> list[float]:
+        settings = StudySettings(seed=seed)
         with quiet_optuna(), opened_file(tmp_path / name) as storage:
-            return proposals(open_study(storage, Phase.SEARCH, StudySettings(seed=seed)), count)
+            return proposals(open_study(storage, Phase.SEARCH, settings), settings, count)
 
     whole = drawn("a", 16)
     assert drawn("b", 12) + drawn("b", 4) == whole
     assert drawn("c", 16, seed=1) != whole
     assert len(set(whole)) == 16
+
+
+def test_where_others_are_at_work_each_worker_draws_from_its_own_stream(
+    study: optuna.Study,
+) -> None:
+    def drawn(worker: str) -> float:
+        return drafted(StudySettings(), trials_of(study), worker).suggest_float("x", 0, 1)
+
+    assert drawn("1") == drawn("2")
+    assert claimed(study, 9, worker="3") is not None
+    assert len({drawn("1"), drawn("1"), drawn("2")}) == 2
+    assert drawn("3") not in (drawn("1"), drawn("2"))
+
+
+def test_a_draft_is_nobodys_trial(study: optuna.Study) -> None:
+    study.add_trial(create_trial(value=1.0))
+    study.enqueue_trial({"x": 0.25})
+    drafted_x = drafted(StudySettings(), trials_of(study), "1").suggest_float("x", 0, 1)
+    assert drafted_x != 0.25
+    assert [t.state for t in trials_of(study)] == [TrialState.COMPLETE, TrialState.WAITING]
 
 
 def test_artifacts_come_back(study: optuna.Study, tmp_path: Path) -> None:
@@ -181,11 +319,11 @@ def test_what_a_stop_handed_back_is_proposed_again(tmp_path: Path) -> None:
     def drawn(name: str, stopped_at: int) -> list[float]:
         with quiet_optuna(), opened_file(tmp_path / name) as storage:
             study = open_study(storage, Phase.SEARCH, StudySettings())
-            before = proposals(study, stopped_at)
-            lost = study.ask()
-            lost.suggest_float("x", 0, 1)
+            before = proposals(study, StudySettings(), stopped_at)
+            lost = claimed(study, 14, "1")
+            assert lost is not None
             reject(study, lost, "the run was stopped", lost=True)
-            return before + proposals(study, 14 - stopped_at)
+            return before + proposals(study, StudySettings(), 14 - stopped_at)
 
     assert drawn("a", 3) == drawn("b", 12)
 

@@ -133,6 +133,9 @@ def _raise_in_training(module: nn.Module, _inputs: tuple[torch.Tensor, ...]) -> 
 class SlowSpace(TinySpace):
     """Hundreds of tiny candidates, each of which takes its time without keeping a core busy."""
 
+    pause: float = 0.06
+    """Seconds."""
+
     name: ClassVar[str] = "slow"
 
     def suggest(self, trial: Trial) -> MlpSpec:
@@ -142,8 +145,15 @@ class SlowSpace(TinySpace):
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
         """A perceptron, after a while."""
-        time.sleep(0.06)
+        time.sleep(self.pause)
         return super().build(spec, input_shape, num_classes)
+
+
+@dataclass(frozen=True)
+class SlowerSpace(SlowSpace):
+    """The same, so slow that one can be caught in the middle."""
+
+    pause: float = 0.3
 
 
 def tiny_run(out: Path, **changes: Any) -> Path:

@@ -31,8 +31,8 @@ PATIENCE_SECONDS = 600.0
 SHORTEST_WAIT, LONGEST_WAIT = 0.25, 5.0
 """Seconds between two attempts; they double, and are drawn so that workers do not come at once."""
 
-LOOK_GOOD_FOR = 0.05
-"""Seconds for which a look at all trials may be used again."""
+LOOK_GOOD_FOR = 0.25
+"""Seconds for which a look at all trials may be used again, from when it came."""
 
 FULL = ("disk is full", "no space left", "disk full")
 
@@ -118,9 +118,9 @@ def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
     """The same storage, waited for in every method, and not asked twice for what it just said.
 
     All trials that are under way are read anew whenever Optuna or one of our rules looks at the
-    trials, ten times per trial. So a look is good for ``LOOK_GOOD_FOR`` seconds, unless this
-    process has written something meanwhile: whoever writes first and then looks, as all rules
-    between workers do, sees what is there.
+    trials, several times per trial. So a look is good for ``LOOK_GOOD_FOR`` seconds, unless this
+    process has written something meanwhile: whoever writes first and then looks sees what is
+    there, and whoever knows that others have written calls ``forget_look``.
     """
     methods = {
         name: _waiting(name)
@@ -131,6 +131,11 @@ def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
     made = type("PatientStorage", (BaseStorage,), methods)()
     made.inner, made.patience, made.look = storage, patience, None
     return cast("BaseStorage", made)
+
+
+def forget_look(storage: BaseStorage) -> None:
+    """See to it that the next look at its trials is a new one."""
+    vars(storage)["look"] = None
 
 
 @dataclass(frozen=True)
@@ -165,10 +170,9 @@ def _looking(
 ) -> list[FrozenTrial]:
     """``BaseStorage.get_all_trials``."""
     look = self.look
-    now = time.monotonic()
-    if look is None or look.study != study_id or now - look.at > LOOK_GOOD_FOR:
+    if look is None or look.study != study_id or time.monotonic() - look.at > LOOK_GOOD_FOR:
         trials = self.patience.asked(lambda: self.inner.get_all_trials(study_id, deepcopy=False))
-        self.look = look = _Look(study_id, now, trials)
+        self.look = look = _Look(study_id, time.monotonic(), trials)
     some = [trial for trial in look.trials if states is None or trial.state in states]
     return copy.deepcopy(some) if deepcopy else some
 

@@ -20,13 +20,13 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import (
     BaseStorage,
     GrpcStorageProxy,
-    RDBStorage,
     get_storage,
     run_grpc_proxy_server,
 )
 from sqlalchemy.engine import URL
 
 from designer.errors import InvalidInputError, RunFolderError
+from designer.search.database import Database
 from designer.search.patience import Patience, patient
 from designer.search.phases import Phase, Stop, never
 
@@ -190,15 +190,15 @@ def opened_address(
         storage.engine.dispose()
 
 
-def _postgres(address: str, connections: int) -> RDBStorage:
+def _postgres(address: str, connections: int) -> Database:
     """With all tables; where several make them at the same moment, one of them succeeds."""
     options = {"pool_pre_ping": True, "pool_size": connections, "connect_args": CONNECTING}
     for pause in TABLE_PAUSES:
         try:
-            return RDBStorage(address, engine_kwargs=options)
+            return Database(address, engine_kwargs=options)
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
             time.sleep(pause)
-    return RDBStorage(address, engine_kwargs=options)
+    return Database(address, engine_kwargs=options)
 
 
 @contextmanager
@@ -210,7 +210,7 @@ def opened_file(path: Path, stop: Stop = never) -> Iterator[BaseStorage]:
     """
     try:
         # the path goes to SQLite as it is, whatever characters a URL would give a meaning
-        storage = RDBStorage(
+        storage = Database(
             f"sqlite:///{path.name}", engine_kwargs={"creator": partial(_connect, path)}
         )
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:

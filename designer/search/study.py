@@ -9,7 +9,8 @@ worth training (known already, over a limit) is handed back as failed with the r
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import takewhile
 from typing import Any
 
@@ -23,6 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from designer.search.patience import forget_look
 from designer.search.phases import Phase
 from designer.search.settings import Job, StudySettings
 
@@ -33,6 +35,9 @@ SPEC, RECORD, REASON, REJECTED, WORKER = "spec", "record", "reason", "rejected",
 
 EMERGENCE = "emergence"
 """Key of what was seen inside a confirmation run between its epochs."""
+
+SECONDS = "seconds"
+"""Key of a record: how long the trial took."""
 
 LOST = "lost"
 """Key of a trial that was handed back because its run was stopped or killed: it is proposed
@@ -47,12 +52,6 @@ CONFIRMS = ("confirms", "seed", "epochs")
 WANTED = "trials_wanted"
 """Key of a study: how many finished trials it shall have; it may grow while workers work."""
 
-SAY_SECONDS = 10.0
-"""How long an earlier trial is waited for that has not yet said what it trains."""
-
-SHORTEST_POLL, LONGEST_POLL = 0.05, 1.0
-"""Seconds between two looks whether it has; they double, since looking keeps the others busy."""
-
 TIRED_AFTER = 5
 """Proposals in a row that were handed back, after which proposals are random."""
 
@@ -63,13 +62,16 @@ STARTUP_TRIALS = 10
 def open_study(
     storage: BaseStorage, phase: Phase, settings: StudySettings, name: str | None = None
 ) -> Study:
-    """The study of a phase, made if it is not there; by default named after the phase."""
+    """The study of a phase, made if it is not there; by default named after the phase.
+
+    Its own sampler is never asked: proposals are drawn up apart from it.
+    """
     search = phase is Phase.SEARCH
     return optuna.create_study(
         storage=storage,
         study_name=name or phase,
         directions=(settings if search else StudySettings()).objective.directions,
-        sampler=SeededSampler(settings.seed),
+        sampler=RandomSampler(settings.seed),
         pruner=pruner_for(settings) if search else NopPruner(),
         load_if_exists=True,
     )
@@ -91,22 +93,30 @@ Trials = Sequence[FrozenTrial]
 """Of one study, by number."""
 
 
+class Rejected(Exception):
+    """A proposal is not worth training; says why."""
+
+
 class SeededSampler(BaseSampler):
-    """TPE whose every proposal depends only on the seed, the trial's number and the history.
+    """TPE whose every proposal depends only on the seed, the number of trials and the history.
 
     A search that was stopped and continued proposes what it would have proposed uninterrupted.
     Where TPE keeps proposing what is known already, proposals are random until one is new.
+
+    Args:
+        seed: of the study.
+        stream: another one gives other proposals from the same seed.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
+    def __init__(self, seed: int, stream: int = 0) -> None:
+        self._seed, self._stream = seed, stream
         self._inner: BaseSampler = RandomSampler(seed=seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         trials = trials_of(study)
-        lost = sum(LOST in t.user_attrs for t in trials)
-        number = trial.number - lost  # what was stopped or killed is proposed again
-        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
+        before = sum(LOST not in t.user_attrs for t in trials) - 1  # those are proposed again
+        source = [self._seed, before, *([self._stream] if self._stream else [])]
+        seed = int(np.random.SeedSequence(source).generate_state(1)[0])
         if rejected_in_a_row(trials) >= TIRED_AFTER:
             self._inner = RandomSampler(seed=seed)
         else:
@@ -147,32 +157,75 @@ def wanted_trials(study: Study) -> int:
     return int(study.user_attrs[WANTED])
 
 
-def claim(study: Study, wanted: int, worker: str) -> Trial | None:
+def claim(
+    study: Study,
+    wanted: int,
+    worker: str,
+    propose: Callable[[Trials], FrozenTrial],
+    lock: AbstractContextManager[object] | None = None,
+) -> Trial | None:
     """The next trial to run, or None where ``wanted`` are finished or under way.
 
-    Two workers may ask at the same moment; then the one with the later number gives way.
+    One that was handed back is taken first; else ``propose`` draws one up from what is there.
+    Two workers may do so at the same moment; then the one with the later number gives way.
+
+    Raises:
+        Rejected: where what was proposed is not worth training; the next one may be.
     """
-    if _under_way(trials_of(study)) >= wanted:
+    trials = trials_of(study)
+    if _under_way(trials) >= wanted:
         return None
-    trial = study.ask()
-    trial.set_user_attr(WORKER, worker)
-    earlier = _before(study, trial)
+    trial = _taken(study, trials, worker, lock) or _begun(study, propose(trials))
+    earlier = _before(study, trial, trials)
     if _under_way(earlier) + len(waiting(earlier)) >= wanted:  # those that wait are repeated
         reject(study, trial, "enough trials are under way")
         return None
+    try:
+        check_new(earlier, trial.user_attrs.get(SPEC))
+    except Rejected as reason:
+        reject(study, trial, str(reason))
+        raise
     return trial
 
 
-def claim_waiting(study: Study, worker: str) -> Trial | None:
+def claim_waiting(
+    study: Study, worker: str, lock: AbstractContextManager[object] | None = None
+) -> Trial | None:
     """The next trial of those that were enqueued, or None where none is left."""
-    if not waiting(trials_of(study)):
-        return None
-    trial = study.ask()
-    trial.set_user_attr(WORKER, worker)
-    if "confirms" not in trial.user_attrs:  # another worker took the last one meanwhile
-        reject(study, trial, "nothing was left to confirm")
-        return None
-    return trial
+    return _taken(study, trials_of(study), worker, lock)
+
+
+def _taken(
+    study: Study, trials: Trials, worker: str, lock: AbstractContextManager[object] | None
+) -> Trial | None:
+    """The first of these trials that waits and that no other worker takes meanwhile.
+
+    Args:
+        study, trials, worker: whose.
+        lock: for a storage that would give the same one to two at once.
+    """
+    storage = study._storage  # the public API makes a trial where none is left
+    for waits in waiting(trials):
+        with lock or nullcontext(), suppress(UpdateFinishedTrialError):
+            if storage.set_trial_state_values(waits._trial_id, TrialState.RUNNING):
+                trial = Trial(study, waits._trial_id)
+                trial.set_user_attr(WORKER, worker)
+                return trial
+    return None
+
+
+def _begun(study: Study, proposed: FrozenTrial) -> Trial:
+    """The trial that a proposal becomes, in one write.
+
+    Raises:
+        Rejected: where it has ended already.
+    """
+    storage = study._storage  # the public API adds trials without saying which
+    trial_id = storage.create_new_trial(study._study_id, template_trial=proposed)
+    if proposed.state.is_finished():
+        attrs = proposed.user_attrs
+        raise Rejected(attrs.get(REJECTED) or attrs.get(REASON))
+    return Trial(study, trial_id)
 
 
 def reject(study: Study, trial: Trial, why: str, *, lost: bool = False) -> None:
@@ -183,7 +236,18 @@ def reject(study: Study, trial: Trial, why: str, *, lost: bool = False) -> None:
     trial.set_user_attr(REJECTED, why)
     if lost:
         trial.set_user_attr(LOST, True)  # noqa: FBT003
-    study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    end(study, trial, TrialState.FAIL)
+
+
+def end(
+    study: Study, trial: Trial, state: TrialState, values: Sequence[float] | None = None
+) -> None:
+    """What ``Study.tell`` does, without reading the trial twice to do so.
+
+    Raises:
+        UpdateFinishedTrialError: where somebody else has ended it.
+    """
+    study._storage.set_trial_state_values(trial._trial_id, state, values)
 
 
 def hand_back(study: Study, trial: Trial) -> None:
@@ -195,7 +259,7 @@ def hand_back(study: Study, trial: Trial) -> None:
 
 def release_running(study: Study, why: str) -> None:
     """Hand back the trials of a run that is gone as a whole."""
-    for trial in running(trials_of(study)):
+    for trial in running(trials_now(study)):
         _end(study, trial, {REJECTED: why, LOST: True})
 
 
@@ -223,7 +287,7 @@ def retry_once(study: Study, trial: FrozenTrial, why: str) -> None:
 
 def retry_of(study: Study, worker: str, why: str) -> int:
     """Ask again for what a worker was at that is gone; how many trials that were."""
-    lost = [trial for trial in running(trials_of(study)) if trial.user_attrs.get(WORKER) == worker]
+    lost = [t for t in running(trials_now(study)) if t.user_attrs.get(WORKER) == worker]
     for trial in lost:
         retry_once(study, trial, why)
     return len(lost)
@@ -231,7 +295,7 @@ def retry_of(study: Study, worker: str, why: str) -> int:
 
 def _kept(attributes: Mapping[str, Any], *more: str) -> dict[str, Any]:
     """What a trial that is asked for again has in common with the first."""
-    return {key: attributes[key] for key in (SPEC, *CONFIRMS, *more) if key in attributes}
+    return {key: attributes[key] for key in (SPEC, RECORD, *CONFIRMS, *more) if key in attributes}
 
 
 def drop_waiting(study: Study) -> None:
@@ -254,6 +318,12 @@ def _end(study: Study, trial: FrozenTrial, attributes: dict[str, Any]) -> bool:
 def trials_of(study: Study) -> Trials:
     """One look at the storage: all trials as they are now, by number."""
     return study.get_trials(deepcopy=False)
+
+
+def trials_now(study: Study) -> Trials:
+    """The same where others were at work whose last word must not be missed."""
+    forget_look(study._storage)
+    return trials_of(study)
 
 
 def finished(trials: Trials) -> list[FrozenTrial]:
@@ -281,6 +351,11 @@ def retried(trials: Trials) -> int:
     return sum(RETRY_OF in trial.user_attrs for trial in [*finished(trials), *failed(trials)])
 
 
+def seconds_of(trial: FrozenTrial) -> float:
+    """How long it took; 0 where it never said."""
+    return float(trial.user_attrs.get(RECORD, {}).get(SECONDS, 0.0))
+
+
 def is_rejected(trial: FrozenTrial) -> bool:
     """Whether it was handed back without training."""
     return REJECTED in trial.user_attrs
@@ -298,28 +373,22 @@ def last_rejection(trials: Trials) -> str:
     return next((reason for reason in reasons if reason), "")
 
 
-def twin_of(study: Study, trial: Trial, spec: Mapping[str, Any]) -> int | None:
-    """Number of an earlier trial, finished, failed or under way, that has the same spec.
-
-    Of two workers that propose the same at once the earlier trial goes on: everyone first waits
-    until all earlier ones have said what they train.
-    """
-    deadline, pause = time.monotonic() + SAY_SECONDS, SHORTEST_POLL
-    earlier = _before(study, trial)
-    while _any_silent(earlier) and time.monotonic() < deadline:
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_POLL)
-        earlier = _before(study, trial)
-    same = (t for t in earlier if t.user_attrs.get(SPEC) == spec and not is_rejected(t))
-    return next((t.number for t in same), None)
+def check_new(trials: Trials, spec: Mapping[str, Any] | None) -> None:
+    """Raise ``Rejected`` where a trial, finished, failed or under way, has the same spec."""
+    same = (t for t in trials if t.user_attrs.get(SPEC) == spec and not is_rejected(t))
+    twin = next(same, None) if spec is not None else None
+    if twin is not None:
+        raise Rejected(f"equal to trial {twin.number}")
 
 
-def _before(study: Study, trial: Trial) -> Trials:
-    return [other for other in trials_of(study) if other.number < trial.number]
-
-
-def _any_silent(trials: Trials) -> bool:
-    return any(SPEC not in trial.user_attrs for trial in running(trials))
+def _before(study: Study, trial: Trial, trials: Trials) -> Trials:
+    """All with lower numbers: these, and those that others began meanwhile."""
+    storage = study._storage  # the public API reads all trials or none
+    newcomers = (
+        storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
+        for number in range(len(trials), trial.number)
+    )
+    return [*trials[: trial.number], *newcomers]
 
 
 def _under_way(trials: Trials) -> int:

@@ -31,7 +31,16 @@ from designer.results import (
 )
 from designer.search.confirmation import Confirmed
 from designer.search.settings import Job
-from designer.search.study import REASON, RECORD, SPEC, failed, finished, retried, trials_of
+from designer.search.study import (
+    REASON,
+    RECORD,
+    SPEC,
+    failed,
+    finished,
+    retried,
+    seconds_of,
+    trials_of,
+)
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -82,7 +91,7 @@ def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
         ),
         epochs=job.settings.epochs,
         objective=str(job.settings.objective),
-        seconds=round(sum(t.user_attrs.get("seconds", 0.0) for t in spent), 2),
+        seconds=round(sum(map(seconds_of, spent)), 2),
         dataset=job.data.summary(),
         confirmation={
             "candidates": job.effort.confirm,
@@ -245,7 +254,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         training_loss=record.get("training_loss"),
         law=LawSummary(**{**law, "status": LawStatus(law["status"])}) if law else None,
         epochs=record.get("epochs", 0),
-        seconds=trial.user_attrs.get("seconds", 0.0),
+        seconds=seconds_of(trial),
         reason=trial.user_attrs.get(REASON, ""),
         curve=None if curve is None else Curve.read(curve),
     )

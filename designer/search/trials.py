@@ -23,21 +23,22 @@ from designer.search.artifacts import Artifacts
 from designer.search.candidates import (
     Outcome,
     intermediate_score,
-    size_of,
     spec_values,
     train_and_measure,
 )
 from designer.search.confirmation import confirmation_seeds
 from designer.search.phases import Stop
+from designer.search.proposals import described, reason_of
 from designer.search.settings import Job, Objective
 from designer.search.study import (
     EMERGENCE,
     REASON,
     RECORD,
+    SECONDS,
     SPEC,
+    end,
     hand_back,
     reject,
-    twin_of,
 )
 from designer.serialisation import profile_to_json
 from designer.trainer import Schedule
@@ -48,17 +49,20 @@ LOOKS = 12
 """Moments at the most at which one confirmation run of each candidate is looked into."""
 
 
+Record = dict[str, Any]
+"""What is kept of a run, as JSON values."""
+
+Run = Callable[[], tuple[Record, list[float]]]
+"""Trains; gives what to keep, and the values of the objective."""
+
+
 class Stopped(Exception):
     """The run was asked to stop; the trial is handed back."""
 
 
-class Rejected(Exception):
-    """The proposal is not worth training; says why."""
-
-
 def run_search_trial(job: Job, study: Study, trial: Trial, stop: Stop) -> None:
-    """Propose, train briefly, look inside, score; whatever happens, the trial is told."""
-    _tell(job, study, trial, lambda: _search(job, study, trial, stop))
+    """Train briefly, look inside, score; whatever happens, the trial is told."""
+    _tell(job, study, trial, lambda: _search(job, trial, stop))
 
 
 def run_confirmation_trial(
@@ -68,26 +72,29 @@ def run_confirmation_trial(
     _tell(job, study, trial, lambda: _confirm(job, trial, stop, artifacts))
 
 
-def _tell(job: Job, study: Study, trial: Trial, run: Callable[[], list[float]]) -> None:
+def _tell(job: Job, study: Study, trial: Trial, run: Run) -> None:
     """Run a trial and say what came of it, unless it was taken away meanwhile."""
     with suppress(UpdateFinishedTrialError):
         _run_and_tell(job, study, trial, run)
 
 
-def _run_and_tell(job: Job, study: Study, trial: Trial, run: Callable[[], list[float]]) -> None:
+def _run_and_tell(job: Job, study: Study, trial: Trial, run: Run) -> None:
     started = time.perf_counter()
+
+    def keep(record: dict[str, Any]) -> None:
+        seconds = round(time.perf_counter() - started, 3)
+        trial.set_user_attr(RECORD, {**record, SECONDS: seconds})
+
     try:
-        values = run()
-    except Rejected as reason:
-        reject(study, trial, str(reason))
+        record, values = run()
     except Stopped:
         if job.place.shared:
             hand_back(study, trial)
         else:
             reject(study, trial, "the run was stopped", lost=True)
     except optuna.TrialPruned as reason:
-        _keep_seconds(trial, started)
         trial.set_user_attr(REASON, str(reason))
+        keep(trial.user_attrs.get(RECORD, {}))
         study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
     except SpaceError:
         reject(study, trial, "the space broke its contract")
@@ -95,26 +102,20 @@ def _run_and_tell(job: Job, study: Study, trial: Trial, run: Callable[[], list[f
     except (StorageError, UpdateFinishedTrialError):
         raise
     except Exception as error:  # noqa: BLE001 - one bad architecture must not end the run
-        _keep_seconds(trial, started)
-        named = "" if isinstance(error, TrialFailed) else f"{type(error).__name__}: "
-        trial.set_user_attr(REASON, f"{named}{error}")
-        study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        trial.set_user_attr(REASON, reason_of(error))
+        keep(trial.user_attrs.get(RECORD, {}))
+        end(study, trial, TrialState.FAIL)
     else:
-        _keep_seconds(trial, started)
-        study.tell(trial, values, skip_if_finished=True)
+        keep(record)
+        end(study, trial, TrialState.COMPLETE, values)
 
 
-def _search(job: Job, study: Study, trial: Trial, stop: Stop) -> list[float]:
+def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Record, list[float]]:
     spec = job.space.suggest(trial)
-    values = spec_values(spec)
-    trial.set_user_attr(SPEC, values)
-    twin = twin_of(study, trial, values)
-    if twin is not None:
-        raise Rejected(f"equal to trial {twin}")
-    size = size_of(job.space, spec, job.data.input_shape, job.data.num_classes)
-    _check_limits(job, size.parameters, size.flops)
-    size_record = {"parameters": size.parameters, "flops": size.flops}
-    trial.set_user_attr(RECORD, size_record)
+    if SPEC not in trial.user_attrs:  # somebody asked for it by hand
+        for key, value in described(job, spec).items():
+            trial.set_user_attr(key, value)
+    size = trial.user_attrs[RECORD]
     outcome = train_and_measure(
         job,
         spec,
@@ -122,13 +123,15 @@ def _search(job: Job, study: Study, trial: Trial, stop: Stop) -> list[float]:
         epochs=job.settings.epochs,
         schedule=Schedule.CONSTANT,
         resamples=0,
-        on_epoch=_watch(job, trial, stop, size_record),
+        on_epoch=_watch(job, trial, stop),
     )
-    trial.set_user_attr(RECORD, {**size_record, **outcome.record(), "law": _law(outcome)})
-    return _objective_values(job, outcome, size.parameters)
+    values = _objective_values(job, outcome, size["parameters"])
+    return {**size, **outcome.record(), "law": _law(outcome)}, values
 
 
-def _confirm(job: Job, trial: Trial, stop: Stop, artifacts: Artifacts) -> list[float]:
+def _confirm(
+    job: Job, trial: Trial, stop: Stop, artifacts: Artifacts
+) -> tuple[Record, list[float]]:
     spec = job.space.suggest(trial)
     seed, epochs = trial.user_attrs["seed"], trial.user_attrs["epochs"]
     looks = looking_epochs(epochs) if seed == confirmation_seeds(job)[0] else frozenset()
@@ -151,17 +154,14 @@ def _confirm(job: Job, trial: Trial, stop: Stop, artifacts: Artifacts) -> list[f
         on_epoch=on_epoch,
     )
     trial.set_user_attr(SPEC, spec_values(spec))
-    trial.set_user_attr(RECORD, outcome.record())
     trial.set_user_attr(EMERGENCE, [asdict(curve) for curve in curves])
     artifacts.keep(trial, "profile.json", profile_to_json(outcome.profile))
     weights = {k: v.detach().cpu().contiguous() for k, v in outcome.model.state_dict().items()}
     artifacts.keep(trial, "model.safetensors", save_tensors(weights))
-    return [outcome.validation_accuracy]
+    return outcome.record(), [outcome.validation_accuracy]
 
 
-def _watch(
-    job: Job, trial: Trial, stop: Stop, size_record: dict[str, Any]
-) -> Callable[[int, nn.Module], None]:
+def _watch(job: Job, trial: Trial, stop: Stop) -> Callable[[int, nn.Module], None]:
     """After each epoch: stop where asked to, prune where the candidate falls behind."""
     checkpoints = pruning_epochs(job.settings.epochs) if prunes(job) else frozenset()
 
@@ -172,7 +172,7 @@ def _watch(
             score = intermediate_score(job, model)
             trial.report(score, epoch)
             if trial.should_prune():
-                trial.set_user_attr(RECORD, {**size_record, "epochs": epoch})
+                trial.set_user_attr(RECORD, {**trial.user_attrs[RECORD], "epochs": epoch})
                 raise optuna.TrialPruned(
                     f"After {epoch} epochs its score of {score:.3f} was below the median."
                 )
@@ -195,29 +195,18 @@ def looking_epochs(epochs: int) -> frozenset[int]:
     return frozenset(math.ceil(epochs ** (i / (LOOKS - 1))) for i in range(LOOKS))
 
 
-def _check_limits(job: Job, parameters: int, flops: int) -> None:
-    limits = (
-        (job.settings.max_params, parameters, "parameters"),
-        (job.settings.max_flops, flops, "FLOPs"),
-    )
-    for limit, value, name in limits:
-        if limit is not None and value > limit:
-            raise Rejected(f"{value:,} {name}, over the limit of {limit:,}")
-
-
 def _objective_values(job: Job, outcome: Outcome, parameters: int) -> list[float]:
     score, correct = outcome.score, outcome.validation_accuracy
-    return {
+    values = {
         Objective.DESIGN: [score.value],
         Objective.LAW: [score.adherence],
         Objective.ACCURACY: [correct],
         Objective.PARETO: [score.value, correct, float(parameters)],
     }[job.settings.objective]
+    if not all(map(math.isfinite, values)):
+        raise TrialFailed(f"Its {job.settings.objective} objective could not be measured.")
+    return values
 
 
 def _law(outcome: Outcome) -> dict[str, Any]:
     return asdict(LawSummary.of(outcome.profile.law))
-
-
-def _keep_seconds(trial: Trial, started: float) -> None:
-    trial.set_user_attr("seconds", round(time.perf_counter() - started, 3))

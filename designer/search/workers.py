@@ -19,14 +19,17 @@ from typing import Protocol
 import torch
 from optuna.storages import BaseStorage
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
+from designer.search import proposals
 from designer.search.artifacts import Artifacts
 from designer.search.phases import Phase, Progress, ProgressCallback, Stop, never
 from designer.search.pulse import Watch, beat_of, beating
 from designer.search.settings import Job
 from designer.search.storage import quiet_optuna
 from designer.search.study import (
+    Rejected,
+    Trials,
     claim,
     claim_waiting,
     failed,
@@ -241,10 +244,14 @@ class _Bench:
     artifacts: Artifacts
 
     def next_trial(self) -> Trial | None:
-        with self.job.place.claim_lock():
-            if self.phase is Phase.CONFIRMATION:
-                return claim_waiting(self.study, own_name())
-            return claim(self.study, wanted_trials(self.study), own_name())
+        worker, lock = own_name(), self.job.place.claim_lock()
+        if self.phase is Phase.CONFIRMATION:
+            return claim_waiting(self.study, worker, lock)
+
+        def propose(trials: Trials) -> FrozenTrial:
+            return proposals.propose(self.job, trials, worker)
+
+        return claim(self.study, wanted_trials(self.study), worker, propose, lock)
 
     def run(self, trial: Trial, stop: Stop) -> None:
         with self._pulse(trial) as taken_away:
@@ -272,7 +279,11 @@ def _work(
         while not stop() and not is_over(phase, study):
             if job.place.shared and watch.due():
                 retry_gone(study, watch)
-            trial = bench.next_trial()
+            try:
+                trial = bench.next_trial()
+            except Rejected:
+                after_trial()
+                continue
             if trial is None:  # the last ones are under way elsewhere, and may yet fail
                 time.sleep(_poll_seconds(job))
                 continue
