@@ -54,6 +54,9 @@ results: $(INSTALLED)  ## run every benchmark again and write all figures from i
 	$(BIN)/python -m benchmarks.bench_search --table $(TABLE) --json $(RESULTS)/search_macro.json
 	$(BIN)/python -m benchmarks.bench_search --data $(FASHION) --train-size 1000 --image-size 10 --json $(RESULTS)/search_fashion.json
 	$(BIN)/python -m benchmarks.bench_search --data $(MNIST) --train-size 1000 --image-size 10 --json $(RESULTS)/search_mnist.json
+	$(BIN)/python -m benchmarks.bench_payoff --data $(MNIST) --train-size 1000 --image-size 10 --json $(RESULTS)/payoff_mnist.json
+	$(BIN)/python -m benchmarks.bench_payoff --data $(FASHION) --train-size 1000 --image-size 10 --json $(RESULTS)/payoff_fashion.json
+	$(BIN)/python -m benchmarks.bench_payoff --data digits --json $(RESULTS)/payoff_digits.json
 	$(BIN)/python -m benchmarks.bench_analysis --json $(RESULTS)/analysis.json
 	$(BIN)/python -m benchmarks.bench_residual --json $(RESULTS)/residual.json
 	$(BIN)/python -m benchmarks.bench_pruning $(PRUNED) --data digits=digits --family "plain MLP" --family "residual MLP" --json $(RESULTS)/pruning_mlp.json
@@ -67,6 +70,7 @@ results: $(INSTALLED)  ## run every benchmark again and write all figures from i
 	$(BIN)/python -m benchmarks.bench_scaling --part plain --mnist $(MNIST) --json $(RESULTS)/scaling_plain.json
 	$(BIN)/python -m benchmarks.bench_scaling --part workers --storage $(STORAGE) --json $(RESULTS)/scaling_workers.json
 	$(BIN)/python -m benchmarks.bench_scaling --part growth --storage $(STORAGE) --json $(RESULTS)/scaling_growth.json
+	$(BIN)/python -m benchmarks.bench_scaling --part stacked --mnist $(MNIST) --json $(RESULTS)/scaling_stacked.json
 	$(BIN)/python -m benchmarks.tables
 
 clean:

@@ -4,12 +4,15 @@
 
 Every arm searches the space ``mlp`` with the same trainer until it has trained so many epochs:
 the designer's search on the design score after a short run, the same search on validation
-accuracy, and what Optuna offers for full runs: TPE with median pruning and with Hyperband, random
-search with successive halving and without pruning.  No arm trains a spec twice: a proposal that is
-known already is handed back and costs no epochs.  After every trial the incumbent is noted, the
-best of the confirmed, else of the complete, else of the pruned trials, with the epochs and
-the processor seconds spent until then.  Looking inside costs seconds and no epochs; arms on
-accuracy do not look.
+accuracy, each also with median pruning after every epoch, and with half of the epochs spent on
+confirming: as ``designer search`` does at its end, the best trials are trained longer, and
+validation accuracy after that is trusted; and what Optuna offers for full runs: TPE with median
+pruning and with Hyperband, random search with successive halving and without pruning.
+
+No arm trains a spec twice: a proposal that is known already is handed back and costs no epochs.
+After every trial the incumbent is noted, the best of the confirmed, else of the complete, else of
+the pruned trials, with the epochs and the processor seconds spent until then.  Looking inside
+costs seconds and no epochs; arms on accuracy do not look.
 
 The true accuracy of an incumbent is that on test data after long training with the learning rate
 falling in steps, mean over two fresh seeds, on one split for all searches; searches have splits of
@@ -122,6 +125,12 @@ def designers_study(seed: int) -> Study:
     return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
 
 
+def pruned_study(seed: int) -> Study:
+    """The same with median pruning after every epoch, which costs looks."""
+    sampler = SeededSampler(seed)
+    return optuna.create_study(direction="maximize", sampler=sampler, pruner=MedianPruner())
+
+
 def _full(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner]) -> Arm:
     """Optuna's own means, on validation accuracy after a full run."""
 
@@ -139,6 +148,8 @@ def _full(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner])
 ARMS = {
     OURS: Arm(designers_study, SHORT_EPOCHS, inner_score),
     "accuracy": Arm(designers_study, SHORT_EPOCHS, validation_accuracy),
+    "designer, pruned": Arm(pruned_study, SHORT_EPOCHS, inner_score),
+    "accuracy, pruned": Arm(pruned_study, SHORT_EPOCHS, validation_accuracy),
     "designer, confirmed": Arm(designers_study, SHORT_EPOCHS, inner_score, confirms=True),
     "accuracy, confirmed": Arm(designers_study, SHORT_EPOCHS, validation_accuracy, confirms=True),
     REFERENCE: _full(TPESampler, lambda: MedianPruner(n_startup_trials=5, n_warmup_steps=5)),

@@ -11,6 +11,8 @@ growth    seconds in the storage and in all around training, per trial, in studi
 plain     trials per hour over those of a loop that trains the same networks with a ``DataLoader``
           and Adam as it comes, on one thread; and the share of a trial that measuring takes;
           for our own space, and for the networks of He & Su on MNIST
+stacked   networks of He & Su trained in one step for all, over one by one; on a GPU where there is
+          one, else on one thread
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.command import Parser, output_file, positive, run_and_exit, say
 from benchmarks.ranks import rounded
 from benchmarks.results import meta_of, write_result
-from designer.datasets import load_dataset
+from designer.datasets import Dataset, load_dataset
 from designer.profile import profile
 from designer.search import proposals, search, serve_proxy, trials
 from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
@@ -47,8 +49,9 @@ from designer.search.settings import Effort, Job, StudySettings
 from designer.search.storage import Place, quiet_optuna
 from designer.search.study import RECORD, SPEC, WANTED, Rejected, Trials, claim, end, study_of
 from designer.search.workers import Alone
+from designer.stacked import train_stacked
 from designer.trainer import Schedule, accuracy, build_seeded, single_threaded, train
-from search_spaces import MlpSpace
+from search_spaces import MlpSpace, MlpSpec
 
 SLEEP = 2.0
 CROWDS = (8, 32)
@@ -61,6 +64,7 @@ PAIRS = 3
 CORE_TRIALS = 30
 PLAIN_TRIALS = 20
 EPOCHS = 10
+STACKED, STACKED_DEPTHS = 16, (4, 8, 20)
 
 Figures = dict[str, Any]
 
@@ -410,11 +414,52 @@ def _measuring(job: Job, done: Sequence[FrozenTrial]) -> float:
     return seconds
 
 
+# --- stacked ---
+
+
+def stacked(_folder: Path, _storage: str | None, pairs: int, mnist: Path) -> Figures:
+    """Seconds of training one by one over those in one step for all, by depth."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data = load_dataset(str(mnist), train_size=1000, image_size=10).to(device)
+    rows = []
+    with single_threaded():
+        for depth in STACKED_DEPTHS:
+            spec = MlpSpec((100,) * depth, "batch", "relu", 1e-3)
+            ratios = [_alone(data, spec) / _together(data, spec) for _ in range(-1, pairs)][1:]
+            rows.append({"depth": depth, "ratio": rounded(np.median(ratios)),
+                         "ratios": [rounded(r) for r in ratios]})  # fmt: skip
+            say(str(rows[-1]))
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    return {"networks": STACKED, "epochs": EPOCHS, "device": name, "rows": rows}
+
+
+def _alone(data: Dataset, spec: MlpSpec) -> float:
+    models = _fresh(data, spec)
+    started = time.perf_counter()
+    for seed, model in enumerate(models):
+        train(model, data.train, epochs=EPOCHS, learning_rate=spec.learning_rate, seed=seed)
+    return time.perf_counter() - started
+
+
+def _together(data: Dataset, spec: MlpSpec) -> float:
+    models = _fresh(data, spec)
+    started = time.perf_counter()
+    rates = [spec.learning_rate] * STACKED
+    train_stacked(models, data.train, epochs=EPOCHS, learning_rates=rates, seeds=range(STACKED))
+    return time.perf_counter() - started
+
+
+def _fresh(data: Dataset, spec: MlpSpec) -> list[nn.Module]:
+    build = partial(MlpSpace().build, spec, data.input_shape, data.num_classes)
+    return [build_seeded(build, seed, data.train.inputs.device) for seed in range(STACKED)]
+
+
 PARTS: dict[str, Callable[[Path, str | None, int, Path], Figures]] = {
     "cores": cores,
     "workers": workers,
     "growth": growth,
     "plain": plain,
+    "stacked": stacked,
 }
 
 if __name__ == "__main__":

@@ -52,6 +52,12 @@ class TrainingHistory:
         """The losses added up, a learning-speed criterion (Ru et al., NeurIPS 2021)."""
         return sum(self.losses)
 
+    def check(self) -> None:
+        """Raise ``TrialFailed`` on a loss that is not finite."""
+        for epoch, loss in enumerate(self.losses, 1):
+            if not math.isfinite(loss):
+                raise TrialFailed(f"The training loss became {loss} in epoch {epoch}.")
+
 
 EpochCallback = Callable[[int, nn.Module], None]
 """Called after each epoch with its number from 1 on; may raise to end the run."""
@@ -104,19 +110,15 @@ def train(
             augmentation is not made for.
         TrialFailed: on a loss that is not finite, or when memory runs out.
     """
-    if batch_size < 2:
-        raise InvalidInputError(f"Expected a batch size of at least 2, got {batch_size}.")
-    if len(data) < 2:
-        raise InvalidInputError(f"Expected at least 2 training samples, got {len(data)}.")
-    check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
+    check_trainable(data, batch_size, augmentation)
     stepping = optimizer(model.parameters(), learning_rate)
     generator = torch.Generator().manual_seed(seed)
-    vary = _variation(augmentation, seed)
+    vary = partial(augmented, kind=augmentation, generator=variation(seed))
     losses: list[float] = []
     with memory_exhaustion_as_failure(), _seeded(seed, data.inputs.device):
         for epoch in range(1, epochs + 1):
             for group in stepping.param_groups:
-                group["lr"] = learning_rate * _decay(schedule, epoch - 1, epochs)
+                group["lr"] = learning_rate * decay(schedule, epoch - 1, epochs)
             model.train()
             losses.append(_train_epoch(model, data, stepping, batch_size, generator, vary))
             if not math.isfinite(losses[-1]):
@@ -191,12 +193,6 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _variation(kind: Augmentation, seed: int) -> Callable[[Tensor], Tensor]:
-    """Augmentation with random numbers of its own, so that the batch order knows nothing of it."""
-    own = int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0])
-    return partial(augmented, kind=kind, generator=torch.Generator().manual_seed(own))
-
-
 def _train_epoch(
     model: nn.Module,
     data: LabelledTensors,
@@ -228,7 +224,24 @@ def _step(
     return loss.detach()
 
 
-def _decay(schedule: Schedule, epochs_done: int, epochs: int) -> float:
+def check_trainable(data: LabelledTensors, batch_size: int, augmentation: Augmentation) -> None:
+    """Raise ``InvalidInputError`` on batches or data of fewer than two samples, and on inputs that
+    the augmentation is not made for."""
+    if batch_size < 2:
+        raise InvalidInputError(f"Expected a batch size of at least 2, got {batch_size}.")
+    if len(data) < 2:
+        raise InvalidInputError(f"Expected at least 2 training samples, got {len(data)}.")
+    check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
+
+
+def variation(seed: int) -> torch.Generator:
+    """Random numbers for augmentation alone, so that the batch order knows nothing of it."""
+    own = int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0])
+    return torch.Generator().manual_seed(own)
+
+
+def decay(schedule: Schedule, epochs_done: int, epochs: int) -> float:
+    """What the learning rate is multiplied with after so many epochs of a run."""
     if schedule is Schedule.CONSTANT:
         return 1.0
     return float(0.1 ** int(3 * epochs_done / epochs))

@@ -143,10 +143,21 @@ def test_trials_of_a_dead_worker_are_released(study: optuna.Study) -> None:
 
 def test_waiting_trials_are_taken_once(study: optuna.Study) -> None:
     study.enqueue_trial({"x": 0.5}, user_attrs={"confirms": 0})
-    taken = claim_waiting(study, worker="1")
-    assert taken is not None
+    (taken,) = claim_waiting(study, worker="1")
     assert taken.suggest_float("x", 0, 1) == 0.5
-    assert claim_waiting(study, worker="2") is None
+    assert claim_waiting(study, worker="2") == []
+
+
+def test_several_that_confirm_the_same_are_taken_together(study: optuna.Study) -> None:
+    for confirms, seed in ((7, 1), (8, 1), (7, 2), (7, 3), (7, 4)):
+        attributes = {"confirms": confirms, "seed": seed, "epochs": 30}
+        study.enqueue_trial({"x": confirms / 10}, user_attrs=attributes)
+    together = claim_waiting(study, worker="1", at_most=3)
+    assert [(t.user_attrs["confirms"], t.user_attrs["seed"]) for t in together] == [
+        (7, 1), (7, 2), (7, 3),
+    ]  # fmt: skip
+    assert [t.number for t in claim_waiting(study, worker="2", at_most=3)] == [1]
+    assert [t.number for t in claim_waiting(study, worker="2", at_most=3)] == [4]
 
 
 def test_what_another_took_since_we_looked_is_left_to_it(
@@ -158,10 +169,8 @@ def test_what_another_took_since_we_looked_is_left_to_it(
     with opened_file(tmp_path / "study.db") as elsewhere:
         theirs = claim_waiting(optuna.load_study(study_name=Phase.SEARCH, storage=elsewhere), "2")
     ours = claim_waiting(study, "1")
-    assert theirs is not None
-    assert ours is not None
-    assert (theirs.number, ours.number) == (0, 1)
-    assert claim_waiting(study, "1") is None
+    assert [t.number for t in (*theirs, *ours)] == [0, 1]
+    assert claim_waiting(study, "1") == []
     assert len(trials_of(study)) == 2
 
 
@@ -196,7 +205,14 @@ def test_a_database_holds_what_optunas_own_storage_would_hold(tmp_path: Path) ->
         study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "a")
         for template in (proposed, ended, None, valued):
             storage.create_new_trial(study_id, template)
+        running = (TrialState.RUNNING,)
+        assert storage.get_all_trials(study_id, states=running) == [
+            storage.get_trial(trial_id) for trial_id in (1, 3)
+        ]
+        later = storage._get_trials(study_id, None, {1, 2}, 2)
+        assert [t._trial_id for t in later] == [1, 2, 3, 4]
         trials = storage.get_all_trials(study_id)
+        assert trials == [storage.get_trial(trial_id) for trial_id in (1, 2, 3, 4)]
         for trial in trials:  # the moment differs
             assert (trial.datetime_complete is not None) == trial.state.is_finished()
             trial.datetime_start = trial.datetime_complete = None

@@ -118,9 +118,6 @@ class Trials:
         )
         return replace(narrower, narrowed=made.layers) if narrower.within else candidate
 
-    def _fitted_score(self, blocks: Sequence[Removable]) -> tuple[float, float]:
-        return self._score(cut(self._model, blocks, self._parts.train).model)
-
     def _score(self, model: nn.Module) -> tuple[float, float]:
         data = self._parts.validation
         loss = mean_loss(model, data.inputs, data.labels)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +16,12 @@ from torch import nn
 from designer.augmentation import Augmentation
 from designer.criterion import design_score
 from designer.datasets import Dataset, LabelledTensors
-from designer.errors import SpaceError
+from designer.errors import SpaceError, TrialFailed
 from designer.profile import profile
 from designer.results import Curve, DesignScore, SeparationProfile, measured
 from designer.search.settings import Job, Objective
 from designer.size import Size, size_of_model
+from designer.stacked import can_be_stacked, train_stacked
 from designer.trainer import (
     DEFAULT_BATCH_SIZE,
     EpochCallback,
@@ -129,15 +133,89 @@ def train_and_measure(
             augmentation=job.settings.augment,
             on_epoch=on_epoch,
         )
-        seen = profile(model, data.train, data.validation, resamples=resamples)
-        return Outcome(
-            model=model,
-            history=history,
-            profile=seen,
-            score=design_score(seen),
-            validation_accuracy=_known_or(seen.accuracy_heldout, model, data.validation),
-            train_accuracy=_known_or(seen.accuracy, model, data.train),
+        return _measured(job, model, history, resamples)
+
+
+def train_and_measure_all(
+    job: Job,
+    spec: Spec,
+    *,
+    seeds: Sequence[int],
+    epochs: int,
+    schedule: Schedule,
+    resamples: int,
+    on_epoch: Callable[[int, Mapping[int, nn.Module]], None],
+) -> list[Outcome | TrialFailed]:
+    """The same for several seeds, in one step for all of them where that can be.
+
+    Args:
+        job, spec, seeds, epochs, schedule, resamples: of the runs.
+        on_epoch: called after each epoch with the models under way, by position of their seeds;
+            may raise to end the runs.
+
+    Returns:
+        For each seed what came of it, or why it failed.
+    """
+    data, rate = job.data, spec.learning_rate
+    models = [_built(job.space, spec, data, seed) for seed in seeds]
+    if len(models) > 1 and can_be_stacked(models):
+        with suppress(TrialFailed):  # there may be memory for one at a time
+            histories = train_stacked(
+                models,
+                data.train,
+                epochs=epochs,
+                learning_rates=[rate] * len(models),
+                seeds=seeds,
+                schedule=schedule,
+                batch_size=job.settings.batch_size,
+                augmentation=job.settings.augment,
+                on_epoch=lambda epoch: on_epoch(epoch, dict(enumerate(models))),
+            )
+            return [
+                _outcome_or_failure(partial(_checked, job, model, history, resamples))
+                for model, history in zip(models, histories, strict=True)
+            ]
+
+    def alone(i: int, seed: int) -> Outcome:
+        return train_and_measure(
+            job,
+            spec,
+            seed=seed,
+            epochs=epochs,
+            schedule=schedule,
+            resamples=resamples,
+            on_epoch=lambda epoch, model: on_epoch(epoch, {i: model}),
         )
+
+    return [_outcome_or_failure(partial(alone, i, seed)) for i, seed in enumerate(seeds)]
+
+
+def _outcome_or_failure(run: Callable[[], Outcome]) -> Outcome | TrialFailed:
+    try:
+        return run()
+    except TrialFailed as failure:
+        return failure
+
+
+def _checked(job: Job, model: nn.Module, history: TrainingHistory, resamples: int) -> Outcome:
+    """What came of a model that was trained beside others, which do not wait for it to fail."""
+    history.check()
+    with memory_exhaustion_as_failure():
+        return _measured(job, model, history, resamples)
+
+
+def _measured(job: Job, model: nn.Module, history: TrainingHistory, resamples: int) -> Outcome:
+    """A trained model, looked into."""
+    data = job.data
+    seen = profile(model, data.train, data.validation, resamples=resamples)
+    return Outcome(
+        model=model,
+        history=history,
+        profile=seen,
+        score=design_score(seen),
+        validation_accuracy=_known_or(seen.accuracy_heldout, model, data.validation),
+        train_accuracy=_known_or(seen.accuracy, model, data.train),
+    )
 
 
 def train_spec(
@@ -153,11 +231,7 @@ def train_spec(
     on_epoch: EpochCallback | None = None,
 ) -> tuple[nn.Module, TrainingHistory]:
     """Build a spec and train it at its own learning rate; see ``designer.trainer.train``."""
-    model = build_seeded(
-        lambda: space.build(spec, data.input_shape, data.num_classes),
-        seed,
-        data.train.inputs.device,
-    )
+    model = _built(space, spec, data, seed)
     history = train(
         model,
         data.train,
@@ -170,6 +244,14 @@ def train_spec(
         on_epoch=on_epoch,
     )
     return model, history
+
+
+def _built(space: Space[Any], spec: Spec, data: Dataset, seed: int) -> nn.Module:
+    return build_seeded(
+        lambda: space.build(spec, data.input_shape, data.num_classes),
+        seed,
+        data.train.inputs.device,
+    )
 
 
 def _known_or(seen: float, model: nn.Module, data: LabelledTensors) -> float:

@@ -118,34 +118,35 @@ def patient(storage: BaseStorage, patience: Patience) -> BaseStorage:
     """The same storage, waited for in every method, and not asked twice for what it just said.
 
     All trials that are under way are read anew whenever Optuna or one of our rules looks at the
-    trials, several times per trial. So a look is good for ``LOOK_GOOD_FOR`` seconds, unless this
-    process has written something meanwhile: whoever writes first and then looks sees what is
-    there, and whoever knows that others have written calls ``forget_look``.
+    trials, several times per trial, and so is what a study says of itself. So a look is good for
+    ``LOOK_GOOD_FOR`` seconds, unless this process has written something meanwhile: whoever writes
+    first and then looks sees what is there, and whoever knows that others have written calls
+    ``forget_looks``.
     """
     methods = {
         name: _waiting(name)
         for name in dir(BaseStorage)
         if callable(getattr(BaseStorage, name)) and not name.startswith("_")
     }
-    methods["get_all_trials"] = _looking
+    methods["get_all_trials"] = _trials
+    methods["get_study_user_attrs"] = _study_attributes
     made = type("PatientStorage", (BaseStorage,), methods)()
-    made.inner, made.patience, made.look = storage, patience, None
+    made.inner, made.patience, made.looks = storage, patience, {}
     return cast("BaseStorage", made)
 
 
-def forget_look(storage: BaseStorage) -> None:
-    """See to it that the next look at its trials is a new one."""
-    vars(storage)["look"] = None
+def forget_looks(storage: BaseStorage) -> None:
+    """See to it that whatever is asked next is read anew."""
+    vars(storage)["looks"] = {}
 
 
 @dataclass(frozen=True)
 class _Look:
-    """All trials of a study, as they were."""
+    """What a storage said."""
 
-    study: int
     at: float
     """Monotonic seconds."""
-    trials: list[FrozenTrial]
+    answer: Any
 
 
 def _waiting(name: str) -> Callable[..., Any]:
@@ -157,24 +158,38 @@ def _waiting(name: str) -> Callable[..., Any]:
             return self.patience.asked(lambda: getattr(self.inner, name)(*given, **named))
         finally:
             if writes:
-                self.look = None
+                self.looks = {}
 
     return method
 
 
-def _looking(
+def _looked(self: Any, key: tuple[str, int], question: Callable[[], Any]) -> Any:
+    """What was said a moment ago, or is said now."""
+    look = self.looks.get(key)
+    if look is None or time.monotonic() - look.at > LOOK_GOOD_FOR:
+        answer = self.patience.asked(question)
+        self.looks[key] = look = _Look(time.monotonic(), answer)
+    return look.answer
+
+
+def _trials(
     self: Any,
     study_id: int,
     deepcopy: bool = True,
     states: Container[TrialState] | None = None,
 ) -> list[FrozenTrial]:
     """``BaseStorage.get_all_trials``."""
-    look = self.look
-    if look is None or look.study != study_id or time.monotonic() - look.at > LOOK_GOOD_FOR:
-        trials = self.patience.asked(lambda: self.inner.get_all_trials(study_id, deepcopy=False))
-        self.look = look = _Look(study_id, time.monotonic(), trials)
-    some = [trial for trial in look.trials if states is None or trial.state in states]
+    trials = _looked(
+        self, ("trials", study_id), lambda: self.inner.get_all_trials(study_id, deepcopy=False)
+    )
+    some = [trial for trial in trials if states is None or trial.state in states]
     return copy.deepcopy(some) if deepcopy else some
+
+
+def _study_attributes(self: Any, study_id: int) -> dict[str, Any]:
+    """``BaseStorage.get_study_user_attrs``."""
+    question = lambda: self.inner.get_study_user_attrs(study_id)  # noqa: E731
+    return dict(_looked(self, ("attributes", study_id), question))
 
 
 def trouble(error: BaseException) -> str | None:

@@ -192,7 +192,8 @@ def opened_address(
 
 def _postgres(address: str, connections: int) -> Database:
     """With all tables; where several make them at the same moment, one of them succeeds."""
-    options = {"pool_pre_ping": True, "pool_size": connections, "connect_args": CONNECTING}
+    # a connection that broke is noticed by who uses it, and that is waited for like all else
+    options = {"pool_size": connections, "connect_args": CONNECTING}
     for pause in TABLE_PAUSES:
         try:
             return Database(address, engine_kwargs=options)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from designer.search.patience import forget_look
+from designer.search.patience import forget_looks
 from designer.search.phases import Phase
 from designer.search.settings import Job, StudySettings
 
@@ -189,10 +189,26 @@ def claim(
 
 
 def claim_waiting(
-    study: Study, worker: str, lock: AbstractContextManager[object] | None = None
-) -> Trial | None:
-    """The next trial of those that were enqueued, or None where none is left."""
-    return _taken(study, trials_of(study), worker, lock)
+    study: Study,
+    worker: str,
+    lock: AbstractContextManager[object] | None = None,
+    at_most: int = 1,
+) -> list[Trial]:
+    """The next trial of those that were enqueued, with others that confirm the same candidate, as
+    many as ``at_most`` in all; none where none is left."""
+    trials = trials_of(study)
+    first = _taken(study, trials, worker, lock)
+    if first is None:
+        return []
+    wanted = _confirmed_by(first.user_attrs)
+    alike = [t for t in waiting(trials) if wanted and _confirmed_by(t.user_attrs) == wanted]
+    others = (_taken(study, [t], worker, lock) for t in alike if t.number != first.number)
+    return [first, *islice(filter(None, others), at_most - 1)]
+
+
+def _confirmed_by(attributes: Mapping[str, Any]) -> list[Any]:
+    """Candidate and epochs of a confirmation; empty for what is none."""
+    return [attributes[key] for key in ("confirms", "epochs") if key in attributes]
 
 
 def _taken(
@@ -322,7 +338,7 @@ def trials_of(study: Study) -> Trials:
 
 def trials_now(study: Study) -> Trials:
     """The same where others were at work whose last word must not be missed."""
-    forget_look(study._storage)
+    forget_looks(study._storage)
     return trials_of(study)
 
 

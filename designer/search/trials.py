@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import optuna
+import torch
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
@@ -25,6 +27,7 @@ from designer.search.candidates import (
     intermediate_score,
     spec_values,
     train_and_measure,
+    train_and_measure_all,
 )
 from designer.search.confirmation import confirmation_seeds
 from designer.search.phases import Stop
@@ -42,8 +45,12 @@ from designer.search.study import (
 )
 from designer.serialisation import profile_to_json
 from designer.trainer import Schedule
+from search_spaces import Spec
 
 CONFIRMATION_RESAMPLES = 200
+
+STACKED = 32
+"""Networks at the most that are trained in one step."""
 
 LOOKS = 12
 """Moments at the most at which one confirmation run of each candidate is looked into."""
@@ -56,6 +63,15 @@ Run = Callable[[], tuple[Record, list[float]]]
 """Trains; gives what to keep, and the values of the objective."""
 
 
+@dataclass(frozen=True, eq=False)
+class Confirmation:
+    """A longer run of a candidate, and what was seen on its way."""
+
+    spec: Spec
+    outcome: Outcome
+    curves: list[Curve]
+
+
 class Stopped(Exception):
     """The run was asked to stop; the trial is handed back."""
 
@@ -65,11 +81,24 @@ def run_search_trial(job: Job, study: Study, trial: Trial, stop: Stop) -> None:
     _tell(job, study, trial, lambda: _search(job, trial, stop))
 
 
-def run_confirmation_trial(
-    job: Job, study: Study, trial: Trial, stop: Stop, artifacts: Artifacts
+def run_confirmation_trials(
+    job: Job, study: Study, trials: Sequence[Trial], stop: Stop, artifacts: Artifacts
 ) -> None:
-    """Train a candidate longer with a fresh seed and keep its profile and weights."""
-    _tell(job, study, trial, lambda: _confirm(job, trial, stop, artifacts))
+    """Train a candidate longer with a fresh seed for each trial; keep profiles and weights."""
+    trained: list[Confirmation | TrialFailed] = []
+
+    def confirmed(i: int) -> tuple[Record, list[float]]:
+        if not trained:
+            trained.extend(_train_confirmations(job, trials, stop))
+        return _keep_confirmation(job, trials[i], trained[i], artifacts)
+
+    for i, trial in enumerate(trials):
+        _tell(job, study, trial, partial(confirmed, i))
+
+
+def together(device: torch.device) -> int:
+    """How many seeds of a candidate are trained in one step: small networks leave a GPU idle."""
+    return STACKED if device.type == "cuda" else 1
 
 
 def _tell(job: Job, study: Study, trial: Trial, run: Run) -> None:
@@ -129,32 +158,47 @@ def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Record, list[float]]:
     return {**size, **outcome.record(), "law": _law(outcome)}, values
 
 
-def _confirm(
-    job: Job, trial: Trial, stop: Stop, artifacts: Artifacts
-) -> tuple[Record, list[float]]:
-    spec = job.space.suggest(trial)
-    seed, epochs = trial.user_attrs["seed"], trial.user_attrs["epochs"]
-    looks = looking_epochs(epochs) if seed == confirmation_seeds(job)[0] else frozenset()
-    curves: list[Curve] = []
+def _train_confirmations(
+    job: Job, trials: Sequence[Trial], stop: Stop
+) -> list[Confirmation | TrialFailed]:
+    """Of one candidate; what the first seed of a confirmation sees on its way is kept."""
+    spec, epochs = job.space.suggest(trials[0]), trials[0].user_attrs["epochs"]
+    seeds = [trial.user_attrs["seed"] for trial in trials]
+    curves: list[list[Curve]] = [[] for _ in seeds]
+    looked_into = {i for i, seed in enumerate(seeds) if seed == confirmation_seeds(job)[0]}
+    looks = looking_epochs(epochs)
 
-    def on_epoch(epoch: int, model: nn.Module) -> None:
+    def on_epoch(epoch: int, models: Mapping[int, nn.Module]) -> None:
         if stop():
             raise Stopped
-        if epoch in looks:
-            seen = profile(model, job.data.train, permutations=0, resamples=0)
-            curves.append(Curve.of(seen, epoch))
+        for i in models.keys() & looked_into if epoch in looks else ():
+            seen = profile(models[i], job.data.train, permutations=0, resamples=0)
+            curves[i].append(Curve.of(seen, epoch))
 
-    outcome = train_and_measure(
+    outcomes = train_and_measure_all(
         job,
         spec,
-        seed=seed,
+        seeds=seeds,
         epochs=epochs,
         schedule=Schedule.STEP,
         resamples=CONFIRMATION_RESAMPLES,
         on_epoch=on_epoch,
     )
-    trial.set_user_attr(SPEC, spec_values(spec))
-    trial.set_user_attr(EMERGENCE, [asdict(curve) for curve in curves])
+    return [
+        outcome if isinstance(outcome, TrialFailed) else Confirmation(spec, outcome, seen)
+        for outcome, seen in zip(outcomes, curves, strict=True)
+    ]
+
+
+def _keep_confirmation(
+    job: Job, trial: Trial, confirmation: Confirmation | TrialFailed, artifacts: Artifacts
+) -> tuple[Record, list[float]]:
+    job.space.suggest(trial)
+    if isinstance(confirmation, TrialFailed):
+        raise confirmation
+    outcome = confirmation.outcome
+    trial.set_user_attr(SPEC, spec_values(confirmation.spec))
+    trial.set_user_attr(EMERGENCE, [asdict(curve) for curve in confirmation.curves])
     artifacts.keep(trial, "profile.json", profile_to_json(outcome.profile))
     weights = {k: v.detach().cpu().contiguous() for k, v in outcome.model.state_dict().items()}
     artifacts.keep(trial, "model.safetensors", save_tensors(weights))

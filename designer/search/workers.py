@@ -8,8 +8,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from ctypes import c_byte
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -45,7 +45,7 @@ from designer.search.study import (
     waiting,
     wanted_trials,
 )
-from designer.search.trials import run_confirmation_trial, run_search_trial
+from designer.search.trials import run_confirmation_trials, run_search_trial, together
 from designer.trainer import single_threaded
 
 MAX_REJECTED = 300
@@ -243,23 +243,31 @@ class _Bench:
     study: Study
     artifacts: Artifacts
 
-    def next_trial(self) -> Trial | None:
+    def next_trials(self) -> list[Trial]:
+        """One, or several to be run together; none where none is left for now.
+
+        Raises:
+            Rejected: where the one that was proposed is not worth training.
+        """
         worker, lock = own_name(), self.job.place.claim_lock()
         if self.phase is Phase.CONFIRMATION:
-            return claim_waiting(self.study, worker, lock)
+            device = self.job.data.train.inputs.device
+            return claim_waiting(self.study, worker, lock, together(device))
 
         def propose(trials: Trials) -> FrozenTrial:
             return proposals.propose(self.job, trials, worker)
 
-        return claim(self.study, wanted_trials(self.study), worker, propose, lock)
+        trial = claim(self.study, wanted_trials(self.study), worker, propose, lock)
+        return [] if trial is None else [trial]
 
-    def run(self, trial: Trial, stop: Stop) -> None:
-        with self._pulse(trial) as taken_away:
-            stopped = lambda: stop() or taken_away()  # noqa: E731
+    def run(self, trials: Sequence[Trial], stop: Stop) -> None:
+        with ExitStack() as stack:
+            taken_away = [stack.enter_context(self._pulse(trial)) for trial in trials]
+            stopped = lambda: stop() or any(taken() for taken in taken_away)  # noqa: E731
             if self.phase is Phase.CONFIRMATION:
-                run_confirmation_trial(self.job, self.study, trial, stopped, self.artifacts)
+                run_confirmation_trials(self.job, self.study, trials, stopped, self.artifacts)
             else:
-                run_search_trial(self.job, self.study, trial, stopped)
+                run_search_trial(self.job, self.study, trials[0], stopped)
 
     def _pulse(self, trial: Trial) -> AbstractContextManager[Stop]:
         if not self.job.place.shared:
@@ -280,14 +288,14 @@ def _work(
             if job.place.shared and watch.due():
                 retry_gone(study, watch)
             try:
-                trial = bench.next_trial()
+                trials = bench.next_trials()
             except Rejected:
                 after_trial()
                 continue
-            if trial is None:  # the last ones are under way elsewhere, and may yet fail
+            if not trials:  # the last ones are under way elsewhere, and may yet fail
                 time.sleep(_poll_seconds(job))
                 continue
-            bench.run(trial, stop)
+            bench.run(trials, stop)
             after_trial()
 
 
