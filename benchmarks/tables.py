@@ -256,7 +256,9 @@ def _better_order() -> Iterator[str]:
 
 def _payoff() -> Iterator[str]:
     """True accuracy of the best so far against the compute it took."""
-    files = {title: _read(file) for file, title in PAYOFFS.items()}
+    files = {title: _read(file) for file, title in PAYOFFS.items() if (RESULTS / file).exists()}
+    if not files:
+        return
     first = next(iter(files.values()))
     budgets = list(first["arms"]["designer"]["curve"])
     shown = [budgets[len(budgets) // 4 - 1], budgets[len(budgets) // 2 - 1], budgets[-1]]
