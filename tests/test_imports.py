@@ -41,6 +41,7 @@ LAYERS = {
     "material": 4,
     "monitor": 3,
     "trainer": 3,
+    "stacked": 4,
     "criterion": 3,
     "advice": 3,
     "serialisation": 3,

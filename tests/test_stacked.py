@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -141,8 +142,8 @@ def test_a_confirmation_trains_the_seeds_of_a_candidate_together(
         sizes.append(len(models))
         return train_stacked(models, *given, **named)
 
-    monkeypatch.setattr("designer.search.workers.together", lambda _: 8)
-    monkeypatch.setattr("designer.search.candidates.train_stacked", counted)
+    monkeypatch.setattr(sys.modules["designer.search.workers"], "together", lambda _: 8)
+    monkeypatch.setattr(sys.modules["designer.search.candidates"], "train_stacked", counted)
     together = confirmed(tmp_path / "together")
     assert sizes == [3, 3]
     for one, other in zip(alone, together, strict=True):
@@ -165,7 +166,7 @@ def test_where_a_stack_fails_each_gets_its_own_verdict(
         return [TrainingHistory((math.nan,)), *train_stacked(*given, **named)[1:]]
 
     broken = out_of_memory if failing == "memory" else one_diverged
-    monkeypatch.setattr("designer.search.candidates.train_stacked", broken)
+    monkeypatch.setattr(sys.modules["designer.search.candidates"], "train_stacked", broken)
     job = Job(
         TinySpace(), "tiny", toy_data(), StudySettings(), Effort(), Place(Path("nowhere"))
     )  # fmt: skip
