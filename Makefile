@@ -15,7 +15,7 @@ TABLE ?= nas_bench_macro_cifar10.json
 STORAGE ?= postgresql+psycopg://designer@127.0.0.1/designer
 RESULTS = benchmarks/results
 PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION)
-FRESH = --archs 60 --epochs 20 --train-size 1000 --seeds 2
+FRESH = --archs 100 --epochs 20 --train-size 1000 --seeds 2
 
 .PHONY: search test database browser lint picture results clean
 

@@ -12,7 +12,9 @@ test accuracies are averaged over the seeds of an architecture, then compared:
 - its lead over that of validation accuracy, with the paired interval;
 - whether the criterion prefers deep or wide networks beyond their merit: its partial Spearman
   correlation with depth, or mean width, given the final accuracy (0 is no preference);
-- regret: what the best of its top 1, or top 3, lacks to the best of all, in points of accuracy.
+- Kendall's tau over all, and among the better half;
+- regret: what the best of its top 1, 3, or 5, lacks to the best of all, in points of accuracy;
+- what it costs: median processor seconds per network, training and looking included.
 
 The higher a criterion the better; where it does not exist, it counts as worse than all others.
 """
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
+from scipy.stats import kendalltau
 
 from benchmarks.command import (
     Parser,
@@ -116,14 +119,57 @@ CRITERIA: dict[str, Callable[[Network, ShortRun], float]] = {
     "mean_accuracy_with_input": lambda _, run: float(run.accuracies.mean()),
     "parameters": lambda net, _: float(net.parameters),
     "depth": lambda net, _: -float(len(net.widths)),
+    "flops": lambda net, _: net.flops,
+    "extrapolation": lambda _, run: extrapolated(run.curve, HORIZON),
     "naswot": lambda net, _: net.zero_cost["naswot"],
     "synflow": lambda net, _: net.zero_cost["synflow_log"],
     "gradient_norm": lambda net, _: net.zero_cost["gradient_norm"],
+    "snip": lambda net, _: net.zero_cost["snip"],
+    "jacobian_covariance": lambda net, _: net.zero_cost["jacobian_covariance"],
 }
 """By the name in the result file.  Training loss, Pearson's r and depth enter with a minus; the
 accuracies of layers are those of the nearest class mean, on held-out data, input included."""
 
-ZERO_COST_CRITERIA = {"naswot", "synflow", "gradient_norm"}
+ZERO_COST_CRITERIA = {
+    "naswot": "naswot",
+    "synflow": "synflow_log",
+    "gradient_norm": "gradient_norm",
+    "snip": "snip",
+    "jacobian_covariance": "jacobian_covariance",
+}
+"""And what pools call them."""
+
+FREE = {"parameters", "depth", "flops"}
+"""Criteria for which nothing runs."""
+
+OUTSIDE = {"validation_accuracy", "training_loss", "extrapolation"}
+"""Criteria that do not look inside."""
+
+HORIZON = 60
+"""Epochs to which learning curves are extrapolated."""
+
+POWERS = np.linspace(0.1, 3.0, 30)
+"""Exponents that are tried for learning curves."""
+
+
+def extrapolated(curve: FloatArray, horizon: int) -> float:
+    """What a validation accuracy (E,) over epochs 1, 2, ... comes to: a - b t^-c by least squares,
+    with b >= 0; its last value where it has fewer than three, or does not rise.
+
+    Reference: the family pow3 of Domhan et al., "Speeding up automatic hyperparameter optimization
+    of deep neural networks by extrapolation of learning curves", IJCAI 2015.
+    """
+    if len(curve) < 3:
+        return float(curve[-1]) if len(curve) else float("nan")
+    epochs = np.arange(1.0, len(curve) + 1)
+    fits = []
+    for power in POWERS:
+        basis = epochs**-power
+        slope, level = np.polyfit(basis, curve, 1)
+        error = float(np.square(level + slope * basis - curve).sum())
+        fits.append((error, level + slope * horizon**-power, slope))
+    _, value, slope = min(fits)
+    return float(value) if slope < 0 else float(curve[-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,18 +224,37 @@ def compare(networks: Sequence[Network]) -> Figures:
         depth=averaged(networks, lambda net: len(net.widths)),
         width=averaged(networks, lambda net: float(np.mean(net.widths))),
     )
-    criteria = [
-        name
-        for name in CRITERIA
-        if name not in ZERO_COST_CRITERIA or all(net.zero_cost for net in networks)
-    ]
     return {
         name: {
-            str(e): agreement(valued(networks, name, e), valued(networks, REFERENCE, e), merits)
+            str(e): {
+                **agreement(valued(networks, name, e), valued(networks, REFERENCE, e), merits),
+                "seconds": rounded(np.median([seconds(name, net, e) for net in networks])),
+            }
             for e in epochs
         }
-        for name in criteria
+        for name in CRITERIA
+        if all(_is_known(name, net) for net in networks)
     }
+
+
+def _is_known(name: str, net: Network) -> bool:
+    """Whether a pool has what a criterion needs."""
+    if name in ZERO_COST_CRITERIA:
+        return ZERO_COST_CRITERIA[name] in net.zero_cost
+    if name == "flops":
+        return bool(np.isfinite(net.flops))
+    return name != "extrapolation" or all(len(run.curve) for run in net.short.values())
+
+
+def seconds(name: str, net: Network, epochs: int) -> float:
+    """Processor time of a criterion, training included; nan where the pool does not say."""
+    if name in FREE:
+        return 0.0
+    if name in ZERO_COST_CRITERIA:
+        return net.zero_cost_seconds.get(ZERO_COST_CRITERIA[name], float("nan"))
+    spent = net.short[epochs].seconds
+    parts = ("training",) if name in OUTSIDE else ("training", "looking")
+    return sum(spent.get(part, float("nan")) for part in parts)
 
 
 def valued(networks: Sequence[Network], name: str, epochs: int) -> FloatArray:
@@ -221,10 +286,13 @@ def agreement(criterion: FloatArray, reference: FloatArray, merits: Merits) -> F
         "top_half_interval": rank_half["interval"],
         "top_half_lead": rank_half["lead"],
         "top_half_lead_interval": rank_half["lead_interval"],
+        "kendall": rounded(kendalltau(criterion, merits.final).statistic),
+        "top_half_kendall": rounded(kendalltau(criterion[half], merits.final[half]).statistic),
         "depth_preference": rounded(partial_spearman(criterion, merits.depth, merits.final)),
         "width_preference": rounded(partial_spearman(criterion, merits.width, merits.final)),
         "regret_top1": rounded(100 * regret(criterion, merits.final, 1)),
         "regret_top3": rounded(100 * regret(criterion, merits.final, 3)),
+        "regret_top5": rounded(100 * regret(criterion, merits.final, 5)),
     }
 
 
@@ -244,7 +312,7 @@ def _correlations(criterion: FloatArray, reference: FloatArray, final: FloatArra
 def show(figures: Figures) -> None:
     """A table for each number of epochs, and what it means."""
     console = wide_console()
-    columns = ("all", "better half", "deep", "wide", "top 1", "top 3")
+    columns = ("all", "better half", "deep", "wide", "top 1", "top 5", "seconds")
     for epochs in figures["design_score"]:
         table = Table("criterion", box=None)
         table.title = f"Spearman [95 %] with the final accuracy, after {epochs} epochs"
@@ -255,7 +323,8 @@ def show(figures: Figures) -> None:
         console.print(table, "")
     console.print(
         "deep, wide: partial correlation with depth and width given the final accuracy; 0 is no "
-        "preference.  top 1, top 3: regret in points of accuracy.",
+        "preference.  top 1, top 5: regret in points of accuracy.  seconds: processor time per "
+        "network, median.",
         highlight=False,
     )
     for epochs, score in figures["design_score"].items():
@@ -289,7 +358,8 @@ def _cells(row: Figures) -> list[str]:
         _figure(row["depth_preference"]),
         _figure(row["width_preference"]),
         _figure(row["regret_top1"]),
-        _figure(row["regret_top3"]),
+        _figure(row["regret_top5"]),
+        _figure(row["seconds"]),
     ]
 
 

@@ -258,18 +258,11 @@ def run_search(task: SearchTask) -> Run:
     while spent < task.budget:
         if arm.confirms and confirmation.due(spent):
             spec, tried = confirmation.next()
+        elif (proposal := _proposed(study)) is None:
+            known += 1
+            continue
         else:
-            before = trials_of(study)
-            trial = study.ask()
-            spec = SPACE.suggest(trial)
-            values = spec_values(spec)
-            trial.set_user_attr(SPEC, values)
-            try:
-                check_new(before, values)
-            except Rejected:
-                reject(study, trial, "known")
-                known += 1
-                continue
+            trial, spec = proposal
             tried = _try(arm, study, trial, spec, data, task.seed)
             confirmation.add(spec, tried)
         spent += tried.epochs
@@ -286,6 +279,21 @@ def run_search(task: SearchTask) -> Run:
         epochs=spent,
         seconds=time.process_time() - started,
     )
+
+
+def _proposed(study: Study) -> tuple[Trial, MlpSpec] | None:
+    """What the sampler wants to try, unless it is known already and was handed back."""
+    before = trials_of(study)
+    trial = study.ask()
+    spec = SPACE.suggest(trial)
+    values = spec_values(spec)
+    trial.set_user_attr(SPEC, values)
+    try:
+        check_new(before, values)
+    except Rejected:
+        reject(study, trial, "known")
+        return None
+    return trial, spec
 
 
 class _Confirmation:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.samplers import RandomSampler
@@ -12,7 +13,13 @@ from torch import nn
 
 from benchmarks.command import in_processes, say
 from benchmarks.pool import Row
-from benchmarks.zero_cost import gradient_norm, naswot, synflow_log
+from benchmarks.zero_cost import (
+    gradient_norm,
+    jacobian_covariance,
+    naswot,
+    snip,
+    synflow_log,
+)
 from designer.datasets import Dataset
 from designer.errors import InvalidInputError, TrialFailed
 from designer.probes import probing
@@ -29,7 +36,9 @@ from designer.trainer import (
 )
 from search_spaces import Space, Spec
 
-CHECKPOINTS = (5, 10, 20)
+T = TypeVar("T")
+
+CHECKPOINTS = (2, 5, 10, 20)
 """Epochs of the short run at which networks are looked into, besides its last."""
 
 PERMUTATIONS = 3
@@ -110,12 +119,14 @@ def _measured(task: _Task) -> Row | None:
     except TrialFailed:
         return None
     untrained = _untrained(task)
+    size = size_of(space, task.spec, data.input_shape, data.num_classes)
     return {
         "architecture": task.architecture,
         "seed": task.seed,
         "spec": spec_values(task.spec),
         "widths": _widths(untrained, data),
-        "parameters": size_of(space, task.spec, data.input_shape, data.num_classes).parameters,
+        "parameters": size.parameters,
+        "flops": size.flops,
         **_zero_cost(untrained, data),
         "chance": data.chance,
         "final": final,
@@ -127,10 +138,22 @@ def _short_run(task: _Task) -> dict[str, Row]:
     """What is seen at each checkpoint, by number of epochs."""
     data, checkpoints = task.protocol.data, task.protocol.checkpoints()
     seen: dict[int, Row] = {}
+    accuracies: list[float] = []
+    aside = 0.0
+    began = time.process_time()
 
     def look(epoch: int, model: nn.Module) -> None:
+        nonlocal aside
+        started = time.process_time()
+        accuracies.append(accuracy(model, data.validation))
         if epoch in checkpoints:
-            seen[epoch] = _inside(model, data)
+            inside, seconds = _timed(lambda: _inside(model, data))
+            seen[epoch] = {
+                **inside,
+                "validation_accuracies": list(accuracies),
+                "seconds": {"training": started - began - aside, "looking": seconds},
+            }
+        aside += time.process_time() - started
 
     _, history = _trained(task, task.protocol.epochs, Schedule.CONSTANT, look)
     return {
@@ -185,11 +208,24 @@ def _accuracies(model: nn.Module, data: Dataset) -> Row:
 
 def _zero_cost(model: nn.Module, data: Dataset) -> Row:
     inputs, labels = (part[:ZERO_COST_BATCH] for part in data.train)
-    return {
-        "naswot": measured(naswot(model, inputs)),
-        "synflow_log": measured(synflow_log(model, data.input_shape)),
-        "gradient_norm": measured(gradient_norm(model, inputs, labels)),
+    scores: dict[str, Callable[[], float]] = {
+        "naswot": lambda: naswot(model, inputs),
+        "synflow_log": lambda: synflow_log(model, data.input_shape),
+        "gradient_norm": lambda: gradient_norm(model, inputs, labels),
+        "snip": lambda: snip(model, inputs, labels),
+        "jacobian_covariance": lambda: jacobian_covariance(model, inputs),
     }
+    found = {name: _timed(score) for name, score in scores.items()}
+    return {
+        **{name: measured(value) for name, (value, _) in found.items()},
+        "zero_cost_seconds": {name: seconds for name, (_, seconds) in found.items()},
+    }
+
+
+def _timed(run: Callable[[], T]) -> tuple[T, float]:
+    """What comes out, and the processor seconds that it took."""
+    started = time.process_time()
+    return run(), time.process_time() - started
 
 
 def _widths(model: nn.Module, data: Dataset) -> list[int]:

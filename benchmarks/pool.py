@@ -1,9 +1,10 @@
 """Pools: many architectures, each trained briefly, looked into, and trained for long.
 
 A pool is a file of JSON lines, one trained network each: ``architecture``, ``seed``,
-``parameters``, ``widths`` (of the hidden blocks), scores at initialisation (``naswot``,
-``synflow_log``, ``gradient_norm``), ``final`` with the accuracies after the long run, and
-``short`` with what was seen after so many epochs of a short run; per layer, input first.
+``parameters``, ``widths`` (of the hidden blocks), scores at initialisation (``ZERO_COST``),
+``final`` with the accuracies after the long run, and ``short`` with what was seen after so many
+epochs of a short run; per layer, input first.  Some pools also say ``flops``, the validation
+accuracy after each epoch, and what all that took in processor seconds.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from designer.errors import InvalidInputError
 from designer.results import FloatArray
 
-ZERO_COST = ("naswot", "synflow_log", "gradient_norm")
+ZERO_COST = ("naswot", "synflow_log", "gradient_norm", "snip", "jacobian_covariance")
 
 Row = Mapping[str, Any]
 
@@ -37,6 +38,10 @@ class ShortRun:
     validation_accuracy: float
     summed_loss: float
     """Training loss added up over the epochs."""
+    curve: FloatArray
+    """(E,) validation accuracy after each epoch; (0,) in a pool that does not say."""
+    seconds: dict[str, float]
+    """Of ``training`` and of ``looking`` inside; empty in a pool that does not say."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +52,11 @@ class Network:
     seed: int
     widths: tuple[int, ...]
     parameters: int
+    flops: float
+    """Of a forward pass of one sample; nan in a pool that does not say."""
     zero_cost: dict[str, float]
     """Scores at initialisation, those that the pool has."""
+    zero_cost_seconds: dict[str, float]
     chance: float
     """Held-out accuracy of always naming the largest class."""
     final_accuracy: float
@@ -91,7 +99,9 @@ def network(row: Row, chance: float = float("nan")) -> Network:
         seed=int(row["seed"]),
         widths=tuple(row["widths"]),
         parameters=int(row["parameters"]),
+        flops=float(row.get("flops", "nan")),
         zero_cost={name: _number(row[name]) for name in ZERO_COST if name in row},
+        zero_cost_seconds=dict(row.get("zero_cost_seconds", {})),
         chance=float(row.get("chance", chance)),
         final_accuracy=float(row["final"]["test_accuracy"]),
         short={int(epochs): _short_run(seen) for epochs, seen in row["short"].items()},
@@ -105,6 +115,8 @@ def _short_run(seen: Row) -> ShortRun:
         nulls=_array(seen["separation_permuted_labels"]),
         validation_accuracy=float(seen["validation_accuracy"]),
         summed_loss=float(seen["summed_training_loss"]),
+        curve=_array(seen.get("validation_accuracies", [])),
+        seconds=dict(seen.get("seconds", {})),
     )
 
 

@@ -62,6 +62,35 @@ def gradient_norm(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     return float(torch.stack([g.square().sum() for g in gradients]).sum().sqrt())
 
 
+def snip(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Sum of |theta dL/dtheta| over weight matrices and kernels, in training mode.
+
+    Reference: Lee et al., "SNIP: single-shot network pruning based on connection sensitivity",
+    ICLR 2019; summed over the network by Abdelfattah et al., ICLR 2021.
+    """
+    model = copy.deepcopy(model).train()
+    loss = nn.functional.cross_entropy(model(inputs), labels)
+    weights = [p for p in model.parameters() if p.dim() > 1]
+    gradients = torch.autograd.grad(loss, weights)
+    with torch.no_grad():
+        terms = [(w * g).abs().sum() for w, g in zip(weights, gradients, strict=True)]
+        return float(torch.stack(terms).sum())
+
+
+def jacobian_covariance(model: nn.Module, inputs: Tensor) -> float:
+    """How differently the outputs depend on each input (n, ...): -sum(log(v + k) + 1 / (v + k))
+    over the eigenvalues v of the correlation matrix of the n Jacobians, k = 1e-5.
+
+    Reference: Mellor et al., "Neural architecture search without training", first version, 2020;
+    as in Abdelfattah et al., "Zero-cost proxies for lightweight NAS", ICLR 2021.
+    """
+    model = copy.deepcopy(model).train()
+    inputs = inputs.clone().requires_grad_()
+    (jacobians,) = torch.autograd.grad(model(inputs).sum(), inputs)
+    shifted = torch.linalg.eigvalsh(torch.corrcoef(jacobians.flatten(1).double())) + 1e-5
+    return float(-(shifted.log() + 1 / shifted).sum())
+
+
 def _without(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> nn.Module:
     """The model with modules of these kinds replaced by the identity, in place."""
     for name, child in model.named_children():

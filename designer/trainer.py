@@ -121,11 +121,7 @@ def train(
                 group["lr"] = learning_rate * decay(schedule, epoch - 1, epochs)
             model.train()
             losses.append(_train_epoch(model, data, stepping, batch_size, generator, vary))
-            if not math.isfinite(losses[-1]):
-                raise TrialFailed(
-                    f"The training loss became {losses[-1]} in epoch {epoch} at learning rate "
-                    f"{learning_rate:g}."
-                )
+            TrainingHistory(tuple(losses)).check()
             if on_epoch is not None:
                 on_epoch(epoch, model)
     return TrainingHistory(tuple(losses))

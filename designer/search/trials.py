@@ -69,7 +69,7 @@ class Confirmation:
 
     spec: Spec
     outcome: Outcome
-    curves: list[Curve]
+    curves: tuple[Curve, ...]
 
 
 class Stopped(Exception):
@@ -89,6 +89,8 @@ def run_confirmation_trials(
 
     def confirmed(i: int) -> tuple[Record, list[float]]:
         if not trained:
+            if stop():  # as the first of them may have heard
+                raise Stopped
             trained.extend(_train_confirmations(job, trials, stop))
         return _keep_confirmation(job, trials[i], trained[i], artifacts)
 
@@ -164,7 +166,7 @@ def _train_confirmations(
     """Of one candidate; what the first seed of a confirmation sees on its way is kept."""
     spec, epochs = job.space.suggest(trials[0]), trials[0].user_attrs["epochs"]
     seeds = [trial.user_attrs["seed"] for trial in trials]
-    curves: list[list[Curve]] = [[] for _ in seeds]
+    curves: list[dict[int, Curve]] = [{} for _ in seeds]  # by epoch: some are trained twice
     looked_into = {i for i, seed in enumerate(seeds) if seed == confirmation_seeds(job)[0]}
     looks = looking_epochs(epochs)
 
@@ -173,7 +175,7 @@ def _train_confirmations(
             raise Stopped
         for i in models.keys() & looked_into if epoch in looks else ():
             seen = profile(models[i], job.data.train, permutations=0, resamples=0)
-            curves[i].append(Curve.of(seen, epoch))
+            curves[i][epoch] = Curve.of(seen, epoch)
 
     outcomes = train_and_measure_all(
         job,
@@ -185,7 +187,9 @@ def _train_confirmations(
         on_epoch=on_epoch,
     )
     return [
-        outcome if isinstance(outcome, TrialFailed) else Confirmation(spec, outcome, seen)
+        outcome
+        if isinstance(outcome, TrialFailed)
+        else Confirmation(spec, outcome, tuple(seen.values()))
         for outcome, seen in zip(outcomes, curves, strict=True)
     ]
 
