@@ -52,11 +52,15 @@ class TrainingHistory:
         """The losses added up, a learning-speed criterion (Ru et al., NeurIPS 2021)."""
         return sum(self.losses)
 
-    def check(self) -> None:
-        """Raise ``TrialFailed`` on a loss that is not finite."""
+    def check(self, learning_rate: float) -> None:
+        """Raise ``TrialFailed``, with the rate that it was trained at, on a loss that is not
+        finite."""
         for epoch, loss in enumerate(self.losses, 1):
             if not math.isfinite(loss):
-                raise TrialFailed(f"The training loss became {loss} in epoch {epoch}.")
+                raise TrialFailed(
+                    f"The training loss became {loss} in epoch {epoch} at learning rate "
+                    f"{learning_rate:g}."
+                )
 
 
 EpochCallback = Callable[[int, nn.Module], None]
@@ -121,7 +125,7 @@ def train(
                 group["lr"] = learning_rate * decay(schedule, epoch - 1, epochs)
             model.train()
             losses.append(_train_epoch(model, data, stepping, batch_size, generator, vary))
-            TrainingHistory(tuple(losses)).check()
+            TrainingHistory(tuple(losses)).check(learning_rate)
             if on_epoch is not None:
                 on_epoch(epoch, model)
     return TrainingHistory(tuple(losses))

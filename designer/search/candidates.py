@@ -172,7 +172,7 @@ def train_and_measure_all(
                 on_epoch=lambda epoch: on_epoch(epoch, dict(enumerate(models))),
             )
             return [
-                _outcome_or_failure(partial(_checked, job, model, history, resamples))
+                _outcome_or_failure(partial(_checked, job, model, history, rate, resamples))
                 for model, history in zip(models, histories, strict=True)
             ]
 
@@ -197,9 +197,11 @@ def _outcome_or_failure(run: Callable[[], Outcome]) -> Outcome | TrialFailed:
         return failure
 
 
-def _checked(job: Job, model: nn.Module, history: TrainingHistory, resamples: int) -> Outcome:
+def _checked(
+    job: Job, model: nn.Module, history: TrainingHistory, rate: float, resamples: int
+) -> Outcome:
     """What came of a model that was trained beside others, which do not wait for it to fail."""
-    history.check()
+    history.check(rate)
     with memory_exhaustion_as_failure():
         return _measured(job, model, history, resamples)
 
