@@ -55,6 +55,8 @@ class Respect:
     said: str
     """With ``{best}`` and ``{value}`` to be filled in."""
     form: str = ".2f"
+    of_data: bool = False
+    """Whether it says nothing where the networks saw different data."""
 
 
 def _last_heldout(one: ComparedNetwork) -> Measured:
@@ -67,11 +69,11 @@ RESPECTS = (
     Respect("operations", lambda one: one.flops, higher=False, said="needs fewest operations",
             form=",.0f"),
     Respect("held-out separation at the end", _last_heldout, higher=False,
-            said="separates held-out data best at its last layer (least D)"),
+            said="separates held-out data best at its last layer (least D)", of_data=True),
     Respect("uniformity of the law", lambda one: one.law.uniformity, higher=True,
             said="shares the work most equally among its layers"),
     Respect("total reduction of D", lambda one: one.law.total_reduction, higher=True,
-            said="reduces D most from input to last layer on training data"),
+            said="reduces D most from input to last layer on training data", of_data=True),
 )  # fmt: skip
 
 
@@ -99,7 +101,11 @@ def compare(
         raise InvalidInputError(f"Expected networks that differ, got '{twice[0]}' twice.")
     networks = [_network(str(source), progress) for source in sources]
     aligned_by, places = _places(networks)
-    advantages = (*_accuracy(networks), *_respects(networks))
+    same_data = _same_data(networks)
+    advantages = (
+        *_accuracy(networks, same_data=same_data),
+        *_respects(networks, same_data=same_data),
+    )
     return ComparisonReport(
         schema=COMPARISON_SCHEMA,
         networks=tuple(networks),
@@ -245,28 +251,50 @@ def _ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
     )
 
 
-def _accuracy(networks: Sequence[ComparedNetwork]) -> Iterator[Advantage]:
+def _same_data(networks: Sequence[ComparedNetwork]) -> bool:
+    """Whether accuracies are of one task: data of one name, however split, or the same arrays."""
+    return len({one.data for one in networks}) == 1 or len(_arrays(networks)) == 1
+
+
+def _arrays(networks: Sequence[ComparedNetwork]) -> set[str]:
+    return {one.fingerprint or one.data for one in networks}
+
+
+def _accuracy(networks: Sequence[ComparedNetwork], *, same_data: bool) -> Iterator[Advantage]:
     known = [one for one in networks if one.accuracy is not None]
     if not known:
         return
     ranked = sorted(known, key=lambda one: -_value(one))
     best = ranked[0]
-    rivals = [one.name for one in ranked[1:] if _high(one) >= _low(best)]
-    sure = not rivals and len(known) == len(networks)
-    reason = f"{best.name} is most accurate on held-out data ({100 * _value(best):.1f} %)"
-    if rivals:
-        reason = (
-            f"{best.name} is most accurate on held-out data ({100 * _value(best):.1f} %), but "
-            f"cannot be told from {', '.join(rivals)} with so few samples"
-        )
-    elif not sure:
-        reason += ", of those whose accuracy is known"
+    rivals = [one for one in ranked[1:] if _high(one) >= _low(best)]
+    sure = same_data and not rivals and len(known) == len(networks)
     yield Advantage(
         what="held-out accuracy",
         values=tuple(None if one.accuracy is None else one.accuracy.value for one in networks),
         best=best.name if sure else "",
-        reason=f"{reason}.",
+        reason=(
+            f"{_ranking(best, rivals, all_known=len(known) == len(networks))}."
+            if same_data
+            else f"Held-out accuracies are of different data: {_each(ranked)}."
+        ),
     )
+
+
+def _ranking(best: ComparedNetwork, rivals: Sequence[ComparedNetwork], *, all_known: bool) -> str:
+    """Who is most accurate, and how surely."""
+    value = f"{100 * _value(best):.1f} %"
+    if rivals and all(_value(one) == _value(best) for one in rivals):
+        level = " and ".join(one.name for one in (best, *rivals))
+        return f"{level} are equally accurate on held-out data ({value})"
+    said = f"{best.name} is most accurate on held-out data ({value})"
+    if rivals:
+        others = ", ".join(one.name for one in rivals)
+        return f"{said}, but cannot be told from {others} with so few samples"
+    return said if all_known else f"{said}, of those whose accuracy is known"
+
+
+def _each(networks: Sequence[ComparedNetwork]) -> str:
+    return ", ".join(f"{one.name} {100 * _value(one):.1f} % on {one.data}" for one in networks)
 
 
 def _value(one: ComparedNetwork) -> float:
@@ -281,11 +309,15 @@ def _high(one: ComparedNetwork) -> float:
     return one.accuracy.interval[1] if one.accuracy is not None else -math.inf
 
 
-def _respects(networks: Sequence[ComparedNetwork]) -> Iterator[Advantage]:
+def _respects(networks: Sequence[ComparedNetwork], *, same_data: bool) -> Iterator[Advantage]:
     for respect in RESPECTS:
         values = tuple(respect.value(one) for one in networks)
         known = [value for value in values if value is not None]
         if len(known) < 2:
+            continue
+        if respect.of_data and not same_data:
+            reason = f"The networks saw different data, which {respect.what} depends on."
+            yield Advantage(respect.what, values, "", reason)
             continue
         top = max(known) if respect.higher else min(known)
         best = [
@@ -311,8 +343,7 @@ def _conclusion(advantages: Sequence[Advantage]) -> str:
 
 
 def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
-    known = {one.fingerprint or one.data for one in networks}
-    if len(known) > 1:
+    if len(_arrays(networks)) > 1:
         yield ReportWarning(
             "other_data",
             "The networks were looked at with different data or splits, so differences of D and "

@@ -39,6 +39,14 @@ def with_accuracy(mean: float, sd: float = 0.004, **changes: Any) -> SearchResul
     return replace(result, recommendations=(first,))
 
 
+def on(data: str, mean: float) -> SearchResult:
+    """With data of this name, and a split of its own."""
+    result = with_accuracy(mean)
+    assert result.study.dataset is not None
+    split = replace(result.study.dataset, fingerprint="another")
+    return replace(result, study=replace(result.study, data=data, dataset=split))
+
+
 def advantage(report: ComparisonReport, what: str) -> Any:
     return next(one for one in report.advantages if one.what == what)
 
@@ -59,6 +67,24 @@ class TestAccuracy:
         report = compare([saved("a", with_accuracy(0.969)), saved("b", with_accuracy(0.97))])
         assert advantage(report, "held-out accuracy").best == ""
         assert "cannot be told from a" in report.conclusion
+
+    def test_equal_ones_are_called_so(self) -> None:
+        report = compare([saved("a", with_accuracy(0.9)), saved("b", with_accuracy(0.9))])
+        assert report.conclusion.startswith("a and b are equally accurate on held-out data (90.0 %")
+
+    def test_nobody_is_named_on_different_data(self) -> None:
+        report = compare([saved("a", with_accuracy(0.80)), saved("b", on("mnist", 0.97))])
+        assert report.conclusion.startswith(
+            "Held-out accuracies are of different data: b 97.0 % on mnist, a 80.0 % on digits."
+        )
+        depends = ("held-out accuracy", "held-out separation at the end", "total reduction of D")
+        assert [advantage(report, what).best for what in depends] == ["", "", ""]
+        assert [one.code for one in report.warnings] == ["other_data"]
+
+    def test_other_splits_of_the_same_data_can_be_compared(self) -> None:
+        report = compare([saved("a", with_accuracy(0.80)), saved("b", on("digits", 0.97))])
+        assert advantage(report, "held-out accuracy").best == "b"
+        assert [one.code for one in report.warnings] == ["other_data"]
 
     def test_seeds_that_disagree_widen_the_interval(self) -> None:
         report = compare([saved("a", with_accuracy(0.7, sd=0.2)), saved("b", with_accuracy(0.9))])

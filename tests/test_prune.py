@@ -114,6 +114,10 @@ class TestWhatIsRemoved:
         assert found.removals == ()
         assert [one.name for one in found.report.networks] == ["original"]
         assert found.report.conclusion.startswith("Nothing is removed")
+        least = min(found.report.trials, key=lambda one: one.drop_bound)
+        assert found.report.conclusion.endswith(
+            f"sure is {100 * least.drop_bound:.1f}, without {', '.join(least.removed)}."
+        )
         assert same_state(found.model, state_of(model))
         assert found.model is not model
         assert [warning.code for warning in found.report.warnings] == ["few_heldout_samples"]

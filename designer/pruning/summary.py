@@ -121,7 +121,9 @@ class Summary:
             networks=tuple(networks),
             trials=tuple(self.trials.done),
             conclusion=" ".join(
-                _conclusion(networks, len(self.found), self.wish, surely_better=surely_better)
+                self._nothing()
+                if candidate is None
+                else _conclusion(networks, len(self.found), surely_better=surely_better)
             ),
             warnings=tuple(self._warnings()),
             settings=asdict(self.how),
@@ -171,6 +173,20 @@ class Summary:
         except InvalidInputError:
             return None
 
+    def _nothing(self) -> Iterator[str]:
+        """Why no block goes, and what would have let one."""
+        allowed = 100 * (self.wish.max_drop or 0)
+        yield (
+            f"Nothing is removed: without any block it cannot be ruled out that validation "
+            f"accuracy drops by more than {allowed:g} {'point' if allowed == 1 else 'points'}."
+        )
+        if self.trials.done:
+            nearest = min(self.trials.done, key=lambda one: one.drop_bound)
+            yield (
+                f"The least that is sure is {100 * nearest.drop_bound:.1f}, without "
+                f"{', '.join(nearest.removed)}."
+            )
+
     def _warnings(self) -> Iterator[ReportWarning]:
         samples = len(self.parts.validation)
         none_differs: Tensor = torch.ones(samples, dtype=torch.bool)
@@ -184,16 +200,10 @@ class Summary:
 
 
 def _conclusion(
-    networks: Sequence[NetworkFigures], blocks: int, wish: Wish, *, surely_better: bool
+    networks: Sequence[NetworkFigures], blocks: int, *, surely_better: bool
 ) -> Iterator[str]:
     by_name = {one.name: one for one in networks}
-    original, pruned = by_name["original"], by_name.get("pruned")
-    if pruned is None:
-        yield (
-            f"Nothing is removed: without any block it cannot be ruled out that validation "
-            f"accuracy drops by more than {100 * (wish.max_drop or 0):g} points."
-        )
-        return
+    original, pruned = by_name["original"], by_name["pruned"]
     yield (
         f"{len(pruned.removed)} of {blocks} blocks removed: "
         f"{100 * pruned.parameters / original.parameters:.0f} % of the parameters and "

@@ -647,8 +647,9 @@ def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
 
 def _side_by_side(networks: Sequence[NetworkFigures]) -> TableView:
     columns = ("", *(one.name for one in networks))
-    rows = tuple((title, *map(figure, networks)) for title, figure in FIGURES.items())
-    return TableView("Side by side", columns, rows, frozenset(columns[1:]))
+    rows = ((title, *map(figure, networks)) for title, figure in FIGURES.items())
+    known = tuple(row for row in rows if any(row[1:]))
+    return TableView("Side by side", columns, known, frozenset(columns[1:]))
 
 
 def _count(value: int) -> str:
