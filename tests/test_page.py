@@ -95,6 +95,17 @@ def faults(seen: Opened) -> list[str]:
     ]
 
 
+FILLS = "s => [...document.querySelectorAll('#chart-trials ' + s)].map(e => e.getAttribute('fill'))"
+
+
+def check_shades(seen: Opened) -> None:
+    """The legend names every shade of a trial once."""
+    used = seen.page.evaluate(FILLS, "g.trials_marks > path")
+    named = seen.page.evaluate(FILLS, "g.role-legend-symbol path")
+    assert len(set(named)) == len(named)
+    assert set(used) == set(named)
+
+
 def check_charts(seen: Opened, result: SearchResult) -> None:
     """Every figure of the result has its mark."""
     for one in result.recommendations:
@@ -109,6 +120,7 @@ def check_charts(seen: Opened, result: SearchResult) -> None:
         assert seen.marks(f"emergence-{one.rank}", "moments") == moments
     complete = [row for row in result.trials if row.state == "complete"]
     assert seen.marks("trials", "trials") == len(complete)
+    check_shades(seen)
 
 
 def check_click(seen: Opened, result: SearchResult) -> None:

@@ -7,6 +7,7 @@ Interactive parts do nothing in a picture.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import singledispatch
@@ -49,7 +50,7 @@ ROW = 22
 SHADES = 6
 """Of the design score."""
 
-ERROR_TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 15, 20, 30, 50, 70, 90)
+ERROR_TICKS = (0.1, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 90)
 """Percent; where accuracies are written."""
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
@@ -57,6 +58,8 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 
 FREE = alt.Scale(nice=False, zero=False, padding=10)
 """An axis that follows the data."""
+
+UNSCORED = "unknown"
 
 CHOSEN = "chosen"
 """Parameter that holds the trial that was clicked."""
@@ -228,7 +231,10 @@ def _(figure: EmergenceFigure, palette: Palette) -> Layers:
 
 @chart.register
 def _(figure: TrialsFigure, palette: Palette) -> Layers:
-    base = alt.Chart(_values([sparse(asdict(point)) for point in figure.points]))
+    cuts = _score_cuts(figure.points)
+    base = alt.Chart(
+        _values([{**sparse(asdict(p)), "band": _band(p.score, cuts)} for p in figure.points])
+    )
     x, y = _size_axis(figure.points), _accuracy_axis(figure.points)
     front = base.transform_filter("datum.front").mark_line(
         interpolate="step-after", color=palette.muted, strokeWidth=1.5
@@ -243,7 +249,7 @@ def _(figure: TrialsFigure, palette: Palette) -> Layers:
     ).encode(
         x=x,
         y=y,
-        color=_score_colour(figure.points, palette),
+        color=_score_colour(figure.points, cuts, palette),
         tooltip=[
             _tip("trial", "trial"),
             _tip("architecture", "architecture"),
@@ -276,19 +282,37 @@ def _accuracy_axis(points: Sequence[TrialPoint]) -> alt.Y:
     return alt.Y("error:Q", title=title, scale=scale, axis=axis)
 
 
-def _score_colour(points: Sequence[TrialPoint], palette: Palette) -> alt.Color:
-    """Shades that as many trials each have, as far as their scores differ."""
+def _score_cuts(points: Sequence[TrialPoint]) -> list[float]:
+    """Between bands of design scores that as many trials each have, as far as they differ."""
     scores = sorted(point.score for point in points if point.score is not None)
-    cuts = sorted({scores[i * len(scores) // SHADES] for i in range(1, SHADES)}) if scores else []
-    colours = sequence(len(cuts) + 1, palette)
-    legend = alt.Legend(orient="top", type="symbol", format=".3f", columns=3)
+    places = [i * len(scores) // SHADES for i in range(1, SHADES)] if scores else []
+    return sorted({round(scores[place], 3) for place in places})
+
+
+def _band(score: float | None, cuts: Sequence[float]) -> str:
+    """The band that a score is in, in words."""
+    if score is None:
+        return UNSCORED
+    above = bisect_right(cuts, score)
+    if above == 0:
+        return f"below {cuts[0]:.3f}" if cuts else "all"
+    return f"from {cuts[above - 1]:.3f}"
+
+
+def _score_colour(
+    points: Sequence[TrialPoint], cuts: Sequence[float], palette: Palette
+) -> alt.Color:
+    """A shade for each band, and grey where there is no score."""
+    used = {_band(point.score, cuts) for point in points}
+    bands = [_band(-math.inf, cuts), *(_band(cut, cuts) for cut in cuts), UNSCORED]
+    colours = [*sequence(len(cuts) + 1, palette), palette.muted]
+    shown = [(band, c) for band, c in zip(bands, colours, strict=True) if band in used]
+    legend = alt.Legend(orient="top", columns=3, symbolType="circle")
     return alt.Color(
-        "score:Q",
+        "band:N",
         title="design score",
-        scale=alt.Scale(
-            type="threshold", domain=cuts or [0.5], range=colours if cuts else colours * 2
-        ),
-        legend=legend if cuts else None,
+        scale=alt.Scale(domain=[band for band, _ in shown], range=[c for _, c in shown]),
+        legend=legend if len(shown) > 1 else None,
     )
 
 
