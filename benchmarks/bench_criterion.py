@@ -154,22 +154,21 @@ POWERS = np.linspace(0.1, 3.0, 30)
 
 def extrapolated(curve: FloatArray, horizon: int) -> float:
     """What a validation accuracy (E,) over epochs 1, 2, ... comes to: a - b t^-c by least squares,
-    with b >= 0; its last value where it has fewer than three, or does not rise.
+    of the curves that rise and never pass 1; its last value where it has fewer than three, or
+    none of them fits.
 
     Reference: the family pow3 of Domhan et al., "Speeding up automatic hyperparameter optimization
     of deep neural networks by extrapolation of learning curves", IJCAI 2015.
     """
-    if len(curve) < 3:
-        return float(curve[-1]) if len(curve) else float("nan")
-    epochs = np.arange(1.0, len(curve) + 1)
     fits = []
-    for power in POWERS:
+    epochs = np.arange(1.0, len(curve) + 1)
+    for power in POWERS if len(curve) > 2 else ():
         basis = epochs**-power
         slope, level = np.polyfit(basis, curve, 1)
         error = float(np.square(level + slope * basis - curve).sum())
-        fits.append((error, level + slope * horizon**-power, slope))
-    _, value, slope = min(fits)
-    return float(value) if slope < 0 else float(curve[-1])
+        if slope < 0 and level <= 1:
+            fits.append((error, level + slope * horizon**-power))
+    return float(min(fits)[1] if fits else curve[-1]) if len(curve) else float("nan")
 
 
 @dataclass(frozen=True, eq=False)

@@ -150,6 +150,7 @@ def _short_run(task: _Task) -> dict[str, Row]:
             inside, seconds = _timed(lambda: _inside(model, data))
             seen[epoch] = {
                 **inside,
+                "validation_accuracy": accuracies[-1],
                 "validation_accuracies": list(accuracies),
                 "seconds": {"training": started - began - aside, "looking": seconds},
             }
@@ -164,7 +165,10 @@ def _short_run(task: _Task) -> dict[str, Row]:
 
 def _long_run(task: _Task) -> Row:
     model, _ = _trained(task, task.protocol.final_epochs, Schedule.STEP)
-    return {"epoch": task.protocol.final_epochs, **_accuracies(model, task.protocol.data)}
+    data = task.protocol.data
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    accuracies = {f"{name}_accuracy": accuracy(model, part) for name, part in parts.items()}
+    return {"epoch": task.protocol.final_epochs, **accuracies}
 
 
 def _trained(
@@ -190,20 +194,14 @@ def _untrained(task: _Task) -> nn.Module:
 
 
 def _inside(model: nn.Module, data: Dataset) -> Row:
-    """Separation per layer, measured as in a search trial, and accuracies."""
+    """Separation per layer, measured as in a search trial."""
     seen = profile(model, data.train, data.validation, permutations=PERMUTATIONS, resamples=0)
     return {
-        **_accuracies(model, data),
         "separation_train": _rounded(seen.values),
         "separation_permuted_labels": _rounded(seen.nulls),
         "separation_cross_fitted": _rounded(seen.values_heldout),
         "nearest_class_mean_accuracy": [layer.nearest_class_mean_accuracy for layer in seen.layers],
     }
-
-
-def _accuracies(model: nn.Module, data: Dataset) -> Row:
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    return {f"{name}_accuracy": accuracy(model, part) for name, part in parts.items()}
 
 
 def _zero_cost(model: nn.Module, data: Dataset) -> Row:
