@@ -15,7 +15,9 @@ TABLE ?= nas_bench_macro_cifar10.json
 STORAGE ?= postgresql+psycopg://designer@127.0.0.1/designer
 RESULTS = benchmarks/results
 PRUNED = --data MNIST=$(MNIST) --data Fashion-MNIST=$(FASHION)
+PUBLISHED ?= naslib_zero_cost_nasbench201.json
 FRESH = --archs 100 --epochs 20 --train-size 1000 --seeds 2
+FRESH_CONV = --archs 100 --epochs 20 --final-epochs 40 --train-size 500 --seeds 1
 
 .PHONY: search test database browser lint picture results clean
 
@@ -51,6 +53,12 @@ results: $(INSTALLED)  ## run every benchmark again and write all figures from i
 	$(BIN)/python -m benchmarks.bench_criterion --data $(MNIST) $(FRESH) --image-size 10 --json $(RESULTS)/criterion_mnist.json
 	$(BIN)/python -m benchmarks.bench_criterion --data $(MNIST) $(FRESH) --image-size 10 --seed 100 --json $(RESULTS)/criterion_mnist_100.json
 	$(BIN)/python -m benchmarks.bench_criterion --data digits $(FRESH) --json $(RESULTS)/criterion_digits.json
+	for space in cnn resnet; do \
+		$(BIN)/python -m benchmarks.bench_criterion --space $$space --data $(FASHION) $(FRESH_CONV) --image-size 10 --json $(RESULTS)/criterion_$${space}_fashion.json && \
+		$(BIN)/python -m benchmarks.bench_criterion --space $$space --data $(MNIST) $(FRESH_CONV) --image-size 10 --json $(RESULTS)/criterion_$${space}_mnist.json && \
+		$(BIN)/python -m benchmarks.bench_criterion --space $$space --data digits $(FRESH_CONV) --json $(RESULTS)/criterion_$${space}_digits.json || exit 1; \
+	done
+	$(BIN)/python -m benchmarks.bench_published --table $(PUBLISHED) --json $(RESULTS)/zero_cost_published.json
 	$(BIN)/python -m benchmarks.bench_search --table $(TABLE) --json $(RESULTS)/search_macro.json
 	$(BIN)/python -m benchmarks.bench_search --data $(FASHION) --train-size 1000 --image-size 10 --json $(RESULTS)/search_fashion.json
 	$(BIN)/python -m benchmarks.bench_search --data $(MNIST) --train-size 1000 --image-size 10 --json $(RESULTS)/search_mnist.json

@@ -8,10 +8,11 @@ The tables go to ``docs/evidence.md``, the few figures that say most to the READ
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from benchmarks.criterion_tables import criterion
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
@@ -19,31 +20,6 @@ README, EVIDENCE = ROOT / "README.md", ROOT / "docs" / "evidence.md"
 CLUSTER = ROOT / "docs" / "cluster.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
-POOLS = {
-    "criterion_fashion_mlp.json": "Fashion-MNIST, plain MLPs (the score was chosen here)",
-    "criterion_fashion.json": "Fashion-MNIST, the space `mlp` (and here)",
-    "criterion_mnist.json": "MNIST, the space `mlp`",
-    "criterion_mnist_100.json": "MNIST, another draw, looked at once, after all was fixed",
-    "criterion_digits.json": "digits, the space `mlp`",
-}
-CHOSEN_ON = ("criterion_fashion_mlp.json", "criterion_fashion.json")
-CRITERIA = {
-    "design_score": "design score",
-    "heldout_separation": "held-out separation alone",
-    "adherence": "adherence alone",
-    "validation_accuracy": "validation accuracy",
-    "extrapolation": "validation accuracy, extrapolated",
-    "training_loss": "summed training loss",
-    "last_layer_accuracy": "nearest class mean, last block",
-    "parameters": "parameters",
-    "flops": "FLOPs",
-    "depth": "fewer blocks",
-    "naswot": "NASWOT",
-    "synflow": "synflow",
-    "gradient_norm": "gradient norm",
-    "snip": "SNIP",
-    "jacobian_covariance": "Jacobian covariance",
-}
 SAMPLERS = {
     "tpe_multivariate": "TPE, multivariate",
     "tpe_univariate": "TPE, univariate",
@@ -105,7 +81,7 @@ def lines() -> Iterator[str]:
         "",
     )
     yield from _paper()
-    yield from _criterion()
+    yield from criterion()
     yield from _search()
     yield from _payoff()
     yield from _separation()
@@ -531,94 +507,6 @@ def _max_drop() -> Iterator[str]:
 def _max_drop_groups() -> list[dict[str, Any]]:
     files = ("pruning_max_drop.json", "pruning_max_drop_resnet.json")
     return [group for file in files for group in _read(file)["groups"]]
-
-
-def _criterion() -> Iterator[str]:
-    yield (
-        "**Which of a short run's figures tells the accuracy after long training?** Spearman over "
-        "all architectures / over the better half, after so many epochs; after 10 epochs also "
-        "Kendall's tau, what the best of the top one / five lacks to the best of all in points, "
-        "and what it costs per network, in seconds of one core "
-        "(`python -m benchmarks.bench_criterion`). A figure of an untrained network is the same "
-        "after any number of epochs."
-    )
-    for file, title in POOLS.items():
-        found = _read(file)
-        epochs = list(found["design_score"])
-        yield from (
-            "",
-            f"{title}, {found['meta']['architectures']} architectures:",
-            "",
-            f"| criterion | {' | '.join(epochs)} epochs | Kendall | regret | seconds |",
-            f"|---|{'---:|' * (len(epochs) + 3)}",
-        )
-        for name, label in CRITERIA.items():
-            if name in found:
-                yield f"| {label} | {' | '.join(_criterion_cells(found[name]))} |"
-    yield from ("", _regret(), "", _leads(), "")
-    yield from (
-        "So the score is well ahead of validation accuracy among plain perceptrons, and level with "
-        "it or a little ahead in the wider space `mlp`, where normalisation, activation and "
-        "learning rate vary, too. What the best pick loses is not better for it. Adherence to the "
-        "law alone is a poor predictor, and so is whatever is read from an untrained network. (The "
-        "first MNIST pool and the digits pool had been seen with an earlier form of the score; the "
-        "other draw had not.)",
-        "",
-    )
-
-
-def _criterion_cells(by_epochs: dict[str, Any]) -> Iterator[str]:
-    for row in by_epochs.values():
-        yield f"{_two(row['all'])} / {_two(row['top_half'])}"
-    row = by_epochs["10"]
-    yield from (
-        _two(row["kendall"]),
-        f"{_two(row['regret_top1'])} / {_two(row['regret_top5'])}",
-        _two(row["seconds"]),
-    )
-
-
-def _two(number: float | None) -> str:
-    return "-" if number is None else f"{number:.2f}"
-
-
-def _leads() -> str:
-    """What the design score is ahead of validation accuracy, over the pools together."""
-    untouched = [file for file in POOLS if file not in CHOSEN_ON]
-    parts = []
-    for files, which in ((list(POOLS), "all pools"), (untouched, "those it was not chosen on")):
-        leads = [
-            _mean_lead([_read(file)["design_score"][epochs] for file in files]) for epochs in EPOCHS
-        ]
-        parts.append(f"over {which} {', '.join(leads)}")
-    return (
-        "Mean lead of the design score over validation accuracy at the same epoch, after 5, 10 and "
-        f"20 epochs, with its 95 % interval: {'; '.join(parts)}. Three forms of the score were "
-        "tried: adherence alone, the mean over all layers, and the mean over the later two thirds."
-    )
-
-
-def _mean_lead(rows: list[dict[str, Any]]) -> str:
-    """Pools are independent, so the variances of their bootstrap intervals add up."""
-    n = len(rows)
-    mean = sum(row["lead"] for row in rows) / n
-    halves = [(row["lead_interval"][1] - row["lead_interval"][0]) / 2 for row in rows]
-    half = math.sqrt(sum(one**2 for one in halves)) / n
-    return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f})"
-
-
-def _regret() -> str:
-    """What the best of the top five loses, in the order of the pools."""
-
-    def points(criterion: str) -> str:
-        found = [_read(file)[criterion]["10"]["regret_top5"] for file in POOLS]
-        return ", ".join(f"{value:.2f}" for value in found)
-
-    return (
-        "Points of accuracy that the best of the top five after 10 epochs lacks to the best "
-        f"architecture, in the order of the tables: design score {points('design_score')}; "
-        f"validation accuracy {points('validation_accuracy')}."
-    )
 
 
 def _search() -> Iterator[str]:
