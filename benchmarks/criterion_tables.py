@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks.results import is_measured, read_result
 
 POOLS = {
     "Perceptrons": {
@@ -90,7 +88,7 @@ def criterion() -> Iterator[str]:
 def known_pools() -> dict[str, dict[str, Found]]:
     """The pools that were measured, by group and title."""
     return {
-        group: {title: _read(file) for file, title in pools.items() if (RESULTS / file).exists()}
+        group: {title: read_result(file) for file, title in pools.items() if is_measured(file)}
         for group, pools in POOLS.items()
     }
 
@@ -98,7 +96,7 @@ def known_pools() -> dict[str, dict[str, Found]]:
 def untouched() -> list[Found]:
     """Those on which nothing was chosen."""
     files = (file for pools in POOLS.values() for file in pools)
-    return [_read(f) for f in files if f not in CHOSEN_ON and (RESULTS / f).exists()]
+    return [read_result(f) for f in files if f not in CHOSEN_ON and is_measured(f)]
 
 
 def _group(group: str, pools: dict[str, Found]) -> Iterator[str]:
@@ -170,9 +168,9 @@ def _leads() -> Iterator[str]:
         "",
         "So against validation accuracy at the same epoch, over all architectures, the design "
         f"score is {_verdicts(everything)} over all pools, and {_verdicts(untouched())} over those "
-        "on which nothing was chosen. Forms of the score that were tried: adherence to the law alone "
-        "(a poor predictor), the nearest-class-mean accuracy averaged over all layers, over the "
-        "later two thirds (which it became), and of the last block alone. Whatever is read from an "
+        "on which nothing was chosen. Forms of the score that were tried: adherence to the law "
+        "alone (a poor predictor), the nearest-class-mean accuracy averaged over all layers, over "
+        "the later two thirds (which it became), and of the last block. Whatever is read from an "
         "untrained network tells much less than two epochs of training, though it costs next to "
         "nothing. (The first MNIST pool and the digits pool of perceptrons had been seen with an "
         "earlier form of the score; the other draw, the CNNs and the ResNets had not.)",
@@ -207,7 +205,7 @@ def _said(mean: float, half: float) -> str:
 
 def _published() -> Iterator[str]:
     """What peers published for scores of untrained networks, beside what was measured here."""
-    found = _read("zero_cost_published.json")
+    found = read_result("zero_cost_published.json")
     known_as = {label: name for name, label in CRITERIA.items()}
     yield from (
         "**What do others find for scores of untrained networks?** Spearman with the accuracy "
@@ -238,8 +236,3 @@ def _here(name: str | None) -> str:
 
 def _pair(row: Found) -> str:
     return f"{row['all']:.2f} / {row['top_half']:.2f}"
-
-
-def _read(file: str) -> Found:
-    found: Found = json.loads((RESULTS / file).read_text(encoding="utf-8"))
-    return found

@@ -21,6 +21,8 @@ from designer.provenance import versions
 SHORT_LIST = re.compile(r"\[[^][{}]*\]")
 """A list of numbers or names, which stays on one line."""
 
+RESULTS = Path(__file__).parent / "results"
+
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -29,6 +31,17 @@ def write_result(path: Path, figures: Mapping[str, Any], meta: Mapping[str, Any]
     text = json.dumps({**figures, "meta": dict(meta)}, indent=2, allow_nan=False)
     text = SHORT_LIST.sub(lambda found: " ".join(found[0].split()), text)
     path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_result(name: str) -> dict[str, Any]:
+    """The figures of one of ``RESULTS``, and their ``meta``."""
+    found: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return found
+
+
+def is_measured(name: str) -> bool:
+    """Whether there is such a result."""
+    return (RESULTS / name).exists()
 
 
 def meta_of(

@@ -7,14 +7,14 @@ The tables go to ``docs/evidence.md``, the few figures that say most to the READ
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from benchmarks.criterion_tables import criterion
+from benchmarks.pictures import PAYOFFS, draw, shown
+from benchmarks.results import is_measured, read_result
 
-RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parents[1]
 README, EVIDENCE = ROOT / "README.md", ROOT / "docs" / "evidence.md"
 CLUSTER = ROOT / "docs" / "cluster.md"
@@ -38,11 +38,6 @@ ARMS = {
     "random, no pruning": "random",
 }
 EPOCHS = ("5", "10", "20")
-PAYOFFS = {
-    "payoff_mnist.json": "MNIST",
-    "payoff_fashion.json": "Fashion-MNIST",
-    "payoff_digits.json": "digits",
-}
 PAYOFF_ARMS = {
     "designer": "design score, short runs",
     "accuracy": "validation accuracy, short runs",
@@ -58,7 +53,9 @@ PAYOFF_ARMS = {
 
 
 def main() -> None:
-    """Write the tables, and replace what stands between the marks in README and cluster guide."""
+    """Write the tables, draw the pictures, and replace what stands between the marks in README and
+    cluster guide."""
+    draw()
     EVIDENCE.write_text("\n".join(lines()) + "\n", encoding="utf-8")
     _between_marks(README, summary())
     _between_marks(CLUSTER, _crowds())
@@ -80,13 +77,17 @@ def lines() -> Iterator[str]:
         "which holds its command, seeds, versions and machine.",
         "",
     )
+    yield from shown("law")
     yield from _paper()
+    yield from shown("leads")
     yield from criterion()
     yield from _search()
+    yield from shown("payoff")
     yield from _payoff()
     yield from _separation()
     yield from _analysis()
     yield from _residual()
+    yield from shown("pruning")
     yield from _pruning()
     yield from _better_order()
     yield from _max_drop()
@@ -95,7 +96,7 @@ def lines() -> Iterator[str]:
 
 def summary() -> Iterator[str]:
     """A line for each claim."""
-    fresh = _read("criterion_mnist_100.json")
+    fresh = read_result("criterion_mnist_100.json")
     ours, theirs = (
         " / ".join(f"{fresh[name][e]['all']:.2f}" for e in EPOCHS)
         for name in ("design_score", "validation_accuracy")
@@ -106,18 +107,18 @@ def summary() -> Iterator[str]:
         f"{theirs}. On other pools of the wide space the two are level early; what the best pick "
         f"loses is not better."
     )
-    found = _read("separation.json")
+    found = read_result("separation.json")
     ratios = [f"{found['against_textbook'][p]['ratio']:,.0f}" for p in ("100", "1000", "3000")]
     yield (
         f"- **What does D cost?** {' / '.join(ratios)} times less time than the textbook form at "
         f"100 / 1,000 / 3,000 features ({found['meta']['threads']} threads)."
     )
-    analysis = _read("analysis.json")
+    analysis = read_result("analysis.json")
     yield (
         f"- **What does looking inside cost?** `analyze` of a ResNet-18 with intervals and nulls: "
         f"{analysis['time']['10']['ratio']:.2f} times two plain forward passes."
     )
-    plain = _family(_read("pruning_mlp.json"), "plain MLP")
+    plain = _family(read_result("pruning_mlp.json"), "plain MLP")
     if "4" in plain["removed"]:
         accuracy, cost = plain["removed"]["4"]["accuracy"], plain["to_decide"]
         yield (
@@ -148,7 +149,7 @@ def _percent(share: float) -> str:
 
 
 def _paper() -> Iterator[str]:
-    found = _read("paper.json")
+    found = read_result("paper.json")
     meta = found["meta"]
     yield (
         "**The paper, reproduced.** What He & Su (PNAS 2023) say, and what was measured: mean ± "
@@ -212,7 +213,7 @@ def _spread(one: dict[str, Any], scale: float = 1, digits: int = 2) -> str:
 
 
 def _better_order() -> Iterator[str]:
-    found = _read("pruning_best.json")
+    found = read_result("pruning_best.json")
     yield from (
         "",
         "**The better of two orders.** What `designer prune` does unless told otherwise: held-out "
@@ -240,7 +241,7 @@ def _better_order() -> Iterator[str]:
 
 def _payoff() -> Iterator[str]:
     """True accuracy of the best so far against the compute it took."""
-    files = {title: _read(file) for file, title in PAYOFFS.items() if (RESULTS / file).exists()}
+    files = {title: read_result(file) for file, title in PAYOFFS.items() if is_measured(file)}
     if not files:
         return
     first = next(iter(files.values()))
@@ -316,7 +317,7 @@ def _interval(one: dict[str, Any], digits: int) -> str:
 
 
 def _scaling() -> Iterator[str]:
-    cores, plain = _read("scaling_cores.json"), _read("scaling_plain.json")
+    cores, plain = read_result("scaling_cores.json"), read_result("scaling_plain.json")
     rows = plain["rows"]
     ratios = "; ".join(
         f"{row['networks']}: {row['ratio']:.2f} times, measuring {row['measuring_share']:.0%} of "
@@ -340,7 +341,7 @@ def _scaling() -> Iterator[str]:
 
 def _stacked() -> Iterator[str]:
     """Several networks in one step against one by one."""
-    found = _read("scaling_stacked.json")
+    found = read_result("scaling_stacked.json")
     ratios = ", ".join(f"{row['ratio']:.2f} at depth {row['depth']}" for row in found["rows"])
     where = (
         "one thread of a processor; no GPU could be had, which is where it is meant for"
@@ -356,7 +357,7 @@ def _stacked() -> Iterator[str]:
 
 def _growth() -> Iterator[str]:
     """What a trial costs in studies of several sizes."""
-    growth = _read("scaling_growth.json")
+    growth = read_result("scaling_growth.json")
     yield from (
         "",
         "What a trial costs besides training, in a study that has so many trials:",
@@ -373,7 +374,7 @@ def _growth() -> Iterator[str]:
 
 def _crowds() -> Iterator[str]:
     """How much of the ideal rate many workers keep."""
-    found = _read("scaling_workers.json")
+    found = read_result("scaling_workers.json")
     yield from (
         f"Workers whose training is a sleep of {found['sleep']:g} s, all of them and the database "
         f"on one machine of {found['meta']['machine']['cores']} cores, which for many workers is "
@@ -418,17 +419,17 @@ def _pruning() -> Iterator[str]:
 def _pruning_groups() -> Iterator[tuple[str, dict[str, Any]]]:
     """Titles and groups of all files."""
     for file in ("pruning_mlp.json", "pruning_resnet.json", "pruning_vit.json"):
-        for group in _read(file)["groups"]:
+        for group in read_result(file)["groups"]:
             where = "all data sets" if group["data"] == "all" else group["data"]
             yield f"{group['family']}, {where}", group
-    for group in _read("pruning_mlp_14.json")["groups"]:
+    for group in read_result("pruning_mlp_14.json")["groups"]:
         if group["data"] != "all":
             yield f"{group['family']}, {group['data']}, twice the samples, 14x14 pixels", group
 
 
 def _pruning_means() -> str:
     """What the table of the plain perceptrons says, in a sentence."""
-    plain = _family(_read("pruning_mlp.json"), "plain MLP")
+    plain = _family(read_result("pruning_mlp.json"), "plain MLP")
     minus = plain["removed"]["4"]["heldout_minus"]
     points = {name: f"{100 * one['mean']:+.1f}" for name, one in minus.items()}
     cost = plain["to_decide"]
@@ -447,7 +448,7 @@ def _residual_means() -> str:
     """What the tables of the residual networks say, in a sentence."""
     parts = []
     for file, family in (("pruning_resnet.json", "ResNet"), ("pruning_vit.json", "ViT")):
-        group = _family(_read(file), family)
+        group = _family(read_result(file), family)
         minus = group["removed"]["4"]["heldout_minus"]
         points = {name: f"{100 * one['mean']:+.1f}" for name, one in minus.items()}
         parts.append(
@@ -506,11 +507,11 @@ def _max_drop() -> Iterator[str]:
 
 def _max_drop_groups() -> list[dict[str, Any]]:
     files = ("pruning_max_drop.json", "pruning_max_drop_resnet.json")
-    return [group for file in files for group in _read(file)["groups"]]
+    return [group for file in files for group in read_result(file)["groups"]]
 
 
 def _search() -> Iterator[str]:
-    table = _read("search_macro.json")
+    table = read_result("search_macro.json")
     yield (
         "**Which sampler?** Points of accuracy that the best of so many trials lacks to the best "
         "of the NAS-Bench-Macro table, mean of "
@@ -522,7 +523,7 @@ def _search() -> Iterator[str]:
         cells = [f"{table[name][moment]['mean']:.2f}" for moment in ("10", "25", "50")]
         yield f"| {label} | {' | '.join(cells)} |"
     for file, title in SEARCHES.items():
-        found = _read(file)
+        found = read_result(file)
         seeds = len(found["meta"]["seeds"])
         yield from ("", f"Whole searches of 25 trials on {title}, mean of {seeds} seeds, with the")
         yield "difference to TPE without pruning and its 95 % interval:"
@@ -544,7 +545,7 @@ def _search() -> Iterator[str]:
 
 
 def _separation() -> Iterator[str]:
-    found = _read("separation.json")
+    found = read_result("separation.json")
     threads = found["meta"]["threads"]
     yield (
         "**What does D cost?** Times faster than the textbook form (NumPy and SciPy, p x p "
@@ -568,7 +569,7 @@ def _separation() -> Iterator[str]:
 
 
 def _analysis() -> Iterator[str]:
-    found = _read("analysis.json")
+    found = read_result("analysis.json")
     ratios = [f"{row['ratio']:.2f} with {k} classes" for k, row in found["time"].items()]
     memory = found["memory"]
     yield from (
@@ -583,7 +584,7 @@ def _analysis() -> Iterator[str]:
 
 
 def _residual() -> Iterator[str]:
-    found = _read("residual.json")
+    found = read_result("residual.json")
     runs = found["runs"]
     laws = [run["after"]["law"] for run in runs]
     untrained = [run["before"]["law"]["total_reduction"] for run in runs]
@@ -600,11 +601,6 @@ def _residual() -> Iterator[str]:
 
 def _each(laws: list[dict[str, Any]], figure: str) -> str:
     return ", ".join(f"{law[figure]:.3f}" for law in laws)
-
-
-def _read(file: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / file).read_text(encoding="utf-8"))
-    return found
 
 
 if __name__ == "__main__":

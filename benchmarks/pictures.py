@@ -1,0 +1,279 @@
+"""The pictures of the evidence, drawn from the files under ``benchmarks/results/``.
+
+``python -m benchmarks.tables`` draws them with the tables; they go to ``docs/evidence/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from benchmarks.criterion_tables import known_pools
+from benchmarks.results import is_measured, read_result
+from designer.report.charts import finished, sequence
+from designer.report.palette import LIGHT
+
+PICTURES = Path(__file__).parents[1] / "docs" / "evidence"
+
+COLOURS = [LIGHT.training, LIGHT.heldout, LIGHT.ok, LIGHT.fourth, LIGHT.null]
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 0]]
+"""Beside colours, for those who cannot tell these apart."""
+
+DEPTHS = (4, 8, 20)
+OPTIMISERS = {"sgd": "SGD", "momentum": "momentum", "adam": "Adam"}
+PAYOFFS = {
+    "payoff_mnist.json": "MNIST",
+    "payoff_fashion.json": "Fashion-MNIST",
+    "payoff_digits.json": "digits",
+}
+SHOWN_ARMS = {
+    "designer": "design score",
+    "accuracy": "validation accuracy",
+    "median": "TPE, MedianPruner",
+    "hyperband": "TPE, Hyperband",
+    "random": "random",
+}
+MOST_REGRET = 4
+"""Points; where the axis ends, since the first steps of a search lack much more."""
+
+ORDERS = {
+    "heldout": "held-out steps",
+    "block-influence": "Block Influence",
+    "greedy, 5 epochs": "greedy ablation",
+    "greedy, 1 epoch": "greedy ablation",
+    "from scratch": "from scratch",
+    "random": "random blocks",
+}
+
+Row = dict[str, Any]
+
+
+def draw() -> None:
+    """Draw all of which there are results."""
+    PICTURES.mkdir(exist_ok=True)
+    for name, picture in ALL.items():
+        specification = finished(picture(), LIGHT, background=LIGHT.raised)
+        svg = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
+        (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def law() -> alt.HConcatChart:
+    """Curves of trained networks by optimiser and depth, and one network's over its training."""
+    figures = read_result("paper.json")["figures"]
+    rows = [
+        {"depth": f"{depth} layers", "optimiser": label, "layer": layer, "log D": value}
+        for depth in DEPTHS
+        for name, label in OPTIMISERS.items()
+        for layer, value in enumerate(
+            figures["optimisers"]["conditions"][f"{name}, {depth} layers"]["log_d"]
+        )
+    ]
+    trained = [
+        _curves([row for row in rows if row["depth"] == f"{depth} layers"], "optimiser").properties(
+            title=f"trained, {depth} layers", width=190, height=220
+        )
+        for depth in DEPTHS
+    ]
+    moments = figures["emergence"]["conditions"]["8 layers"]["emergence"]
+    emerging = [
+        {"epoch": int(epoch), "layer": layer, "log D": value}
+        for epoch, moment in moments.items()
+        for layer, value in enumerate(moment["log_d"])
+    ]
+    epochs = [int(epoch) for epoch in moments]
+    shades = alt.Scale(domain=epochs, range=sequence(len(epochs), LIGHT))
+    emergence = (
+        alt.Chart(alt.InlineData(values=emerging))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("layer:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y("log D:Q", title="log D"),
+            color=alt.Color("epoch:O", scale=shades, legend=alt.Legend(orient="bottom")),
+        )
+        .properties(title="8 layers, emerging over the epochs", width=230, height=220)
+    )
+    whole: alt.HConcatChart = alt.hconcat(alt.hconcat(*trained), emergence).resolve_scale(
+        color="independent"
+    )
+    return whole
+
+
+def _curves(rows: list[Row], by: str) -> alt.Chart:
+    kinds = list(dict.fromkeys(row[by] for row in rows))
+    curves: alt.Chart = (
+        alt.Chart(alt.InlineData(values=rows))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("layer:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y("log D:Q", title="log D"),
+            color=_colour(by, kinds),
+            strokeDash=_dash(by, kinds),
+        )
+    )
+    return curves
+
+
+def leads() -> alt.HConcatChart:
+    """Lead of the design score over validation accuracy, pool by pool."""
+    rows = [
+        {
+            "pool": f"{group}, {title}",
+            "which": which,
+            "epochs": f"{epochs} epochs",
+            "lead": found["design_score"][epochs][f"{key}lead"],
+            "low": found["design_score"][epochs][f"{key}lead_interval"][0],
+            "high": found["design_score"][epochs][f"{key}lead_interval"][1],
+        }
+        for group, pools in known_pools().items()
+        for title, found in pools.items()
+        for epochs in ("5", "10", "20")
+        for which, key in (("all architectures", ""), ("the better half", "top_half_"))
+    ]
+    epochs = ["5 epochs", "10 epochs", "20 epochs"]
+    pools = list(dict.fromkeys(row["pool"] for row in rows))
+
+    def forest(which: str, *, labels: bool) -> Any:
+        base = alt.Chart(
+            alt.InlineData(values=[row for row in rows if row["which"] == which])
+        ).encode(
+            y=alt.Y(
+                "pool:N",
+                sort=pools,
+                title=None,
+                axis=alt.Axis(labelLimit=320, labels=labels, ticks=False),
+            ),
+            yOffset=alt.YOffset("epochs:N", sort=epochs),
+            color=_colour("epochs", epochs),
+        )
+        bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=None), x2="high:Q")
+        points = base.mark_point(filled=True, size=45, opacity=1).encode(
+            x=alt.X("lead:Q", title="lead in Spearman"),
+            shape=alt.Shape("epochs:N", sort=epochs, legend=None),
+        )
+        none = alt.InlineData(values=[{"zero": 0}])
+        zero = alt.Chart(none).mark_rule(color=LIGHT.muted).encode(x=alt.X("zero:Q", title=None))
+        return alt.layer(zero, bars, points).properties(
+            title=which, width=280, height=40 * len(pools)
+        )
+
+    whole: alt.HConcatChart = alt.hconcat(
+        forest("all architectures", labels=True), forest("the better half", labels=False)
+    )
+    return whole
+
+
+def payoff() -> alt.HConcatChart:
+    """Regret of the best so far against the epochs trained, with its interval over seeds."""
+    arms = list(SHOWN_ARMS.values())
+    charts = []
+    for file, title in PAYOFFS.items():
+        if not is_measured(file):
+            continue
+        found = read_result(file)["arms"]
+        rows = [
+            {
+                "arm": label,
+                "epochs": int(epochs),
+                "regret": one["mean"],
+                "low": one["interval"][0],
+                "high": one["interval"][1],
+            }
+            for arm, label in SHOWN_ARMS.items()
+            for epochs, one in found[arm]["curve"].items()
+            if one["mean"] is not None
+        ]
+        base = alt.Chart(alt.InlineData(values=rows)).encode(
+            x=alt.X("epochs:Q", title="epochs trained"), color=_colour("arm", arms)
+        )
+        shown = alt.Scale(domain=[0, MOST_REGRET])
+        band = base.mark_area(opacity=0.12, clip=True).encode(
+            y=alt.Y("low:Q", title="regret (points)", scale=shown), y2="high:Q"
+        )
+        line = base.mark_line(clip=True).encode(
+            y=alt.Y("regret:Q", title="regret (points)", scale=shown),
+            strokeDash=_dash("arm", arms),
+        )
+        charts.append(alt.layer(band, line).properties(title=title, width=240, height=240))
+    whole: alt.HConcatChart = alt.hconcat(*charts)
+    return whole
+
+
+def pruning() -> alt.HConcatChart:
+    """Accuracy after removing blocks, by order."""
+    charts = []
+    for family, file in (
+        ("plain MLP", "pruning_mlp.json"),
+        ("ResNet", "pruning_resnet.json"),
+        ("ViT", "pruning_vit.json"),
+    ):
+        groups = read_result(file)["groups"]
+        group = next(g for g in groups if (g["family"], g["data"]) == (family, "all"))
+        known: dict[str, str] = {}  # of greedy ablation the first, with most epochs
+        for order, label in ORDERS.items():
+            if order in group["to_decide"] or order == "from scratch":
+                known.setdefault(label, order)
+        rows = [
+            {"order": label, "removed": int(k), "accuracy": 100 * accuracy}
+            for label, order in known.items()
+            for k, accuracy in (("0", group["whole"]), *_accuracies(group, order))
+        ]
+        orders = list(dict.fromkeys(ORDERS.values()))
+        chart = (
+            alt.Chart(alt.InlineData(values=rows))
+            .mark_line(point=True)
+            .encode(
+                x=alt.X("removed:Q", title="blocks removed", axis=alt.Axis(tickMinStep=1)),
+                y=alt.Y("accuracy:Q", title="test accuracy (%)", scale=alt.Scale(zero=False)),
+                color=_colour("order", orders),
+                strokeDash=_dash("order", orders),
+            )
+            .properties(title=f"{family}, three data sets", width=240, height=240)
+        )
+        charts.append(chart)
+    whole: alt.HConcatChart = alt.hconcat(*charts)
+    return whole
+
+
+def _accuracies(group: Row, order: str) -> Iterator[tuple[str, float]]:
+    for k, removed in group["removed"].items():
+        yield k, removed["accuracy"][order]
+
+
+ALL: dict[str, Callable[[], alt.HConcatChart]] = {
+    "law": law,
+    "leads": leads,
+    "payoff": payoff,
+    "pruning": pruning,
+}
+
+
+WORDS = {
+    "law": "log D falls nearly straight for three optimisers at 4, 8 and 20 layers, and ever "
+    "further over the epochs",
+    "leads": "lead of the design score over validation accuracy in each pool, with intervals",
+    "payoff": "regret against the epochs trained, for five ways to search on three data sets",
+    "pruning": "test accuracy against the blocks removed, for perceptrons, ResNets and ViTs",
+}
+"""The same for those who cannot see them."""
+
+
+def shown(name: str) -> Iterator[str]:
+    """The lines of a document that show a picture."""
+    yield from ("", f"![{WORDS[name]}](evidence/{name}.svg)", "")
+
+
+def _colour(field: str, kinds: list[str]) -> alt.Color:
+    scale = alt.Scale(domain=kinds, range=COLOURS[: len(kinds)])
+    legend = alt.Legend(
+        orient="bottom", title=None, symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1
+    )
+    return alt.Color(f"{field}:N", scale=scale, legend=legend)
+
+
+def _dash(field: str, kinds: list[str]) -> alt.StrokeDash:
+    scale = alt.Scale(domain=kinds, range=DASHES[: len(kinds)])
+    return alt.StrokeDash(f"{field}:N", scale=scale, legend=None)
