@@ -107,6 +107,7 @@ def summary() -> Iterator[str]:
         f"{theirs}. On other pools of the wide space the two are level early; what the best pick "
         f"loses is not better."
     )
+    yield from _payoff_in_short()
     found = read_result("separation.json")
     ratios = [f"{found['against_textbook'][p]['ratio']:,.0f}" for p in ("100", "1000", "3000")]
     yield (
@@ -273,7 +274,27 @@ def _payoff() -> Iterator[str]:
                 f"| {PAYOFF_ARMS[arm]} | {' | '.join(cells)} | {near['reached']}/{seeds} "
                 f"| {row['trials']['mean']:.0f} | {row['seconds']['mean']:.0f} |"
             )
-    yield from ("", _payoff_says(files, budgets[-1]))
+    yield from ("", _payoff_says(files, budgets[-1]), "")
+
+
+def _payoff_in_short() -> Iterator[str]:
+    files = {title: read_result(file) for file, title in PAYOFFS.items() if is_measured(file)}
+    if not files:
+        return
+    budget = list(next(iter(files.values()))["arms"]["designer"]["curve"])[-1]
+
+    def regrets(arm: str) -> str:
+        return " / ".join(
+            f"{one['arms'][arm]['curve'][budget]['mean']:.2f}" for one in files.values()
+        )
+
+    yield (
+        f"- **Does the search pay?** What the best found after {budget} epochs lacks to the best "
+        f"known, in points, on {' / '.join(files)}: design score {regrets('designer')}, Optuna's "
+        f"TPE with MedianPruner {regrets('median')}, with Hyperband {regrets('hyperband')}, random "
+        f"{regrets('random')}. As good as the others, and no sooner: search with it to see inside, "
+        f"not to save epochs."
+    )
 
 
 def _payoff_says(files: dict[str, dict[str, Any]], budget: str) -> str:
