@@ -32,6 +32,9 @@ from designer.results import (
     measured,
 )
 
+IN_MEMORY = "data in memory"
+"""What data without a name are called."""
+
 MEMORISED_GAP = 0.3
 """A training accuracy this far above the held-out one is called memorising."""
 
@@ -93,7 +96,7 @@ def analyze(
             accuracy_heldout=measured(seen.accuracy_heldout),
         ),
         data=DataUsed(
-            name="data in memory",
+            name=IN_MEMORY,
             train=seen.samples,
             heldout=seen.samples_heldout,
             heldout_part="held-out",

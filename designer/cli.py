@@ -56,6 +56,7 @@ from designer.models import (
     WEIGHTS_FILE,
     LoadedModel,
     check_folder,
+    check_writable,
     load_model,
     write_pruned,
     writing_to,
@@ -282,7 +283,7 @@ def _search(
     trains the best again with fresh seeds, and says which to take and which layers contribute
     too little or too much.
     """
-    with _stoppable(), _progress_on_stderr() as display:
+    with _stoppable(), _prints_on_stderr(), _progress_on_stderr() as display:
         result = search(
             space,
             data,
@@ -316,7 +317,8 @@ def _search(
     view = _write_views(folder, result)
     _show(view, result, Format.JSON if as_json else Format.TERMINAL)
     _say(display.conclusion())
-    written = [REPORT_FILE, MARKDOWN_FILE, HTML_FILE, f"{BEST_FOLDER}/"]
+    written = [REPORT_FILE, MARKDOWN_FILE, HTML_FILE]
+    written += [f"{BEST_FOLDER}/"] if (folder / BEST_FOLDER).exists() else []
     written += [STORAGE_FILE] if storage is None else []
     _say(f"Written to {folder}: {', '.join(written)}")
     return _exit_code(result)
@@ -347,7 +349,7 @@ def _worker(
     Space, data, budget and seeds come from the study. Join and leave at any time: SIGTERM or
     Ctrl-C hands the trial back, and what a killed worker leaves is done again by others.
     """
-    with _stoppable(), _progress_on_stderr() as display:
+    with _stoppable(), _prints_on_stderr(), _progress_on_stderr() as display:
         work(
             _given(storage),
             study,
@@ -451,6 +453,7 @@ def _analyze(
     with _stoppable("Stopped at once."), _prints_on_stderr():
         loaded = load_model(model, weights, seed=seed or 0)
         if not list_blocks:
+            check_writable(folder)
             check_free(folder, ANALYSIS_SCHEMA)
         material = material_for(
             loaded,

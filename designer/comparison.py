@@ -13,12 +13,14 @@ from pathlib import Path
 
 import torch
 
-from designer.analysis import analyze, named
+from designer.analysis import IN_MEMORY, analyze, named
 from designer.errors import InvalidInputError
 from designer.material import material_for
 from designer.models import PRUNED_FILE, SPEC_FILE, load_model
+from designer.probes import probing
 from designer.profile import Progress
 from designer.provenance import versions
+from designer.pruning.verify import wilson
 from designer.results import (
     COMPARISON_SCHEMA,
     Advantage,
@@ -57,6 +59,8 @@ class Respect:
     form: str = ".2f"
     of_data: bool = False
     """Whether it says nothing where the networks saw different data."""
+    positive: bool = False
+    """Whether it says nothing where no network is above zero."""
 
 
 def _last_heldout(one: ComparedNetwork) -> Measured:
@@ -71,9 +75,10 @@ RESPECTS = (
     Respect("held-out separation at the end", _last_heldout, higher=False,
             said="separates held-out data best at its last layer (least D)", of_data=True),
     Respect("uniformity of the law", lambda one: one.law.uniformity, higher=True,
-            said="shares the work most equally among its layers"),
+            said="shares the work most equally among its layers", positive=True),
     Respect("total reduction of D", lambda one: one.law.total_reduction, higher=True,
-            said="reduces D most from input to last layer on training data", of_data=True),
+            said="reduces D most from input to last layer on training data", of_data=True,
+            positive=True),
 )  # fmt: skip
 
 
@@ -96,7 +101,8 @@ def compare(
     """
     if len(sources) < 2:
         raise InvalidInputError(f"Expected at least 2 networks to compare, got {len(sources)}.")
-    twice = [str(source) for source in sources if sources.count(source) > 1]
+    paths = [Path(source).resolve() for source in sources]
+    twice = [str(s) for s, path in zip(sources, paths, strict=True) if paths.count(path) > 1]
     if twice:
         raise InvalidInputError(f"Expected networks that differ, got '{twice[0]}' twice.")
     networks = [_network(str(source), progress) for source in sources]
@@ -160,6 +166,7 @@ def _recommended(name: str, result: SearchResult) -> ComparedNetwork:
         law=best.law,
         input=best.input,
         layers=best.layers,
+        num_classes=None if data is None else data.num_classes,
     )
 
 
@@ -172,9 +179,11 @@ def _over_seeds(accuracy: MeanSd, samples: int) -> Proportion | None:
 
 
 def _proportion(share: float, samples: int, error: float = 0.0) -> Proportion:
-    error = max(error, math.sqrt(share * (1 - share) / samples))
+    """With the wider of two intervals: Wilson's, and what a standard error says."""
+    low, high = wilson(round(share * samples), samples)
     half = NORMAL_95 * error
-    return Proportion(share, (max(share - half, 0.0), min(share + half, 1.0)), samples)
+    interval = (max(min(low, share - half), 0.0), min(max(high, share + half), 1.0))
+    return Proportion(share, interval, samples)
 
 
 def _analysed(name: str, result: AnalysisResult, flops: int | None) -> ComparedNetwork:
@@ -192,6 +201,7 @@ def _analysed(name: str, result: AnalysisResult, flops: int | None) -> ComparedN
         law=result.law,
         input=result.input,
         layers=result.layers,
+        num_classes=result.data.num_classes or None,
     )
 
 
@@ -201,7 +211,9 @@ def _looked_into(source: str, progress: Progress | None) -> ComparedNetwork:
     seen = analyze(loaded.model, material.train, material.heldout, progress=progress)
     flops = None
     if loaded.input_shape is not None:
-        flops = size_of_model(loaded.model, torch.zeros(1, *loaded.input_shape)).flops
+        with probing(loaded.model) as probe:
+            one = probe.prepared(torch.zeros(1, *loaded.input_shape))
+        flops = size_of_model(loaded.model, one).flops
     return _analysed(source, named(seen, loaded, None, material), flops)
 
 
@@ -252,8 +264,10 @@ def _ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
 
 
 def _same_data(networks: Sequence[ComparedNetwork]) -> bool:
-    """Whether accuracies are of one task: data of one name, however split, or the same arrays."""
-    return len({one.data for one in networks}) == 1 or len(_arrays(networks)) == 1
+    """Whether accuracies are of one task: the same arrays, or data of one name and of as many
+    classes, however split."""
+    names = {(one.data, one.num_classes) for one in networks}
+    return len(_arrays(networks)) == 1 or (len(names) == 1 and networks[0].data != IN_MEMORY)
 
 
 def _arrays(networks: Sequence[ComparedNetwork]) -> set[str]:
@@ -320,6 +334,10 @@ def _respects(networks: Sequence[ComparedNetwork], *, same_data: bool) -> Iterat
             yield Advantage(respect.what, values, "", reason)
             continue
         top = max(known) if respect.higher else min(known)
+        if respect.positive and top <= 0:
+            reason = f"None of them is above zero in {respect.what}."
+            yield Advantage(respect.what, values, "", reason)
+            continue
         best = [
             one
             for one, v in zip(networks, values, strict=True)

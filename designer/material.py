@@ -92,11 +92,28 @@ def data_for(model: LoadedModel, source: str | None, **options: Any) -> Dataset 
     if source is None or source == model.data_options.get("source"):
         loaded = _remembered(model, asked)
     else:
-        known = {} if model.scaling is None else {"scaling": model.scaling}
-        loaded = load_source(source, **{**known, **asked})
+        loaded = (None if asked else _moved(model, source)) or _given(model, source, asked)
     if isinstance(loaded, Dataset):
         _check_classes(model, loaded)
     return loaded
+
+
+def _given(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | Streams:
+    known = {} if model.scaling is None else {"scaling": model.scaling}
+    return load_source(source, **{**known, **asked})
+
+
+def _moved(model: LoadedModel, source: str) -> Dataset | None:
+    """The very data that a model was trained on, which have another name by now, if they are."""
+    if not model.data_fingerprint:
+        return None
+    try:
+        found = load_source(**{**model.data_options, "source": source})
+    except DesignerError:
+        return None
+    if isinstance(found, Dataset) and found.fingerprint == model.data_fingerprint:
+        return found
+    return None
 
 
 def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Streams:
@@ -142,7 +159,7 @@ def doubts(
             "be what it was trained on; leave out --seed, --train-size, --image-size and "
             "--validation-fraction.",
         )
-    elif split and not model.data_fingerprint:
+    elif split and not (model.data_fingerprint and _same_data(model, data)):
         yield ReportWarning(
             "split_here",
             f"The {part} data were split off here, and are held out only if the model was not "

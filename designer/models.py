@@ -151,10 +151,7 @@ def check_folder(folder: Path, source: LoadedModel) -> None:
         RunFolderError: where it cannot be written, is the source's own, or holds something else
             of the same names.
     """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        what = "cannot be written to" if there.is_dir() else "is a file"
-        raise _not_writable(folder, f"'{there}' {what}")
+    check_writable(folder)
     if source.name and folder.resolve() == Path(source.name).resolve():
         raise RunFolderError(
             f"Expected another folder than that of the model itself, got '{folder}' (--out)."
@@ -165,6 +162,14 @@ def check_folder(folder: Path, source: LoadedModel) -> None:
             f"Expected a folder that is free or holds a pruned model, but '{folder}' has a "
             f"{theirs[0]} of something else; choose another --out."
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ``RunFolderError`` where a folder, which need not exist, cannot be written to."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "cannot be written to" if there.is_dir() else "is a file"
+        raise _not_writable(folder, f"'{there}' {what}")
 
 
 def _not_writable(folder: Path, why: object) -> RunFolderError:
@@ -353,7 +358,10 @@ def _make(source: str) -> nn.Module:
         )
     found = load_attribute(module, attribute, ModelError)
     if isinstance(found, nn.Module):
-        return found
+        try:
+            return copy.deepcopy(found)
+        except Exception:  # noqa: BLE001 - whatever it holds that cannot be copied
+            return found
     if not callable(found):
         raise ModelError(f"Expected '{source}' to be callable, got {type(found).__name__}.")
     try:

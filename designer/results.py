@@ -691,6 +691,8 @@ class ComparedNetwork:
     law: LawSummary
     input: InputReport | None
     layers: tuple[LayerReport, ...]
+    num_classes: int | None = None
+    """That it tells apart; None where that is not known."""
 
 
 @dataclass(frozen=True)

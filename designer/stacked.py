@@ -7,6 +7,7 @@ out is what ``designer.trainer.train`` gives one by one, within the rounding of 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,6 +30,9 @@ from designer.trainer import (
     variation,
 )
 
+PROBED = 4
+"""Samples with which it is tried out whether networks can be stacked."""
+
 StackedCallback = Callable[[int], None]
 """Called after each epoch with its number from 1 on, once the models are up to date."""
 
@@ -36,10 +40,22 @@ Tensors = dict[str, Tensor]
 """Of all networks, by name: (m, ...)."""
 
 
-def can_be_stacked(models: Sequence[nn.Module]) -> bool:
-    """Whether they are of one architecture, and none draws random numbers, as dropout does."""
+def can_be_stacked(models: Sequence[nn.Module], inputs: Tensor) -> bool:
+    """Whether they are of one architecture, and ``torch.func.vmap`` runs it on inputs (n, ...) in
+    training mode: it takes nothing that draws random numbers, as dropout does, or that depends on
+    the values of the data."""
     drops = [m for m in models[0].modules() if isinstance(m, _DropoutNd) and m.p]
-    return len({_architecture(model) for model in models}) == 1 and not drops
+    if drops or len({_architecture(model) for model in models}) > 1:
+        return False
+    few = inputs[:PROBED].expand(len(models), *inputs[:PROBED].shape)
+    labels = torch.zeros(few.shape[:2], dtype=torch.long, device=few.device)
+    try:
+        _Stack(copy.deepcopy(list(models)), torch.zeros(len(models), device=few.device)).step(
+            few, labels, 1.0
+        )
+    except Exception:  # noqa: BLE001 - whatever a user's model does that cannot be stacked
+        return False
+    return True
 
 
 def train_stacked(
@@ -76,7 +92,7 @@ def train_stacked(
         TrialFailed: when memory runs out.
     """
     check_trainable(data, batch_size, augmentation)
-    if not can_be_stacked(models):
+    if not can_be_stacked(models, data.inputs):
         raise InvalidInputError(
             "Expected models of one architecture without dropout; train these one by one."
         )

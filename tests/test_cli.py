@@ -415,3 +415,13 @@ class TestEnds:
         assert written["json"].decode() == text
         assert written["markdown"] == (golden / "golden_report.md").read_bytes()
         assert "97.0 +/- 0.4" in written["terminal"].decode("ascii")
+
+
+def test_what_a_space_prints_does_not_spoil_the_json(command: Command) -> None:
+    given = ["--space", "tests.toy:TiedSpace", "--data", "tests.toy:blobs", "--trials", "2"]
+    quick = ["--epochs", "1", "--confirm", "1", "--confirm-seeds", "1", "--json"]
+    for workers in ("1", "2"):
+        done = command("search", *given, *quick, "--workers", workers, "--out", f"of-{workers}")
+        assert done.code == OK
+        assert "building" in done.err
+        assert json.loads(done.out)["schema"] == "designer.report/1"

@@ -17,6 +17,7 @@ from designer.results import Verdict
 from designer.serialisation import report_schema
 from tests import nets
 from tests.command import Command, refused
+from tests.toy import write_blobs
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -160,6 +161,27 @@ class TestOutput:
         assert named["layers"] == shown["layers"]
         assert not {"other_split", "split_here", "scaling"} & codes(shown)
         assert "other_split" in codes(analysis(command, "run/best/1", "--seed", "5"))
+
+    def test_its_data_under_another_name(self, command: Command) -> None:
+        write_blobs(Path("blobs.npz"))
+        quick: dict[str, Any] = {
+            "trials": 1,
+            "epochs": 1,
+            "confirm": 1,
+            "confirm_seeds": 1,
+            "confirm_epochs": 1,
+        }
+        designer.search(
+            "tests.toy:TinySpace", "blobs.npz", seed=3, train_size=90, out="moved", **quick
+        )
+        shown = analysis(command, "moved/best/1")
+        Path("elsewhere").mkdir()
+        Path("blobs.npz").rename("elsewhere/blobs.npz")
+        there = analysis(command, "moved/best/1", "--data", "elsewhere/blobs.npz")
+        assert there["data"] == shown["data"]
+        assert there["layers"] == shown["layers"]
+        other = analysis(command, "moved/best/1", "--data", "elsewhere/blobs.npz", "--seed", "5")
+        assert "split_here" in codes(other)
 
 
 def _digits() -> tuple[Any, Any]:

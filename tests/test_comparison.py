@@ -86,6 +86,23 @@ class TestAccuracy:
         assert advantage(report, "held-out accuracy").best == "b"
         assert [one.code for one in report.warnings] == ["other_data"]
 
+    def test_nobody_is_named_where_one_tells_apart_fewer_classes(self) -> None:
+        two = on("digits", 0.97)
+        assert two.study.dataset is not None
+        fewer = replace(two.study, dataset=replace(two.study.dataset, num_classes=2))
+        report = compare([saved("a", with_accuracy(0.80)), saved("b", replace(two, study=fewer))])
+        assert advantage(report, "held-out accuracy").best == ""
+
+    def test_all_of_few_samples_right_is_no_certainty(self) -> None:
+        def few(mean: float) -> SearchResult:
+            result = with_accuracy(mean, sd=0.0)
+            assert result.study.dataset is not None
+            data = replace(result.study.dataset, validation=36)
+            return replace(result, study=replace(result.study, dataset=data))
+
+        report = compare([saved("a", few(1.0)), saved("b", few(32 / 36))])
+        assert "cannot be told from b" in report.conclusion
+
     def test_seeds_that_disagree_widen_the_interval(self) -> None:
         report = compare([saved("a", with_accuracy(0.7, sd=0.2)), saved("b", with_accuracy(0.9))])
         assert advantage(report, "held-out accuracy").best == ""
@@ -99,6 +116,16 @@ class TestRespects:
         found = advantage(report, "parameters")
         assert found.best == "b"
         assert found.values == (20_000, 7)
+
+    def test_nobody_is_praised_where_d_rises(self) -> None:
+        law = replace(typical().recommendations[0].law, total_reduction=-0.2, uniformity=-0.1)
+        worse = replace(law, total_reduction=-0.3, uniformity=-0.4)
+        report = compare([saved(n, with_accuracy(0.9, law=one)) for n, one in
+                          (("a", law), ("b", worse))])  # fmt: skip
+        for what in ("total reduction of D", "uniformity of the law"):
+            found = advantage(report, what)
+            assert found.best == ""
+            assert found.reason == f"None of them is above zero in {what}."
 
     def test_equal_sizes_are_level(self) -> None:
         report = compare([saved("a", with_accuracy(0.9)), saved("b", with_accuracy(0.9))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Callable
@@ -315,7 +316,45 @@ class TestBaselines:
         long = designer.prune(model, data, scratch_epochs=12, **options)
         assert "would have been as good" in long.report.conclusion
         none = designer.prune(model, data, scratch_epochs=0, **options)
-        assert "is not as good" in none.report.conclusion
+        assert "trained from scratch for 0 epochs, is not as good" in none.report.conclusion
+
+    def test_that_are_better_are_said_to_be(self, data: Triple) -> None:
+        poor = learnt(blob_net(DEPTH), data[0], epochs=2)
+        options: dict[str, Any] = {**QUICK, "epochs": 0, "baselines": True}
+        found = designer.prune(poor, data, remove=1, scratch_epochs=12, **options)
+        assert "trained from scratch for 12 epochs, is better" in found.report.conclusion
+
+    def test_start_anew_where_the_weights_come_with_the_model(
+        self, model: nn.Module, data: Triple
+    ) -> None:
+        def loads(_seed: int) -> nn.Module:
+            return copy.deepcopy(model)
+
+        options: dict[str, Any] = {"remove": 1, "baselines": True, "scratch_epochs": 0, **QUICK}
+        found = designer.prune(model, data, build=loads, **options)
+        assert "is not as good" in found.report.conclusion
+
+
+class LooksAtItsFirst(nn.Module):
+    """A forward pass that needs one block, whichever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner: Any = blob_net(DEPTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if all(isinstance(block, PassThrough) for block in self.inner.blocks):
+            raise IndexError("no block is left")
+        output: Tensor = self.inner(x)
+        return output
+
+
+def test_fewer_go_where_all_cannot_go_together(data: Triple) -> None:
+    model = learnt(LooksAtItsFirst(), data[0])
+    found = designer.prune(model, data, max_drop=0.9, baselines=True, scratch_epochs=1, **QUICK)
+    assert 1 <= len(found.report.removed) < DEPTH
+    with pytest.raises(ModelError, match="go together"):
+        designer.prune(model, data, remove=DEPTH, **QUICK)
 
 
 class TestReport:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ import optuna
 import pytest
 import torch
 from jsonschema import Draft202012Validator
+from optuna.trial import TrialState
 
 import designer
 from designer.datasets import load_dataset
@@ -407,6 +409,69 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(tmp_path: Path) -> 
     assert finish(out, done) == 0
     assert len(read_result(out).trials) == done
     assert read_result(out).recommendations
+
+
+def test_tied_weights_are_confirmed_and_written(tmp_path: Path) -> None:
+    result = run(tmp_path / "a", "TiedSpace")
+    assert result.recommendations
+    assert "not_confirmed" not in {w.code for w in result.warnings}
+    best = designer.load_best(tmp_path / "a" / "best" / "1")
+    assert accuracy(best.model, load_dataset("tests.toy:blobs").validation) > 0.5
+
+
+@pytest.mark.parametrize("name", ["profile.json", "model.safetensors"])
+def test_confirmations_whose_files_are_damaged_are_done_again(name: str, tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    first = run(out)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{out / STORAGE_FILE}")
+    kept = studies(out)[1].get_trials(states=(TrialState.COMPLETE,))
+    for meta in optuna.artifacts.get_all_artifact_meta(kept[0], storage=storage):
+        if meta.filename == name:
+            (out / "artifacts" / meta.artifact_id).write_bytes(b"{")
+    again = run(out)
+    assert comparable(again) == comparable(first)
+    assert len(studies(out)[1].get_trials(states=(TrialState.COMPLETE,))) == len(kept) + 1
+
+
+def test_why_nothing_could_be_confirmed_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no room for weights")
+
+    monkeypatch.setattr(sys.modules["designer.search.trials"], "save_tensors", fails)
+    result = run(tmp_path / "a")
+    (said,) = (w.message for w in result.warnings if w.code == "not_confirmed")
+    assert said.endswith("The last reason: RuntimeError: no room for weights")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_stop_keeps_what_was_recommended_before(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    first = run(out, trials=4)
+    best = contents(out / "best")
+    longer: dict[str, Any] = {"trials": 5, "confirm_epochs": 4}
+    stopped = run(out, progress=lambda _: signal.raise_signal(signal.SIGINT), **longer)
+    assert stopped.recommendations == first.recommendations == read_result(out).recommendations
+    assert {"interrupted", "earlier_recommendations"} <= {w.code for w in stopped.warnings}
+    assert contents(out / "best") == best
+    assert not {"interrupted", "earlier_recommendations"} & {
+        w.code for w in run(out, **longer).warnings
+    }
+    assert contents(out / "best") != best
+
+
+@pytest.mark.parametrize("name", ["best/important.txt", "best/1/model.json", "report.json"])
+def test_files_of_others_are_left_alone(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a" / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mine": 1}', encoding="utf-8")
+    with pytest.raises(RunFolderError, match=re.escape(path.name)):
+        run(tmp_path / "a", trials=2)
+    assert contents(tmp_path / "a") == {name: b'{"mine": 1}'}
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_done_again(tmp_path: Path) -> None:

@@ -111,14 +111,33 @@ def test_between_epochs_the_models_are_as_trained_so_far(data: LabelledTensors) 
     assert seen == pytest.approx(expected, abs=0.01)
 
 
+class DropsInPassing(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
+        return nn.functional.dropout(super().forward(input.flatten(1)), 0.5, self.training)
+
+
+class LooksAtValues(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's own name
+        output = super().forward(input.flatten(1))
+        return output / 2 if output.abs().max() > 100 else output
+
+
 def test_what_cannot_be_stacked_is_refused(data: LabelledTensors) -> None:
     flat = nn.Flatten()
     wide, narrow = (nn.Sequential(flat, nn.Linear(64, n), nn.Linear(n, 10)) for n in (8, 4))
     dropping = nn.Sequential(flat, nn.Dropout(0.1), nn.Linear(64, 10))
     harmless = nn.Sequential(flat, nn.Dropout(0.0), nn.Linear(64, 10))
-    assert not can_be_stacked([wide, narrow])
-    assert not can_be_stacked([dropping, copy.deepcopy(dropping)])
-    assert can_be_stacked([harmless, copy.deepcopy(harmless)])
+    assert not can_be_stacked([wide, narrow], data.inputs)
+    assert not can_be_stacked([dropping, copy.deepcopy(dropping)], data.inputs)
+    assert can_be_stacked([harmless, copy.deepcopy(harmless)], data.inputs)
+    assert not can_be_stacked([DropsInPassing(), DropsInPassing()], data.inputs)
+    assert not can_be_stacked([LooksAtValues(), LooksAtValues()], data.inputs)
     with pytest.raises(InvalidInputError, match="one architecture without dropout"):
         train_stacked([wide, narrow], data, epochs=1, learning_rates=(1, 1), seeds=(0, 1))
 

@@ -89,6 +89,23 @@ class BrokenSpace(TinySpace):
 
 
 @dataclass(frozen=True)
+class TiedSpace(TinySpace):
+    """Its candidates of equal widths have two layers that share their weights; building prints."""
+
+    name: ClassVar[str] = "tied"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron with tied weights."""
+        print("building", spec)  # noqa: T201 - as those of users do
+        model = super().build(spec, input_shape, num_classes)
+        linears: list[Any] = [block.linear for block in model.blocks]
+        first, second = linears[-2:]
+        if first.weight.shape == second.weight.shape:
+            second.weight = first.weight
+        return model
+
+
+@dataclass(frozen=True)
 class WrongOutputSpace(TinySpace):
     """Builds modules with one class too many."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from designer.errors import TrialFailed
+from designer.errors import ModelError, TrialFailed
 from designer.profile import Progress
 from designer.pruning.cut import cut
 from designer.pruning.options import Recovery
@@ -52,9 +52,10 @@ def from_scratch(
         if build is None:
             return reset(smaller)
         made = build(how.seed)
+        trained = _are_the_same(made, build(how.seed + 1))
         remove(made, removals)
         resize(made, {name: tensor.shape for name, tensor in smaller.state_dict().items()})
-        return made
+        return reset(made) if trained else made
 
     model = build_seeded(make, how.seed, device).float()
     with suppress(TrialFailed):  # where it diverges, that is what it is worth
@@ -69,6 +70,16 @@ def from_scratch(
             on_epoch=lambda epoch, _: progress("from scratch", epoch, epochs),
         )
     return model.eval()
+
+
+def _are_the_same(one: nn.Module, other: nn.Module) -> bool:
+    """Whether most of the weights do not depend on the seed: whoever builds them loads them."""
+    same = everything = 0
+    for p, q in zip(one.parameters(), other.parameters(), strict=False):
+        if p.numel() > 1 and not torch.equal(p, p.flatten()[:1].expand_as(p)):  # drawn or loaded
+            everything += p.numel()
+            same += p.numel() if torch.equal(p, q) else 0
+    return 2 * same > everything
 
 
 def reset(model: nn.Module) -> nn.Module:
@@ -124,10 +135,17 @@ def greedy_order(
         for i, one in enumerate(pool):
             if one in order:
                 continue
-            made = cut(model, [*order, one], parts.train, fit=False).model
+            tried += 1
+            try:
+                made = cut(model, [*order, one], parts.train, fit=False).model
+            except ModelError:  # it cannot go together with those that are gone
+                scores[i] = -1.0
+                continue
             epochs += recover(made, parts, how, model)
             scores[i] = float(right(made, parts.validation).float().mean())
-            tried += 1
             progress("greedy ablation", tried, total)
-        order.append(pool[max(scores, key=lambda i: (scores[i], i))])
+        best = max(scores, key=lambda i: (scores[i], i))
+        if scores[best] < 0:
+            break
+        order.append(pool[best])
     return order, epochs

@@ -9,6 +9,7 @@ and judged, and from there more or less, by bisection.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from designer.advice import layer_reports
 from designer.datasets import LabelledTensors
-from designer.errors import InvalidInputError
+from designer.errors import InvalidInputError, ModelError
 from designer.profile import Progress, profile
 from designer.pruning.cut import Cut, cut
 from designer.pruning.narrow import narrow
@@ -75,9 +76,14 @@ class Trials:
         )
         if len(distinct) == 1:
             return list(distinct[0])
-        cuts = (cut(self._model, blocks, self._parts.train).model for blocks in distinct)
-        scores = [self._score(model) for model in cuts]
+        scores = [self._score_without(blocks) for blocks in distinct]
         return list(distinct[scores.index(max(scores))])
+
+    def _score_without(self, blocks: Sequence[Removable]) -> tuple[float, float]:
+        try:
+            return self._score(cut(self._model, blocks, self._parts.train).model)
+        except ModelError:  # they cannot go together
+            return -math.inf, -math.inf
 
     def fitted(self, blocks: Sequence[Removable]) -> bool:
         """Whether what was allowed is kept to without any training."""
@@ -154,15 +160,24 @@ def most_within(orders: Sequence[Sequence[Removable]], trials: Trials) -> Candid
     def first(count: int) -> list[Removable]:
         return trials.best_of([order[:count] for order in orders])
 
+    def fitted(count: int) -> bool:
+        try:
+            return trials.fitted(first(count))
+        except ModelError:  # so many cannot go together
+            return False
+
     def allowed(count: int) -> bool:
         nonlocal best
-        candidate = trials.recovered(first(count))
+        try:
+            candidate = trials.recovered(first(count))
+        except ModelError:
+            return False
         if candidate.within:
             best = candidate
         return candidate.within
 
     most = len(orders[0])
-    guess = max(_largest(1, most, lambda count: trials.fitted(first(count))), 1)
+    guess = max(_largest(1, most, fitted), 1)
     if allowed(guess):
         _largest(guess + 1, most, allowed)
     else:
@@ -179,9 +194,12 @@ def fewest_for(
         InvalidInputError: where that is not even so without all of them.
     """
     few = LabelledTensors(*(tensor[:SHAPES] for tensor in parts.train))
-    sizes: list[int] = []
+    sizes = [sum(p.numel() for p in model.parameters())]
     for count in range(1, len(order) + 1):
-        smaller = cut(model, order[:count], few, fit=False).model
+        try:
+            smaller = cut(model, order[:count], few, fit=False).model
+        except ModelError:  # so many cannot go together, but perhaps more
+            continue
         sizes.append(sum(p.numel() for p in smaller.parameters()))
         if sizes[-1] <= parameters:
             return list(order[:count])

@@ -70,21 +70,21 @@ class Summary:
             candidate,
             self._figures("from scratch", scratch, self.how.scratch_epochs, removed),
             self._figures("greedy ablation", taken.model, epochs, taken.names),
-            surely_better=drop_of(right(scratch, self.parts.validation), candidate.right).bound < 0,
+            scratch_is=_standing(right(scratch, self.parts.validation), candidate.right),
         )
 
     def report(
         self,
         candidate: Candidate | None,
         *baselines: NetworkFigures,
-        surely_better: bool = False,
+        scratch_is: str = "",
     ) -> PruningReport:
         """Everything, in plain numbers.
 
         Args:
             candidate: the smaller network, if there is one.
             baselines: to show beside it.
-            surely_better: whether it is, with 95 % confidence, than the one from scratch.
+            scratch_is: how good the one from scratch is beside it.
         """
         removed = () if candidate is None else candidate.trial.removed
         networks = [self._figures("original", self.whole, 0, ())]
@@ -123,7 +123,7 @@ class Summary:
             conclusion=" ".join(
                 self._nothing()
                 if candidate is None
-                else _conclusion(networks, len(self.found), surely_better=surely_better)
+                else _conclusion(networks, len(self.found), scratch_is)
             ),
             warnings=tuple(self._warnings()),
             settings=asdict(self.how),
@@ -199,9 +199,17 @@ class Summary:
             )
 
 
-def _conclusion(
-    networks: Sequence[NetworkFigures], blocks: int, *, surely_better: bool
-) -> Iterator[str]:
+def _standing(scratch: Tensor, pruned: Tensor) -> str:
+    """How good one network is beside another, with 95 % confidence, from the validation samples
+    (n,) that each is right on."""
+    if drop_of(scratch, pruned).bound < 0:
+        return "is not as good"
+    if drop_of(pruned, scratch).bound < 0:
+        return "is better"
+    return "would have been as good within the noise"
+
+
+def _conclusion(networks: Sequence[NetworkFigures], blocks: int, scratch_is: str) -> Iterator[str]:
     by_name = {one.name: one for one in networks}
     original, pruned = by_name["original"], by_name["pruned"]
     yield (
@@ -212,12 +220,11 @@ def _conclusion(
     )
     scratch = by_name.get("from scratch")
     if scratch is not None:
+        epochs = f"{scratch.epochs} {'epoch' if scratch.epochs == 1 else 'epochs'}"
         theirs = 100 * scratch.validation_accuracy.value
         yield (
-            f"A network of this size, trained from scratch, is not as good ({theirs:.1f} %)."
-            if surely_better
-            else f"A network of this size, trained from scratch, would have been as good within "
-            f"the noise ({theirs:.1f} %)."
+            f"A network of this size, trained from scratch for {epochs}, {scratch_is} "
+            f"({theirs:.1f} %)."
         )
 
 

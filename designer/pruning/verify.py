@@ -68,8 +68,13 @@ def right(model: nn.Module, data: LabelledTensors) -> Tensor:
 def proportion(mask: Tensor) -> Proportion:
     """Share of a mask (n,), with its Wilson interval."""
     hits, n = int(mask.sum()), len(mask)
+    return Proportion(hits / n, wilson(hits, n), n)
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, which has a width also where all or none are right."""
     found = binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Proportion(hits / n, (float(found.low), float(found.high)), n)
+    return float(found.low), float(found.high)
 
 
 def drop_of(original: Tensor, smaller: Tensor) -> Drop:

@@ -5,12 +5,35 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from designer.errors import RunFolderError
 from designer.models import BEST_FOLDER, MODEL_SCHEMA, SPEC_FILE, WEIGHTS_FILE
 from designer.search.artifacts import Artifacts
 from designer.search.confirmation import Confirmed
 from designer.search.settings import Job
+
+
+def check_best(folder: Path) -> None:
+    """See that recommended models may be replaced in a run folder: there is nothing else.
+
+    Raises:
+        RunFolderError: where there is.
+    """
+    for path in sorted((folder / BEST_FOLDER).glob("[!.]*")):
+        ours = path.is_dir() and path.name.isdigit()
+        foreign = path if not ours else next(filter(_is_foreign, path.glob("[!.]*")), None)
+        if foreign is not None:
+            raise RunFolderError(
+                f"Expected nothing but recommended models in '{folder / BEST_FOLDER}', which are "
+                f"replaced by better ones, but there is '{foreign}'; move it, or choose another "
+                f"--out."
+            )
+
+
+def _is_foreign(path: Path) -> bool:
+    return path.name not in {SPEC_FILE, WEIGHTS_FILE}
 
 
 def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -> None:
@@ -24,10 +47,13 @@ def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -
         (folder / SPEC_FILE).write_text(spec, encoding="utf-8")
         weights = artifacts.read(one.runs[0], "model.safetensors")
         (folder / WEIGHTS_FILE).write_bytes(weights)
-    best = job.place.folder / BEST_FOLDER
-    shutil.rmtree(best, ignore_errors=True)
+    best, old = job.place.folder / BEST_FOLDER, job.place.folder / f"{BEST_FOLDER}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if best.exists():
+        best.rename(old)
     if confirmed:
         new.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _spec_json(job: Job, one: Confirmed) -> dict[str, Any]:

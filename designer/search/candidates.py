@@ -158,7 +158,7 @@ def train_and_measure_all(
     """
     data, rate = job.data, spec.learning_rate
     models = [_built(job.space, spec, data, seed) for seed in seeds]
-    if len(models) > 1 and can_be_stacked(models):
+    if len(models) > 1 and can_be_stacked(models, data.train.inputs):
         with suppress(TrialFailed):  # there may be memory for one at a time
             histories = train_stacked(
                 models,

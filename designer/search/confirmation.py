@@ -9,7 +9,10 @@ from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 
+from designer.errors import RunFolderError
 from designer.results import MeanSd, SeparationProfile, measured
 from designer.search.artifacts import Artifacts
 from designer.search.candidates import architecture_key
@@ -92,12 +95,15 @@ def _record(trial: FrozenTrial, name: str) -> float:
     return float(trial.user_attrs[RECORD][name])
 
 
-def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial]) -> int:
-    """Ask for every run that is missing; those that exist are not repeated. How many."""
+def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts) -> int:
+    """Ask for every run that is missing; those that exist are not repeated, but where what they
+    left is gone or damaged. How many."""
+    candidates = list(candidates)
+    asked = {one.number for one in candidates}
     known = {
         run_key(run)
         for run in study.get_trials(deepcopy=False)
-        if run.state is not TrialState.FAIL or REJECTED not in run.user_attrs
+        if run.user_attrs.get("confirms") in asked and _counts(run, artifacts)
     }
     missing = 0
     for candidate in candidates:
@@ -113,6 +119,21 @@ def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial]) -> int:
                     },
                 )
     return missing
+
+
+def _counts(run: FrozenTrial, artifacts: Artifacts) -> bool:
+    if run.state is TrialState.COMPLETE:
+        return kept_of(run, artifacts) is not None
+    return run.state is not TrialState.FAIL or REJECTED not in run.user_attrs
+
+
+def kept_of(run: FrozenTrial, artifacts: Artifacts) -> SeparationProfile | None:
+    """The profile that a run left beside its weights; None where either is gone or damaged."""
+    try:
+        load_tensors(artifacts.read(run, "model.safetensors"))
+        return profile_from_json(artifacts.read(run, "profile.json"))
+    except (RunFolderError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
 
 
 def confirmation_seeds(job: Job) -> list[int]:
@@ -136,17 +157,12 @@ def collect(
     collected = []
     for candidate in candidates:
         keys = [(candidate.number, s, job.effort.confirm_epochs) for s in confirmation_seeds(job)]
-        runs = tuple(complete[key] for key in keys if key in complete)
-        if runs:
-            collected.append(
-                Confirmed(
-                    trial=candidate,
-                    runs=runs,
-                    profiles=tuple(
-                        profile_from_json(artifacts.read(run, "profile.json")) for run in runs
-                    ),
-                )
-            )
+        runs = [complete[key] for key in keys if key in complete]
+        kept = [(run, kept_of(run, artifacts)) for run in runs]
+        whole = [(run, profile) for run, profile in kept if profile is not None]
+        if whole:
+            usable, profiles = zip(*whole, strict=True)
+            collected.append(Confirmed(candidate, usable, profiles))
     return collected
 
 

@@ -66,7 +66,7 @@ def work(
     checked_address(storage)
     for device in devices:
         usable_device(device)
-    effort = Effort(workers=workers or len(devices), devices=tuple(devices))
+    effort = Effort(workers=len(devices) if workers is None else workers, devices=tuple(devices))
     with (
         tempfile.TemporaryDirectory() as folder,
         quiet_optuna(),

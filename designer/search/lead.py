@@ -27,6 +27,7 @@ def leading(job: Job, study: Study, stop: Stop) -> Iterator[None]:
     Raises:
         RunFolderError: where another process leads it; the place of one that was killed is free
             once its pulse has been still for long enough.
+        KeyboardInterrupt: where the run was asked to stop while it waited for that.
     """
     if not job.place.shared:
         yield
@@ -58,3 +59,5 @@ def _wait_for_the_last(job: Job, study: Study, stop: Stop) -> None:
         if watch.still(study.study_name, -1, now):
             return
         time.sleep(LOOK_SECONDS)
+    if now:  # asked to stop while another one leads: nothing of its study is touched
+        raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,17 @@ from safetensors.torch import load as load_tensors
 from designer.augmentation import Augmentation, check_augmentable
 from designer.datasets import Dataset, load_dataset
 from designer.devices import usable_device
-from designer.errors import InvalidInputError, choice
-from designer.models import rebuild
-from designer.results import REPORT_SCHEMA, MeanSd, SearchResult
+from designer.errors import InvalidInputError, RunFolderError, choice
+from designer.models import BEST_FOLDER, rebuild
+from designer.results import (
+    REPORT_SCHEMA,
+    MeanSd,
+    Recommendation,
+    ReportWarning,
+    SearchResult,
+)
 from designer.search.artifacts import Artifacts, store_at
-from designer.search.best import write_best
+from designer.search.best import check_best, write_best
 from designer.search.confirmation import Confirmed, collect, enqueue, mean_sd, shortlist
 from designer.search.folder import run_folder
 from designer.search.lead import leading
@@ -26,7 +33,7 @@ from designer.search.plan import DONE, STAGE, write_plan
 from designer.search.recommend import chosen, recommend
 from designer.search.settings import Effort, Job, Objective, StudySettings
 from designer.search.spaces import try_out
-from designer.search.storage import Place, checked_address, quiet_optuna
+from designer.search.storage import STORAGE_FILE, Place, checked_address, quiet_optuna
 from designer.search.study import (
     drop_waiting,
     last_rejection,
@@ -36,12 +43,18 @@ from designer.search.study import (
 )
 from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
 from designer.search.workers import crew_for
-from designer.serialisation import REPORT_FILE, report_to_json
+from designer.serialisation import REPORT_FILE, check_free, read_result, report_to_json
 from designer.spaces import find_space
 from designer.trainer import accuracy
 from search_spaces import SPACES, Space
 
 CONFIRMATION_ROUNDS = 2
+
+EARLIER = ReportWarning(
+    "earlier_recommendations",
+    "The recommendations are those of before: this run was stopped before its best trials were "
+    "all confirmed.",
+)
 
 
 def search(
@@ -157,6 +170,9 @@ def search(
     place = Place(folder, storage, (study or folder.name) if storage else None, artifacts)
     store_at(place.artifacts)
     job = Job(found, source, data, settings, effort, place)
+    check_best(folder)
+    if not (folder / STORAGE_FILE).exists():  # whose report it is
+        check_free(folder, REPORT_SCHEMA)
     with run_folder(folder), quiet_optuna():
         return run(job, progress or (lambda _: None))
 
@@ -194,18 +210,37 @@ def _run(
         crew.run(Phase.SEARCH, stop, progress)
         candidates = shortlist(job, study)
         for _ in range(CONFIRMATION_ROUNDS):  # a second one for what a killed worker left
-            if stop() or not enqueue(job, confirmation, candidates):
+            if stop() or not enqueue(job, confirmation, candidates, artifacts):
                 break
             study.set_user_attr(STAGE, Phase.CONFIRMATION)
             crew.run(Phase.CONFIRMATION, stop, progress)
     if not stop():
         drop_waiting(study)
         study.set_user_attr(STAGE, DONE)
-    confirmed = chosen(collect(job, confirmation, candidates, artifacts))
+    collected = collect(job, confirmation, candidates, artifacts)
+    confirmed = chosen(collected)
     result = _result(job, study, confirmation, confirmed, artifacts, stop)
+    earlier = _recommended_before(job.place.folder)
+    runs = sum(len(one.runs) for one in collected)
+    missing = len(candidates) * job.effort.confirm_seeds - runs
+    if earlier and stop() and (missing or not collected):  # better ones are not known yet
+        result = replace(
+            result,
+            recommendations=earlier,
+            warnings=(*result.warnings, EARLIER),
+        )
+    else:
+        write_best(job, confirmed, artifacts)
     (job.place.folder / REPORT_FILE).write_text(report_to_json(result), encoding="utf-8")
-    write_best(job, confirmed, artifacts)
     return result
+
+
+def _recommended_before(folder: Path) -> tuple[Recommendation, ...]:
+    """What an earlier run in this folder recommends, whose models are there."""
+    try:
+        return read_result(folder).recommendations if (folder / BEST_FOLDER).exists() else ()
+    except RunFolderError:  # it was killed while it wrote
+        return ()
 
 
 def _result(
@@ -227,7 +262,13 @@ def _result(
         criterion=agreements(rows),
         trials=rows,
         warnings=warnings(
-            job, rows, confirmed, recommendations, stop.signal, last_rejection(trials_of(study))
+            job,
+            rows,
+            confirmed,
+            recommendations,
+            stop.signal,
+            last_rejection(trials_of(study)),
+            confirmation,
         ),
     )
 

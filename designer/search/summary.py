@@ -141,11 +141,13 @@ def warnings(
     recommendations: Sequence[Recommendation],
     stopped_by: int | None,
     last_rejection: str,
+    confirmation: Study,
 ) -> tuple[ReportWarning, ...]:
     """All that the reader should know before trusting the numbers."""
     return (
         *job.data.warnings,
-        *_run_warnings(job, rows, confirmed, stopped_by, last_rejection),
+        *_run_warnings(job, rows, stopped_by, last_rejection),
+        *_confirmation_warnings(job, rows, confirmed, stopped_by, confirmation),
         *_data_warnings(job, confirmed),
         *_law_warnings(recommendations),
     )
@@ -154,7 +156,6 @@ def warnings(
 def _run_warnings(
     job: Job,
     rows: Sequence[TrialRow],
-    confirmed: Sequence[Confirmed],
     stopped_by: int | None,
     last_rejection: str,
 ) -> Iterator[ReportWarning]:
@@ -184,16 +185,29 @@ def _run_warnings(
             f"{len(failures)} {'trial' if len(failures) == 1 else 'trials'} failed; the last "
             f"reason: {failures[-1].reason}",
         )
+
+
+def _confirmation_warnings(
+    job: Job,
+    rows: Sequence[TrialRow],
+    confirmed: Sequence[Confirmed],
+    stopped_by: int | None,
+    confirmation: Study,
+) -> Iterator[ReportWarning]:
+    if stopped_by is not None:
+        return
+    failures = failed(trials_of(confirmation))
+    reason = f" The last reason: {failures[-1].user_attrs.get(REASON)}" if failures else ""
     short = [c for c in confirmed if len(c.runs) < job.effort.confirm_seeds]
-    if short and stopped_by is None:
+    if short:
         yield ReportWarning(
             "missing_confirmations",
             f"{len(short)} of {len(confirmed)} recommendations have fewer than the "
-            f"{job.effort.confirm_seeds} confirmation runs asked for; the others failed.",
+            f"{job.effort.confirm_seeds} confirmation runs asked for; the others failed.{reason}",
         )
-    if done and not confirmed and stopped_by is None:
+    if any(row.state != "failed" for row in rows) and not confirmed:
         yield ReportWarning(
-            "not_confirmed", "No candidate could be confirmed, so nothing is recommended."
+            "not_confirmed", f"No candidate could be confirmed, so nothing is recommended.{reason}"
         )
 
 

@@ -49,6 +49,9 @@ from search_spaces import Spec
 
 CONFIRMATION_RESAMPLES = 200
 
+CONTIGUOUS = torch.contiguous_format
+"""And cloned: safetensors takes no tensors that share memory, as tied weights do."""
+
 STACKED = 32
 """Networks at the most that are trained in one step."""
 
@@ -204,7 +207,8 @@ def _keep_confirmation(
     trial.set_user_attr(SPEC, spec_values(confirmation.spec))
     trial.set_user_attr(EMERGENCE, [asdict(curve) for curve in confirmation.curves])
     artifacts.keep(trial, "profile.json", profile_to_json(outcome.profile))
-    weights = {k: v.detach().cpu().contiguous() for k, v in outcome.model.state_dict().items()}
+    state = outcome.model.state_dict()
+    weights = {k: v.detach().cpu().clone(memory_format=CONTIGUOUS) for k, v in state.items()}
     artifacts.keep(trial, "model.safetensors", save_tensors(weights))
     return outcome.record(), [outcome.validation_accuracy]
 

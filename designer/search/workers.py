@@ -6,10 +6,18 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+    suppress,
+)
 from ctypes import c_byte
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -311,7 +319,8 @@ def _worker_main(job: Job, line: Connection, asked: c_byte) -> None:
         return bool(asked.value)
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers send it to all: the leader decides
-    with quiet_optuna(), job.place.opened(stop) as storage:
+    prints = redirect_stdout(sys.stderr)  # the leader's output is for reports alone
+    with prints, quiet_optuna(), job.place.opened(stop) as storage:
         while (phase := line.recv()) is not None:
             _work(job, phase, study_of(job, storage, phase), stop, lambda: None)
             line.send(phase)
