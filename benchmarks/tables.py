@@ -352,9 +352,10 @@ def _payoff_says(files: dict[str, dict[str, Any]], budget: str) -> str:
         f"MedianPruner ends at {ends['median']:.2f}; in processor time they are level there, since "
         f"looking inside after every epoch costs as much as training. Tried to be quicker: pruning "
         "the short runs, which helps whatever is looked at but costs looks, and spending half of "
-        "the epochs on longer runs of the best, which does not. On a space of small networks, where any decent "
-        "perceptron comes close, which way one searches matters little beside the luck of the "
-        "seed; search with the law to see what the layers do, not to save epochs."
+        "the epochs on longer runs of the best, which does not. On a space of "
+        "small networks, where any decent perceptron comes close, which way one searches matters "
+        "little beside the luck of the seed; search with the law to see what the layers do, not "
+        "to save epochs."
     )
 
 

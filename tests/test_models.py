@@ -147,8 +147,10 @@ class TestCallables:
         assert (loaded.spec, loaded.input_shape, loaded.class_names) == ({}, None, ())
         assert (loaded.scaling, loaded.data_options, loaded.data_fingerprint) == (None, {}, "")
 
-    def test_a_module_is_taken_as_it_is(self) -> None:
-        assert load_model(f"{HERE}:READY").model is READY
+    def test_a_module_is_copied_with_its_weights(self) -> None:
+        found = load_model(f"{HERE}:READY").model
+        assert found is not READY
+        assert all(map(torch.equal, found.state_dict().values(), READY.state_dict().values()))
 
     def test_the_seed_decides_the_weights(self) -> None:
         first, again, different = (
