@@ -80,8 +80,8 @@ def load_model(
 
     Args:
         source: ``package.module:name`` of a module, which is copied, or of a class or function
-            that makes one when called without arguments; or a folder that a search wrote, such as ``runs/a``
-            or ``runs/a/best/2``.
+            that makes one when called without arguments; or a folder that a search wrote, such as
+            ``runs/a`` or ``runs/a/best/2``.
         weights: file for ``load_weights``; by default a model from a callable stays as it was
             made, and one from a folder has the weights found there.
         seed: of the initial weights; torch's global generator is left as it was.
