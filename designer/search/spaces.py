@@ -94,7 +94,7 @@ def _random_study(space: Space[Any], wanted: str) -> Iterator[Study]:
             yield study
         except SpaceError:
             raise
-        except Exception as error:  # a third party's code may raise anything
+        except (Exception, SystemExit) as error:  # a third party's code may raise anything
             raise SpaceError(
                 f"Expected space '{space.name}' to {wanted}, but it raised "
                 f"{type(error).__name__}: {error}."
