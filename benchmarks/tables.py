@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.criterion_tables import criterion
+from benchmarks.criterion_tables import criterion, criterion_in_short
 from benchmarks.pictures import PAYOFFS, draw, shown
 from benchmarks.results import is_measured, read_result
 
@@ -38,7 +38,6 @@ ARMS = {
     "pruning, equal epochs": "TPE, pruning, as many epochs",
     "random, no pruning": "random",
 }
-EPOCHS = ("5", "10", "20")
 PAYOFF_ARMS = {
     "designer": "design score, short runs",
     "accuracy": "validation accuracy, short runs",
@@ -97,17 +96,7 @@ def lines() -> Iterator[str]:
 
 def summary() -> Iterator[str]:
     """A line for each claim."""
-    fresh = read_result("criterion_mnist_100.json")
-    ours, theirs = (
-        " / ".join(f"{fresh[name][e]['all']:.2f}" for e in EPOCHS)
-        for name in ("design_score", "validation_accuracy")
-    )
-    yield (
-        f"- **Which architecture will win?** Spearman with the accuracy after long training, from "
-        f"5 / 10 / 20 epochs, on a draw looked at once: design score {ours}, validation accuracy "
-        f"{theirs}. On other pools of the wide space the two are level early; what the best pick "
-        f"loses is not better."
-    )
+    yield criterion_in_short()
     yield from _payoff_in_short()
     found = read_result("separation.json")
     ratios = [f"{found['against_textbook'][p]['ratio']:,.0f}" for p in ("100", "1000", "3000")]
