@@ -411,6 +411,12 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_continues(tmp_path: Path) -> 
     assert read_result(out).recommendations
 
 
+def test_a_space_need_not_build_all_that_it_proposes(tmp_path: Path) -> None:
+    result = run(tmp_path / "a", "PickySpace", trials=3)
+    assert result.study.trials.complete == 3
+    assert result.recommendations
+
+
 def test_tied_weights_are_confirmed_and_written(tmp_path: Path) -> None:
     result = run(tmp_path / "a", "TiedSpace")
     assert result.recommendations

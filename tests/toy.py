@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import optuna
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -86,6 +87,20 @@ class BrokenSpace(TinySpace):
         model = super().build(spec, input_shape, num_classes)
         model.head.register_forward_pre_hook(_raise_in_training)
         return model
+
+
+@dataclass(frozen=True)
+class PickySpace(TinySpace):
+    """Builds nothing that is as wide as the first that is proposed at random."""
+
+    name: ClassVar[str] = "picky"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron, or nothing."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        if spec.widths[0] == self.suggest(study.ask()).widths[0]:
+            raise ValueError("not that wide")
+        return super().build(spec, input_shape, num_classes)
 
 
 @dataclass(frozen=True)

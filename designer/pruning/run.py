@@ -219,10 +219,25 @@ def _decided(
         return most_within(orders, trials)
     if wish.target_params is not None:
         most = int(wish.target_params * sum(p.numel() for p in whole.parameters()))
-        choices = [fewest_for(order, whole, parts, most) for order in orders]
+        choices = _reaching(orders, whole, parts, most)
     else:
         choices = [_asked_for(wish.remove, order) for order in orders]
     return trials.recovered(trials.best_of(choices))
+
+
+def _reaching(
+    orders: Sequence[Sequence[Removable]], whole: nn.Module, parts: Parts, most: int
+) -> list[list[Removable]]:
+    """The fewest blocks of each order that reach a size, of those orders that do."""
+    choices, failure = [], None
+    for order in orders:
+        try:
+            choices.append(fewest_for(order, whole, parts, most))
+        except InvalidInputError as error:
+            failure = error
+    if failure is not None and not choices:
+        raise failure
+    return choices
 
 
 def _taken(proposals: Sequence[Proposal], candidate: Candidate | None) -> Proposal:

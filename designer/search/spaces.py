@@ -19,6 +19,9 @@ from designer.search.candidates import size_of
 from designer.search.storage import quiet_optuna
 from search_spaces import Space
 
+TRIES = 10
+"""Candidates of a space, one of which must do."""
+
 PROPOSALS = 200
 """Random proposals whose parameters are collected: so many show what only a few of them have."""
 
@@ -57,13 +60,22 @@ class Parameter:
 
 
 def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Propose and build one candidate, so that a space that cannot fails before anything runs.
+    """Propose and build a candidate, so that a space that cannot fails before anything runs.
 
     Raises:
-        SpaceError: where it raises, or builds what does not map inputs to logits.
+        SpaceError: where it raises each of ``TRIES`` times, or builds what does not map inputs to
+            logits.
     """
     with _random_study(space, "propose and build networks") as study:
-        size_of(space, space.suggest(study.ask()), input_shape, num_classes)
+        for left in reversed(range(TRIES)):
+            try:
+                size_of(space, space.suggest(study.ask()), input_shape, num_classes)
+                return
+            except SpaceError:
+                raise
+            except Exception:
+                if not left:  # a search goes on where one candidate cannot be built
+                    raise
 
 
 def parameters_of(space: Space[Any]) -> tuple[Parameter, ...]:
