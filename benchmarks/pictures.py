@@ -32,11 +32,13 @@ PAYOFFS = {
 }
 SHOWN_ARMS = {
     "designer": "design score",
-    "accuracy": "validation accuracy",
+    "designer, pruned": "design score, pruned",
     "median": "TPE, MedianPruner",
     "hyperband": "TPE, Hyperband",
     "random": "random",
 }
+LEAD = "lead in Spearman"
+
 MOST_REGRET = 4
 """Points; where the axis ends, since the first steps of a search lack much more."""
 
@@ -149,13 +151,13 @@ def leads() -> alt.HConcatChart:
             yOffset=alt.YOffset("epochs:N", sort=epochs),
             color=_colour("epochs", epochs),
         )
-        bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=None), x2="high:Q")
+        bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=LEAD), x2="high:Q")
         points = base.mark_point(filled=True, size=45, opacity=1).encode(
-            x=alt.X("lead:Q", title="lead in Spearman"),
+            x=alt.X("lead:Q", title=LEAD),
             shape=alt.Shape("epochs:N", sort=epochs, legend=None),
         )
         none = alt.InlineData(values=[{"zero": 0}])
-        zero = alt.Chart(none).mark_rule(color=LIGHT.muted).encode(x=alt.X("zero:Q", title=None))
+        zero = alt.Chart(none).mark_rule(color=LIGHT.muted).encode(x=alt.X("zero:Q", title=LEAD))
         return alt.layer(zero, bars, points).properties(
             title=which, width=280, height=40 * len(pools)
         )
