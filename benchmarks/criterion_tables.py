@@ -113,7 +113,8 @@ def criterion_in_short() -> str:
 
 
 def _kinds() -> str:
-    return ", ".join(group for group, pools in known_pools().items() if pools)
+    *first, last = (group for group, pools in known_pools().items() if pools)
+    return f"{', '.join(first)} and {last}"
 
 
 def known_pools() -> dict[str, dict[str, Found]]:
