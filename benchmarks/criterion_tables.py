@@ -84,9 +84,11 @@ def criterion() -> Iterator[str]:
     """All that the pools say."""
     yield (
         "**Which of a short run's figures tells the accuracy after long training?** Architectures "
-        "drawn at random from a space are trained briefly and for long, with a seed of their own "
-        "each time (`python -m benchmarks.bench_criterion`). Spearman after 10 epochs over all "
-        "architectures / over the better half of them:"
+        "drawn at random from a space are trained briefly, and anew for long from the same seed; "
+        "where there are several seeds, figures are means over them. Each result file's command "
+        "says how many images, epochs and seeds: fewer for CNNs and ResNets, and one seed "
+        "(`python -m benchmarks.bench_criterion`). Spearman after 10 epochs over all architectures "
+        "/ over the better half of them by their accuracy in the end:"
     )
     for group, pools in known_pools().items():
         yield from _group(group, pools)
@@ -117,18 +119,21 @@ def _kinds() -> str:
     return f"{', '.join(first)} and {last}"
 
 
-def known_pools() -> dict[str, dict[str, Found]]:
-    """The pools that were measured, by group and title."""
+def known_pools(without: Sequence[str] = ()) -> dict[str, dict[str, Found]]:
+    """The pools that were measured, but for some files, by group and title."""
     return {
-        group: {title: read_result(file) for file, title in pools.items() if is_measured(file)}
+        group: {
+            title: read_result(file)
+            for file, title in pools.items()
+            if is_measured(file) and file not in without
+        }
         for group, pools in POOLS.items()
     }
 
 
 def untouched() -> list[Found]:
     """Those on which nothing was chosen."""
-    files = (file for pools in POOLS.values() for file in pools)
-    return [read_result(f) for f in files if f not in CHOSEN_ON and is_measured(f)]
+    return [found for pools in known_pools(CHOSEN_ON).values() for found in pools.values()]
 
 
 def _group(group: str, pools: dict[str, Found]) -> Iterator[str]:
@@ -213,12 +218,11 @@ def _leads() -> Iterator[str]:
 
 
 def _by_group() -> str:
-    """The same verdicts, group by group."""
-    groups = {
-        group: [found for title, found in pools.items() if "here" not in title]
-        for group, pools in known_pools().items()
-    }
-    return "; ".join(f"for {group} {_verdicts(pools)}" for group, pools in groups.items() if pools)
+    """The verdicts on those on which nothing was chosen, group by group."""
+    groups = known_pools(CHOSEN_ON)
+    return "; ".join(
+        f"for {group} {_verdicts(list(pools.values()))}" for group, pools in groups.items() if pools
+    )
 
 
 def _untrained() -> str:

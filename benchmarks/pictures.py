@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from benchmarks.criterion_tables import known_pools
+from benchmarks.criterion_tables import TOLD, known_pools
 from benchmarks.results import is_measured, read_result
 from designer.report.charts import finished, sequence
 from designer.report.palette import LIGHT
@@ -132,10 +132,10 @@ def leads() -> alt.HConcatChart:
         }
         for group, pools in known_pools().items()
         for title, found in pools.items()
-        for epochs in ("5", "10", "20")
+        for epochs in TOLD
         for which, key in (("all architectures", ""), ("the better half", "top_half_"))
     ]
-    epochs = ["5 epochs", "10 epochs", "20 epochs"]
+    epochs = [f"{epochs} epochs" for epochs in TOLD]
     pools = list(dict.fromkeys(row["pool"] for row in rows))
 
     def forest(which: str, *, labels: bool) -> Any:
