@@ -360,9 +360,9 @@ def _payoff_says(files: dict[str, dict[str, Any]], budget: str) -> str:
         f"{_regret_in_time(files, 'median'):.2f}, since looking inside takes time, too. "
         "Tried to be quicker: pruning the short runs, which helps whatever is looked at but costs "
         "looks, and spending half of the epochs on longer runs of the best, which does not. On a "
-        "space of small networks, where any decent perceptron comes close, which way one searches matters "
-        "little beside the luck of the seed; search with the law to see what the layers do, not "
-        "to save epochs."
+        "space of small networks, where any decent perceptron comes close, which way one searches "
+        "matters little beside the luck of the seed; search with the law to see what the layers "
+        "do, not to save epochs."
     )
 
 
