@@ -52,12 +52,12 @@ from benchmarks.ranks import (
     spearman,
 )
 from benchmarks.results import meta_of, write_result
-from designer.criterion import adherence, combine, heldout_separation
-from designer.datasets import load_dataset
+from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
-from designer.law import fit_law
-from designer.results import FloatArray
-from designer.spaces import find_space
+from designer.measures.law import fit_law
+from designer.measures.score import adherence, combine, heldout_separation
+from designer.models.spaces import find_space
+from designer.results.measured import FloatArray
 
 Figures = dict[str, Any]
 

@@ -61,14 +61,17 @@ from benchmarks.command import (
 )
 from benchmarks.ranks import mean_and_interval, rounded
 from benchmarks.results import meta_of, write_result
-from designer.criterion import design_score
-from designer.datasets import Dataset, load_dataset
+from designer.analysis.profile import profile
+from designer.data.dataset import Dataset
+from designer.data.loading import load_dataset
 from designer.errors import TrialFailed
-from designer.profile import profile
-from designer.results import FloatArray
+from designer.measures.score import design_score
+from designer.results.measured import FloatArray
 from designer.search.candidates import spec_key, spec_values, train_spec
-from designer.search.study import SPEC, Rejected, SeededSampler, check_new, reject, trials_of
-from designer.trainer import Schedule, accuracy
+from designer.search.study.claims import Rejected, check_new, reject
+from designer.search.study.sampler import SeededSampler
+from designer.search.study.trials import SPEC, trials_of
+from designer.training.trainer import Schedule, accuracy
 from search_spaces import MlpSpace, MlpSpec
 
 Figures = dict[str, Any]

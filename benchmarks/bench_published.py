@@ -24,7 +24,7 @@ from benchmarks.command import Parser, output_file, run_and_exit, wide_console
 from benchmarks.ranks import bootstrap, interval, rounded, spearman
 from benchmarks.results import meta_of, write_result
 from designer.errors import InvalidInputError
-from designer.results import FloatArray
+from designer.results.measured import FloatArray
 
 SPACE, MERIT = "nasbench201", "val_accuracy"
 

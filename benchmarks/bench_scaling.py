@@ -39,18 +39,23 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.command import Parser, output_file, positive, run_and_exit, say
 from benchmarks.ranks import rounded
 from benchmarks.results import meta_of, write_result
-from designer.datasets import Dataset, load_dataset
-from designer.profile import profile
-from designer.search import proposals, search, serve_proxy, trials
+from designer.analysis.profile import profile
+from designer.data.dataset import Dataset
+from designer.data.loading import load_dataset
+from designer.search import objective, search, serve_proxy
 from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
-from designer.search.patience import Patience, patient
-from designer.search.phases import Phase
-from designer.search.settings import Effort, Job, StudySettings
-from designer.search.storage import Place, quiet_optuna
-from designer.search.study import RECORD, SPEC, WANTED, Rejected, Trials, claim, end, study_of
-from designer.search.workers import Alone
-from designer.stacked import train_stacked
-from designer.trainer import Schedule, accuracy, build_seeded, single_threaded, train
+from designer.search.job import Job
+from designer.search.progress import Phase
+from designer.search.settings import Effort, StudySettings
+from designer.search.storage.opening import open_storage, quiet_optuna
+from designer.search.storage.place import Place
+from designer.search.storage.retrying import Patience, patient
+from designer.search.study import proposals
+from designer.search.study.claims import Rejected, claim, end, study_of
+from designer.search.study.trials import RECORD, SPEC, WANTED, Trials
+from designer.search.workers.processes import Alone
+from designer.training.stacked import train_stacked
+from designer.training.trainer import Schedule, accuracy, build_seeded, single_threaded, train
 from search_spaces import MlpSpace, MlpSpec
 
 SLEEP = 2.0
@@ -119,7 +124,7 @@ def cores(folder: Path, _storage: str | None, pairs: int, _mnist: Path) -> Figur
                 "mlp", "digits", trials=CORE_TRIALS, epochs=EPOCHS, workers=workers, confirm=1,
                 confirm_epochs=1, confirm_seeds=1, seed=pair, out=out,
             )  # fmt: skip
-            with Place(out).opened() as storage:
+            with open_storage(Place(out)) as storage:
                 found = optuna.load_study(study_name=Phase.SEARCH, storage=storage).get_trials()
             rates[workers].append(3600 * _per_second(_complete(found), workers))
             say(f"{workers} workers: {rates[workers][-1]:.0f} trials per hour")
@@ -175,7 +180,7 @@ def _crowd(place: Place, count: int) -> Figures:
     place.folder.mkdir(exist_ok=True)
     job = job_at(place, (1 + PER_WORKER + 1) * count)
     ready = CONTEXT.Barrier(count)
-    with place.opened() as storage:
+    with open_storage(place) as storage:
         study = study_of(job, storage, Phase.SEARCH)
         study.set_user_attr(WANTED, job.effort.trials)
         crew = [CONTEXT.Process(target=sleeper, args=(job, i, ready)) for i in range(count)]
@@ -207,9 +212,9 @@ def sleeper(job: Job, number: int, ready: Barrier) -> None:
         time.sleep(SLEEP)
         return replace(real, score=replace(real.score, value=float(generator.random())))
 
-    vars(trials)["train_and_measure"] = slept
+    vars(objective)["train_and_measure"] = slept
     ready.wait()
-    with quiet_optuna(), job.place.opened() as storage:
+    with quiet_optuna(), open_storage(job.place) as storage:
         Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
 
 
@@ -254,7 +259,7 @@ def growth(folder: Path, address: str | None, _pairs: int, _mnist: Path) -> Figu
 def _cost(place: Place, size: int) -> Figures:
     place.folder.mkdir(exist_ok=True)
     job = job_at(place, size + TIMED)
-    with place.opened() as opened:
+    with open_storage(place) as opened:
         timed = Timed(place.shown)
         study = study_of(job, patient(opened.inner, timed), Phase.SEARCH)  # type: ignore[attr-defined]
         study.add_trials(_made_up(size))
@@ -362,7 +367,7 @@ def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
 
 
 def _by_us(job: Job) -> tuple[list[FrozenTrial], float]:
-    with job.place.opened() as storage:
+    with open_storage(job.place) as storage:
         study = study_of(job, storage, Phase.SEARCH)
         study.set_user_attr(WANTED, job.effort.trials)
         started = time.perf_counter()

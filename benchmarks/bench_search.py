@@ -49,12 +49,15 @@ from benchmarks.command import (
 )
 from benchmarks.ranks import mean_and_interval
 from benchmarks.results import meta_of, write_result
-from designer.datasets import Dataset, load_dataset
+from designer.data.dataset import Dataset
+from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed
-from designer.results import FloatArray, SearchResult
+from designer.results.measured import FloatArray
+from designer.results.search import SearchResult
 from designer.search import search
-from designer.search import study as study_module
-from designer.search.study import SeededSampler, reject
+from designer.search.study import claims as study_module
+from designer.search.study.claims import reject
+from designer.search.study.sampler import SeededSampler
 
 Figures = dict[str, Any]
 

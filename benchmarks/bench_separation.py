@@ -33,8 +33,8 @@ from benchmarks.command import Parser, output_file, run_and_exit, say, wide_cons
 from benchmarks.memory import highest_mib
 from benchmarks.results import meta_of, write_result
 from designer import separation_fuzziness
-from designer.results import FloatArray
-from designer.trainer import single_threaded
+from designer.results.measured import FloatArray
+from designer.training.trainer import single_threaded
 
 SAMPLES, CLASSES, SEED = 1000, 10, 0
 

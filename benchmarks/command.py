@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar
 from rich.console import Console
 
 from designer.errors import DesignerError, InvalidInputError
-from designer.trainer import single_threaded
+from designer.training.trainer import single_threaded
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 

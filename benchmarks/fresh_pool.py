@@ -20,14 +20,14 @@ from benchmarks.zero_cost import (
     snip,
     synflow_log,
 )
-from designer.datasets import Dataset
+from designer.analysis.profile import profile
+from designer.data.dataset import Dataset
 from designer.errors import InvalidInputError, TrialFailed
-from designer.probes import probing
-from designer.profile import profile
-from designer.results import FloatArray, measured
+from designer.probing.probes import probing
+from designer.results.measured import FloatArray, measured
 from designer.search.candidates import size_of, spec_key, spec_values, train_spec
-from designer.search.workers import MAX_REJECTED
-from designer.trainer import (
+from designer.search.workers.processes import MAX_REJECTED
+from designer.training.trainer import (
     EpochCallback,
     Schedule,
     TrainingHistory,

@@ -32,12 +32,13 @@ from torch import nn
 from benchmarks.command import Parser, in_processes, output_file, run_and_exit, say, wide_console
 from benchmarks.ranks import rounded
 from benchmarks.results import meta_of, write_result
-from designer.datasets import Dataset, LabelledTensors, load_dataset
+from designer.analysis.profile import profile
+from designer.data.dataset import Dataset, LabelledTensors
+from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed
-from designer.law import HOLDS_FROM, fit_law
-from designer.profile import profile
-from designer.results import measured
-from designer.trainer import (
+from designer.measures.law import HOLDS_FROM, fit_law
+from designer.results.measured import measured
+from designer.training.trainer import (
     WEIGHT_DECAY,
     MakeOptimizer,
     Schedule,

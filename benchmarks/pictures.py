@@ -14,8 +14,8 @@ import vl_convert
 
 from benchmarks.criterion_tables import TOLD, known_pools
 from benchmarks.results import is_measured, read_result
-from designer.report.charts import finished, sequence
-from designer.report.palette import LIGHT
+from designer.report.charts.palette import LIGHT
+from designer.report.charts.theme import finished, sequence
 
 PICTURES = Path(__file__).parents[1] / "docs" / "evidence"
 

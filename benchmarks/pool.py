@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from designer.errors import InvalidInputError
-from designer.results import FloatArray
+from designer.results.measured import FloatArray
 
 ZERO_COST = ("naswot", "synflow_log", "gradient_norm", "snip", "jacobian_covariance")
 

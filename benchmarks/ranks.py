@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from designer.law import intervals
-from designer.results import FloatArray, measured
+from designer.measures.intervals import intervals
+from designer.results.measured import FloatArray, measured
 
 RESAMPLES = 2000
 

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from designer.provenance import versions
+from designer.results.provenance import versions
 
 SHORT_LIST = re.compile(r"\[[^][{}]*\]")
 """A list of numbers or names, which stays on one line."""

@@ -1,27 +1,25 @@
 """Designs neural architectures with the law of equi-separation as its criterion."""
 
-from designer.analysis import analyze
-from designer.criterion import design_score
-from designer.datasets import Dataset, load_dataset
+from designer.analysis.analyze import analyze
+from designer.analysis.monitor import LawMonitor
+from designer.analysis.profile import profile
+from designer.data.dataset import Dataset
+from designer.data.loading import load_dataset
 from designer.errors import DesignerError, InvalidInputError, TrialFailed
-from designer.law import fit_law
-from designer.models import LoadedModel, load, load_best, write_pruned
-from designer.monitor import LawMonitor
-from designer.profile import profile
+from designer.measures.law import fit_law
+from designer.measures.score import design_score
+from designer.measures.separation import separation_fuzziness
+from designer.models.loaded import LoadedModel
+from designer.models.loading import load, load_best
+from designer.models.pruned import write_pruned
 from designer.pruning import PruningResult, prune
-from designer.results import (
-    AnalysisResult,
-    DesignScore,
-    LawFit,
-    LawRow,
-    PruningReport,
-    SearchResult,
-    Separation,
-    SeparationProfile,
-)
+from designer.results.analysis import AnalysisResult
+from designer.results.layers import LawRow
+from designer.results.measured import DesignScore, LawFit, Separation, SeparationProfile
+from designer.results.provenance import VERSION
+from designer.results.pruning import PruningReport
+from designer.results.search import SearchResult
 from designer.search import search
-from designer.separation import separation_fuzziness
-from designer.version import VERSION
 
 __version__ = VERSION
 

@@ -1,6 +1,6 @@
 """``python -m designer`` is the ``designer`` command."""
 
-from designer.cli import main
+from designer.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,8 @@ other ``DesignerError`` into one line and exit code 1.  Messages say what was
 expected, what came, and what to do.
 """
 
+from __future__ import annotations
+
 from enum import StrEnum
 from typing import TypeVar
 

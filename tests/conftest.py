@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.command import Command, Outcome, exit_code
+from tests.support.command import Command, Outcome, exit_code
 
 torch.set_num_threads(1)  # tests run side by side, and on small networks threads only wait
 

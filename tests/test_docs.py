@@ -9,7 +9,9 @@ from typing import Any
 
 import optuna
 
-DOCS = Path(__file__).parents[1] / "docs"
+from tests.support.paths import ROOT
+
+DOCS = ROOT / "docs"
 
 
 def example(name: str) -> dict[str, Any]:

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from designer.analysis.profile import Progress
 from designer.errors import ModelError, TrialFailed
-from designer.profile import Progress
+from designer.models.surgery import Removal, remove, resize
 from designer.pruning.cut import cut
 from designer.pruning.options import Recovery
 from designer.pruning.parts import Parts
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable
 from designer.pruning.verify import right
-from designer.surgery import Removal, remove, resize
-from designer.trainer import Schedule, build_seeded, train
+from designer.training.trainer import Schedule, build_seeded, train
 
 GREEDY_EPOCHS = 1
 

@@ -27,26 +27,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from designer.blocks import first_tensor, submodules
-from designer.datasets import LabelledTensors
+from designer.data.dataset import LabelledTensors
 from designer.errors import ModelError, first_line
-from designer.probes import untouched
+from designer.models.surgery import Removal, match_attributes, remove
+from designer.probing.calling import first_tensor, submodules
+from designer.probing.untouched import untouched
 from designer.pruning.removable import FIT_WIDTH, Fitted, Removable, fitted_width, received
-from designer.surgery import Removal, match_attributes, remove
 
 FIT_SAMPLES = 4096
 """Training samples that layers are fitted to."""
 
+
 FIT_BATCH = 512
+
 
 FIT_ROWS = 1 << 18
 """About so many rows at the most: the positions of maps are many, and alike."""
 
+
 CHUNK_ROWS = 1 << 14
 """About so many rows at a time."""
 
+
 RIDGE = 1e-3
 """Of the mean square of the features."""
+
 
 Norm = nn.modules.batchnorm._BatchNorm
 

@@ -23,18 +23,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from designer.blocks import first_tensor, submodules
-from designer.datasets import LabelledTensors
-from designer.probes import probing, taps_of
-from designer.results import LayerReport, Verdict
-from designer.separation import ClassSums
+from designer.data.dataset import LabelledTensors
+from designer.measures.separation import ClassSums
+from designer.probing.calling import first_tensor, submodules
+from designer.probing.probes import probing, taps_of
+from designer.results.layers import LayerReport
+from designer.results.measured import Verdict
 
 KEPT_SHARE = 0.95
 """Of the class directions that the units that stay hold together."""
 
+
 LEAST_UNITS = 4
 
+
 BATCH = 512
+
 
 FEW = 2
 """Samples where only shapes matter."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from designer.errors import InvalidInputError, choice
-from designer.trainer import DEFAULT_BATCH_SIZE
+from designer.training.trainer import DEFAULT_BATCH_SIZE
 
 
 class Criterion(StrEnum):

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from designer.datasets import Dataset, LabelledTensors, load_dataset
+from designer.data.dataset import Dataset, LabelledTensors
+from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
 
 Pair = LabelledTensors | tuple[Tensor, Tensor]
+
+
 Data = str | Dataset | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]
 """A source for ``load_dataset``, what it gave, or (train, heldout[, test]) as (inputs, labels)."""
 

@@ -17,21 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from designer.advice import layer_reports
-from designer.law import LOW
-from designer.probes import probing
-from designer.profile import Progress, profile
+from designer.analysis.advice import layer_reports
+from designer.analysis.profile import Progress, profile
+from designer.measures.law import LOW
+from designer.probing.probes import probing
 from designer.pruning.cut import cut
 from designer.pruning.options import Criterion
 from designer.pruning.parts import Parts
 from designer.pruning.removable import Removable
-from designer.results import (
-    BlockProposal,
-    Decision,
-    LayerReport,
-    SeparationProfile,
-    measured,
-)
+from designer.results.layers import LayerReport
+from designer.results.measured import SeparationProfile, measured
+from designer.results.pruning import BlockProposal, Decision
 
 INFLUENCE_BATCH = 512
 

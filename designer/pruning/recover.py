@@ -8,13 +8,13 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
-from designer.datasets import LabelledTensors
+from designer.analysis.profile import Progress
+from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
-from designer.profile import Progress
 from designer.pruning.options import Recovery
 from designer.pruning.parts import Parts
 from designer.pruning.verify import logits_of
-from designer.trainer import Schedule, train
+from designer.training.trainer import Schedule, train
 
 SOFT = 0.5
 """Weight of the whole network's outputs in the targets, where they are asked for (Hinton et al.,

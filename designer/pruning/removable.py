@@ -18,31 +18,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from designer.blocks import (
-    RESHAPING,
-    Call,
-    Inputs,
-    Tap,
-    arguments,
-    first_tensor,
-    mapped,
-    submodules,
-    tensors_of,
-    trace,
-)
 from designer.errors import ModelError, first_line
-from designer.probes import taps_of, untouched
-from designer.size import size_of_model
-from designer.surgery import Form, Removal, Way, form_of, places_of, remove
+from designer.models.size import size_of_model
+from designer.models.surgery import Form, Removal, Way, form_of, places_of, remove
+from designer.probing.blocks import RESHAPING
+from designer.probing.calling import Inputs, arguments, first_tensor, mapped, submodules, tensors_of
+from designer.probing.probes import taps_of
+from designer.probing.tracing import Call, Tap, trace
+from designer.probing.untouched import untouched
 
 Fitted = nn.Linear | nn.Conv2d
 """Layers that can be fitted to another input by least squares."""
 
+
 FIT_WIDTH = 4096
 """The most features that a layer is fitted to."""
 
+
 SUMS = re.compile(r"^(Add|Sub)Backward")
 """Autograd nodes that add."""
+
 
 SCALING = re.compile(f"{RESHAPING.pattern}|^(Mul|Div)Backward")
 """Autograd nodes that make zeros of zeros."""

@@ -18,32 +18,18 @@ data", 2012), which holds its level also where hardly any answer differs.
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
-from dataclasses import dataclass
 
 import torch
-from scipy.stats import binomtest, norm
 from torch import Tensor, nn
 
-from designer.datasets import LabelledTensors
-from designer.results import Proportion
+from designer.data.dataset import LabelledTensors
 
 EVALUATION_BATCH = 1024
 
-CONFIDENCE = 0.95
 
 LATENCY_BATCH, LATENCY_ROUNDS = 128, 15
-
-
-@dataclass(frozen=True)
-class Drop:
-    """Accuracy that a network lacks to another."""
-
-    value: float
-    bound: float
-    """It lacks no more than this, with 95 % confidence."""
 
 
 @torch.no_grad()
@@ -63,28 +49,6 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
 def right(model: nn.Module, data: LabelledTensors) -> Tensor:
     """(n,) mask of samples that the model classifies correctly."""
     return logits_of(model, data.inputs).argmax(1) == data.labels
-
-
-def proportion(mask: Tensor) -> Proportion:
-    """Share of a mask (n,), with its Wilson interval."""
-    hits, n = int(mask.sum()), len(mask)
-    return Proportion(hits / n, wilson(hits, n), n)
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, which has a width also where all or none are right."""
-    found = binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
-
-
-def drop_of(original: Tensor, smaller: Tensor) -> Drop:
-    """From what both (n,) are right on."""
-    n = len(original)
-    b = int((original & ~smaller).sum())
-    c = int((smaller & ~original).sum())
-    p, q = (b + 1) / (n + 2), (c + 1) / (n + 2)
-    spread = math.sqrt((p + q - (p - q) ** 2) / (n + 2))
-    return Drop((b - c) / n, p - q + float(norm.ppf(CONFIDENCE)) * spread)
 
 
 def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Tensor) -> float:

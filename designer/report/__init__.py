@@ -4,16 +4,14 @@ Those that draw charts, ``html`` and ``pictures``, are imported where they are u
 with loads slowly, and most commands draw nothing.
 """
 
-from designer.report.comparison_view import comparison_view
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
-from designer.report.view import (
-    ReportView,
-    analysis_view,
-    pruning_view,
-    report_view,
-)
-from designer.report.views import view_of
+from designer.report.views.analysis import analysis_view
+from designer.report.views.any_report import view_of
+from designer.report.views.comparison import comparison_view
+from designer.report.views.page import ReportView
+from designer.report.views.pruning import pruning_view
+from designer.report.views.search import report_view
 from designer.report.words import one_line
 
 __all__ = [

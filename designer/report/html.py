@@ -19,19 +19,16 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from designer.report.charts import (
-    TRIAL_CURVE_NAME,
-    chart,
-    for_page,
-    sparse,
-    trial_curve_chart,
-)
-from designer.report.figures import Figure, TrialsFigure
-from designer.report.palette import DARK, LIGHT, SIGNS, VARIABLES, variables
-from designer.report.view import ReportView, figures_of
+from designer.report.charts.marks import TRIAL_CURVE_NAME, chart, sparse, trial_curve_chart
+from designer.report.charts.palette import DARK, LIGHT, SIGNS, VARIABLES, variables
+from designer.report.charts.theme import for_page
+from designer.report.figures.figure import Figure
+from designer.report.figures.trials import TrialsFigure
+from designer.report.views.page import ReportView, figures_of
 
 WIDE = frozenset({"CurveFigure", "TrialsFigure", "OverlayFigure"})
 """Charts that take the whole width of the page."""
+
 
 MANY_BARS = 24
 """From more on, a chart of bars does so, too: beside it, others would look lost."""

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from designer.report.figures import TableView
-from designer.report.view import LayerView, NetworkView, ReportView
+from designer.report.figures.figure import TableView
+from designer.report.views.page import LayerView, NetworkView, ReportView
 
 BAR_WIDTH = 12
 

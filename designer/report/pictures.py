@@ -11,16 +11,20 @@ import altair as alt
 import vl_convert
 
 from designer.errors import InvalidInputError
-from designer.report.charts import chart, finished
-from designer.report.figures import Figure, TrialsFigure
-from designer.report.palette import LIGHT
-from designer.report.view import ReportView, figures_of
+from designer.report.charts.marks import chart
+from designer.report.charts.palette import LIGHT
+from designer.report.charts.theme import finished
+from designer.report.figures.figure import Figure
+from designer.report.figures.trials import TrialsFigure
+from designer.report.views.page import ReportView, figures_of
 
 WIDTH = 460
 """Pixels of a chart, in a picture of its own or beside another."""
 
+
 COLUMNS, AROUND = 2, 138
 """Of a composed picture, and pixels between charts, with their titles and axes."""
+
 
 SHARPNESS = 2
 """Pixels of a PNG per pixel of the chart."""

@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from designer.report.figures import Spark, TableView
-from designer.report.view import LayerView, NetworkView, ReportView, rewritten
-from designer.results import Verdict
+from designer.report.figures.figure import Spark, TableView
+from designer.report.views.page import LayerView, NetworkView, ReportView, rewritten
+from designer.results.measured import Verdict
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ LAYOUTS = (
 )
 """From rich to plain."""
 
+
 UNLIMITED = 10_000
 """Columns."""
+
 
 STYLES = {
     Verdict.OK: "green",
@@ -50,8 +52,14 @@ STYLES = {
     Verdict.DEGENERATE: "bold red",
     Verdict.UNCERTAIN: "cyan",
 }
+
+
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
 RAMP = "▁▂▃▄▅▆▇█"
+
+
 ASCII_RAMP = "_.-~=+*#"
 """From the least to the largest log D."""
 

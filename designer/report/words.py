@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from designer.results import Interval, MeanSd, Measured
+from designer.results.layers import MeanSd
+from designer.results.measured import Interval, Measured
 
 MISSING = "-"
 """Stands for a number that could not be measured."""

@@ -13,16 +13,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from designer.augmentation import Augmentation
-from designer.criterion import design_score
-from designer.datasets import Dataset, LabelledTensors
+from designer.analysis.profile import profile
+from designer.data.augmentation import Augmentation
+from designer.data.dataset import Dataset, LabelledTensors
 from designer.errors import SpaceError, TrialFailed
-from designer.profile import profile
-from designer.results import Curve, DesignScore, SeparationProfile, measured
-from designer.search.settings import Job, Objective
-from designer.size import Size, size_of_model
-from designer.stacked import can_be_stacked, train_stacked
-from designer.trainer import (
+from designer.measures.score import design_score
+from designer.models.size import Size, size_of_model
+from designer.results.layers import Curve
+from designer.results.measured import DesignScore, SeparationProfile, measured
+from designer.search.job import Job
+from designer.search.settings import Objective
+from designer.training.stacked import can_be_stacked, train_stacked
+from designer.training.trainer import (
     DEFAULT_BATCH_SIZE,
     EpochCallback,
     Schedule,

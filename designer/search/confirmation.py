@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from designer.errors import RunFolderError
-from designer.results import MeanSd, SeparationProfile, measured
-from designer.search.artifacts import Artifacts
-from designer.search.candidates import architecture_key
-from designer.search.settings import Job, Objective
-from designer.search.study import RECORD, REJECTED, SPEC
-from designer.serialisation import profile_from_json
+from designer.results.layers import MeanSd
+from designer.results.measured import SeparationProfile, measured
+from designer.results.serialisation import profile_from_json
+from designer.search.job import Job
+from designer.search.storage.artifacts import Artifacts
+from designer.search.study.trials import RECORD, REJECTED, SPEC
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,45 +53,6 @@ def mean_sd(values: Sequence[float]) -> MeanSd:
     mean = sum(values) / n
     variance = sum((v - mean) ** 2 for v in values) / (n - 1) if n > 1 else float("nan")
     return MeanSd(mean, measured(variance**0.5), n)
-
-
-def shortlist(job: Job, study: Study) -> list[FrozenTrial]:
-    """Candidates for the three roles of a recommendation, at most one per architecture.
-
-    The best by objective, but for two places: the smallest within one standard error of the
-    best validation accuracy, and the best follower of the law within three.
-    """
-    ranked = _ranked(job, study)
-    if not ranked:
-        return []
-    places = job.effort.confirm
-    accuracies = [_record(trial, "validation_accuracy") for trial in ranked]
-    best = max(accuracies)
-    error = math.sqrt(best * (1 - best) / len(job.data.validation))
-    close = [t for t, a in zip(ranked, accuracies, strict=True) if a >= best - error]
-    near = [t for t, a in zip(ranked, accuracies, strict=True) if a >= best - 3 * error]
-    smallest = min(close, key=lambda t: (_record(t, "parameters"), t.number))
-    follower = max(near, key=lambda t: (_record(t, "adherence"), -t.number))
-    picked: dict[str, FrozenTrial] = {}
-    for trial in (*ranked[: max(1, places - 2)], smallest, follower, *ranked):
-        picked.setdefault(architecture_key(trial.user_attrs[SPEC]), trial)
-    return list(picked.values())[:places]
-
-
-def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
-    """Complete trials by objective, best first; of several rates for one architecture the best."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if job.settings.objective is Objective.PARETO:
-        front = {trial.number for trial in study.best_trials}
-        complete = [trial for trial in complete if trial.number in front]
-    best: dict[str, FrozenTrial] = {}
-    for trial in sorted(complete, key=lambda t: (-t.values[0], t.number)):
-        best.setdefault(architecture_key(trial.user_attrs[SPEC]), trial)
-    return list(best.values())
-
-
-def _record(trial: FrozenTrial, name: str) -> float:
-    return float(trial.user_attrs[RECORD][name])
 
 
 def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts) -> int:

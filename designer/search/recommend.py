@@ -1,16 +1,65 @@
-"""Which confirmed candidates to recommend, each with a reason."""
+"""Choose which candidates are confirmed and which are recommended."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from designer.advice import input_report, layer_reports, mean_law, stage_laws
-from designer.results import Curve, LawStatus, LawSummary, MeanSd, Recommendation, measured
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from designer.analysis.advice import input_report, layer_reports, mean_law, stage_laws
+from designer.results.layers import Curve, LawSummary, MeanSd
+from designer.results.measured import LawStatus, measured
+from designer.results.search import Recommendation
+from designer.search.candidates import architecture_key
 from designer.search.confirmation import Confirmed
-from designer.search.study import EMERGENCE, RECORD
+from designer.search.job import Job
+from designer.search.settings import Objective
+from designer.search.study.trials import EMERGENCE, RECORD, SPEC
+
+
+def shortlist(job: Job, study: Study) -> list[FrozenTrial]:
+    """Candidates for the three roles of a recommendation, at most one per architecture.
+
+    The best by objective, but for two places: the smallest within one standard error of the
+    best validation accuracy, and the best follower of the law within three.
+    """
+    ranked = _ranked(job, study)
+    if not ranked:
+        return []
+    places = job.effort.confirm
+    accuracies = [_record(trial, "validation_accuracy") for trial in ranked]
+    best = max(accuracies)
+    error = math.sqrt(best * (1 - best) / len(job.data.validation))
+    close = [t for t, a in zip(ranked, accuracies, strict=True) if a >= best - error]
+    near = [t for t, a in zip(ranked, accuracies, strict=True) if a >= best - 3 * error]
+    smallest = min(close, key=lambda t: (_record(t, "parameters"), t.number))
+    follower = max(near, key=lambda t: (_record(t, "adherence"), -t.number))
+    picked: dict[str, FrozenTrial] = {}
+    for trial in (*ranked[: max(1, places - 2)], smallest, follower, *ranked):
+        picked.setdefault(architecture_key(trial.user_attrs[SPEC]), trial)
+    return list(picked.values())[:places]
+
+
+def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
+    """Complete trials by objective, best first; of several rates for one architecture the best."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if job.settings.objective is Objective.PARETO:
+        front = {trial.number for trial in study.best_trials}
+        complete = [trial for trial in complete if trial.number in front]
+    best: dict[str, FrozenTrial] = {}
+    for trial in sorted(complete, key=lambda t: (-t.values[0], t.number)):
+        best.setdefault(architecture_key(trial.user_attrs[SPEC]), trial)
+    return list(best.values())
+
+
+def _record(trial: FrozenTrial, name: str) -> float:
+    return float(trial.user_attrs[RECORD][name])
+
 
 MOST_ACCURATE, SMALLEST, BEST_FOLLOWER = "most accurate", "smallest", "best follower"
+
 
 MIN_RECOMMENDATIONS = 3
 

@@ -14,24 +14,21 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import rankdata
 
-from designer.advice import law_warnings
-from designer.criterion import ADHERENCE_WEIGHT, beats_chance
-from designer.provenance import versions
-from designer.results import (
-    Curve,
-    LawStatus,
-    LawSummary,
+from designer.analysis.advice import law_warnings
+from designer.measures.score import ADHERENCE_WEIGHT, beats_chance
+from designer.results.layers import Curve, LawSummary, ReportWarning
+from designer.results.measured import LawStatus, measured
+from designer.results.provenance import versions
+from designer.results.search import (
     RankAgreement,
     Recommendation,
-    ReportWarning,
     StudySummary,
     TrialCounts,
     TrialRow,
-    measured,
 )
 from designer.search.confirmation import Confirmed
-from designer.search.settings import Job
-from designer.search.study import (
+from designer.search.job import Job
+from designer.search.study.trials import (
     REASON,
     RECORD,
     SPEC,
@@ -44,18 +41,24 @@ from designer.search.study import (
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
+
 Floats = NDArray[np.float64]
 
+
 BOOTSTRAP_DRAWS = 1000
+
 
 MIN_FOR_AGREEMENT = 5
 """Fewer trials say nothing about how criteria agree."""
 
+
 CURVES_KEPT = 100
 """Trials, the best by design score, whose curve the report holds: others would make it large."""
 
+
 MEMORISED_GAP = 0.3
 """A training accuracy this far above validation is called memorising."""
+
 
 SCORE_EXPLANATION = (
     "The design score is the held-out nearest-class-mean accuracy averaged over the later two "

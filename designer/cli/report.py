@@ -1,0 +1,160 @@
+"""The commands that show results: `report`, `compare`, `dashboard`, `spaces` and `datasets`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from designer.analysis.compare import compare
+from designer.cli.app import OK, app
+from designer.cli.options import Format, Output, ReportFormat
+from designer.cli.output import show_report
+from designer.cli.progress import (
+    interruptible,
+    make_console,
+    pass_progress,
+    print_status,
+    prints_to_stderr,
+)
+from designer.data.sources import SOURCES
+from designer.errors import InvalidInputError
+from designer.models.spaces import description, find_space, listed_spaces
+from designer.report import view_of
+from designer.results.serialisation import read_report, report_schema
+from designer.search import parameters_of
+from search_spaces import Space
+
+
+@app.command("report", epilog="Example: designer report runs/a --format html --output a.html")
+def _report(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Folder that search, analyze or prune wrote, or its report.json."),
+    ] = None,
+    form: ReportFormat = Format.TERMINAL,
+    output: Output = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of report.json instead.")
+    ] = False,
+) -> int:
+    """Show the report of a search, an analysis or a pruning again, or draw it.
+
+    As svg and png it draws the charts of the first recommendation and of the whole in one
+    picture, or with a folder as --output every chart on its own.
+    """
+    if schema:
+        sys.stdout.write(json.dumps(report_schema(), indent=2) + "\n")
+        return OK
+    if run is None:
+        raise InvalidInputError("Expected a run folder, got none; for example runs/a.")
+    report = read_report(run)
+    show_report(view_of(report), report, form, output)
+    return OK
+
+
+@app.command("compare", epilog="Example: designer compare runs/a runs/b small --format html")
+def _compare(
+    context: typer.Context,
+    networks: Annotated[
+        list[str],
+        typer.Argument(
+            help="At least two of: folders of a search, of an analysis, of a model that search or "
+            "prune wrote."
+        ),
+    ],
+    form: ReportFormat = Format.TERMINAL,
+    output: Output = None,
+) -> int:
+    """Compare networks: curves, differences layer by layer, and which is better at what.
+
+    Of a search its first recommendation is taken. Models are looked into with the data that they
+    were trained on.
+    """
+    with interruptible("Stopped at once."), prints_to_stderr(), pass_progress() as bars:
+        report = compare(networks, command=str(context.obj), progress=bars)
+    show_report(view_of(report), report, form, output)
+    return OK
+
+
+@app.command("dashboard", epilog="Example: designer dashboard runs/a")
+def _dashboard(
+    run: Annotated[Path, typer.Argument(help="Run folder of a search.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8080,
+) -> int:
+    """Open Optuna's dashboard on a run, with our charts as artifacts and our report as its note.
+
+    Needs the extra: pip install 'equisep-designer[dashboard]'.
+    """
+    from designer.cli.dashboard import dashboard
+
+    with dashboard(run, host, port) as server:
+        print_status(
+            f"Optuna's dashboard is on http://{host}:{server.server_port}; Ctrl-C ends it."
+        )
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return OK
+
+
+@app.command("spaces", epilog="Example: designer spaces mlp")
+def _spaces(
+    space: Annotated[
+        str | None, typer.Argument(help="Name or package.module:Name. [default: list all]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> int:
+    """List the search spaces, or show what one of them lets a trial choose."""
+    if space is not None:
+        _show_space(find_space(space), as_json=as_json)
+        return OK
+    _list("space", listed_spaces(), as_json=as_json)
+    if not as_json:
+        make_console().print(Text("package.module:Name takes a space of your own.", style="dim"))
+    return OK
+
+
+@app.command("datasets", epilog="Example: designer datasets --json")
+def _datasets(
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> int:
+    """List what --data accepts."""
+    _list("--data", SOURCES, as_json=as_json)
+    return OK
+
+
+def _list(title: str, described: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(described, indent=2) + "\n")
+        return
+    table = Table(title, "", box=None, padding=(0, 2, 0, 0))
+    for name, text in described.items():
+        table.add_row(Text(name, style="bold"), Text(text))
+    make_console().print(table)
+
+
+def _show_space(space: Space[Any], *, as_json: bool) -> None:
+    about, parameters = description(space), parameters_of(space)
+    if as_json:
+        shown = {
+            "name": space.name,
+            "description": about,
+            "parameters": [asdict(one) for one in parameters],
+        }
+        sys.stdout.write(json.dumps(shown, indent=2, default=str) + "\n")
+        return
+    table = Table("parameter", "kind", "range", box=None, padding=(0, 2, 0, 0))
+    for one in parameters:
+        table.add_row(Text(one.name, style="bold"), Text(one.kind), Text(one.range))
+    console = make_console()
+    console.print(Text(space.name, style="bold"))
+    console.print(Text(about), end="\n\n", soft_wrap=True)
+    console.print(table)

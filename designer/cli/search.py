@@ -1,0 +1,203 @@
+"""The commands that run a search: `search`, `worker` and `storage-proxy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from designer.cli.app import FAILED, INTERRUPTED, OK, app
+from designer.cli.options import (
+    Devices,
+    Format,
+    ImageSize,
+    Storage,
+    Workers,
+    required_storage,
+    split_names,
+)
+from designer.cli.output import show_report, write_views
+from designer.cli.progress import interruptible, print_status, prints_to_stderr, search_progress
+from designer.data.augmentation import Augmentation
+from designer.folders import BEST_FOLDER, HTML_FILE, MARKDOWN_FILE, REPORT_FILE, STORAGE_FILE
+from designer.results.search import SearchResult
+from designer.search import Objective, default_folder, search, serve_proxy, work
+from designer.search.workers.join import IDLE_SECONDS, JOIN_SECONDS
+
+
+@app.command("search", epilog="Example: designer search --data digits --trials 20 --out runs/a")
+def _search(
+    data: Annotated[str, typer.Option(help="What to learn; see `designer datasets`.")] = "digits",
+    space: Annotated[str, typer.Option(help="What to search; see `designer spaces`.")] = "mlp",
+    trials: Annotated[int, typer.Option(help="Finished trials that the study shall have.")] = 30,
+    epochs: Annotated[int, typer.Option(help="Epochs of each short training run.")] = 10,
+    objective: Annotated[
+        str, typer.Option(help=f"What to maximise: {', '.join(Objective)}.")
+    ] = Objective.DESIGN,
+    seed: Annotated[int, typer.Option(help="Of splits, weights, batches and proposals.")] = 0,
+    workers: Workers = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Run folder; the same command continues it. [default: runs/DATA-SPACE]"),
+    ] = None,
+    storage: Storage = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="Name of the study in the storage. [default: as the run folder]"),
+    ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or s3://BUCKET[/PREFIX] for profiles and weights, which all machines "
+            "reach. [default: in the run folder]"
+        ),
+    ] = None,
+    heartbeat: Annotated[
+        int, typer.Option(help="Seconds between two signs of life of a worker on a storage.")
+    ] = 10,
+    confirm: Annotated[int, typer.Option(help="Candidates to train again, longer.")] = 5,
+    confirm_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of that. [default: 3 x epochs]")
+    ] = None,
+    confirm_seeds: Annotated[int, typer.Option(help="Fresh seeds for each candidate.")] = 3,
+    max_params: Annotated[int | None, typer.Option(help="Largest number of parameters.")] = None,
+    max_flops: Annotated[
+        int | None, typer.Option(help="Most floating-point operations per sample.")
+    ] = None,
+    train_size: Annotated[int | None, typer.Option(help="Samples to train on.")] = None,
+    image_size: ImageSize = None,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Share of the samples in use that is held out.")
+    ] = 0.25,
+    shuffle_labels: Annotated[
+        bool, typer.Option("--shuffle-labels", help="Control: destroy what there is to learn.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(help="Samples per training step.")] = 128,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Stop candidates half-way that fall behind.")
+    ] = False,
+    augment: Annotated[
+        str, typer.Option(help=f"Vary training images: {', '.join(Augmentation)}.")
+    ] = Augmentation.NONE,
+    device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
+    devices: Devices = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json to stdout.")] = False,
+) -> int:
+    """Search for architectures, confirm the best and recommend.
+
+    Proposes depths and widths, trains each briefly, looks inside layer by layer, scores it,
+    trains the best again with fresh seeds, and says which to take and which layers contribute
+    too little or too much.
+    """
+    with interruptible(), prints_to_stderr(), search_progress() as display:
+        result = search(
+            space,
+            data,
+            trials=trials,
+            epochs=epochs,
+            objective=objective,
+            seed=seed,
+            workers=workers,
+            confirm=confirm,
+            confirm_epochs=confirm_epochs,
+            confirm_seeds=confirm_seeds,
+            max_params=max_params,
+            max_flops=max_flops,
+            train_size=train_size,
+            image_size=image_size,
+            validation_fraction=validation_fraction,
+            shuffle_labels=shuffle_labels,
+            batch_size=batch_size,
+            prune=prune,
+            augment=augment,
+            device=device,
+            devices=split_names(devices),
+            storage=storage,
+            study=study,
+            artifacts=artifacts,
+            heartbeat=heartbeat,
+            out=out,
+            progress=display.update,
+        )
+    folder = out or default_folder(result.study.data, result.study.space)
+    view = write_views(folder, result)
+    show_report(view, result, Format.JSON if as_json else Format.TERMINAL)
+    print_status(display.conclusion())
+    written = [REPORT_FILE, MARKDOWN_FILE, HTML_FILE]
+    written += [f"{BEST_FOLDER}/"] if (folder / BEST_FOLDER).exists() else []
+    written += [STORAGE_FILE] if storage is None else []
+    print_status(f"Written to {folder}: {', '.join(written)}")
+    return _exit_code(result)
+
+
+@app.command(
+    "worker",
+    epilog="Example: DESIGNER_STORAGE=postgresql+psycopg://user@host/db designer worker --study a",
+)
+def _worker(
+    study: Annotated[str, typer.Option(help="Name of the study to join.")],
+    storage: Storage = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Where the data are on this machine. [default: as on the leader's]"),
+    ] = None,
+    workers: Workers = None,
+    devices: Devices = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for a study that nobody has begun yet.")
+    ] = JOIN_SECONDS,
+    idle: Annotated[
+        float, typer.Option(help="Seconds without anything to do after which it leaves.")
+    ] = IDLE_SECONDS,
+) -> int:
+    """Join a search that runs elsewhere, and work for it until it is done.
+
+    Space, data, budget and seeds come from the study. Join and leave at any time: SIGTERM or
+    Ctrl-C hands the trial back, and what a killed worker leaves is done again by others.
+    """
+    with interruptible(), prints_to_stderr(), search_progress() as display:
+        work(
+            required_storage(storage),
+            study,
+            data=data,
+            workers=workers,
+            devices=split_names(devices) or ("cpu",),
+            wait=wait,
+            idle=idle,
+            progress=display.update,
+        )
+    return OK
+
+
+@app.command(
+    "storage-proxy",
+    epilog="Example: DESIGNER_STORAGE=postgresql+psycopg://user@host/db designer storage-proxy",
+)
+def _storage_proxy(
+    storage: Storage = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 13000,
+) -> int:
+    """Stand between a database and hundreds of workers, which use grpc://HOST:PORT then.
+
+    It has no passwords and no encryption of its own: let it listen where only workers can reach it.
+    """
+    with interruptible("Stopped."):
+        address = f"grpc://{host}:{port}"
+        serve_proxy(
+            required_storage(storage),
+            host,
+            port,
+            lambda: print_status(f"Workers use {address}; Ctrl-C stops."),
+        )
+    return OK
+
+
+def _exit_code(result: SearchResult) -> int:
+    codes = {warning.code for warning in result.warnings}
+    if "interrupted" in codes:
+        return INTERRUPTED
+    if "terminated" in codes:  # a scheduler asked for it: that is no failure
+        return OK
+    return OK if result.study.trials.complete else FAILED

@@ -1,0 +1,119 @@
+"""Arrays as a source gives them, checked before anything is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from designer.data.dataset import Array
+from designer.errors import DataError, first_line
+
+
+@dataclass(frozen=True)
+class RawArrays:
+    """Arrays as a source gave them; ``x_test`` and ``y_test`` may be missing."""
+
+    x: Array
+    y: Array
+    x_test: Array | None = None
+    y_test: Array | None = None
+
+
+def raw_from_mapping(arrays: Mapping[str, Any], where: str) -> RawArrays:
+    missing = [name for name in ("x_train", "y_train") if name not in arrays]
+    if missing:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"Expected arrays x_train and y_train in {where}, found {found}.")
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        raise DataError(f"Expected both or neither of x_test and y_test in {where}.")
+    names = ("x_train", "y_train", "x_test", "y_test")
+    return raw_arrays(*(arrays[name] for name in names if name in arrays))
+
+
+def raw_arrays(x: Any, y: Any, *test: Any) -> RawArrays:
+    """Arrays from what a source gave: training inputs and labels, and perhaps those of the test."""
+    training = as_array(x, "training inputs"), _as_labels(y, "training labels")
+    if not test:
+        return RawArrays(*training)
+    x_test, y_test = test
+    return RawArrays(*training, as_array(x_test, "test inputs"), _as_labels(y_test, "test labels"))
+
+
+def as_array(value: Any, what: str) -> Array:
+    try:
+        if isinstance(value, Tensor):
+            value = value.detach().cpu().numpy()
+        array: Array = value.toarray() if hasattr(value, "toarray") else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"Expected {what} as one array, or rows of equal length, got {type(value).__name__} "
+            f"that NumPy cannot read: {first_line(error)}."
+        ) from error
+    return array
+
+
+def _as_labels(value: Any, what: str) -> Array:
+    """Labels with a column (n, 1) flattened, and with text as ``str`` whatever it came as."""
+    labels = as_array(value, what)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind in "OT":
+        labels = _unboxed(labels)
+    return (
+        np.char.decode(labels, "utf-8", "backslashreplace") if labels.dtype.kind == "S" else labels
+    )
+
+
+def _unboxed(labels: Array) -> Array:
+    """Labels held as Python objects as plain text or numbers; unchanged where they are mixed."""
+    for kind in (str, bytes, (Real, np.bool_)):
+        if all(isinstance(label, kind) for label in labels.flat):
+            return np.array(labels.tolist())
+    return labels
+
+
+def check_arrays(x: Array, y: Array, which: str) -> None:
+    _check_inputs(x, which)
+    _check_labels(y, which)
+    if len(x) != len(y):
+        raise DataError(
+            f"Expected one label per {which} sample, got {len(x)} samples and {len(y)} labels."
+        )
+
+
+def _check_inputs(x: Array, which: str) -> None:
+    if x.ndim < 2 or x.ndim > 4 or x.dtype.kind not in "fiub":
+        raise DataError(
+            f"Expected {which} inputs as numbers of shape (n, features), (n, height, width) or "
+            f"with channels, got shape {x.shape} of {x.dtype}."
+        )
+    if x.size == 0:
+        raise DataError(f"Expected at least one {which} sample, got inputs of shape {x.shape}.")
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        bad = int((~np.isfinite(x)).sum())
+        raise DataError(
+            f"Expected finite {which} inputs, got {bad} NaN or infinite values; fill or drop them."
+        )
+
+
+def _check_labels(y: Array, which: str) -> None:
+    if y.ndim != 1:
+        raise DataError(
+            f"Expected {which} labels of shape (n,), one class each, got shape {y.shape}."
+        )
+    if y.dtype.kind not in "biufU":
+        boxed = y.dtype.kind == "O"
+        got = ", ".join(sorted({type(label).__name__ for label in y})) if boxed else str(y.dtype)
+        raise DataError(
+            f"Expected {which} labels that are all whole numbers or all text, got {got}; "
+            f"name every class, and drop samples that have none."
+        )
+    if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.round(y)).all()):
+        raise DataError(
+            f"Expected {which} labels to be classes, got fractional, NaN or infinite numbers."
+        )

@@ -1,0 +1,95 @@
+"""Scale inputs per channel or feature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from designer.data.dataset import Array, Scaling
+from designer.data.raw import as_array
+from designer.errors import DataError
+
+BLOCK_VALUES = 1 << 22
+"""Input values that are scaled at a time: 32 MiB in float64."""
+
+
+def scale_inputs(
+    inputs: dict[str, Tensor], scaling: str | Mapping[str, Sequence[float]]
+) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
+    """Subtract a mean and divide by a scale per channel or feature, and say which they were.
+
+    In float64, block by block; only the result is float32.
+    """
+    train = inputs["train"]
+    if isinstance(scaling, Mapping):
+        mean, scale = _given_scaling(train, scaling)
+    elif scaling == Scaling.NONE:
+        mean, scale = _per_channel(train, 0.0), _per_channel(train, 1.0)
+    else:
+        mean, scale = _mean_and_scale(train)
+    scaled = {name: _scaled(x, mean, scale, name) for name, x in inputs.items()}
+    return scaled, {"mean": mean.flatten().tolist(), "scale": scale.flatten().tolist()}
+
+
+def _given_scaling(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> tuple[Tensor, Tensor]:
+    if set(scaling) != {"mean", "scale"}:
+        found = ", ".join(sorted(map(str, scaling))) or "nothing"
+        raise DataError(f"Expected a scaling with mean and scale, found {found}.")
+    values = {name: as_array(scaling[name], f"the {name} of the scaling") for name in scaling}
+    for name, given in values.items():
+        if given.shape != (x.shape[1],) or given.dtype.kind not in "fiu":
+            raise DataError(
+                f"Expected the {name} of the scaling as {x.shape[1]} numbers, one per channel or "
+                f"feature, got shape {given.shape} of {given.dtype}; it is that of other data."
+            )
+    mean, scale = values["mean"], values["scale"]
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+        raise DataError("Expected a scaling with a finite mean and a positive scale, got others.")
+    return _per_channel(x, mean), _per_channel(x, scale)
+
+
+def _per_channel(x: Tensor, values: Array | float) -> Tensor:
+    """(1, channels, 1, 1) for images, (1, features) else; float64."""
+    row = torch.as_tensor(values, dtype=torch.float64).expand(x.shape[1])
+    return row.reshape(1, -1, *[1] * (x.ndim - 2))
+
+
+def _mean_and_scale(train: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and sd per channel or feature, float64; a constant one has its value, and 1."""
+    over = _all_but_channels(train)
+    highest = train.amax(over, keepdim=True).double()
+    lowest = train.amin(over, keepdim=True).double()
+    unit = torch.maximum(highest.abs(), lowest.abs())  # so that squares neither over- nor underflow
+    unit = torch.where(unit > 0, unit, 1.0)
+    mean = _mean(train, lambda x: x / unit)
+    sd = _mean(train, lambda x: (x / unit - mean) ** 2).sqrt()
+    varies = sd > 1e-12 * mean.abs()
+    return torch.where(varies, mean * unit, highest), torch.where(varies, sd * unit, 1.0)
+
+
+def _mean(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean of a function of the float64 values, per channel or feature."""
+    over = _all_but_channels(x)
+    sums = [function(block.double()).sum(over, keepdim=True) for block in _blocks(x)]
+    return torch.cat(sums).sum(0, keepdim=True) / (x.numel() // x.shape[1])
+
+
+def _scaled(x: Tensor, mean: Tensor, scale: Tensor, which: str) -> Tensor:
+    scaled = torch.cat([((block.double() - mean) / scale).float() for block in _blocks(x)])
+    if not scaled.isfinite().all():
+        raise DataError(
+            f"Expected {which} inputs near the mean they are scaled with, got values so far from "
+            f"it that float32 cannot hold them once scaled; rescale or drop them."
+        )
+    return scaled
+
+
+def _blocks(x: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(x, max(1, BLOCK_VALUES // x[0].numel()))
+
+
+def _all_but_channels(x: Tensor) -> tuple[int, ...]:
+    return (0, 2, 3) if x.ndim == 4 else (0,)

@@ -1,0 +1,119 @@
+"""Split samples into training, validation and test data, stratified and seeded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from designer.data.dataset import Array
+from designer.data.raw import check_arrays
+from designer.errors import DataError, first_line
+from designer.results.layers import ReportWarning
+
+TEST_FRACTION = 0.2
+"""Set aside for the test where the source brings no test set."""
+
+
+def check_classes(classes: Array, counts: Array, needed: int) -> None:
+    if len(classes) < 2:
+        raise DataError(f"Expected at least 2 classes in the training labels, got {len(classes)}.")
+    rarest = int(counts.argmin())
+    if counts[rarest] < needed:
+        raise DataError(
+            f"Expected at least {needed} samples of every class to split them, got "
+            f"{counts[rarest]} of class {classes[rarest]}; drop it or add samples."
+        )
+
+
+def encoded_test_labels(x_test: Array, y_test: Array, x: Array, classes: Array) -> Array:
+    check_arrays(x_test, y_test, "test")
+    if x_test.shape[1:] != x.shape[1:]:
+        raise DataError(
+            f"Expected test inputs of shape (n, {', '.join(map(str, x.shape[1:]))}) as in "
+            f"training, got {x_test.shape}."
+        )
+    if (y_test.dtype.kind == "U") != (classes.dtype.kind == "U"):
+        raise DataError(
+            f"Expected test labels of the kind of the training labels, {classes.dtype}, got "
+            f"{y_test.dtype}."
+        )
+    unknown = np.setdiff1d(y_test, classes)
+    if len(unknown):
+        raise DataError(f"Expected test labels known from training, got class {unknown[0]}, too.")
+    labels: Array = np.searchsorted(classes, y_test)
+    return labels
+
+
+def validation_size(n: int, classes: int, train_size: int | None, fraction: float) -> int:
+    """Samples to hold out of ``n``, at least one per class.
+
+    Raises:
+        DataError: where ``train_size`` and what it asks for do not fit into ``n`` samples.
+    """
+    if train_size is None:
+        return min(max(round_up(fraction * n), classes), n - classes)
+
+    def held_out(size: int) -> int:
+        return max(round_up(size * fraction / (1 - fraction)), classes)
+
+    largest = int(n * (1 - fraction)) + 1
+    while largest + held_out(largest) > n:
+        largest -= 1
+    if largest < classes:
+        raise DataError(
+            f"Expected a validation fraction that leaves one training sample per class "
+            f"({classes}), got {fraction:g} of {n} samples; lower it."
+        )
+    if not classes <= train_size <= largest:
+        raise DataError(
+            f"Expected a train size from {classes} (one per class) to {largest} (what a "
+            f"validation fraction of {fraction:g} leaves of {n} samples), got {train_size}."
+        )
+    return held_out(train_size)
+
+
+def stratified_split(
+    x: Array, y: Array, held_out: int, keep: int | None, seed: int
+) -> tuple[Array, Array, Array, Array]:
+    """Stratified: ``keep`` samples (all others by default), then ``held_out`` samples."""
+    from sklearn.model_selection import train_test_split
+
+    keep = len(y) - held_out if keep is None else keep
+    try:
+        kept, held = train_test_split(
+            np.arange(len(y)), train_size=keep, test_size=held_out, stratify=y, random_state=seed
+        )
+    except ValueError as error:
+        raise DataError(
+            f"Expected enough samples of every class to split {len(y)} into {keep} and "
+            f"{held_out}: {first_line(error)}."
+        ) from error
+    return x[kept], y[kept], x[held], y[held]
+
+
+def class_warnings(
+    parts: dict[str, tuple[Array, Array]], classes: Array
+) -> Iterator[ReportWarning]:
+    for name, (_, labels) in parts.items():
+        missing = [str(c) for i, c in enumerate(classes) if not (labels == i).any()]
+        if missing:
+            yield ReportWarning(
+                f"class_missing_from_{name}",
+                f"The {name} set has no sample of class {', '.join(missing[:5])}"
+                f"{' and others' if len(missing) > 5 else ''}, so nothing is known of it there.",
+            )
+
+
+def fingerprint_of(arrays: list[Array]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def round_up(x: float) -> int:
+    """The next whole number, where the rounding of a product is no fraction: 70 * 0.1 gives 7."""
+    return int(np.ceil(round(x, 6)))

@@ -1,0 +1,279 @@
+"""Rulers: what is measured at one tap, in passes over batches of features and targets.
+
+Both give a number per layer that the law says falls by the same factor from layer to layer:
+separation fuzziness for up to about a hundred classes, the prediction residual for more classes,
+next tokens and real targets.  The training data pass by once for each of ``PASSES``, with the true
+targets and, for the null of separation, with permuted ones; held-out data pass by once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from enum import StrEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from designer.errors import InvalidInputError, choice
+from designer.measures.influence import Influence, ScatterCrossing
+from designer.measures.residual import LinearPrediction, PredictionSums
+from designer.measures.separation import ClassDirections, ClassSums, PermutedScatter
+from designer.results.measured import FloatArray, Separation, SeparationStatus
+
+
+class Measure(StrEnum):
+    """The ruler."""
+
+    SEPARATION = "separation"
+    """D = Tr(SS_w SS_b+): He & Su, PNAS 2023."""
+    RESIDUAL = "residual"
+    """1 - R^2 of a linear prediction: He & Su, "A law of next-token prediction", 2024."""
+
+
+PASSES = {
+    Measure.SEPARATION: ("class means", "scatter"),
+    Measure.RESIDUAL: ("linear prediction",),
+}
+"""What the training data pass by for."""
+
+
+class Ruler(ABC):
+    """Measures one tap on training data."""
+
+    width = 0
+
+    @abstractmethod
+    def add(self, features: Tensor, targets: Sequence[Tensor]) -> None:
+        """A batch (n, p) of the current pass; targets (n, ...), the true ones first."""
+
+    @abstractmethod
+    def end_pass(self) -> None:
+        """All batches have passed by."""
+
+    @abstractmethod
+    def train(self) -> Separation:
+        """With the true targets."""
+
+    @abstractmethod
+    def nulls(self) -> list[float]:
+        """With each of the permuted ones."""
+
+    @abstractmethod
+    def influence(self, features: Tensor, targets: Tensor) -> FloatArray:
+        """(n,) influence of training samples on the logarithm of ``train``."""
+
+    @abstractmethod
+    def heldout(self) -> HeldoutRuler:
+        """For held-out data, with all that was fitted to training data."""
+
+
+class HeldoutRuler(ABC):
+    """Measures one tap on held-out data."""
+
+    def __init__(self) -> None:
+        self._error = 0.0
+        self._scale = 0.0
+        self._n = 0
+        self._hits = 0
+        self._errors: list[Tensor] = []
+        self._scales: list[Tensor] = []
+
+    @abstractmethod
+    def add(self, features: Tensor, targets: Tensor, kept: Tensor) -> None:
+        """A batch (n, p) and its targets; ``kept`` are the rows that the intervals are from."""
+
+    @abstractmethod
+    def separation(self) -> Separation:
+        """Of all that was added."""
+
+    def influence(self) -> FloatArray:
+        """(kept,) influence of the kept samples on the logarithm of ``separation``."""
+        errors, scales = torch.cat(self._errors), torch.cat(self._scales)
+        error, scale = self._error / self._n, self._scale / self._n
+        array: FloatArray = (errors / error - scales / scale).cpu().numpy()
+        return array
+
+    def accuracy(self) -> float:
+        """Of the nearest class mean; nan where there is none."""
+        return float("nan")
+
+    def _take(self, errors: Tensor, scales: Tensor, kept: Tensor) -> None:
+        self._error += float(errors.sum())
+        self._scale += float(scales.sum())
+        self._n += len(errors)
+        self._errors.append(errors[kept.to(errors.device)])
+        self._scales.append(scales[kept.to(scales.device)])
+
+
+class SeparationRuler(Ruler):
+    """Class means in the first pass, scatter along the class directions in the second."""
+
+    def __init__(self, num_classes: int, labelings: int, *, crossing: bool) -> None:
+        self._sums: ClassSums | None = ClassSums(num_classes, labelings)
+        self._permuted: PermutedScatter | None = None
+        self._permuting = labelings > 1
+        self._crossed = crossing
+        self._crossing: ScatterCrossing | None = None
+        self._influence: Influence | None = None
+        self._n = 0
+
+    def add(self, features: Tensor, targets: Sequence[Tensor]) -> None:
+        if self._sums is not None:
+            self._sums.update(features, *targets)
+            return
+        z = self._directions.whitened_residuals(features, targets[0])
+        self._squares += z.square().sum(0)
+        if self._permuted is not None:
+            self._permuted.update(features, *targets[1:])
+        if self._crossing is not None:
+            self._crossing.update(features, z)
+        self._n += len(features)
+
+    def end_pass(self) -> None:
+        if self._sums is None:
+            self._influence = None if self._crossing is None else self._crossing.influence()
+            self._crossing = None
+            return
+        self._directions = self._sums.directions()
+        self._permuted = self._sums.permuted() if self._permuting else None
+        self._sums = None
+        self._squares = self._directions.basis.new_zeros(self._directions.basis.shape[1])
+        self._crossing = ScatterCrossing(self._directions) if self._crossed else None
+        self.width = self._directions.means.shape[1]
+
+    def train(self) -> Separation:
+        return self._directions.separation_of_terms(self._squares / self._n)
+
+    def nulls(self) -> list[float]:
+        return [] if self._permuted is None else self._permuted.values()
+
+    def influence(self, features: Tensor, targets: Tensor) -> FloatArray:
+        if self._influence is None:
+            raise InvalidInputError("Expected a ruler that crosses the scatter, got one without.")
+        return self._influence.on_log_separation(features, targets)
+
+    def heldout(self) -> HeldoutSeparation:
+        return HeldoutSeparation(self._directions)
+
+
+class HeldoutSeparation(HeldoutRuler):
+    """Cross-fitted: means and directions are those of training data."""
+
+    def __init__(self, directions: ClassDirections) -> None:
+        super().__init__()
+        self._directions = directions
+        self._squares = directions.basis.new_zeros(directions.basis.shape[1])
+
+    def add(self, features: Tensor, targets: Tensor, kept: Tensor) -> None:
+        z = self._directions.whitened_residuals(features, targets)
+        self._squares += z.square().sum(0)
+        nearest = self._directions.nearest_class(features)
+        self._hits += int((nearest == targets.to(nearest.device)).sum())
+        errors = z.square().sum(1)
+        self._take(errors, torch.ones_like(errors), kept)
+
+    def separation(self) -> Separation:
+        return self._directions.separation_of_terms(self._squares / self._n)
+
+    def accuracy(self) -> float:
+        broken = self._directions.status is SeparationStatus.NON_FINITE
+        return float("nan") if broken else self._hits / self._n
+
+
+class ResidualRuler(Ruler):
+    """Everything in one pass, by the normal equations; the null is known without permuting."""
+
+    def __init__(self, num_classes: int | None) -> None:
+        self._sums = PredictionSums(num_classes)
+        self._fit: LinearPrediction | None = None
+
+    @property
+    def fit(self) -> LinearPrediction:
+        """The prediction, once the pass has ended."""
+        if self._fit is None:
+            self._fit = self._sums.fit()
+        return self._fit
+
+    def add(self, features: Tensor, targets: Sequence[Tensor]) -> None:
+        self._sums.update(features, targets[0])
+
+    def end_pass(self) -> None:
+        self.width = self.fit.width
+
+    def train(self) -> Separation:
+        return self.fit.separation()
+
+    def nulls(self) -> list[float]:
+        return [self.fit.null]
+
+    def influence(self, features: Tensor, targets: Tensor) -> FloatArray:
+        return self.fit.influence(features, targets)
+
+    def heldout(self) -> HeldoutResidual:
+        return HeldoutResidual(self.fit)
+
+
+class HeldoutResidual(HeldoutRuler):
+    """Of the prediction that was fitted to training data."""
+
+    def __init__(self, fit: LinearPrediction) -> None:
+        super().__init__()
+        self._fit = fit
+
+    def add(self, features: Tensor, targets: Tensor, kept: Tensor) -> None:
+        errors = self._fit.squared_errors(features, targets)
+        self._take(errors, self._fit.squared_deviations(targets), kept)
+
+    def separation(self) -> Separation:
+        return self._fit.separation_of(self._error, self._scale)
+
+
+def ruler_of(measure: Measure, num_classes: int | None, labelings: int, *, crossing: bool) -> Ruler:
+    """A ruler for one tap.
+
+    Args:
+        measure: which.
+        num_classes: K; None for real targets.
+        labelings: one for the true targets, and one per permutation.
+        crossing: whether influences will be asked for.
+    """
+    if measure is Measure.RESIDUAL:
+        return ResidualRuler(num_classes)
+    if num_classes is None:
+        raise InvalidInputError(
+            "Expected whole-numbered labels for separation, got real targets; measure the residual."
+        )
+    return SeparationRuler(num_classes, labelings, crossing=crossing)
+
+
+def bytes_needed(measure: Measure, widths: Sequence[int], outputs: int, labelings: int) -> int:
+    """Memory that the rulers of taps of such widths hold, in bytes.
+
+    Args:
+        measure: which.
+        widths: p of each tap.
+        outputs: K, or the number of real targets.
+        labelings: as in ``ruler_of``.
+    """
+    if measure is Measure.RESIDUAL:  # the covariance, its factors, and the products with targets
+        return 8 * sum(width * (2 * width + 2 * outputs) for width in widths)
+    # sums or directions per labeling, of the true one also means and what influences need;
+    # and what the directions of one tap are made from
+    making = max(3, 4 * (labelings - 1))
+    return 8 * outputs * (sum(widths) * (labelings + 3) + making * max(widths, default=0))
+
+
+def measure_of(name: str) -> Measure:
+    """The measure of that name.
+
+    Raises:
+        InvalidInputError: where there is none.
+    """
+    return choice(Measure, name, "a measure")
+
+
+def mean_null(values: Sequence[float]) -> float:
+    """Over permutations; nan without any."""
+    return float(np.mean(values)) if values else float("nan")

@@ -1,0 +1,145 @@
+"""Load a model from a callable or from a folder that search or prune wrote."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from designer.errors import DesignerError, RunFolderError, first_line
+from designer.folders import BEST_FOLDER, PRUNED_FILE, SPEC_FILE, WEIGHTS_FILE
+from designer.models.loaded import (
+    LoadedModel,
+    copied_model,
+    known_data,
+    made_by,
+    rebuild,
+    restructured,
+)
+from designer.models.pruned import REMOVAL_ROUNDS, check_pruned_schema
+from designer.models.spaces import find_space
+from designer.models.weights import load_weights
+from search_spaces import Space
+
+MODEL_SCHEMA = "designer.model/1"
+
+
+def load_model(
+    source: str | Path, weights: str | Path | None = None, *, seed: int = 0
+) -> LoadedModel:
+    """A model from wherever it is.
+
+    Args:
+        source: ``package.module:name`` of a module, which is copied, or of a class or function
+            that makes one when called without arguments; or a folder that a search wrote, such as
+            ``runs/a`` or ``runs/a/best/2``.
+        weights: file for ``load_weights``; by default a model from a callable stays as it was
+            made, and one from a folder has the weights found there.
+        seed: of the initial weights; torch's global generator is left as it was.
+
+    Raises:
+        ModelError: where there is no model, the user's code raises, or the weights do not fit.
+        RunFolderError: where the folder does not hold a model.
+    """
+    if str(source) and Path(source).is_dir():
+        loaded = replace(load(_model_folder(Path(source))), name=str(source))
+    else:
+        model = made_by({"factory": str(source)}, seed)
+        loaded = LoadedModel(model.eval(), name=str(source), origin={"factory": str(source)})
+    if weights is not None:
+        load_weights(loaded.model, weights)
+    return loaded
+
+
+def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
+    """A model that ``search`` or ``prune`` wrote.
+
+    Args:
+        folder: such as ``runs/a/best/1``, or what was given to ``prune`` as ``--out``.
+        model: the whole model that was pruned, where the folder does not say how it is made;
+            left as it was.
+
+    Raises:
+        RunFolderError: where the folder does not hold such a model.
+        ModelError: where the model or its weights cannot be used.
+    """
+    folder = Path(folder)
+    if not (folder / PRUNED_FILE).exists():
+        return load_best(folder)
+    try:
+        stored = json.loads((folder / PRUNED_FILE).read_text(encoding="utf-8"))
+        check_pruned_schema(stored["schema"], folder)
+        origin = dict(stored["origin"])
+        rounds = REMOVAL_ROUNDS.validate_python(stored["removed"])
+        make = partial(made_by, origin) if model is None else partial(copied_model, model)
+        smaller = restructured(make, rounds, load_file(folder / WEIGHTS_FILE))
+        load_weights(smaller.to(getattr(torch, stored["dtype"])), folder / WEIGHTS_FILE)
+        return LoadedModel(
+            smaller.eval(),
+            str(folder),
+            spec=dict(origin["spec"]["spec"]) if "spec" in origin else {},
+            origin=origin,
+            removed=tuple(rounds),
+            **(known_data(stored["known"]) if stored.get("known") else {}),
+        )
+    except DesignerError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of all this
+        raise RunFolderError(
+            f"Expected {PRUNED_FILE} and {WEIGHTS_FILE} of one pruned model in '{folder}', but "
+            f"loading them failed ({type(error).__name__}: {first_line(error)})."
+        ) from error
+
+
+def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedModel:
+    """The model in a folder that a search wrote, such as ``runs/a/best/1``.
+
+    Args:
+        folder: with spec.json and model.safetensors.
+        space: the one that was searched; by default found by the name that was stored, which
+            does not do for a space whose defaults were changed.
+
+    Raises:
+        RunFolderError: where the folder does not hold such a model.
+    """
+    folder = Path(folder)
+    try:
+        stored = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        space = space or find_space(stored["space"])
+        shape, classes = tuple(stored["input_shape"]), tuple(stored["class_names"])
+        model = rebuild(space, stored["params"], shape, len(classes))
+        load_weights(model, folder / WEIGHTS_FILE)
+        return LoadedModel(
+            model=model.eval(),
+            name=str(folder),
+            spec=dict(stored["spec"]),
+            origin={"spec": stored},
+            **known_data(stored),
+        )
+    except Exception as error:  # whatever a space makes of parameters that are not its own
+        raise RunFolderError(
+            f"Expected {SPEC_FILE} and {WEIGHTS_FILE} of one model in '{folder}', but loading "
+            f"them failed ({first_line(error)}); if the space was customised, pass it "
+            f"as `space`."
+        ) from error
+
+
+def _model_folder(folder: Path) -> Path:
+    """The folder itself, or in the folder of a whole run that of the first recommendation."""
+    first = folder / BEST_FOLDER / "1"
+    if (folder / PRUNED_FILE).exists():
+        return folder
+    found = next((one for one in (folder, first) if (one / SPEC_FILE).exists()), None)
+    if found is None:
+        raise RunFolderError(
+            f"Expected a model that search or prune wrote in '{folder}', but there is no "
+            f"{SPEC_FILE} or {PRUNED_FILE} in it or in {BEST_FOLDER}/1; name a folder such as "
+            f"runs/a/best/1, or a model of yours as package.module:callable."
+        )
+    return found

@@ -1,0 +1,49 @@
+"""What a network costs: parameters and floating-point operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from designer.probing.calling import Inputs, called
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of one network."""
+
+    parameters: int
+    flops: int
+    """Floating-point operations of one forward pass on one sample."""
+
+
+@torch.no_grad()
+def size_of_model(model: nn.Module, one: Inputs) -> Size:
+    """Parameters, those that are shared once, and forward FLOPs.
+
+    Args:
+        model: in eval mode.
+        one: a single sample, as the model takes it.
+
+    Raises:
+        ModelError: where the model raises.
+    """
+    with _unfused(), FlopCounterMode(display=False) as counter:
+        called(model, one)
+    return Size(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
+
+
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """Transformer layers run their parts one by one: the fused kernel is not counted."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)

@@ -1,0 +1,110 @@
+"""Call modules with any kind of input and find the tensors in what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from designer.errors import ModelError, first_line
+
+Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+"""What a model is called with: one tensor, several, or several by name; all (n, ...)."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself where it is wrapped for parallel or compiled execution.
+
+    Raises:
+        ModelError: where it is not in Python any more.
+    """
+    while True:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise ModelError(
+                "Expected a module in Python, got one in TorchScript, which runs no hooks; pass "
+                "the module that it was scripted from."
+            )
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Positional and named arguments to call a model with."""
+    if isinstance(inputs, Tensor):
+        return (inputs,), {}
+    if isinstance(inputs, Mapping):
+        return (), dict(inputs)
+    return tuple(inputs), {}
+
+
+def tensors_of(inputs: Inputs) -> list[Tensor]:
+    """All tensors of a batch of inputs."""
+    args, named = arguments(inputs)
+    return [*args, *named.values()]
+
+
+def values_of(inputs: Inputs) -> list[Tensor]:
+    """The floating tensors of a batch of inputs, less masks: those with a number per token."""
+    tensors = tensors_of(inputs)
+    tokens = [tensor.shape for tensor in tensors if not tensor.is_floating_point()]
+    return [t for t in tensors if t.is_floating_point() and t.shape not in tokens]
+
+
+def mapped(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """Inputs of the same form with every tensor changed."""
+    if isinstance(inputs, Tensor):
+        return change(inputs)
+    if isinstance(inputs, Mapping):
+        return {name: change(tensor) for name, tensor in inputs.items()}
+    return tuple(map(change, inputs))
+
+
+def called(model: nn.Module, inputs: Inputs) -> object:
+    """What a model gives.
+
+    Raises:
+        ModelError: where it raises anything.
+    """
+    args, named = arguments(inputs)
+    try:
+        return model(*args, **named)
+    except (Exception, SystemExit) as error:  # the model is the user's and may raise anything
+        shapes = ", ".join(f"(n, {', '.join(map(str, t.shape[1:]))})" for t in tensors_of(inputs))
+        raise ModelError(
+            f"Expected {type(model).__name__} to run on inputs of shape {shapes}, but it raised "
+            f"{type(error).__name__}: {first_line(error)}."
+        ) from error
+
+
+def submodules(model: nn.Module) -> dict[str, nn.Module]:
+    """All submodules by each of their names, less the wrappers of compilation and what makes
+    weights from others, such as a spectral norm."""
+    named = model.named_modules(remove_duplicate=False)
+    return {
+        _clean(name): module
+        for name, module in named
+        if module is not model and "parametrizations" not in name.split(".")
+    }
+
+
+def first_tensor(value: object) -> Tensor | None:
+    """The first floating tensor in what a module gives, ``logits`` before all others."""
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() else None
+    if isinstance(value, Mapping):
+        parts: Iterable[object] = (value.get("logits"), *value.values())
+    elif isinstance(value, tuple | list):
+        parts = value
+    else:
+        return None
+    return next((t for t in map(first_tensor, parts) if t is not None), None)
+
+
+def _clean(name: str) -> str:
+    """A submodule's name without the wrappers of compilation."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")

@@ -1,0 +1,1 @@
+"""TODO designer/search/study."""

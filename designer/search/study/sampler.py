@@ -1,0 +1,85 @@
+"""The seeded sampler and the pruner of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from designer.search.settings import StudySettings
+from designer.search.study.trials import LOST, rejected_in_a_row, trials_of
+
+TIRED_AFTER = 5
+"""Proposals in a row that were handed back, after which proposals are random."""
+
+
+STARTUP_TRIALS = 10
+"""Trials proposed at random before the sampler learns and the pruner compares."""
+
+
+def pruner_for(settings: StudySettings) -> BasePruner:
+    """Median pruning for a single objective, where it is wanted."""
+    if not settings.prune or len(settings.objective.directions) > 1:
+        return NopPruner()
+    return MedianPruner(n_startup_trials=STARTUP_TRIALS)
+
+
+class SeededSampler(BaseSampler):
+    """TPE whose every proposal depends only on the seed, the number of trials and the history.
+
+    A search that was stopped and continued proposes what it would have proposed uninterrupted.
+    Where TPE keeps proposing what is known already, proposals are random until one is new.
+
+    Args:
+        seed: of the study.
+        stream: another one gives other proposals from the same seed.
+    """
+
+    def __init__(self, seed: int, stream: int = 0) -> None:
+        self._seed, self._stream = seed, stream
+        self._inner: BaseSampler = RandomSampler(seed=seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        trials = trials_of(study)
+        before = sum(LOST not in t.user_attrs for t in trials) - 1  # those are proposed again
+        source = [self._seed, before, *([self._stream] if self._stream else [])]
+        seed = int(np.random.SeedSequence(source).generate_state(1)[0])
+        if rejected_in_a_row(trials) >= TIRED_AFTER:
+            self._inner = RandomSampler(seed=seed)
+        else:
+            self._inner = TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)

@@ -1,0 +1,177 @@
+"""Several small networks of one architecture trained in one step for all of them.
+
+A small network leaves a GPU idle: its step is many launches and little arithmetic.  Stacked, each
+weight of all networks is one tensor, and each layer of all of them one batched product.  What comes
+out is what ``designer.trainer.train`` gives one by one, within the rounding of floats.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.dropout import _DropoutNd
+
+from designer.data.augmentation import Augmentation, augmented
+from designer.data.dataset import LabelledTensors
+from designer.errors import InvalidInputError
+from designer.training.trainer import (
+    DEFAULT_BATCH_SIZE,
+    Schedule,
+    TrainingHistory,
+    adam,
+    check_trainable,
+    decay,
+    memory_exhaustion_as_failure,
+    variation,
+)
+
+PROBED = 4
+"""Samples with which it is tried out whether networks can be stacked."""
+
+
+StackedCallback = Callable[[int], None]
+"""Called after each epoch with its number from 1 on, once the models are up to date."""
+
+
+Tensors = dict[str, Tensor]
+"""Of all networks, by name: (m, ...)."""
+
+
+def can_be_stacked(models: Sequence[nn.Module], inputs: Tensor) -> bool:
+    """Whether they are of one architecture, and ``torch.func.vmap`` runs it on inputs (n, ...) in
+    training mode: it takes nothing that draws random numbers, as dropout does, or that depends on
+    the values of the data."""
+    drops = [m for m in models[0].modules() if isinstance(m, _DropoutNd) and m.p]
+    if drops or len({_architecture(model) for model in models}) > 1:
+        return False
+    few = inputs[:PROBED].expand(len(models), *inputs[:PROBED].shape)
+    labels = torch.zeros(few.shape[:2], dtype=torch.long, device=few.device)
+    try:
+        _Stack(copy.deepcopy(list(models)), torch.zeros(len(models), device=few.device)).step(
+            few, labels, 1.0
+        )
+    except Exception:  # noqa: BLE001 - whatever a user's model does that cannot be stacked
+        return False
+    return True
+
+
+def train_stacked(
+    models: Sequence[nn.Module],
+    data: LabelledTensors,
+    *,
+    epochs: int,
+    learning_rates: Sequence[float],
+    seeds: Sequence[int],
+    schedule: Schedule = Schedule.CONSTANT,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    augmentation: Augmentation = Augmentation.NONE,
+    on_epoch: StackedCallback | None = None,
+) -> list[TrainingHistory]:
+    """Train classifiers of one architecture in place with cross-entropy and Adam.
+
+    Args:
+        models: on the device of ``data``.
+        data: the whole training set.
+        epochs: passes over it; a last batch of fewer than two samples is left out.
+        learning_rates: one for each model, before the schedule.
+        seeds: one for each model, of the order of its batches and of augmentation.
+        schedule: of the learning rates.
+        batch_size: samples per step and model, at least 2.
+        augmentation: of every training batch, anew in every epoch.
+        on_epoch: called after each epoch.
+
+    Returns:
+        A history for each model; where a loss is not finite it says so, and the others go on.
+
+    Raises:
+        InvalidInputError: on models that cannot be stacked, on batches or data of fewer than two
+            samples, and on inputs that the augmentation is not made for.
+        TrialFailed: when memory runs out.
+    """
+    check_trainable(data, batch_size, augmentation)
+    if not can_be_stacked(models, data.inputs):
+        raise InvalidInputError(
+            "Expected models of one architecture without dropout; train these one by one."
+        )
+    orders = [torch.Generator().manual_seed(seed) for seed in seeds]
+    variations = [variation(seed) for seed in seeds]
+    losses: list[Tensor] = []
+    with memory_exhaustion_as_failure():
+        stack = _Stack(models, torch.tensor(learning_rates, device=data.inputs.device))
+        for epoch in range(1, epochs + 1):
+            total, seen = torch.zeros(len(models), device=data.inputs.device), 0
+            order = torch.stack([torch.randperm(len(data), generator=g) for g in orders])
+            for rows in torch.split(order.to(data.labels.device), batch_size, dim=1):
+                if rows.shape[1] < 2:  # BatchNorm cannot normalise a single sample
+                    continue
+                inputs = _varied(data.inputs[rows], augmentation, variations)
+                factor = decay(schedule, epoch - 1, epochs)
+                total += stack.step(inputs, data.labels[rows], factor) * rows.shape[1]
+                seen += rows.shape[1]
+            losses.append(total / max(seen, 1))
+            if on_epoch is not None:
+                stack.unstack()
+                on_epoch(epoch)
+        stack.unstack()
+    return [TrainingHistory(tuple(own)) for own in zip(*map(Tensor.tolist, losses), strict=True)]
+
+
+class _Stack:
+    """The weights of all models, the step that trains them, and the way back."""
+
+    def __init__(self, models: Sequence[nn.Module], rates: Tensor) -> None:
+        self._models, self._rates = models, rates
+        for model in models:
+            model.train()
+        self._parameters, self._buffers = stack_module_state(list(models))
+        self._optimizer = adam(self._parameters.values(), 1.0)
+
+    def step(self, inputs: Tensor, labels: Tensor, factor: float) -> Tensor:
+        """(m,) losses on (m, n, ...) inputs and (m, n) labels, before the step that they cause."""
+        with sdpa_kernel(SDPBackend.MATH):  # the only attention that is stacked everywhere
+            losses: Tensor = vmap(self._loss)(self._parameters, self._buffers, inputs, labels)
+        self._optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        before = [p.detach().clone() for p in self._parameters.values()]
+        self._optimizer.step()
+        # a step is proportional to its rate, and here each model has its own
+        with torch.no_grad():
+            for new, old in zip(self._parameters.values(), before, strict=True):
+                rates = (factor * self._rates).view(-1, *[1] * (new.dim() - 1))
+                new.copy_(torch.lerp(old, new, rates.expand_as(new)))
+        return losses.detach()
+
+    def unstack(self) -> None:
+        """Give every model its weights and statistics."""
+        stacked = {**self._parameters, **self._buffers}
+        with torch.no_grad():
+            for i, model in enumerate(self._models):
+                for name, own in (*model.named_parameters(), *model.named_buffers()):
+                    own.copy_(stacked[name][i])
+
+    def _loss(
+        self, parameters: Tensors, buffers: Tensors, inputs: Tensor, labels: Tensor
+    ) -> Tensor:
+        logits = functional_call(self._models[0], (parameters, buffers), (inputs,))
+        return nn.functional.cross_entropy(logits, labels)
+
+
+def _varied(
+    inputs: Tensor, augmentation: Augmentation, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """(m, n, ...) inputs, those of each model augmented by its own random numbers."""
+    if augmentation is Augmentation.NONE:
+        return inputs
+    pairs = zip(inputs, generators, strict=True)
+    return torch.stack([augmented(own, kind=augmentation, generator=g) for own, g in pairs])
+
+
+def _architecture(model: nn.Module) -> tuple[str, ...]:
+    """The same for models that differ in their numbers alone."""
+    tensors = [f"{n} {tuple(t.shape)} {t.dtype} {t.device}" for n, t in model.state_dict().items()]
+    return (repr(model), *tensors)

@@ -1,0 +1,245 @@
+"""Networks side by side: what is brought together, who is better at what, and how it is shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from designer.analysis.compare import compare
+from designer.errors import InvalidInputError
+from designer.report import comparison_view, markdown_report, print_report
+from designer.report.figures.figure import TableView
+from designer.report.html import html_report
+from designer.results.comparison import ComparisonReport
+from designer.results.layers import LayerReport, MeanSd
+from designer.results.measured import Verdict
+from designer.results.search import SearchResult
+from designer.results.serialisation import read_report, report_to_json
+from tests.report.test_report import network, search_result, typical
+from tests.support.command import Command
+from tests.support.toy import tiny_run
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def saved(name: str, result: SearchResult) -> str:
+    Path(name).mkdir()
+    Path(name, "report.json").write_text(report_to_json(result), encoding="utf-8")
+    return name
+
+
+def with_accuracy(mean: float, sd: float = 0.004, **changes: Any) -> SearchResult:
+    result = typical()
+    first = replace(result.recommendations[0], validation_accuracy=MeanSd(mean, sd, 3), **changes)
+    return replace(result, recommendations=(first,))
+
+
+def on(data: str, mean: float) -> SearchResult:
+    """With data of this name, and a split of its own."""
+    result = with_accuracy(mean)
+    assert result.study.dataset is not None
+    split = replace(result.study.dataset, fingerprint="another")
+    return replace(result, study=replace(result.study, data=data, dataset=split))
+
+
+def advantage(report: ComparisonReport, what: str) -> Any:
+    return next(one for one in report.advantages if one.what == what)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a search wrote."""
+    return tiny_run(tmp_path_factory.mktemp("compare") / "run", epochs=3, confirm=2)
+
+
+class TestAccuracy:
+    def test_the_best_is_named_where_intervals_do_not_overlap(self) -> None:
+        report = compare([saved("a", with_accuracy(0.80)), saved("b", with_accuracy(0.97))])
+        assert advantage(report, "held-out accuracy").best == "b"
+        assert report.conclusion.startswith("b is most accurate on held-out data (97.0 %)")
+
+    def test_nobody_is_named_within_the_noise(self) -> None:
+        report = compare([saved("a", with_accuracy(0.969)), saved("b", with_accuracy(0.97))])
+        assert advantage(report, "held-out accuracy").best == ""
+        assert "cannot be told from a" in report.conclusion
+
+    def test_equal_ones_are_called_so(self) -> None:
+        report = compare([saved("a", with_accuracy(0.9)), saved("b", with_accuracy(0.9))])
+        assert report.conclusion.startswith("a and b are equally accurate on held-out data (90.0 %")
+
+    def test_nobody_is_named_on_different_data(self) -> None:
+        report = compare([saved("a", with_accuracy(0.80)), saved("b", on("mnist", 0.97))])
+        assert report.conclusion.startswith(
+            "Held-out accuracies are of different data: b 97.0 % on mnist, a 80.0 % on digits."
+        )
+        depends = ("held-out accuracy", "held-out separation at the end", "total reduction of D")
+        assert [advantage(report, what).best for what in depends] == ["", "", ""]
+        assert [one.code for one in report.warnings] == ["other_data"]
+
+    def test_other_splits_of_the_same_data_can_be_compared(self) -> None:
+        report = compare([saved("a", with_accuracy(0.80)), saved("b", on("digits", 0.97))])
+        assert advantage(report, "held-out accuracy").best == "b"
+        assert [one.code for one in report.warnings] == ["other_data"]
+
+    def test_nobody_is_named_where_one_tells_apart_fewer_classes(self) -> None:
+        two = on("digits", 0.97)
+        assert two.study.dataset is not None
+        fewer = replace(two.study, dataset=replace(two.study.dataset, num_classes=2))
+        report = compare([saved("a", with_accuracy(0.80)), saved("b", replace(two, study=fewer))])
+        assert advantage(report, "held-out accuracy").best == ""
+
+    def test_all_of_few_samples_right_is_no_certainty(self) -> None:
+        def few(mean: float) -> SearchResult:
+            result = with_accuracy(mean, sd=0.0)
+            assert result.study.dataset is not None
+            data = replace(result.study.dataset, validation=36)
+            return replace(result, study=replace(result.study, dataset=data))
+
+        report = compare([saved("a", few(1.0)), saved("b", few(32 / 36))])
+        assert "cannot be told from b" in report.conclusion
+
+    def test_seeds_that_disagree_widen_the_interval(self) -> None:
+        report = compare([saved("a", with_accuracy(0.7, sd=0.2)), saved("b", with_accuracy(0.9))])
+        assert advantage(report, "held-out accuracy").best == ""
+
+
+class TestRespects:
+    def test_fewest_parameters(self) -> None:
+        report = compare(
+            [saved("a", with_accuracy(0.9)), saved("b", with_accuracy(0.9, parameters=7))]
+        )
+        found = advantage(report, "parameters")
+        assert found.best == "b"
+        assert found.values == (20_000, 7)
+
+    def test_nobody_is_praised_where_d_rises(self) -> None:
+        law = replace(typical().recommendations[0].law, total_reduction=-0.2, uniformity=-0.1)
+        worse = replace(law, total_reduction=-0.3, uniformity=-0.4)
+        report = compare([saved(n, with_accuracy(0.9, law=one)) for n, one in
+                          (("a", law), ("b", worse))])  # fmt: skip
+        for what in ("total reduction of D", "uniformity of the law"):
+            found = advantage(report, what)
+            assert found.best == ""
+            assert found.reason == f"None of them is above zero in {what}."
+
+    def test_equal_sizes_are_level(self) -> None:
+        report = compare([saved("a", with_accuracy(0.9)), saved("b", with_accuracy(0.9))])
+        found = advantage(report, "parameters")
+        assert found.best == ""
+        assert "a and b are level in parameters" in found.reason
+
+
+class TestLayers:
+    def test_differences_are_logarithms_of_ratios(self) -> None:
+        a, b = typical(), typical()
+        layers = tuple(halved(one) for one in b.recommendations[0].layers)
+        b = replace(b, recommendations=(replace(b.recommendations[0], layers=layers),))
+        report = compare([saved("a", a), saved("b", b)])
+        assert report.aligned_by == "name"
+        assert [one.index for one in report.differences] == list(range(6))
+        assert not any(report.differences[0].separation)
+        for one in report.differences[1:]:
+            assert one.separation == pytest.approx((0, -math.log(2)))
+            assert one.separation_heldout == pytest.approx((0, 0))
+
+    def test_a_network_without_some_blocks_is_brought_together_by_name(self) -> None:
+        whole = typical()
+        first = whole.recommendations[0]
+        part = replace(first, layers=(first.layers[0], first.layers[3]))
+        report = compare([saved("a", whole), saved("b", replace(whole, recommendations=(part,)))])
+        pairs = [one.layers for one in report.differences]
+        assert pairs[1:] == [
+            ("blocks.0", "blocks.0"),
+            ("blocks.1", None),
+            ("blocks.2", None),
+            ("blocks.3", "blocks.3"),
+            ("blocks.4", None),
+        ]
+        assert report.differences[2].separation[1] is None
+
+    def test_others_by_position(self) -> None:
+        first = typical().recommendations[0]
+        layers = tuple(replace(one, name=f"other.{i}") for i, one in enumerate(first.layers[:3]))
+        other = search_result((replace(first, layers=layers),))
+        report = compare([saved("a", typical()), saved("b", other)])
+        assert report.aligned_by == "position"
+        assert report.differences[3].layers == ("blocks.2", "other.2")
+        assert report.differences[4].layers == ("blocks.3", None)
+
+
+def halved(one: LayerReport) -> LayerReport:
+    return replace(one, separation=None if one.separation is None else one.separation / 2)
+
+
+class TestSources:
+    def test_of_every_kind(self, run: Path, command: Command) -> None:
+        assert command("analyze", str(run / "best/1"), "--out", "seen").code == 0
+        given = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
+        assert command("prune", str(run), *given).code == 0
+        sources = [str(run), "seen/report.json", "small", str(run / "best/2")]
+        done = command("compare", *sources, "--format", "json")
+        assert done.code == 0, done.err
+        found = json.loads(done.out)
+        assert [one["name"] for one in found["networks"]] == sources
+        assert found["warnings"] == []
+        kept, seen, small, _ = found["networks"]
+        assert kept["parameters"] == seen["parameters"] > small["parameters"]
+        assert kept["flops"] > small["flops"]
+        assert len(small["layers"]) == len(seen["layers"]) - 1
+        assert found["command"].startswith("designer compare ")
+        Path("both.json").write_text(done.out, encoding="utf-8")
+        assert report_to_json(read_report(Path("both.json"))) == done.out
+        assert command("report", "both.json", "--format", "html").out.startswith("<!DOCTYPE html>")
+
+    def test_other_data_are_a_warning(self) -> None:
+        other = typical()
+        dataset = other.study.dataset
+        assert dataset is not None
+        study = replace(other.study, dataset=replace(dataset, fingerprint="xyz"))
+        report = compare([saved("a", typical()), saved("b", replace(other, study=study))])
+        assert [one.code for one in report.warnings] == ["other_data"]
+
+    def test_a_search_that_recommends_nothing(self) -> None:
+        with pytest.raises(InvalidInputError, match="more --trials"):
+            compare([saved("a", search_result()), saved("b", typical())])
+
+    def test_a_pruning_report_alone(self, command: Command, run: Path) -> None:
+        given = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
+        assert command("prune", str(run), *given).code == 0
+        with pytest.raises(InvalidInputError, match="name the folder"):
+            compare(["small/report.json", str(run)])
+
+
+class TestShown:
+    @pytest.fixture
+    def report(self) -> ComparisonReport:
+        short = search_result((network(1, {"blocks.0": (1.0, Verdict.OK)}),))
+        return compare([saved("a", typical()), saved("<b>|c", short)])
+
+    def test_in_80_columns(self, report: ComparisonReport) -> None:
+        file = io.StringIO()
+        print_report(comparison_view(report), Console(file=file, width=80))
+        shown = file.getvalue()
+        assert max(map(len, shown.splitlines())) <= 80
+        assert re.search(r"log D a +█[▁-█]{4}▁  20\.00 to 0\.37", shown)
+        assert "Which is better at what" in shown
+
+    def test_names_are_text(self, report: ComparisonReport) -> None:
+        assert r"&lt;b&gt;\|c" in markdown_report(comparison_view(report))
+        page = html_report(comparison_view(report))
+        assert "&lt;b&gt;|c" in page
+        assert "<b>" not in page.replace("<body>", "")
+
+    def test_differences_have_their_row(self, report: ComparisonReport) -> None:
+        sections = comparison_view(report).sections
+        tables = [one for one in sections if isinstance(one, TableView) and one.figures]
+        assert [one.figures[0].name for one in tables] == ["curves", "differences"]
+        assert len(tables[1].rows) == len(report.differences) == 6

@@ -1,0 +1,114 @@
+"""``LawMonitor``: a row per call, as the profile says, to a file and to TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from designer import LawMonitor, design_score, profile
+from designer.errors import InvalidInputError
+from tests.support.helpers import labelled, small_mlp
+
+TRAIN, HELDOUT = labelled(60), labelled(45, seed=1)
+
+
+class Writer:
+    """Keeps what a ``SummaryWriter`` would write."""
+
+    def __init__(self) -> None:
+        self.scalars: dict[tuple[str, int | None], float] = {}
+        self.flushed = False
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
+        self.scalars[tag, global_step] = scalar_value
+
+    def flush(self) -> None:
+        self.flushed = True
+
+
+def test_a_row_is_what_the_profile_says() -> None:
+    model = small_mlp()
+    row = LawMonitor(model, TRAIN, HELDOUT)(7)
+    seen = profile(model, TRAIN, HELDOUT, permutations=1, resamples=0)
+    assert row.epoch == 7
+    assert row.blocks == ("input", "0", "1")
+    assert row.separation == tuple(seen.values)
+    assert row.separation_heldout == tuple(seen.values_heldout)
+    assert row.law.uniformity == seen.law.uniformity
+    assert row.design_score == design_score(seen).value
+    assert row.accuracy == seen.accuracy
+    assert row.accuracy_heldout == seen.accuracy_heldout
+
+
+def test_the_model_is_left_as_it_was_and_rows_follow_its_training() -> None:
+    model = small_mlp().train()
+    monitor = LawMonitor(model, TRAIN, HELDOUT)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(3):
+        monitor()
+        assert model.training
+        loss = torch.nn.functional.cross_entropy(model(TRAIN.inputs), TRAIN.labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert [row.epoch for row in monitor.rows] == [0, 1, 2]
+    assert len({row.separation[-1] for row in monitor.rows}) == 3
+    assert len({row.separation[0] for row in monitor.rows}) == 1  # the input does not change
+
+
+def test_rows_are_added_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "law.jsonl"
+    monitor = LawMonitor(small_mlp(), TRAIN, HELDOUT, file=file)
+    monitor(1)
+    LawMonitor(small_mlp(), TRAIN, HELDOUT, file=file)(2)  # as after a restart
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[0]["blocks"] == ["input", "0", "1"]
+    assert rows[0]["separation"] == list(monitor.rows[0].separation)
+    assert rows[0]["law"]["status"] == "too few layers"
+
+
+def test_what_does_not_exist_is_null(tmp_path: Path) -> None:
+    model = small_mlp()
+    torch.nn.init.constant_(model[1][1].weight, 0)  # type: ignore[index]
+    row = LawMonitor(model, TRAIN, file=tmp_path / "law.jsonl")(0)
+    assert row.separation[2] is None
+    assert row.separation_heldout is None
+    assert row.design_score is None
+    assert json.loads((tmp_path / "law.jsonl").read_text())["separation"][2] is None
+
+
+def test_scalars_go_to_tensorboard() -> None:
+    writer = Writer()
+    with LawMonitor(small_mlp(), TRAIN, HELDOUT, tensorboard=writer) as monitor:
+        row = monitor(3)
+    assert writer.flushed
+    assert writer.scalars["law/uniformity", 3] == row.law.uniformity
+    assert writer.scalars["law/design_score", 3] == row.design_score
+    assert writer.scalars["separation/1", 3] == row.separation[2]
+    assert row.separation_heldout is not None
+    assert writer.scalars["separation_heldout/input", 3] == row.separation_heldout[0]
+    assert all(np.isfinite(value) for value in writer.scalars.values())
+
+
+def test_a_folder_for_tensorboard_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing: Any = None
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", missing)
+    with pytest.raises(InvalidInputError, match=r"Expected TensorBoard .*pip install tensorboard"):
+        LawMonitor(small_mlp(), TRAIN, tensorboard=tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InvalidInputError, match=r"Expected a file .* cannot be written"):
+        LawMonitor(small_mlp(), TRAIN, file=tmp_path / "taken" / "law.jsonl")
+    with pytest.raises(InvalidInputError, match=r"Expected a file .* cannot be written"):
+        LawMonitor(small_mlp(), TRAIN, file=tmp_path)

@@ -1,0 +1,350 @@
+"""``designer analyze``: what it shows, and what it says to everything that cannot be looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import designer
+from designer.cli.app import OK
+from designer.results.measured import Verdict
+from designer.results.serialisation import report_schema
+from tests.support import nets
+from tests.support.command import Command, refused
+from tests.support.toy import write_blobs
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+NET = "tests.support.nets:perceptron"
+DIGITS = ["--data", "digits", "--train-size", "300"]
+BLOCKS = ["1", "2", "3"]
+
+
+def analysis(command: Command, *arguments: str) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    done = command("analyze", *arguments, "--json")
+    assert done.code == OK, done.err
+    shown: dict[str, Any] = json.loads(done.out)
+    return shown
+
+
+def codes(shown: dict[str, Any]) -> set[str]:
+    """Of the warnings."""
+    return {warning["code"] for warning in shown["warnings"]}
+
+
+class TestOutput:
+    def test_in_a_terminal(self, command: Command) -> None:
+        done = command("analyze", NET, *DIGITS)
+        assert done.code == OK
+        assert done.out.startswith(f"Analysis: {NET} on digits\n")
+        assert "total reduction" in done.out
+        for name in BLOCKS:
+            assert any(line.startswith(f"{name} ") for line in done.out.splitlines())
+        assert max(map(len, done.out.splitlines())) <= 80
+        assert len(done.err.splitlines()) == 1  # no bars in a pipe
+
+    def test_as_json(self, command: Command) -> None:
+        shown = analysis(command, NET, *DIGITS)
+        assert {"model", "law", "layers"} <= set(shown)
+        assert shown["model"]["name"] == NET
+        assert [layer["name"] for layer in shown["layers"]] == BLOCKS
+        promised = report_schema()["$defs"]["LayerReport"]["required"]
+        for layer in shown["layers"]:
+            assert set(promised) <= set(layer)
+            assert layer["verdict"] in set(Verdict)
+        by_python = designer.analyze(nets.MADE[0], *_digits())
+        assert shown["law"]["rho"] == pytest.approx(by_python.law.rho)
+        assert shown["layers"][0]["separation_heldout"] == pytest.approx(
+            by_python.layers[0].separation_heldout
+        )
+
+    def test_as_markdown(self, command: Command) -> None:
+        shown = command("analyze", NET, *DIGITS, "--format", "markdown").out
+        assert shown.startswith("# Analysis: tests.support.nets:perceptron on digits\n")
+        assert "| 1 | 24 |" in shown
+
+    def test_again_gives_the_same(self, command: Command) -> None:
+        assert analysis(command, NET, *DIGITS) == analysis(command, NET, *DIGITS)
+
+    def test_candidates_with_reasons(self, command: Command) -> None:
+        shown = command("analyze", NET, *DIGITS, "--list-blocks")
+        assert shown.code == OK
+        rows = json.loads(command("analyze", NET, *DIGITS, "--list-blocks", "--json").out)
+        assert [row["name"] for row in rows if row["chosen"]] == BLOCKS
+        assert all(row["reason"] for row in rows)
+        for row in rows:
+            assert row["name"] in shown.out
+
+    def test_blocks_that_were_asked_for(self, command: Command) -> None:
+        shown = analysis(command, NET, *DIGITS, "--blocks", "2.*, 3")
+        assert [layer["name"] for layer in shown["layers"]] == ["2.0", "2.1", "2.2", "3"]
+
+    @pytest.mark.parametrize(
+        ("options", "features", "width"),
+        [
+            (["--features", "pool"], "pool", 24),
+            (["--features", "project", "--dimension", "20"], "project 20", 20),
+        ],
+    )
+    def test_features(
+        self, command: Command, options: list[str], features: str, width: int
+    ) -> None:
+        shown = analysis(command, NET, *DIGITS, *options)
+        assert shown["features"] == features
+        assert shown["layers"][0]["width"] == width
+
+    def test_the_residual(self, command: Command) -> None:
+        shown = analysis(command, NET, *DIGITS, "--measure", "residual")
+        assert shown["measure"] == "residual"
+        assert all(0 < layer["separation"] < 1 for layer in shown["layers"])
+
+    def test_what_a_model_prints_does_not_spoil_the_json(self, command: Command) -> None:
+        done = command("analyze", "tests.support.nets:talkative", *DIGITS, "--json")
+        assert json.loads(done.out)["law"]
+        assert "hello from the model" in done.err
+
+    def test_a_scaling_that_the_model_was_not_trained_with(self, command: Command) -> None:
+        net = "tests.support.nets:unscaled"
+        shown = analysis(command, net, *DIGITS)
+        assert shown["data"]["scaling"] == "standard"
+        assert "scaling" in codes(shown)
+        plain = analysis(command, net, *DIGITS, "--scaling", "none")
+        assert plain["data"]["scaling"] == "none"
+        assert "scaling" not in codes(plain)
+        assert plain["model"]["accuracy"] > shown["model"]["accuracy"] + 0.1
+
+    def test_a_test_set_that_was_split_off_here_is_said_to_be(self, command: Command) -> None:
+        assert "split_here" in codes(analysis(command, NET, *DIGITS))
+        assert "split_here" not in codes(
+            analysis(command, NET, "--data", "tests.support.nets:batches")
+        )
+
+    @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+    def test_weights(self, command: Command, name: str) -> None:
+        untouched = analysis(command, NET, *DIGITS)
+        weights = nets.weights()
+        if name.endswith("pt"):
+            torch.save({"state_dict": weights, "epoch": 3}, name)
+        else:
+            save_file(weights, name)
+        shown = analysis(command, NET, *DIGITS, "--weights", name)
+        assert shown["model"]["weights"] == name
+        assert shown["layers"][0]["separation"] != untouched["layers"][0]["separation"]
+        for key, value in nets.MADE[0].state_dict().items():
+            assert torch.equal(value, weights[key])
+
+    def test_what_a_search_recommended(self, command: Command) -> None:
+        found = designer.search(
+            "tests.support.toy:TinySpace",
+            "tests.support.toy:blobs",
+            trials=2,
+            epochs=3,
+            confirm=1,
+            confirm_seeds=1,
+            confirm_epochs=3,
+            out="run",
+        )
+        shown = analysis(command, "run/best/1")
+        layer = found.recommendations[0].layers[0]
+        assert [one["name"] for one in shown["layers"]] == [
+            one.name for one in found.recommendations[0].layers
+        ]
+        assert shown["data"]["heldout_part"] == "validation"
+        assert shown["layers"][0]["separation"] == pytest.approx(layer.separation)
+        assert analysis(command, "run")["layers"] == shown["layers"]
+        named = analysis(command, "run/best/1", "--data", "tests.support.toy:blobs")
+        assert named["layers"] == shown["layers"]
+        assert not {"other_split", "split_here", "scaling"} & codes(shown)
+        assert "other_split" in codes(analysis(command, "run/best/1", "--seed", "5"))
+
+    def test_its_data_under_another_name(self, command: Command) -> None:
+        write_blobs(Path("blobs.npz"))
+        quick: dict[str, Any] = {
+            "trials": 1,
+            "epochs": 1,
+            "confirm": 1,
+            "confirm_seeds": 1,
+            "confirm_epochs": 1,
+        }
+        designer.search(
+            "tests.support.toy:TinySpace", "blobs.npz", seed=3, train_size=90, out="moved", **quick
+        )
+        shown = analysis(command, "moved/best/1")
+        Path("elsewhere").mkdir()
+        Path("blobs.npz").rename("elsewhere/blobs.npz")
+        there = analysis(command, "moved/best/1", "--data", "elsewhere/blobs.npz")
+        assert there["data"] == shown["data"]
+        assert there["layers"] == shown["layers"]
+        other = analysis(command, "moved/best/1", "--data", "elsewhere/blobs.npz", "--seed", "5")
+        assert "split_here" in codes(other)
+
+
+def _digits() -> tuple[Any, Any]:
+    data = designer.load_dataset("digits", train_size=300)
+    return data.train, data.test
+
+
+# --- what cannot be looked at: one line, no traces ---
+
+
+def pickled_code() -> None:
+    torch.save({"weight": torch.ones(1), "code": nets.Code("marker")}, "w")
+
+
+def truncated() -> None:
+    save_file(nets.weights(), "whole")
+    Path("w").write_bytes(Path("whole").read_bytes()[:-100])
+
+
+def less() -> None:
+    weights = nets.weights()
+    del weights["1.0.weight"]
+    torch.save(weights, "w")
+
+
+def more() -> None:
+    save_file({**nets.weights(), "other.weight": torch.ones(2)}, "w")
+
+
+def other() -> None:
+    save_file({**nets.weights(), "4.bias": torch.ones(11)}, "w")
+
+
+def text() -> None:
+    Path("w").write_text("these are no weights")
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (pickled_code, "nothing was executed; save the weights with safetensors"),
+        (truncated, "Expected whole weights in 'w', but reading them failed"),
+        (less, "1 missing ('1.0.weight')"),
+        (more, "1 unexpected ('other.weight')"),
+        (other, "1 different ('4.bias' float32 (11,) instead of float32 (10,))"),
+        (text, "Expected weights in 'w' as safetensors or torch.save writes them"),
+        (lambda: None, "Expected a file of weights at 'w', found none."),
+    ],
+)
+def test_weights_that_will_not_do(command: Command, write: Callable[[], None], said: str) -> None:
+    write()
+    assert said in refused(command("analyze", NET, *DIGITS, "--weights", "w"))
+    assert not Path("marker").exists()
+
+
+@pytest.mark.parametrize("listing", [[], ["--list-blocks"]])
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (
+            "raises",
+            "Expected Raises to run on inputs of shape (n, 1, 8, 8), but it raised "
+            "ZeroDivisionError: broken on purpose.",
+        ),
+        ("wide", "inputs of shape (n, 1, 8, 8), but it raised RuntimeError: mat1 and mat2"),
+    ],
+)
+def test_models_that_do_not_run(command: Command, net: str, said: str, listing: list[str]) -> None:
+    message = refused(command("analyze", f"tests.support.nets:{net}", *DIGITS, *listing))
+    assert said in message
+    assert_no_hooks()
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "said"),
+    [
+        ("tensorless", [], "Expected the model to return a floating tensor"),
+        ("single", [], "found none in Sequential: name them with `blocks` (--blocks)"),
+        ("five_classes", [], "Expected labels below 5, the number of classes"),
+        ("perceptron", ["--blocks", "nowhere"], "got 'nowhere'"),
+        ("perceptron", ["--features", "much"], "flatten, pool, project, got 'much'"),
+        ("perceptron", ["--measure", "much"], "separation, residual, got 'much'"),
+        ("perceptron", ["--dimension", "0", "--features", "project"], "at least 1, got 0"),
+        ("perceptron", ["--batch-size", "0"], "at least 1, got 0"),
+        ("perceptron", ["--heldout", "much"], "validation, test, got 'much'"),
+        ("perceptron", ["--device", "much"], "a device that torch can use here, got 'much'"),
+        ("perceptron", ["--scaling", "much"], "got 'much'"),
+        ("perceptron", ["--data", "much.npz"], "much.npz"),
+        ("nothing", [], "'tests.support.nets:nothing'"),
+        ("leaves", [], "but it raised SystemExit: 0"),
+        ("scripted", [], "Expected a module in Python, got one in TorchScript"),
+        ("misnamed", [], "Expected `block_names` of Sequential as names, got int"),
+        ("perceptron", ["--device", "meta"], "a device that torch can use here, got 'meta'"),
+        ("perceptron", ["--dimension", "5", "--features", "pool"], "together with features"),
+        (
+            "perceptron",
+            ["--data", "tests.support.nets:breaking"],
+            "raised OSError: the disk is gone",
+        ),
+    ],
+)
+def test_what_cannot_be_looked_at(
+    command: Command, net: str, options: list[str], said: str
+) -> None:
+    given = DIGITS if "--data" not in options else []
+    message = refused(command("analyze", f"tests.support.nets:{net}", *given, *options))
+    assert said in message
+    assert_no_hooks()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            [NET, "--data", "tests.support.nets:batches", "--validation-fraction", "0.3"],
+            "for the option validation fraction, got batches",
+        ),
+        (
+            [NET, "--data", "tests.support.nets:batches", "--heldout", "test"],
+            "Expected arrays from 'tests.support.nets:batches' to choose the test part of",
+        ),
+        (["tests.support.nets:perceptron"], "Expected --data, the data to look at"),
+        (["nowhere/best/1", "--data", "digits"], "package.module:callable or a folder"),
+    ],
+)
+def test_arguments_that_will_not_do(command: Command, arguments: list[str], said: str) -> None:
+    assert said in refused(command("analyze", *arguments))
+
+
+def assert_no_hooks() -> None:
+    """On the model that was looked at."""
+    for module in nets.MADE[0].modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+class TestWrites:
+    def test_a_report_in_every_form(self, command: Command) -> None:
+        done = command("analyze", NET, *DIGITS)
+        assert done.code == OK
+        folder = Path("analyses/tests.support.nets-perceptron")
+        names = {path.name for path in folder.iterdir()}
+        assert names == {"report.html", "report.json", "report.md"}
+        assert f"Written to {folder}: report.json, report.md, report.html" in done.err
+        written = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        assert written["command"] == f"designer analyze {NET} {' '.join(DIGITS)}"
+        shown = command("report", str(folder))
+        assert shown.out == done.out
+        page = command("report", str(folder), "--format", "html").out
+        assert page == (folder / "report.html").read_text(encoding="utf-8")
+        assert '"name":"architecture"' in page
+
+    def test_over_an_older_analysis(self, command: Command) -> None:
+        assert command("analyze", NET, *DIGITS, "--out", "seen").code == OK
+        assert command("analyze", NET, *DIGITS, "--out", "seen", "--scaling", "none").code == OK
+        written = json.loads(Path("seen/report.json").read_text(encoding="utf-8"))
+        assert written["data"]["scaling"] == "none"
+
+    def test_never_over_a_report_of_something_else(self, command: Command) -> None:
+        Path("run").mkdir()
+        Path("run/report.json").write_text('{"schema": "designer.report/1"}')
+        outcome = command("analyze", NET, *DIGITS, "--out", "run")
+        assert "choose another --out" in refused(outcome)
+        assert Path("run/report.json").read_text() == '{"schema": "designer.report/1"}'

@@ -1,0 +1,177 @@
+"""The design score: its parts, its bounds, and that it is not fooled by memorised labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from designer import design_score, load_dataset, profile
+from designer.data.dataset import Dataset, LabelledTensors
+from designer.errors import InvalidInputError
+from designer.measures.law import depth_fair_uniformity
+from designer.measures.score import ADHERENCE_WEIGHT, adherence, combine, heldout_separation
+from designer.results.measured import SeparationProfile
+from designer.training.trainer import accuracy, build_seeded, train
+from search_spaces import MlpSpace, MlpSpec
+from tests.support.helpers import profile_of, values_of_steps
+
+few = settings(max_examples=50, deadline=None, derandomize=True)
+
+
+def law_abiding(depth: int, correct: float = 0.8, reduction: float = 4.0) -> SeparationProfile:
+    """Equal steps that add up to ``reduction``, the same accuracy after every block."""
+    values = values_of_steps([reduction / depth] * depth)
+    return profile_of(values, values, accuracies=[0.3] + [correct] * depth)
+
+
+def uneven(steps: list[float], correct: float = 0.8) -> SeparationProfile:
+    """Any steps, the same accuracy after every block."""
+    values = values_of_steps(steps)
+    return profile_of(values, values, accuracies=[0.3] + [correct] * len(steps))
+
+
+# --- parts ---
+
+
+def test_the_score_of_a_perfect_follower_is_its_heldout_separation() -> None:
+    score = design_score(law_abiding(5, correct=0.82))
+    assert score.heldout_separation == pytest.approx((0.82 - 0.1) / 0.9)
+    assert score.adherence == pytest.approx(1)
+    assert score.value == pytest.approx(score.heldout_separation)
+
+
+def test_heldout_separation_averages_the_later_two_thirds_and_leaves_the_input_out() -> None:
+    seen = profile_of([8, 4, 2, 1], [8, 4, 2, 1], accuracies=[0.0, 0.1, 0.4, 0.8], chance=0.2)
+    assert design_score(seen).heldout_separation == pytest.approx((0.6 - 0.2) / 0.8)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(2, 4))
+@few
+def test_heldout_separation_does_not_depend_on_depth_as_such(
+    accuracies: list[float], times: int
+) -> None:
+    once = heldout_separation(np.array(accuracies), 0.1)
+    repeated = heldout_separation(np.repeat(accuracies, times), 0.1)
+    assert repeated == pytest.approx(once, abs=1e-9)
+
+
+@pytest.mark.parametrize("chance", [0.1, 0.5, 0.9])
+def test_heldout_separation_is_corrected_for_chance(chance: float) -> None:
+    assert heldout_separation(np.array([chance, chance]), chance) == pytest.approx(0)
+    assert heldout_separation(np.array([1.0, 1.0]), chance) == pytest.approx(1)
+
+
+def test_heldout_separation_where_chance_is_certain() -> None:
+    assert heldout_separation(np.array([1.0]), 1.0) == 0
+
+
+def test_adherence_is_of_the_steps_beyond_the_null() -> None:
+    steps = [1.0, 0.5, 2.0]
+    nulls = values_of_steps([0.3, -0.4, 0.1])
+    values = values_of_steps(steps) * nulls
+    expected = depth_fair_uniformity(np.array(steps))
+    assert adherence(values, nulls) == pytest.approx(expected)
+    assert adherence(values, nulls) != pytest.approx(adherence(values, np.full(4, np.nan)))
+
+
+def test_a_null_that_was_not_measured_leaves_d_as_it_is() -> None:
+    values = values_of_steps([1.0, 2.0, 3.0])
+    expected = depth_fair_uniformity(np.array([1.0, 2.0, 3.0]))
+    assert adherence(values, np.full(4, np.nan)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+def test_adherence_is_worst_where_d_does_not_exist(bad: float) -> None:
+    assert adherence(np.array([4.0, bad, 1.0]), np.ones(3)) == -1
+
+
+# --- the whole ---
+
+
+@few
+@given(follows=st.floats(-1, 1))
+def test_without_heldout_separation_there_is_no_score(follows: float) -> None:
+    assert combine(0.0, follows) == 0
+
+
+@few
+@given(heldout=st.floats(1e-3, 1), follows=st.floats(-1, 1))
+def test_adherence_can_cost_no_more_than_its_weight(heldout: float, follows: float) -> None:
+    score = combine(heldout, follows)
+    assert heldout * (1 - ADHERENCE_WEIGHT) - 1e-12 <= score <= heldout + 1e-12
+    assert combine(heldout, 1.0) == pytest.approx(heldout)
+    assert combine(heldout, -1.0) == pytest.approx(heldout * (1 - ADHERENCE_WEIGHT))
+
+
+@few
+@given(heldout=st.floats(1e-3, 1), low=st.floats(-1, 0.99), gain=st.floats(0.01, 1))
+def test_the_score_rises_with_adherence(heldout: float, low: float, gain: float) -> None:
+    assert combine(heldout, min(low + gain, 1.0)) > combine(heldout, low)
+
+
+@few
+@given(follows=st.floats(-1, 1), low=st.floats(0, 0.98), gain=st.floats(0.01, 1))
+def test_the_score_rises_with_heldout_separation(follows: float, low: float, gain: float) -> None:
+    assert combine(min(low + gain, 1.0), follows) > combine(low, follows)
+
+
+def test_below_chance_adherence_does_not_lower_the_score() -> None:
+    assert combine(-0.1, 1.0) >= combine(-0.1, -1.0)
+
+
+def test_of_two_equally_accurate_profiles_the_follower_wins() -> None:
+    assert design_score(law_abiding(4)).value > design_score(uneven([0.1, 0.1, 0.1, 3.7])).value
+
+
+def test_depth_has_no_advantage_of_its_own() -> None:
+    assert design_score(law_abiding(3)).value == pytest.approx(design_score(law_abiding(12)).value)
+
+
+def test_a_profile_without_heldout_data_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"Expected a profile with held-out .* `heldout`"):
+        design_score(profile_of([4, 2, 1]))
+
+
+def test_the_explanation_names_the_numbers() -> None:
+    score = design_score(uneven([0.5, 1.5, 1.0]))
+    loss = 1 - score.value / score.heldout_separation
+    for number in (f"{score.value:.3f}", f"{score.heldout_separation:.3f}", f"{loss:.1%}"):
+        assert number in score.explanation
+    assert f"{score.adherence:.2f}" in score.explanation
+
+
+def test_the_explanation_of_no_score() -> None:
+    assert "0.000" in design_score(law_abiding(3, correct=0.1)).explanation
+
+
+# --- a real network ---
+
+
+def test_memorised_labels_score_nothing_while_the_network_follows_the_law() -> None:
+    data = load_dataset("digits", train_size=200, shuffle_labels=True)
+    seen, correct = _trained(data, epochs=60)
+    score = design_score(seen)
+    assert correct > 0.95
+    assert seen.law.uniformity > 0.6
+    assert abs(score.value) < 0.1
+
+
+def test_true_labels_score_well() -> None:
+    seen, _ = _trained(load_dataset("digits", train_size=200), epochs=15)
+    assert design_score(seen).value > 0.7
+
+
+def _trained(data: Dataset, epochs: int) -> tuple[SeparationProfile, float]:
+    """Profile and training accuracy of a small perceptron after ``epochs``."""
+    spec = MlpSpec((64,) * 4, "batch", "relu", 3e-3)
+    model = build_seeded(
+        lambda: MlpSpace().build(spec, data.input_shape, data.num_classes),
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    train(model, data.train, epochs=epochs, learning_rate=3e-3, seed=0, batch_size=50)
+    everything: LabelledTensors = data.train
+    return profile(model, everything, data.validation, resamples=0), accuracy(model, everything)

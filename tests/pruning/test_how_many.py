@@ -1,0 +1,172 @@
+"""How many blocks go: the search for the most, with few trainings, and the trials it is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import torch
+from torch import nn
+
+from designer.errors import InvalidInputError
+from designer.measures.proportions import drop_of
+from designer.models.surgery import Removal, Way
+from designer.pruning.cut import cut
+from designer.pruning.how_many import Candidate, Trials, fewest_for, most_within
+from designer.pruning.options import Recovery
+from designer.pruning.parts import Parts, parts_of
+from designer.pruning.propose import mean_loss
+from designer.pruning.recover import recover
+from designer.pruning.removable import Removable, removable_blocks
+from designer.pruning.verify import right
+from tests.support.trained import blob_net, blob_parts, learnt, same_state, state_of
+
+
+def blocks(count: int) -> list[Removable]:
+    return [
+        Removable(f"b{i}", "Linear", i, (Removal(f"b{i}", Way.PASS),), (), refit=False, reason="")
+        for i in range(count)
+    ]
+
+
+class FakeTrials:
+    """Allows so many blocks with recovery, and says that it were ``guess`` without."""
+
+    def __init__(self, allowed: int, guess: int) -> None:
+        self._allowed, self._guess = allowed, guess
+        self.trained: list[int] = []
+
+    def best_of(self, choices: Sequence[Sequence[Removable]]) -> list[Removable]:
+        return list(choices[-1])
+
+    def fitted(self, chosen: Sequence[Removable]) -> bool:
+        return len(chosen) <= self._guess
+
+    def recovered(self, chosen: Sequence[Removable]) -> Candidate:
+        self.trained.append(len(chosen))
+        removed = tuple(one.name for one in chosen)
+        made = SimpleNamespace(within=len(chosen) <= self._allowed, removed=removed)
+        return cast("Candidate", made)
+
+
+def searched(count: int, allowed: int, guess: int) -> tuple[int, list[int]]:
+    """How many blocks were removed, and after removing how many it was trained."""
+    fake = FakeTrials(allowed, guess)
+    order = blocks(count)
+    found = most_within([order[::-1], order], cast("Trials", fake))
+    removed = () if found is None else cast("SimpleNamespace", found).removed
+    assert removed == tuple(one.name for one in order[: len(removed)])
+    return len(removed), fake.trained
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_the_most_that_is_allowed_is_found(count: int) -> None:
+    for allowed in range(count + 1):
+        for guess in range(count + 1):
+            removed, trained = searched(count, allowed, guess)
+            assert removed == allowed
+            assert len(trained) == len(set(trained)) <= 2 + math.ceil(math.log2(count + 1))
+
+
+def test_a_good_guess_is_tried_first_and_what_lies_beyond_by_bisection() -> None:
+    for guess in range(1, 24):
+        removed, trained = searched(24, guess, guess)
+        assert (removed, trained[0]) == (guess, guess)
+        assert len(trained) <= 1 + math.ceil(math.log2(24 - guess + 1))
+    assert searched(24, 24, 24) == (24, [24])
+    assert searched(24, 0, 0) == (0, [1])
+
+
+@pytest.fixture(scope="module")
+def parts() -> Parts:
+    return parts_of(blob_parts(600))
+
+
+@pytest.fixture(scope="module")
+def model(parts: Parts) -> nn.Module:
+    return learnt(blob_net(4), parts.train)
+
+
+@pytest.fixture(scope="module")
+def found(model: nn.Module, parts: Parts) -> list[Removable]:
+    return removable_blocks(model, parts.train.inputs[:5])
+
+
+def size(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_the_fewest_blocks_that_reach_a_size(
+    model: nn.Module, parts: Parts, found: list[Removable]
+) -> None:
+    order = found[::-1]
+    sizes = [size(cut(model, order[:k], parts.train).model) for k in range(1, 5)]
+    assert sizes == sorted(sizes, reverse=True)
+    for k, reached in enumerate(sizes, start=1):
+        assert fewest_for(order, model, parts, reached) == order[:k]
+        assert fewest_for(order, model, parts, reached + 1) == order[:k]
+    with pytest.raises(InvalidInputError, match=f"got {sizes[-1] - 1}.*no fewer than {sizes[-1]}"):
+        fewest_for(order, model, parts, sizes[-1] - 1)
+
+
+class TestTrials:
+    HOW = Recovery(epochs=2, learning_rate=3e-3, batch_size=32)
+
+    def test_say_what_it_costs_to_remove_blocks(
+        self, model: nn.Module, parts: Parts, found: list[Removable]
+    ) -> None:
+        before = state_of(model)
+        trials = Trials(model, parts, self.HOW, 0.5, lambda *_: None)
+        candidate = trials.recovered([found[2], found[1]])
+        assert same_state(model, before)
+        made = candidate.cut.model
+        mask = right(made, parts.validation)
+        drop = drop_of(right(model, parts.validation), mask)
+        assert torch.equal(candidate.right, mask)
+        assert candidate.trial.removed == ("blocks.1", "blocks.2")
+        assert candidate.trial.recovered
+        assert candidate.trial.validation_accuracy == pytest.approx(float(mask.float().mean()))
+        assert (candidate.trial.drop, candidate.trial.drop_bound) == (drop.value, drop.bound)
+        assert candidate.trial.within == (drop.bound <= 0.5) == candidate.within
+        assert trials.done == [candidate.trial]
+        assert 2 <= candidate.epochs <= 4  # both starts, fitted and not
+
+    def test_tell_without_training_whether_it_may_be(
+        self, model: nn.Module, parts: Parts, found: list[Removable]
+    ) -> None:
+        for most, allowed in ((0.9, True), (0.0, False)):
+            trials = Trials(model, parts, self.HOW, most, lambda *_: None)
+            assert trials.fitted(found[1:2]) is allowed
+            assert not trials.done[0].recovered
+
+    def test_take_the_better_of_both_starts(
+        self, model: nn.Module, parts: Parts, found: list[Removable]
+    ) -> None:
+        trials = Trials(model, parts, self.HOW, None, lambda *_: None)
+        candidate = trials.recovered(found[:2])
+        assert candidate.trial.within is None
+        assert candidate.within
+        by_hand = [cut(model, found[:2], parts.train, fit=fit).model for fit in (True, False)]
+        for start in by_hand:
+            recover(start, parts, self.HOW)
+        data = parts.validation
+        better = max(
+            by_hand,
+            key=lambda one: (
+                float(right(one, data).float().mean()),
+                -mean_loss(one, data.inputs, data.labels),
+            ),
+        )
+        assert same_state(candidate.cut.model, state_of(better))
+
+    def test_without_recovery_what_follows_is_only_fitted(
+        self, model: nn.Module, parts: Parts, found: list[Removable]
+    ) -> None:
+        trials = Trials(model, parts, Recovery(epochs=0), None, lambda *_: None)
+        candidate = trials.recovered(found[1:2])
+        by_hand = cut(model, found[1:2], parts.train).model
+        assert candidate.epochs == 0
+        assert same_state(candidate.cut.model, state_of(by_hand))

@@ -1,0 +1,323 @@
+"""Several processes on one PostgreSQL: nothing is lost, whatever is killed, stopped or cut off."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from designer.cli.main import main
+from designer.errors import InvalidInputError, RunFolderError, StorageError
+from designer.search import search, work
+from designer.search.storage.opening import opened_address, quiet_optuna
+from designer.search.study.trials import FINISHED, REJECTED, RETRY_OF, SPEC, WORKER
+from tests.support.postgres import PASSWORD, Server, free_port, postgres
+
+TRIALS = 40
+PATIENCE = 120.0
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["designer.cli.main"])  # so that a process is there in no time
+
+
+def run_command(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    """``designer`` in a process of its own that writes to a file."""
+    with log.open("w") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+    os.environ.update(environment)
+    main(arguments)
+
+
+@dataclass
+class Cluster:
+    """One study, and the processes that work on it."""
+
+    server: Server
+    folder: Path
+    study: str
+    processes: dict[str, ForkServerProcess] = field(default_factory=dict)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "run"
+
+    def lead(self, name: str = "leader", **options: Any) -> None:
+        given = {"trials": TRIALS, "epochs": 1, "confirm": 2, "confirm-epochs": 1} | options
+        fixed = {
+            "space": "tests.support.toy:SlowSpace",
+            "data": "tests.support.toy:blobs",
+            "confirm-seeds": 1,
+        }
+        named = {"study": self.study, "heartbeat": 1, "out": self.out}
+        flags = [f"--{key}={value}" for key, value in (fixed | named | given).items()]
+        self.start(name, ["search", *flags])
+
+    def join(self, count: int = 3, **environment: str) -> None:
+        for i in range(count):
+            self.start(f"worker{i}", ["worker", "--study", self.study], **environment)
+
+    def start(self, name: str, arguments: list[str], **environment: str) -> None:
+        variables = {"DESIGNER_STORAGE": self.server.address, **environment}
+        log = self.folder / f"{name}-{len(list(self.folder.glob('*.log')))}.log"
+        process = CONTEXT.Process(target=run_command, args=(arguments, variables, log))
+        process.start()
+        self.processes[name] = process
+
+    def ended(self, *names: str) -> list[int | None]:
+        for name in names:
+            self.processes[name].join(PATIENCE)
+        return [self.processes[name].exitcode for name in names]
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        os.kill(self.processes[name].pid or 0, number)
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+
+    def trials(self, phase: str = "") -> list[FrozenTrial]:
+        with opened_address(self.server.address) as storage:
+            try:
+                study = optuna.load_study(study_name=self.study + phase, storage=storage)
+            except KeyError:
+                return []
+            return study.get_trials(deepcopy=False)
+
+    def wait(self, until: Callable[[list[FrozenTrial]], Any]) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if found := until(self.trials()):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"nothing came of it:\n{self.logs()}")
+
+    def finished(self, count: int) -> Callable[[list[FrozenTrial]], bool]:
+        return lambda trials: sum(t.state in FINISHED for t in trials) >= count
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with one_cluster(server, tmp_path, request.node.name) as made:
+        yield made
+
+
+@contextmanager
+def one_cluster(server: Server, folder: Path, study: str) -> Iterator[Cluster]:
+    made = Cluster(server, folder, study)
+    try:
+        yield made
+    finally:
+        for process in made.processes.values():
+            process.kill()
+            process.join()
+
+
+def all_is_well(cluster: Cluster) -> dict[str, Any]:
+    """40 finished, none twice, none left running, and the report says what the storage holds."""
+    trials = cluster.trials()
+    finished = [t for t in trials if t.state in FINISHED]
+    assert len(finished) == TRIALS, cluster.logs()
+    assert len({json.dumps(t.user_attrs[SPEC]) for t in finished}) == TRIALS
+    for phase in ("", "/confirmation"):
+        states = {t.state for t in cluster.trials(phase)}
+        assert states <= {TrialState.COMPLETE, TrialState.FAIL}
+    report: dict[str, Any] = json.loads((cluster.out / "report.json").read_text())
+    assert {row["number"]: row["score"] for row in report["trials"]} == {
+        t.number: t.values[0] for t in finished
+    }
+    assert report["study"]["trials"]["complete"] == TRIALS
+    assert report["study"]["trials"]["failed"] == 0
+    assert report["study"]["trials"]["retried"] == sum(RETRY_OF in t.user_attrs for t in finished)
+    assert report["recommendations"]
+    assert PASSWORD not in cluster.logs()
+    written = [p for p in cluster.out.rglob("*") if p.suffix in {".json", ".md", ".html"}]
+    assert not any(PASSWORD in path.read_text() for path in written)
+    return report
+
+
+def stopped_at_work(cluster: Cluster, name: str) -> FrozenTrial:
+    """A trial in whose middle this process stands still from now on."""
+    suffix = f":{cluster.processes[name].pid}"
+
+    def mine(_: list[FrozenTrial]) -> FrozenTrial | None:
+        cluster.kill(name, signal.SIGSTOP)
+        trials = cluster.trials()  # as they stay
+        for trial in trials:
+            ours = trial.user_attrs.get(WORKER, "").endswith(suffix)
+            if ours and trial.state is TrialState.RUNNING and is_new(trial, trials):
+                return trial
+        cluster.kill(name, signal.SIGCONT)
+        return None
+
+    trial = cluster.wait(mine)
+    assert isinstance(trial, FrozenTrial)
+    return trial
+
+
+def is_new(trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
+    """Whether nobody was earlier with the same; else its worker is about to hand it back."""
+    earlier = (t for t in trials[: trial.number] if REJECTED not in t.user_attrs)
+    return trial.user_attrs[SPEC] not in [t.user_attrs.get(SPEC) for t in earlier]
+
+
+def test_a_leader_and_three_workers_share_a_study(cluster: Cluster) -> None:
+    cluster.join()  # before there is a study
+    cluster.lead()
+    assert cluster.ended("leader", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    report = all_is_well(cluster)
+    assert report["study"]["trials"]["retried"] == 0
+    assert len({t.user_attrs[WORKER] for t in cluster.trials()}) > 1
+
+
+def test_the_trial_of_a_killed_worker_is_done_again(cluster: Cluster) -> None:
+    cluster.lead(space="tests.support.toy:SlowerSpace")
+    cluster.join()
+    lost = stopped_at_work(cluster, "worker1")
+    cluster.kill("worker1")
+    assert cluster.ended("leader", "worker0", "worker2") == [0] * 3, cluster.logs()
+    report = all_is_well(cluster)
+    assert cluster.trials()[lost.number].user_attrs[REJECTED] == "Its worker was gone."
+    again = [t for t in cluster.trials() if t.user_attrs.get(RETRY_OF) == lost.number]
+    assert [t.params for t in again] == [lost.params]
+    assert report["study"]["trials"]["retried"] == 1
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(cluster: Cluster) -> None:
+    cluster.lead()
+    cluster.join()
+    cluster.wait(cluster.finished(5))
+    cluster.server.stop()
+    time.sleep(20)
+    cluster.server.start()
+    assert cluster.ended("leader", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    all_is_well(cluster)
+    assert "does not answer" in cluster.logs()
+    assert "answers again" in cluster.logs()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that were cut
+def test_restarts_in_the_middle_of_everything_are_never_seen(server: Server) -> None:
+    escaped: list[Exception] = []
+    ended = threading.Event()
+
+    def ask_and_tell() -> None:
+        with quiet_optuna(), opened_address(server.address) as storage:
+            study = optuna.create_study(storage=storage, study_name="busy", load_if_exists=True)
+            while not ended.is_set() and not escaped:
+                try:
+                    study.tell(study.ask(), 1.0, skip_if_finished=True)
+                except (optuna.exceptions.OptunaError, StorageError) as error:
+                    escaped.append(error)
+
+    threads = [threading.Thread(target=ask_and_tell) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in range(4):
+        time.sleep(1)
+        server.stop()
+        server.start()
+    time.sleep(1)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    gc.collect()
+    assert escaped == []
+
+
+def test_a_killed_leader_is_replaced_by_the_same_command(cluster: Cluster) -> None:
+    cluster.lead()
+    cluster.join()
+    cluster.wait(cluster.finished(5))
+    cluster.kill("leader")
+    cluster.ended("leader")
+    cluster.lead("second")
+    assert cluster.ended("second", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    all_is_well(cluster)
+
+
+def test_sigterm_to_all_hands_their_trials_back(cluster: Cluster) -> None:
+    names = ["leader", "worker0", "worker1", "worker2"]
+    cluster.lead()
+    cluster.join()
+    cluster.wait(cluster.finished(5))
+    for name in names:
+        cluster.kill(name, signal.SIGTERM)
+    assert cluster.ended(*names) == [0] * 4, cluster.logs()
+    states = [t.state for t in cluster.trials()]
+    assert TrialState.RUNNING not in states
+    assert sum(state in FINISHED for state in states) < TRIALS
+    cluster.lead("again")
+    cluster.join()
+    assert cluster.ended("again", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
+    assert all_is_well(cluster)["study"]["trials"]["retried"] == 0
+
+
+def test_a_proxy_stands_between(cluster: Cluster) -> None:
+    port = free_port()
+    address = f"grpc://127.0.0.1:{port}"
+    cluster.start("proxy", ["storage-proxy", "--host", "127.0.0.1", "--port", str(port)])
+    cluster.join(2, DESIGNER_STORAGE=address)
+    cluster.lead(trials=12)
+    assert cluster.ended("leader", "worker0", "worker1") == [0] * 3, cluster.logs()
+    finished = [t for t in cluster.trials() if t.state in FINISHED]
+    assert len(finished) == 12
+
+
+def test_two_leaders_are_one_too_many(cluster: Cluster) -> None:
+    cluster.lead()
+    cluster.wait(cluster.finished(1))
+    cluster.lead("second", out=cluster.folder / "other")
+    assert cluster.ended("second") == [2]
+    assert "leads it; join it with `designer worker`" in cluster.logs()
+
+
+def refused(cluster: Cluster, **options: Any) -> str:
+    """What a worker is told that may not join."""
+    with pytest.raises(InvalidInputError) as caught:
+        work(cluster.server.address, cluster.study, wait=0.0, **options)
+    assert PASSWORD not in str(caught.value)
+    return str(caught.value)
+
+
+def test_who_may_not_join(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "but there is none; start `designer search" in refused(cluster)
+    made: dict[str, Any] = {"trials": 1, "epochs": 1, "confirm": 1, "confirm_seeds": 1}
+    made |= {"storage": cluster.server.address, "study": cluster.study, "out": cluster.out}
+    search("tests.support.toy:TinySpace", "tests.support.toy:blobs", **made)
+    assert "use the same data" in refused(cluster, data="digits")
+    assert "say with --data where they are here" in refused(cluster, data=str(tmp_path / "x.npz"))
+    plan = importlib.import_module(
+        "designer.search.workers.handshake"
+    )  # the name is a function's, too
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "VERSION", "9.9")
+        assert "Expected a worker of version 0.1.0" in refused(cluster)
+        assert "this is version 9.9" in refused(cluster)
+    (cluster.out / "artifacts").rename(cluster.out / "elsewhere")
+    assert "in a folder that all machines share" in refused(cluster)
+    with pytest.raises(RunFolderError, match=r"its space is 'tests\.support\.toy:TinySpace', not"):
+        search("mlp", "tests.support.toy:blobs", **made)

@@ -1,0 +1,139 @@
+"""Data, models and profiles that several test files need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from designer.data.dataset import LabelledTensors
+from designer.measures.law import fit_law
+from designer.results.measured import (
+    Draws,
+    FloatArray,
+    LayerSeparation,
+    Separation,
+    SeparationProfile,
+    SeparationStatus,
+)
+
+torch.set_num_threads(1)  # small tensors gain nothing from more, and a busy machine loses much
+
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+CLASSES = 10
+
+
+def gaussian_classes(
+    n: int = 60,
+    p: int = 5,
+    classes: int = 3,
+    *,
+    spread: float = 1.0,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, Tensor]:
+    """Features (n, p) around random class centres, and balanced labels (n,)."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % classes
+    centres = torch.randn(classes, p, generator=generator, dtype=torch.float64)
+    noise = torch.randn(n, p, generator=generator, dtype=torch.float64)
+    return (centres[labels] + spread * noise).to(dtype), labels
+
+
+def labelled(n: int = 60, p: int = 5, classes: int = 3, *, seed: int = 0) -> LabelledTensors:
+    """``gaussian_classes`` as float32 training data."""
+    return LabelledTensors(*gaussian_classes(n, p, classes, seed=seed, dtype=torch.float32))
+
+
+def small_mlp(inputs: int = 5, width: int = 7, classes: int = 3, *, seed: int = 0) -> nn.Sequential:
+    """Two blocks with BatchNorm, then a head, with weights that depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Sequential(nn.Linear(inputs, width), nn.BatchNorm1d(width), nn.ReLU()),
+            nn.Sequential(nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU()),
+            nn.Linear(width, classes),
+        )
+
+
+def textbook_scatters(x: FloatArray, y: Any) -> tuple[FloatArray, FloatArray]:
+    """SS_w and SS_b as p x p matrices, class by class."""
+    n, p = x.shape
+    mean = x.mean(axis=0)
+    within, between = np.zeros((p, p)), np.zeros((p, p))
+    for k in np.unique(y):
+        members = x[y == k]
+        centre = members.mean(axis=0)
+        within += (members - centre).T @ (members - centre) / n
+        between += len(members) / n * np.outer(centre - mean, centre - mean)
+    return within, between
+
+
+def textbook_separation(x: FloatArray, y: Any) -> float:
+    """D = Tr(SS_w SS_b+) by the pseudo-inverse of the p x p matrix."""
+    within, between = textbook_scatters(x, y)
+    return float(np.trace(within @ np.linalg.pinv(between, rcond=1e-10, hermitian=True)))
+
+
+def values_of_steps(g: Sequence[float], first: float = 100.0) -> FloatArray:
+    """D_0 .. D_L whose steps are ``g`` nats."""
+    values: FloatArray = first * np.exp(-np.cumsum([0.0, *g]))
+    return values
+
+
+def draws_around(values: FloatArray, sd: float = 1e-3, *, count: int = 200, seed: int = 0) -> Draws:
+    """Bootstrap draws whose logarithms scatter by ``sd`` around those of ``values``."""
+    noise = sd * np.random.default_rng(seed).normal(size=(count, len(values)))
+    return tuple(map(tuple, (values * np.exp(noise)).tolist()))
+
+
+def profile_of(
+    values: Sequence[float] | FloatArray,
+    heldout: Sequence[float] | FloatArray | None = None,
+    *,
+    nulls: Sequence[float] | FloatArray | None = None,
+    widths: Sequence[int] | None = None,
+    ranks: Sequence[int] | None = None,
+    accuracies: Sequence[float] | None = None,
+    chance: float = 0.1,
+    resampled: Draws = (),
+    resampled_heldout: Draws = (),
+) -> SeparationProfile:
+    """A made-up profile of ``CLASSES`` classes; sequences run over the input and all blocks."""
+    taps = len(values)
+    nulls = [float("nan")] * taps if nulls is None else nulls
+    widths = [100] * taps if widths is None else widths
+    ranks = [CLASSES - 1] * taps if ranks is None else ranks
+    accuracies = [0.5] * taps if accuracies is None else accuracies
+    layers = tuple(
+        LayerSeparation(
+            name="input" if i == 0 else f"block{i}",
+            width=widths[i],
+            train=_separation(float(values[i]), ranks[i]),
+            heldout=None if heldout is None else _separation(float(heldout[i]), ranks[i]),
+            null=float(nulls[i]),
+            nearest_class_mean_accuracy=accuracies[i],
+        )
+        for i in range(taps)
+    )
+    return SeparationProfile(
+        layers=layers,
+        law=fit_law(np.asarray(values, dtype=np.float64)),
+        law_heldout=None if heldout is None else fit_law(np.asarray(heldout, dtype=np.float64)),
+        num_classes=CLASSES,
+        chance=chance,
+        samples=1000,
+        samples_heldout=0 if heldout is None else 500,
+        resampled=resampled,
+        resampled_heldout=resampled_heldout,
+    )
+
+
+def _separation(value: float, rank: int) -> Separation:
+    full = CLASSES - 1
+    status = SeparationStatus.OK if rank == full else SeparationStatus.RANK_DEFICIENT
+    return Separation(value=value, rank=rank, full_rank=full, status=status)

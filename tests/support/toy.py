@@ -1,0 +1,196 @@
+"""Small spaces and data sets for tests of the search; importable by worker processes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import optuna
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from designer.data.dataset import Dataset
+from designer.data.loading import load_dataset
+from designer.search import search
+from search_spaces import Mlp, MlpSpace, MlpSpec, Trial
+
+
+def blobs(n: int = 240, classes: int = 3, features: int = 6, seed: int = 0) -> dict[str, Any]:
+    """Well separated Gaussian classes as x_train, y_train, x_test, y_test."""
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(classes, features)) * 2
+    y = np.arange(n) % classes
+    x = centres[y] + generator.normal(size=(n, features))
+    cut = 3 * n // 4
+    return {"x_train": x[:cut], "y_train": y[:cut], "x_test": x[cut:], "y_test": y[cut:]}
+
+
+def write_blobs(path: Path, **options: Any) -> Path:
+    """``blobs`` as an .npz file."""
+    np.savez(path, **blobs(**options))
+    return path
+
+
+def toy_data() -> Dataset:
+    """``blobs``, split and scaled."""
+    return load_dataset("tests.support.toy:blobs")
+
+
+def rubbish() -> NDArray[np.float64]:
+    """What no data set is."""
+    return np.zeros(3)
+
+
+@dataclass(frozen=True)
+class TinySpace:
+    """Twelve candidates: two depths, three widths, two learning rates."""
+
+    name: ClassVar[str] = "tiny"
+
+    def suggest(self, trial: Trial) -> MlpSpec:
+        """One of the twelve."""
+        depth = trial.suggest_int("depth", 3, 4)
+        width = trial.suggest_categorical("width", (8, 16, 24))
+        rate = trial.suggest_categorical("learning_rate", (3e-3, 1e-2))
+        return MlpSpec((width,) * depth, "batch", "relu", rate)
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron."""
+        return MlpSpace().build(spec, input_shape, num_classes)
+
+
+@dataclass(frozen=True)
+class DivergingSpace(TinySpace):
+    """Every candidate of width 8 gives a loss that is not finite."""
+
+    name: ClassVar[str] = "diverging"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron, spoilt where it is 8 wide."""
+        model = super().build(spec, input_shape, num_classes)
+        if spec.widths[0] == 8:
+            nn.init.constant_(model.head.bias, float("nan"))
+        return model
+
+
+@dataclass(frozen=True)
+class BrokenSpace(TinySpace):
+    """Nothing that it builds can be trained."""
+
+    name: ClassVar[str] = "broken"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron whose forward raises in training."""
+        model = super().build(spec, input_shape, num_classes)
+        model.head.register_forward_pre_hook(_raise_in_training)
+        return model
+
+
+@dataclass(frozen=True)
+class PickySpace(TinySpace):
+    """Builds nothing that is as wide as the first that is proposed at random."""
+
+    name: ClassVar[str] = "picky"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron, or nothing."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        if spec.widths[0] == self.suggest(study.ask()).widths[0]:
+            raise ValueError("not that wide")
+        return super().build(spec, input_shape, num_classes)
+
+
+@dataclass(frozen=True)
+class TiedSpace(TinySpace):
+    """Its candidates of equal widths have two layers that share their weights; building prints."""
+
+    name: ClassVar[str] = "tied"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron with tied weights."""
+        print("building", spec)  # noqa: T201 - as those of users do
+        model = super().build(spec, input_shape, num_classes)
+        linears: list[Any] = [block.linear for block in model.blocks]
+        first, second = linears[-2:]
+        if first.weight.shape == second.weight.shape:
+            second.weight = first.weight
+        return model
+
+
+@dataclass(frozen=True)
+class WrongOutputSpace(TinySpace):
+    """Builds modules with one class too many."""
+
+    name: ClassVar[str] = "wrong_output"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron for one more class."""
+        return super().build(spec, input_shape, num_classes + 1)
+
+
+class PlainSpace:
+    """A space that is no dataclass, as the Protocol allows."""
+
+    name = "plain"
+
+    def suggest(self, trial: Trial) -> MlpSpec:
+        """One of the twelve."""
+        return TinySpace().suggest(trial)
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron."""
+        return TinySpace().build(spec, input_shape, num_classes)
+
+
+def imbalanced() -> dict[str, Any]:
+    """Two classes that are easily told apart, one in ten of the rarer."""
+    generator = np.random.default_rng(0)
+    y = (np.arange(600) % 10 == 0).astype(int)
+    return {"x_train": generator.normal(size=(600, 4)) + 6 * y[:, None], "y_train": y}
+
+
+class NoSpace:
+    """Neither suggests nor builds."""
+
+
+def _raise_in_training(module: nn.Module, _inputs: tuple[torch.Tensor, ...]) -> None:
+    if module.training:
+        raise ValueError("cannot be trained")
+
+
+@dataclass(frozen=True)
+class SlowSpace(TinySpace):
+    """Hundreds of tiny candidates, each of which takes its time without keeping a core busy."""
+
+    pause: float = 0.06
+    """Seconds."""
+
+    name: ClassVar[str] = "slow"
+
+    def suggest(self, trial: Trial) -> MlpSpec:
+        """One of hundreds."""
+        widths = tuple(trial.suggest_int(f"width{i}", 8, 16) for i in range(3))
+        return MlpSpec(widths, "batch", "relu", 1e-2)
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """A perceptron, after a while."""
+        time.sleep(self.pause)
+        return super().build(spec, input_shape, num_classes)
+
+
+@dataclass(frozen=True)
+class SlowerSpace(SlowSpace):
+    """The same, so slow that one can be caught in the middle."""
+
+    pause: float = 0.3
+
+
+def tiny_run(out: Path, **changes: Any) -> Path:
+    """A folder that a short search wrote."""
+    quick = {"trials": 2, "epochs": 2, "confirm": 1, "confirm_seeds": 1} | changes
+    search(f"{__name__}:TinySpace", f"{__name__}:blobs", out=out, **quick)
+    return out
