@@ -43,15 +43,16 @@ from benchmarks.command import (
 )
 from benchmarks.ranks import mean_and_interval, rounded, spearman
 from benchmarks.results import meta_of, write_result
+from designer.choices import Criterion
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
-from designer.pruning import prune
 from designer.pruning.baselines import from_scratch, greedy_order
 from designer.pruning.cut import cut
 from designer.pruning.how_many import Candidate, Trials
-from designer.pruning.options import Criterion, Recovery
+from designer.pruning.options import Recovery
 from designer.pruning.parts import Parts, parts_of
 from designer.pruning.propose import propose
+from designer.pruning.prune import prune
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.verify import right

@@ -42,12 +42,13 @@ from benchmarks.results import meta_of, write_result
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
-from designer.search import objective, search, serve_proxy
+from designer.search import objective
 from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
 from designer.search.job import Job
 from designer.search.progress import Phase
+from designer.search.search import search
 from designer.search.settings import Effort, StudySettings
-from designer.search.storage.opening import open_storage, quiet_optuna
+from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
 from designer.search.storage.place import Place
 from designer.search.storage.retrying import Patience, patient
 from designer.search.study import proposals

@@ -54,7 +54,7 @@ from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed
 from designer.results.measured import FloatArray
 from designer.results.search import SearchResult
-from designer.search import search
+from designer.search.search import search
 from designer.search.study import claims as study_module
 from designer.search.study.claims import reject
 from designer.search.study.sampler import SeededSampler

@@ -12,14 +12,14 @@ from designer.measures.separation import separation_fuzziness
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load, load_best
 from designer.models.pruned import write_pruned
-from designer.pruning import PruningResult, prune
+from designer.pruning.prune import PruningResult, prune
 from designer.results.analysis import AnalysisResult
 from designer.results.layers import LawRow
 from designer.results.measured import DesignScore, LawFit, Separation, SeparationProfile
 from designer.results.provenance import VERSION
 from designer.results.pruning import PruningReport
 from designer.results.search import SearchResult
-from designer.search import search
+from designer.search.search import search
 
 __version__ = VERSION
 

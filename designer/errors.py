@@ -18,11 +18,6 @@ expected, what came, and what to do.
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TypeVar
-
-Choice = TypeVar("Choice", bound=StrEnum)
-
 
 class DesignerError(Exception):
     """Base of all errors that the package raises on purpose."""
@@ -59,22 +54,3 @@ class TrialFailed(DesignerError, RuntimeError):
 def first_line(error: BaseException) -> str:
     """What an error says, in one line without a full stop; its class where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def choice(kind: type[Choice], name: str, what: str) -> Choice:
-    """The member of an enumeration that a name stands for.
-
-    Args:
-        kind: which enumeration.
-        name: as the caller gave it.
-        what: it chooses, such as "a measure".
-
-    Raises:
-        InvalidInputError: where there is none of that name.
-    """
-    try:
-        return kind(name)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"Expected {what} among {', '.join(kind)}, got '{name}'."
-        ) from error

@@ -15,8 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 import designer
-from designer.report import print_report, report_view
 from designer.report.pictures import Kind, picture
+from designer.report.terminal import print_report
+from designer.report.views.search import report_view
 
 COMMAND = "designer search --data digits --trials 30 --epochs 10"
 

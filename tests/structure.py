@@ -17,6 +17,7 @@ from tests.support.paths import ROOT
 
 ROOMS = (
     "errors",
+    "choices",
     "importing",
     "folders",
     "results",

@@ -69,7 +69,11 @@ def test_search_spaces_know_neither_designer_nor_optuna(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [p for p in MODULES if room_of(module_of(p)) in {"errors", "folders", "importing", "results"}],
+    [
+        p
+        for p in MODULES
+        if room_of(module_of(p)) in {"errors", "choices", "folders", "importing", "results"}
+    ],
     ids=named,
 )
 def test_the_ground_floor_loads_no_torch_and_no_optuna(path: Path) -> None:

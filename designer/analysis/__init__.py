@@ -1,1 +1,1 @@
-"""TODO designer/analysis."""
+"""What is inside one model: profile, advice, comparison."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from designer.choices import DataPart, choice
 from designer.data.batches import Data
 from designer.data.dataset import Dataset, Streams
 from designer.data.loading import load_source
-from designer.errors import DataError, DesignerError, InvalidInputError, choice
+from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.models.loaded import LoadedModel
 from designer.probing.calling import called, first_tensor
 from designer.probing.probes import probing
@@ -21,13 +21,6 @@ from designer.results.layers import ReportWarning
 
 LOOKED_AT, CLEARLY_BETTER = 512, 0.1
 """Training samples on which scalings are compared, and a difference of accuracy that tells."""
-
-
-class Part(StrEnum):
-    """Which part of a data set is held out."""
-
-    VALIDATION = "validation"
-    TEST = "test"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +60,8 @@ def material_for(
                 f"say themselves what is held out; leave it out."
             )
         return Material(loaded.name, loaded.train, loaded.heldout, "held-out")
-    chosen = _part(part, Part.TEST if model.scaling is None else Part.VALIDATION)
-    heldout = loaded.test if chosen is Part.TEST else loaded.validation
+    chosen = _part(part, DataPart.TEST if model.scaling is None else DataPart.VALIDATION)
+    heldout = loaded.test if chosen is DataPart.TEST else loaded.validation
     return Material(
         name=loaded.name,
         train=loaded.train,
@@ -142,7 +135,7 @@ def _same_data(model: LoadedModel, data: Dataset | Streams) -> bool:
 
 
 def doubts(
-    model: LoadedModel, data: Dataset, part: Part, *, scaling: object
+    model: LoadedModel, data: Dataset, part: DataPart, *, scaling: object
 ) -> Iterator[ReportWarning]:
     """What may be wrong with the data for a model.
 
@@ -151,7 +144,7 @@ def doubts(
         part: that is held out.
         scaling: that was asked for; None for none in particular.
     """
-    split = data.split_here or part is Part.VALIDATION
+    split = data.split_here or part is DataPart.VALIDATION
     remembered = data.options.get("source") == model.data_options.get("source")
     if remembered and split and not _same_data(model, data):
         yield ReportWarning(
@@ -207,8 +200,8 @@ def _check_classes(model: LoadedModel, data: Dataset) -> None:
         )
 
 
-def _part(name: str | None, default: Part) -> Part:
-    return default if name is None else choice(Part, name, "held-out data")
+def _part(name: str | None, default: DataPart) -> DataPart:
+    return default if name is None else choice(DataPart, name, "held-out data")
 
 
 def _shortened(names: tuple[str, ...]) -> str:

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from designer.choices import Measure, Reduction
 from designer.data.batches import Batches, Data, batches_of, check_known
 from designer.errors import InvalidInputError
-from designer.measures.features import Reducer, Reduction, reduction_of
+from designer.measures.features import Reducer, reduction_of
 from designer.measures.intervals import resample
 from designer.measures.law import fit_law
 from designer.measures.rulers import (
     PASSES,
     HeldoutRuler,
-    Measure,
     Ruler,
     bytes_needed,
     mean_null,

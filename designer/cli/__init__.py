@@ -1,1 +1,1 @@
-"""TODO designer/cli."""
+"""The command line: arguments, wiring and exit codes."""

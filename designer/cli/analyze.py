@@ -17,6 +17,7 @@ from rich.text import Text
 
 from designer.analysis.analyze import analyze, list_candidates, named
 from designer.analysis.data_for_model import material_for
+from designer.choices import Measure, Reduction
 from designer.cli.app import OK, app
 from designer.cli.options import (
     AsJson,
@@ -37,11 +38,9 @@ from designer.cli.progress import (
     prints_to_stderr,
 )
 from designer.folders import HTML_FILE, MARKDOWN_FILE, REPORT_FILE, check_writable, writing_to
-from designer.measures.features import Reduction
-from designer.measures.rulers import Measure
 from designer.models.loading import load_model
 from designer.probing.blocks import Candidate
-from designer.report import one_line
+from designer.report.words import one_line
 from designer.results.analysis import ANALYSIS_SCHEMA
 from designer.results.serialisation import check_free, report_to_json
 from designer.training.devices import usable_device

@@ -16,8 +16,9 @@ from optuna.study import Study
 
 from designer.errors import InvalidInputError, RunFolderError
 from designer.folders import ARTIFACTS_FOLDER, STORAGE_FILE
-from designer.report import markdown_report, report_view
+from designer.report.markdown import markdown_report
 from designer.report.pictures import Kind, pictures
+from designer.report.views.search import report_view
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_result, report_to_json
 from designer.search.progress import Phase

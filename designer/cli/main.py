@@ -13,10 +13,6 @@ from collections.abc import Sequence
 
 import typer
 
-import designer.cli.analyze
-import designer.cli.prune
-import designer.cli.report
-import designer.cli.search  # noqa: F401 - each registers its commands
 from designer.cli.app import FAILED, INTERRUPTED, OK, WRONG_USE, app
 from designer.cli.progress import print_error
 from designer.errors import DesignerError, InvalidInputError

@@ -12,7 +12,10 @@ from designer.cli.options import Format
 from designer.cli.progress import make_console, print_status
 from designer.errors import InvalidInputError
 from designer.folders import HTML_FILE, MARKDOWN_FILE, writing_to
-from designer.report import ReportView, markdown_report, print_report, view_of
+from designer.report.markdown import markdown_report
+from designer.report.terminal import print_report
+from designer.report.views.any_report import view_of
+from designer.report.views.page import ReportView
 from designer.results.serialisation import Report, report_to_json
 
 UNWATCHED = 100

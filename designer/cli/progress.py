@@ -19,9 +19,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from designer.report import one_line
-from designer.search import Phase
-from designer.search import Progress as SearchProgress
+from designer.report.words import one_line
+from designer.search.progress import Phase
+from designer.search.progress import Progress as SearchProgress
 
 
 def print_error(message: str) -> None:

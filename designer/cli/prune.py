@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 from torch import nn
 
-from designer.analysis.data_for_model import Part, data_for, doubts
+from designer.analysis.data_for_model import data_for, doubts
+from designer.choices import Criterion, DataPart
 from designer.cli.analyze import folder_name_for
 from designer.cli.app import OK, app
 from designer.cli.options import (
@@ -40,9 +41,9 @@ from designer.folders import (
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.pruned import check_folder, write_pruned
-from designer.pruning import Criterion, PruningResult, prune
 from designer.pruning.options import Recovery
-from designer.report import view_of
+from designer.pruning.prune import PruningResult, prune
+from designer.report.views.any_report import view_of
 from designer.results.layers import ReportWarning
 from designer.results.serialisation import report_to_json
 from designer.training.devices import usable_device
@@ -145,7 +146,7 @@ def _prune(
             seed=seed,
         )
         net, arrays = loaded.model.to(usable_device(device)), _arrays(loaded_data)
-        said = tuple(doubts(loaded, arrays, Part.VALIDATION, scaling=scaling))
+        said = tuple(doubts(loaded, arrays, DataPart.VALIDATION, scaling=scaling))
         rates = (learning_rate, loaded.learning_rate, Recovery.learning_rate)
         with _few_threads(net), pass_progress(lines=True) as bars:
             pruned = prune(

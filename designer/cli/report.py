@@ -27,9 +27,9 @@ from designer.cli.progress import (
 from designer.data.sources import SOURCES
 from designer.errors import InvalidInputError
 from designer.models.spaces import description, find_space, listed_spaces
-from designer.report import view_of
+from designer.report.views.any_report import view_of
 from designer.results.serialisation import read_report, report_schema
-from designer.search import parameters_of
+from designer.search.space_parameters import parameters_of
 from search_spaces import Space
 
 

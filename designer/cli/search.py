@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from designer.choices import Augmentation, Objective
 from designer.cli.app import FAILED, INTERRUPTED, OK, app
 from designer.cli.options import (
     Devices,
@@ -19,11 +20,11 @@ from designer.cli.options import (
 )
 from designer.cli.output import show_report, write_views
 from designer.cli.progress import interruptible, print_status, prints_to_stderr, search_progress
-from designer.data.augmentation import Augmentation
 from designer.folders import BEST_FOLDER, HTML_FILE, MARKDOWN_FILE, REPORT_FILE, STORAGE_FILE
 from designer.results.search import SearchResult
-from designer.search import Objective, default_folder, search, serve_proxy, work
-from designer.search.workers.join import IDLE_SECONDS, JOIN_SECONDS
+from designer.search.search import default_folder, search
+from designer.search.storage.opening import serve_proxy
+from designer.search.workers.join import IDLE_SECONDS, JOIN_SECONDS, work
 
 
 @app.command("search", epilog="Example: designer search --data digits --trials 20 --out runs/a")

@@ -1,1 +1,1 @@
-"""TODO designer/data."""
+"""What `--data` accepts, as seeded training, validation and test tensors."""

@@ -5,39 +5,14 @@ Every image is changed on its own, all of a batch at once.  Evaluation never see
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 
+from designer.choices import Augmentation
 from designer.errors import InvalidInputError
 
 LARGEST_SHIFT = 8
 """Images are shifted by up to one part in so many of their height and width."""
-
-
-class Augmentation(StrEnum):
-    """How training images are varied."""
-
-    NONE = "none"
-    """Not at all."""
-    SHIFT = "shift"
-    """Moved by up to 1/8 of height and width in whole pixels; what comes in from outside is 0,
-    which is the mean of scaled images."""
-    FLIP = "flip"
-    """Every other one mirrored, left for right."""
-    FLIP_SHIFT = "flip-shift"
-    """Both."""
-
-    @property
-    def flips(self) -> bool:
-        """Whether images are mirrored."""
-        return self in {Augmentation.FLIP, Augmentation.FLIP_SHIFT}
-
-    @property
-    def shifts(self) -> bool:
-        """Whether images are moved."""
-        return self in {Augmentation.SHIFT, Augmentation.FLIP_SHIFT}
 
 
 def check_augmentable(kind: Augmentation, input_shape: tuple[int, ...]) -> None:

@@ -4,28 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from designer.choices import Scaling
 from designer.results.layers import ReportWarning
 from designer.results.search import DataSummary
 
 Array = NDArray[Any]
-
-
-class Scaling(StrEnum):
-    """How inputs are scaled."""
-
-    STANDARD = "standard"
-    """To mean 0 and sd 1 per channel or feature of the training inputs."""
-    NONE = "none"
-    """Not at all; bytes are fractions of 255 all the same."""
-    GIVEN = "given"
-    """With the ``mean`` and ``scale`` of a mapping, as for a model trained earlier."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from designer.data.dataset import Dataset, LabelledTensors, Scaling, Streams
+from designer.choices import Scaling
+from designer.data.dataset import Dataset, LabelledTensors, Streams
 from designer.data.images import to_inputs
 from designer.data.raw import RawArrays, check_arrays
 from designer.data.scaling import scale_inputs

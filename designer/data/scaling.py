@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from designer.data.dataset import Array, Scaling
+from designer.choices import Scaling
+from designer.data.dataset import Array
 from designer.data.raw import as_array
 from designer.errors import DataError
 

@@ -1,1 +1,1 @@
-"""TODO designer/measures."""
+"""The maths: features and labels in, numbers out."""

@@ -11,26 +11,14 @@ lies in few directions, as it does in networks: a few per cent at d = 2048.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from designer.errors import InvalidInputError, choice
-
-
-class Reduction(StrEnum):
-    """How the output (n, ...) of a block becomes features (n, p)."""
-
-    FLATTEN = "flatten"
-    """All numbers of a sample, side by side."""
-    POOL = "pool"
-    """Mean over the positions of a map (n, channels, height, width) or over the tokens of a
-    sequence (n, tokens, features)."""
-    PROJECT = "project"
-    """Flat, then projected to fewer dimensions where there are more."""
+from designer.choices import Reduction, choice
+from designer.errors import InvalidInputError
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,27 +10,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from enum import StrEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from designer.errors import InvalidInputError, choice
+from designer.choices import Measure, choice
+from designer.errors import InvalidInputError
 from designer.measures.influence import Influence, ScatterCrossing
 from designer.measures.residual import LinearPrediction, PredictionSums
 from designer.measures.separation import ClassDirections, ClassSums, PermutedScatter
 from designer.results.measured import FloatArray, Separation, SeparationStatus
-
-
-class Measure(StrEnum):
-    """The ruler."""
-
-    SEPARATION = "separation"
-    """D = Tr(SS_w SS_b+): He & Su, PNAS 2023."""
-    RESIDUAL = "residual"
-    """1 - R^2 of a linear prediction: He & Su, "A law of next-token prediction", 2024."""
-
 
 PASSES = {
     Measure.SEPARATION: ("class means", "scatter"),

@@ -1,1 +1,1 @@
-"""TODO designer/models."""
+"""Models in files and folders, their size, and surgery on them."""

@@ -1,1 +1,1 @@
-"""TODO designer/probing."""
+"""Find the blocks of a module, tap their outputs, and leave the module untouched."""

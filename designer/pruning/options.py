@@ -4,30 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from designer.errors import InvalidInputError, choice
+from designer.choices import Criterion, choice
+from designer.errors import InvalidInputError
 from designer.training.trainer import DEFAULT_BATCH_SIZE
-
-
-class Criterion(StrEnum):
-    """What says which blocks go first."""
-
-    BEST = "best"
-    """Held-out steps or Block Influence, whichever leaves more validation accuracy where as many
-    blocks go: the first knows plain networks, the second residual ones."""
-    HELDOUT = "heldout"
-    """The step on held-out data, with class means from training data."""
-    TRAIN = "train"
-    """The step on training data."""
-    BLOCK_INFLUENCE = "block-influence"
-    """1 - cosine of what a block receives and gives (Men et al., "ShortGPT", 2024)."""
-    ABLATION = "ablation"
-    """Validation loss without the block, what follows fitted again."""
-    LAST = "last"
-    """The last blocks first."""
-    RANDOM = "random"
 
 
 @dataclass(frozen=True)

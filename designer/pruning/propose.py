@@ -19,10 +19,10 @@ from torch.nn import functional
 
 from designer.analysis.advice import layer_reports
 from designer.analysis.profile import Progress, profile
+from designer.choices import Criterion
 from designer.measures.law import LOW
 from designer.probing.probes import probing
 from designer.pruning.cut import cut
-from designer.pruning.options import Criterion
 from designer.pruning.parts import Parts
 from designer.pruning.removable import Removable
 from designer.results.layers import LayerReport

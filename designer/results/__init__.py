@@ -1,1 +1,1 @@
-"""TODO designer/results."""
+"""Frozen records that every room hands on, and their JSON."""

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from designer.analysis.profile import profile
-from designer.data.augmentation import Augmentation
+from designer.choices import Augmentation, Objective
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.errors import SpaceError, TrialFailed
 from designer.measures.score import design_score
@@ -22,7 +22,6 @@ from designer.models.size import Size, size_of_model
 from designer.results.layers import Curve
 from designer.results.measured import DesignScore, SeparationProfile, measured
 from designer.search.job import Job
-from designer.search.settings import Objective
 from designer.training.stacked import can_be_stacked, train_stacked
 from designer.training.trainer import (
     DEFAULT_BATCH_SIZE,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from designer.data.augmentation import Augmentation
-from designer.data.dataset import Dataset, Scaling
+from designer.choices import Augmentation, Scaling
+from designer.data.dataset import Dataset
 from designer.errors import RunFolderError
 from designer.search.settings import Effort, StudySettings
 from designer.search.storage.place import Place

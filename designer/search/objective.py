@@ -19,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from designer.analysis.profile import profile
+from designer.choices import Objective
 from designer.errors import SpaceError, StorageError, TrialFailed
 from designer.results.layers import Curve, LawSummary
 from designer.results.serialisation import profile_to_json
@@ -31,7 +32,6 @@ from designer.search.candidates import (
 )
 from designer.search.confirmation import confirmation_seeds
 from designer.search.job import Job
-from designer.search.settings import Objective
 from designer.search.stopping import Stop
 from designer.search.storage.artifacts import Artifacts
 from designer.search.study.claims import end, hand_back, reject

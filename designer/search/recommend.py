@@ -9,13 +9,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from designer.analysis.advice import input_report, layer_reports, mean_law, stage_laws
+from designer.choices import Objective
 from designer.results.layers import Curve, LawSummary, MeanSd
 from designer.results.measured import LawStatus, measured
 from designer.results.search import Recommendation
 from designer.search.candidates import architecture_key
 from designer.search.confirmation import Confirmed
 from designer.search.job import Job
-from designer.search.settings import Objective
 from designer.search.study.trials import EMERGENCE, RECORD, SPEC
 
 

@@ -11,10 +11,11 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from safetensors.torch import load as load_tensors
 
-from designer.data.augmentation import Augmentation, check_augmentable
+from designer.choices import Augmentation, Objective, choice
+from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
-from designer.errors import InvalidInputError, RunFolderError, choice
+from designer.errors import InvalidInputError, RunFolderError
 from designer.folders import BEST_FOLDER, REPORT_FILE, STORAGE_FILE
 from designer.models.loaded import rebuild
 from designer.models.spaces import find_space
@@ -26,7 +27,7 @@ from designer.search.job import Job
 from designer.search.progress import Phase, ProgressCallback
 from designer.search.recommend import chosen, recommend, shortlist
 from designer.search.recommended_models import check_best, write_best
-from designer.search.settings import Effort, Objective, StudySettings
+from designer.search.settings import Effort, StudySettings
 from designer.search.space_parameters import try_out
 from designer.search.stopping import StopRequest, stop_on_signals
 from designer.search.storage.artifacts import Artifacts, store_at

@@ -3,32 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
 
-from designer.data.augmentation import Augmentation
+from designer.choices import Augmentation, Objective
 from designer.errors import InvalidInputError
 from designer.training.trainer import DEFAULT_BATCH_SIZE
-
-
-class Objective(StrEnum):
-    """What the search maximises."""
-
-    DESIGN = "design"
-    """The design score."""
-    LAW = "law"
-    """Adherence to equi-separation alone."""
-    ACCURACY = "accuracy"
-    """Validation accuracy."""
-    PARETO = "pareto"
-    """Design score, validation accuracy and fewness of parameters, none above the others."""
-
-    @property
-    def directions(self) -> list[Literal["minimize", "maximize"]]:
-        """Optuna's directions, one per value."""
-        if self is Objective.PARETO:
-            return ["maximize", "maximize", "minimize"]
-        return ["maximize"]
 
 
 @dataclass(frozen=True)

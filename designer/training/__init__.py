@@ -1,1 +1,1 @@
-"""TODO designer/training."""
+"""One short, seeded training run."""

@@ -16,7 +16,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.dropout import _DropoutNd
 
-from designer.data.augmentation import Augmentation, augmented
+from designer.choices import Augmentation
+from designer.data.augmentation import augmented
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
 from designer.training.trainer import (

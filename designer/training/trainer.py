@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from designer.data.augmentation import Augmentation, augmented, check_augmentable
+from designer.choices import Augmentation
+from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, TrialFailed
 

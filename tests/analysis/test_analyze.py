@@ -16,7 +16,8 @@ from designer.data.dataset import Dataset, LabelledTensors
 from designer.errors import InvalidInputError, ModelError
 from designer.measures.law import tunnel_entrance
 from designer.measures.separation import cross_fitted_separation
-from designer.report import analysis_view, markdown_report
+from designer.report.markdown import markdown_report
+from designer.report.views.analysis import analysis_view
 from designer.results.measured import Verdict
 from designer.training.trainer import accuracy, build_seeded, train
 from tests.support.helpers import labelled, values_of_steps

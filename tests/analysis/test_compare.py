@@ -15,9 +15,11 @@ from rich.console import Console
 
 from designer.analysis.compare import compare
 from designer.errors import InvalidInputError
-from designer.report import comparison_view, markdown_report, print_report
 from designer.report.figures.figure import TableView
 from designer.report.html import html_report
+from designer.report.markdown import markdown_report
+from designer.report.terminal import print_report
+from designer.report.views.comparison import comparison_view
 from designer.results.comparison import ComparisonReport
 from designer.results.layers import LayerReport, MeanSd
 from designer.results.measured import Verdict

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from designer import profile
+from designer.choices import Measure
 from designer.data.batches import Data, batches_of
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
@@ -21,7 +22,7 @@ from designer.measures.features import projection
 from designer.measures.intervals import intervals
 from designer.measures.law import fit_law
 from designer.measures.residual import cross_fitted_residual, prediction_residual
-from designer.measures.rulers import Measure, bytes_needed
+from designer.measures.rulers import bytes_needed
 from designer.measures.separation import (
     cross_fitted_separation,
     label_permutation_null,

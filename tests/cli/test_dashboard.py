@@ -16,7 +16,8 @@ from optuna_dashboard import get_note
 
 from designer.cli.dashboard import attach, dashboard
 from designer.errors import InvalidInputError, RunFolderError
-from designer.report import markdown_report, report_view
+from designer.report.markdown import markdown_report
+from designer.report.views.search import report_view
 from designer.results.serialisation import read_result
 from designer.search.progress import Phase
 from designer.search.storage.opening import opened_file

@@ -366,7 +366,9 @@ class TestEnds:
     def test_what_nobody_expected_is_one_line(
         self, command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(designer.cli.search, "search", raising(RuntimeError("broken\nin two")))
+        monkeypatch.setattr(
+            sys.modules["designer.search.search"], "search", raising(RuntimeError("broken\nin two"))
+        )
         outcome = command("search", *TOY)
         assert outcome.code == FAILED
         assert outcome.out == ""
@@ -375,7 +377,9 @@ class TestEnds:
         )
 
     def test_debug_lets_it_through(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(designer.cli.search, "search", raising(RuntimeError("broken")))
+        monkeypatch.setattr(
+            sys.modules["designer.search.search"], "search", raising(RuntimeError("broken"))
+        )
         with pytest.raises(RuntimeError, match="broken"):
             designer.cli.main.main(["search", "--debug"])
         with pytest.raises(RuntimeError, match="broken"):
@@ -386,7 +390,9 @@ class TestEnds:
             designer.cli.main.main(["search", "--space", "nothing", "--debug"])
 
     def test_ctrl_c_at_once(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(designer.cli.search, "search", raising(KeyboardInterrupt()))
+        monkeypatch.setattr(
+            sys.modules["designer.search.search"], "search", raising(KeyboardInterrupt())
+        )
         outcome = command("search", *TOY)
         assert outcome.code == INTERRUPTED == 130
         assert outcome.out == ""

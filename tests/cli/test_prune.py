@@ -176,7 +176,7 @@ class TestOfACallable:
             asked.update(options)
             raise designer.InvalidInputError("enough")
 
-        monkeypatch.setattr(designer.cli.prune, "prune", look)
+        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune", look)
         self.prune(command, weights, "--max-drop", "0.02", "--criterion", "last", "--blocks",
                    "1,2", "--narrow", "--epochs", "3", "--learning-rate", "0.5", "--soft-targets",
                    "--scratch-epochs", "7", "--seed", "9", "--batch-size", "33")  # fmt: skip
@@ -244,7 +244,7 @@ class TestCtrlC:
         def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(designer.cli.prune, "prune", stop)
+        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune", stop)
         done = command("prune", str(run), "--remove", "1", "--out", "small")
         assert (done.code, done.out) == (INTERRUPTED, "")
         assert done.err == "error: Stopped at once.\n"

@@ -15,7 +15,8 @@ from torch import Tensor
 
 import designer
 import designer.cli.main
-from designer.data.augmentation import Augmentation, augmented, check_augmentable
+from designer.choices import Augmentation
+from designer.data.augmentation import augmented, check_augmentable
 from designer.errors import InvalidInputError, RunFolderError
 from designer.folders import STORAGE_FILE
 from designer.results.search import SearchResult

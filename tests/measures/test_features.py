@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from designer import load_dataset
+from designer.choices import Reduction
 from designer.errors import InvalidInputError
-from designer.measures.features import Reducer, Reduction, pooled, projection, reduction_of
+from designer.measures.features import Reducer, pooled, projection, reduction_of
 from designer.measures.separation import (
     class_directions,
     cross_fitted_separation,

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from designer.choices import Measure
 from designer.errors import InvalidInputError
 from designer.measures.influence import heldout_influence
 from designer.measures.residual import cross_fitted_residual, prediction_residual
 from designer.measures.rulers import (
     PASSES,
     HeldoutRuler,
-    Measure,
     Ruler,
     bytes_needed,
     mean_null,

@@ -15,7 +15,8 @@ import designer
 from designer.errors import ModelError, RunFolderError
 from designer.models.loaded import LoadedModel, made_by
 from designer.models.loading import load_model
-from designer.pruning import PruningResult, how_many
+from designer.pruning import how_many
+from designer.pruning.prune import PruningResult
 from search_spaces import MlpSpace, MlpSpec
 from tests.support.trained import (
     Triple,

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import designer
+from designer.choices import Criterion
 from designer.models.surgery import Removal, Way
 from designer.pruning import propose as module
 from designer.pruning.cut import cut
-from designer.pruning.options import Criterion
 from designer.pruning.parts import Parts, parts_of
 from designer.pruning.propose import Proposal, block_influence, mean_loss, propose
 from designer.pruning.removable import Removable, removable_blocks

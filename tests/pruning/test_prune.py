@@ -18,12 +18,14 @@ import designer
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError
 from designer.models.surgery import PassThrough
-from designer.pruning import PruningResult, how_many
+from designer.pruning import how_many
 from designer.pruning import report as pruning_report
 from designer.pruning.baselines import from_scratch
+from designer.pruning.prune import PruningResult
 from designer.pruning.verify import right
-from designer.report import markdown_report, pruning_view
 from designer.report.figures.figure import TableView
+from designer.report.markdown import markdown_report
+from designer.report.views.pruning import pruning_view
 from designer.report.words import MISSING
 from designer.results.pruning import NetworkFigures, PruningReport
 from designer.results.serialisation import report_to_json

@@ -14,8 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 import designer
-from designer.report import report_view
 from designer.report.html import html_report
+from designer.report.views.search import report_view
 from designer.results.layers import Curve
 from designer.results.search import SearchResult
 from tests.report.test_report import (

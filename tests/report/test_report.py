@@ -25,12 +25,13 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from designer.errors import RunFolderError
-from designer.report import markdown_report, one_line, print_report, report_view
 from designer.report.figures.figure import TableView
 from designer.report.html import html_report
+from designer.report.markdown import markdown_report
+from designer.report.terminal import print_report
 from designer.report.views.page import NetworkView, figures_of
-from designer.report.views.search import TRIALS_SHOWN
-from designer.report.words import number, percent, spec_label
+from designer.report.views.search import TRIALS_SHOWN, report_view
+from designer.report.words import number, one_line, percent, spec_label
 from designer.results.layers import InputReport, LawSummary, LayerReport, MeanSd, ReportWarning
 from designer.results.measured import Interval, LawStatus, Verdict
 from designer.results.search import (

@@ -24,9 +24,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from designer.cli.main import main
 from designer.errors import InvalidInputError, RunFolderError, StorageError
-from designer.search import search, work
+from designer.search.search import search
 from designer.search.storage.opening import opened_address, quiet_optuna
 from designer.search.study.trials import FINISHED, REJECTED, RETRY_OF, SPEC, WORKER
+from designer.search.workers.join import work
 from tests.support.postgres import PASSWORD, Server, free_port, postgres
 
 TRIALS = 40

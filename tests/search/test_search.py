@@ -28,7 +28,7 @@ from designer.errors import InvalidInputError, RunFolderError, SpaceError
 from designer.folders import STORAGE_FILE
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_result, report_schema, report_to_json
-from designer.search import Progress
+from designer.search.progress import Progress
 from designer.search.study.trials import REJECTED, RETRY_OF
 from designer.training.trainer import accuracy
 from search_spaces import MlpSpace

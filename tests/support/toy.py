@@ -15,7 +15,7 @@ from torch import nn
 
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
-from designer.search import search
+from designer.search.search import search
 from search_spaces import Mlp, MlpSpace, MlpSpec, Trial
 
 

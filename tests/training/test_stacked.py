@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
 import designer
-from designer.data.augmentation import Augmentation
+from designer.choices import Augmentation
 from designer.data.dataset import LabelledTensors
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed

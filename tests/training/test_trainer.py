@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from designer.data.augmentation import Augmentation
+from designer.choices import Augmentation
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, TrialFailed
 from designer.training.trainer import (

@@ -1,1 +1,1 @@
-"""TODO designer/report/charts."""
+"""Charts drawn from figures."""

@@ -1,1 +1,1 @@
-"""TODO designer/report/figures."""
+"""The data behind every chart, as frozen records."""

@@ -1,1 +1,1 @@
-"""TODO designer/report/views."""
+"""What a report says, as sections, tables and sentences that every renderer draws."""

@@ -1,1 +1,1 @@
-"""TODO designer/search/storage."""
+"""Where a study is kept: SQLite, PostgreSQL or a gRPC proxy, and its artifacts."""

@@ -1,1 +1,1 @@
-"""TODO designer/search/study."""
+"""What a study holds: attributes, trials, proposals and claims."""

@@ -1,1 +1,1 @@
-"""TODO designer/search/workers."""
+"""Processes that run trials, on this machine and on others."""

@@ -10,14 +10,14 @@ from typing import Any
 
 from optuna.study import Study
 
-from designer.data.augmentation import Augmentation
+from designer.choices import Augmentation, Objective
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.errors import DataError, InvalidInputError, RunFolderError, SpaceError, StorageError
 from designer.models.spaces import find_space
 from designer.results.provenance import VERSION
 from designer.search.job import Job, check_same_study, definition
-from designer.search.settings import Effort, Objective, StudySettings
+from designer.search.settings import Effort, StudySettings
 from designer.search.storage.place import Place
 from designer.search.study.trials import WANTED
 
