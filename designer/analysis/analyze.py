@@ -10,9 +10,9 @@ import numpy as np
 from torch import nn
 
 from designer.analysis.advice import input_report, law_warnings, layer_reports, stage_laws
-from designer.analysis.data_for_model import Material
-from designer.analysis.profile import MANY_CLASSES, Progress, profile
-from designer.data.batches import Data, batches_of
+from designer.analysis.data_for_model import ModelData
+from designer.analysis.profile import MANY_CLASSES, PassProgress, profile
+from designer.data.batches import LabelledData, batches_of
 from designer.measures.law import tunnel_entrance
 from designer.measures.score import beats_chance
 from designer.models.loaded import LoadedModel
@@ -44,8 +44,8 @@ DEEP = 6
 
 def analyze(
     model: nn.Module,
-    train: Data,
-    heldout: Data | None = None,
+    train: LabelledData,
+    heldout: LabelledData | None = None,
     blocks: Sequence[str] | None = None,
     *,
     measure: str = "separation",
@@ -55,7 +55,7 @@ def analyze(
     resamples: int = 200,
     batch_size: int | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: PassProgress | None = None,
 ) -> AnalysisResult:
     """Look inside a model: what each block contributes, and what to change.
 
@@ -116,7 +116,7 @@ def analyze(
     )
 
 
-def list_candidates(model: nn.Module, train: Data) -> list[Candidate]:
+def list_candidates(model: nn.Module, train: LabelledData) -> list[Candidate]:
     """Every part of a model that might be a block, in running order, and why it is one or not.
 
     Raises:
@@ -126,8 +126,8 @@ def list_candidates(model: nn.Module, train: Data) -> list[Candidate]:
     return candidates_of(model, inputs)
 
 
-def named(
-    result: AnalysisResult, model: LoadedModel, weights: Path | None, material: Material
+def with_origin(
+    result: AnalysisResult, model: LoadedModel, weights: Path | None, model_data: ModelData
 ) -> AnalysisResult:
     """The result with where the model and its data came from."""
     return replace(
@@ -137,12 +137,12 @@ def named(
         ),
         data=replace(
             result.data,
-            name=material.name,
-            heldout_part=material.heldout_part,
-            fingerprint=material.fingerprint,
-            scaling=material.scaling,
+            name=model_data.name,
+            heldout_part=model_data.heldout_part,
+            fingerprint=model_data.fingerprint,
+            scaling=model_data.scaling,
         ),
-        warnings=(*material.warnings, *result.warnings),
+        warnings=(*model_data.warnings, *result.warnings),
     )
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from designer.analysis.analyze import IN_MEMORY, analyze, named
-from designer.analysis.data_for_model import material_for
-from designer.analysis.profile import Progress
+from designer.analysis.analyze import IN_MEMORY, analyze, with_origin
+from designer.analysis.data_for_model import data_for_model
+from designer.analysis.profile import PassProgress
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
 from designer.measures.proportions import wilson
@@ -81,7 +81,7 @@ RESPECTS = (
 
 
 def compare(
-    sources: Sequence[str | Path], *, command: str = "", progress: Progress | None = None
+    sources: Sequence[str | Path], *, command: str = "", progress: PassProgress | None = None
 ) -> ComparisonReport:
     """Compare networks.
 
@@ -123,7 +123,7 @@ def compare(
     )
 
 
-def _network(source: str, progress: Progress | None) -> ComparedNetwork:
+def _network(source: str, progress: PassProgress | None) -> ComparedNetwork:
     path = Path(source)
     if path.is_dir() and any((path / name).exists() for name in (PRUNED_FILE, SPEC_FILE)):
         return _looked_into(source, progress)
@@ -203,28 +203,28 @@ def _analysed(name: str, result: AnalysisResult, flops: int | None) -> ComparedN
     )
 
 
-def _looked_into(source: str, progress: Progress | None) -> ComparedNetwork:
+def _looked_into(source: str, progress: PassProgress | None) -> ComparedNetwork:
     loaded = load_model(source)
-    material = material_for(loaded, None)
-    seen = analyze(loaded.model, material.train, material.heldout, progress=progress)
+    model_data = data_for_model(loaded, None)
+    seen = analyze(loaded.model, model_data.train, model_data.heldout, progress=progress)
     flops = None
     if loaded.input_shape is not None:
         with probing(loaded.model) as probe:
             one = probe.prepared(torch.zeros(1, *loaded.input_shape))
         flops = size_of_model(loaded.model, one).flops
-    return _analysed(source, named(seen, loaded, None, material), flops)
+    return _analysed(source, with_origin(seen, loaded, None, model_data), flops)
 
 
-Place = list[LayerReport | InputReport | None]
+AlignedLayers = list[LayerReport | InputReport | None]
 """What each network has at one place."""
 
 
-def _places(networks: Sequence[ComparedNetwork]) -> tuple[str, list[Place]]:
+def _places(networks: Sequence[ComparedNetwork]) -> tuple[str, list[AlignedLayers]]:
     """Layers of equal names together, where the longest network has them all; else those of
     equal position."""
     names = [[layer.name for layer in one.layers] for one in networks]
     longest = max(names, key=len)
-    places: list[Place] = [[one.input for one in networks]]
+    places: list[AlignedLayers] = [[one.input for one in networks]]
     if all(set(own) <= set(longest) and len(set(own)) == len(own) for own in names):
         kept = [{layer.name: layer for layer in one.layers} for one in networks]
         places += [[own.get(name) for own in kept] for name in longest]
@@ -234,7 +234,7 @@ def _places(networks: Sequence[ComparedNetwork]) -> tuple[str, list[Place]]:
     return "position", places
 
 
-def _differences(places: Sequence[Place]) -> Iterator[LayerDifference]:
+def _differences(places: Sequence[AlignedLayers]) -> Iterator[LayerDifference]:
     for index, here in enumerate(places):
         yield LayerDifference(
             index=index,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from designer.choices import DataPart, choice
-from designer.data.batches import Data
-from designer.data.dataset import Dataset, Streams
+from designer.data.batches import LabelledData
+from designer.data.dataset import BatchedData, Dataset
 from designer.data.loading import load_source
 from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.models.loaded import LoadedModel
@@ -24,12 +24,12 @@ LOOKED_AT, CLEARLY_BETTER = 512, 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class ModelData:
     """Training and held-out data for one model."""
 
     name: str
-    train: Data
-    heldout: Data | None
+    train: LabelledData
+    heldout: LabelledData | None
     heldout_part: str
     fingerprint: str = ""
     scaling: str = ""
@@ -37,9 +37,9 @@ class Material:
     warnings: tuple[ReportWarning, ...] = ()
 
 
-def material_for(
+def data_for_model(
     model: LoadedModel, source: str | None, part: str | None = None, **options: Any
-) -> Material:
+) -> ModelData:
     """Data for a model.
 
     Args:
@@ -52,32 +52,37 @@ def material_for(
     Raises:
         InvalidInputError: where there are no data for the model, or others than it was made for.
     """
-    loaded = data_for(model, source, **options)
-    if isinstance(loaded, Streams):
+    loaded = all_data_for_model(model, source, **options)
+    if isinstance(loaded, BatchedData):
         if part is not None:
             raise InvalidInputError(
                 f"Expected arrays from '{source}' to choose the {part} part of, got batches, which "
                 f"say themselves what is held out; leave it out."
             )
-        return Material(loaded.name, loaded.train, loaded.heldout, "held-out")
+        return ModelData(loaded.name, loaded.train, loaded.heldout, "held-out")
     chosen = _part(part, DataPart.TEST if model.scaling is None else DataPart.VALIDATION)
     heldout = loaded.test if chosen is DataPart.TEST else loaded.validation
-    return Material(
+    return ModelData(
         name=loaded.name,
         train=loaded.train,
         heldout=heldout,
         heldout_part=str(chosen),
         fingerprint=loaded.fingerprint,
         scaling=str(loaded.options.get("scaling", "")),
-        warnings=(*loaded.warnings, *doubts(model, loaded, chosen, scaling=options.get("scaling"))),
+        warnings=(
+            *loaded.warnings,
+            *data_warnings(model, loaded, chosen, scaling=options.get("scaling")),
+        ),
     )
 
 
-def data_for(model: LoadedModel, source: str | None, **options: Any) -> Dataset | Streams:
+def all_data_for_model(
+    model: LoadedModel, source: str | None, **options: Any
+) -> Dataset | BatchedData:
     """All parts of the data for a model, scaled as it was trained.
 
     Args:
-        model, source, options: as for ``material_for``.
+        model, source, options: as for ``data_for_model``.
 
     Raises:
         InvalidInputError: where there are no data for the model, or others than it was made for.
@@ -92,7 +97,7 @@ def data_for(model: LoadedModel, source: str | None, **options: Any) -> Dataset 
     return loaded
 
 
-def _given(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | Streams:
+def _given(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | BatchedData:
     known = {} if model.scaling is None else {"scaling": model.scaling}
     return load_source(source, **{**known, **asked})
 
@@ -110,7 +115,7 @@ def _moved(model: LoadedModel, source: str) -> Dataset | None:
     return None
 
 
-def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Streams:
+def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | BatchedData:
     stored = dict(model.data_options)
     if "source" not in stored:
         raise InvalidInputError(
@@ -127,14 +132,14 @@ def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Strea
     return loaded
 
 
-def _same_data(model: LoadedModel, data: Dataset | Streams) -> bool:
+def _same_data(model: LoadedModel, data: Dataset | BatchedData) -> bool:
     """Whether these are the very data, split alike, that a model was trained on, where that is
     known."""
     known = model.data_fingerprint
     return not known or (isinstance(data, Dataset) and data.fingerprint == known)
 
 
-def doubts(
+def data_warnings(
     model: LoadedModel, data: Dataset, part: DataPart, *, scaling: object
 ) -> Iterator[ReportWarning]:
     """What may be wrong with the data for a model.

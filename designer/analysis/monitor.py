@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 from torch import nn
 
 from designer.analysis.profile import profile
-from designer.data.batches import Data
+from designer.data.batches import LabelledData
 from designer.errors import InvalidInputError
 from designer.measures.score import design_score
 from designer.results.layers import LawRow, LawSummary
@@ -55,8 +55,8 @@ class LawMonitor:
     def __init__(
         self,
         model: nn.Module,
-        train: Data,
-        heldout: Data | None = None,
+        train: LabelledData,
+        heldout: LabelledData | None = None,
         *,
         blocks: Sequence[str] | None = None,
         file: str | Path | None = None,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.choices import Measure, Reduction
-from designer.data.batches import Batches, Data, batches_of, check_known
+from designer.data.batches import Batches, LabelledData, batches_of, check_known
 from designer.errors import InvalidInputError
 from designer.measures.features import Reducer, reduction_of
 from designer.measures.intervals import resample
@@ -58,14 +58,14 @@ MANY_CLASSES = 100
 is the wrong ruler."""
 
 
-Progress = Callable[[str, int, int], None]
+PassProgress = Callable[[str, int, int], None]
 """Called with what is being done, samples done and samples in all."""
 
 
 def profile(
     model: nn.Module,
-    train: Data,
-    heldout: Data | None = None,
+    train: LabelledData,
+    heldout: LabelledData | None = None,
     blocks: Sequence[str] | None = None,
     *,
     measure: str = "separation",
@@ -75,7 +75,7 @@ def profile(
     resamples: int = 200,
     batch_size: int | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: PassProgress | None = None,
 ) -> SeparationProfile:
     """Measure separation at the input and after every block of a model.
 
@@ -246,7 +246,7 @@ class _Seen:
 class _Passes:
     """Passes of data through the model."""
 
-    def __init__(self, probe: Probe, choice: _Choice, classes: int, progress: Progress) -> None:
+    def __init__(self, probe: Probe, choice: _Choice, classes: int, progress: PassProgress) -> None:
         self._probe = probe
         self._classes = classes
         self._choice = choice

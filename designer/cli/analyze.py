@@ -15,8 +15,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from designer.analysis.analyze import analyze, list_candidates, named
-from designer.analysis.data_for_model import material_for
+from designer.analysis.analyze import analyze, list_candidates, with_origin
+from designer.analysis.data_for_model import data_for_model
 from designer.choices import Measure, Reduction
 from designer.cli.app import OK, app
 from designer.cli.options import (
@@ -117,7 +117,7 @@ def _analyze(
         if not list_blocks:
             check_writable(folder)
             check_free(folder, ANALYSIS_SCHEMA)
-        material = material_for(
+        model_data = data_for_model(
             loaded,
             data,
             heldout,
@@ -128,13 +128,13 @@ def _analyze(
             seed=seed,
         )
         net = loaded.model.to(usable_device(device))
-        candidates = list_candidates(net, material.train) if list_blocks else []
+        candidates = list_candidates(net, model_data.train) if list_blocks else []
         with pass_progress() as bars:
             look = partial(
                 analyze,
                 net,
-                material.train,
-                material.heldout,
+                model_data.train,
+                model_data.heldout,
                 split_names(blocks),
                 measure=measure,
                 features=features,
@@ -147,7 +147,7 @@ def _analyze(
     if seen is None:
         _show_candidates(candidates, as_json=as_json)
         return OK
-    result = replace(named(seen, loaded, weights, material), command=str(context.obj))
+    result = replace(with_origin(seen, loaded, weights, model_data), command=str(context.obj))
     with writing_to(folder):
         (folder / REPORT_FILE).write_text(report_to_json(result), encoding="utf-8")
         view = write_views(folder, result)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from torch import nn
 
-from designer.analysis.data_for_model import data_for, doubts
+from designer.analysis.data_for_model import all_data_for_model, data_warnings
 from designer.choices import Criterion, DataPart
 from designer.cli.analyze import folder_name_for
 from designer.cli.app import OK, app
@@ -28,7 +28,7 @@ from designer.cli.options import (
 )
 from designer.cli.output import show_report, write_views
 from designer.cli.progress import interruptible, pass_progress, print_status, prints_to_stderr
-from designer.data.dataset import Dataset, Streams
+from designer.data.dataset import BatchedData, Dataset
 from designer.errors import DataError
 from designer.folders import (
     HTML_FILE,
@@ -136,7 +136,7 @@ def _prune(
         loaded = load_model(model, weights, seed=seed or 0)
         folder = out or Path("pruned") / folder_name_for(model)
         check_folder(folder, loaded)
-        loaded_data = data_for(
+        loaded_data = all_data_for_model(
             loaded,
             data,
             scaling=scaling,
@@ -146,7 +146,7 @@ def _prune(
             seed=seed,
         )
         net, arrays = loaded.model.to(usable_device(device)), _arrays(loaded_data)
-        said = tuple(doubts(loaded, arrays, DataPart.VALIDATION, scaling=scaling))
+        said = tuple(data_warnings(loaded, arrays, DataPart.VALIDATION, scaling=scaling))
         rates = (learning_rate, loaded.learning_rate, Recovery.learning_rate)
         with _few_threads(net), pass_progress(lines=True) as bars:
             pruned = prune(
@@ -180,7 +180,7 @@ def _prune(
     return OK
 
 
-def _arrays(data: Dataset | Streams) -> Dataset:
+def _arrays(data: Dataset | BatchedData) -> Dataset:
     if isinstance(data, Dataset):
         return data
     raise DataError(

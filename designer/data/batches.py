@@ -17,7 +17,7 @@ from designer.probing.calling import Inputs, mapped, tensors_of
 Batch = tuple[Inputs, Tensor]
 
 
-Data = Batch | LabelledTensors | Iterable[Batch]
+LabelledData = Batch | LabelledTensors | Iterable[Batch]
 """(inputs, labels) in memory, or batches of such pairs that can be iterated more than once."""
 
 
@@ -111,7 +111,7 @@ class Batches:
             )
 
 
-def batches_of(data: Data, size: int | None = None) -> Batches:
+def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     """Data as batches.
 
     Args:
@@ -158,7 +158,7 @@ def check_known(heldout: Batches, train: Batches, *, unseen: bool = False) -> No
         )
 
 
-def _in_memory(data: Data, size: int | None) -> Iterable[Batch]:
+def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
     """Batches of data in memory; what are batches already as they are."""
     inputs: Inputs
     if isinstance(data, LabelledTensors):

@@ -108,7 +108,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class Streams:
+class BatchedData:
     """Batches to look at a model with, as a callable gave them.
 
     Each is a pair of inputs, passed to the model as they are, and labels. Inputs are a tensor

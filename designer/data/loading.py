@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from designer.choices import Scaling
-from designer.data.dataset import Dataset, LabelledTensors, Streams
+from designer.data.dataset import BatchedData, Dataset, LabelledTensors
 from designer.data.images import to_inputs
 from designer.data.raw import RawArrays, check_arrays
 from designer.data.scaling import scale_inputs
@@ -93,7 +93,7 @@ def load_dataset(
         scaling=scaling,
     )
     made = read_source(source, image_size)
-    if isinstance(made, Streams):
+    if isinstance(made, BatchedData):
         raise DataError(
             f"Expected arrays from '{source}', got batches; a search needs arrays: return x_train "
             f"and y_train."
@@ -101,7 +101,7 @@ def load_dataset(
     return _prepared(source, made, options)
 
 
-def load_source(source: str, **options: Any) -> Dataset | Streams:
+def load_source(source: str, **options: Any) -> Dataset | BatchedData:
     """Batches where a callable gives such, as they are; all else as ``load_dataset`` does.
 
     Args:
@@ -114,7 +114,7 @@ def load_source(source: str, **options: Any) -> Dataset | Streams:
     """
     chosen = _Options(**options)
     made = read_source(source, chosen.image_size)
-    if not isinstance(made, Streams):
+    if not isinstance(made, BatchedData):
         return _prepared(source, made, chosen)
     for name, value in options.items():  # a scaling in numbers is that of the model, not asked for
         as_they_are = value in (None, False, Scaling.NONE) or isinstance(value, Mapping)

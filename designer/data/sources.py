@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from designer.data.dataset import Streams
+from designer.data.dataset import BatchedData
 from designer.data.images import read_image_folder
 from designer.data.raw import RawArrays, raw_arrays, raw_from_mapping
 from designer.errors import DataError, first_line
@@ -28,7 +28,7 @@ SOURCES = {
 """Forms of ``--data`` and what each is."""
 
 
-def read_source(source: str, image_size: int | None) -> RawArrays | Streams:
+def read_source(source: str, image_size: int | None) -> RawArrays | BatchedData:
     if source == "digits":
         return _read_digits()
     if source.startswith("openml:"):
@@ -95,7 +95,7 @@ def _read_openml(name: str) -> RawArrays:
     return raw_arrays(fetched.data, fetched.target)
 
 
-def _read_callable(source: str) -> RawArrays | Streams:
+def _read_callable(source: str) -> RawArrays | BatchedData:
     module_name, _, attribute = source.partition(":")
     function = load_attribute(module_name, attribute, DataError)
     if not callable(function):
@@ -118,7 +118,7 @@ def _read_callable(source: str) -> RawArrays | Streams:
     )
 
 
-def _streams(made: Mapping[str, Any], source: str) -> Streams:
+def _streams(made: Mapping[str, Any], source: str) -> BatchedData:
     unknown = sorted(str(name) for name in made if name not in ("train", "heldout"))
     if unknown:
         raise DataError(
@@ -128,7 +128,7 @@ def _streams(made: Mapping[str, Any], source: str) -> Streams:
     for name, batches in made.items():
         if name == "train" or batches is not None:
             _check_batches(batches, f"{name} in '{source}'")
-    return Streams(display_name(source), made["train"], made.get("heldout"))
+    return BatchedData(display_name(source), made["train"], made.get("heldout"))
 
 
 def _check_batches(batches: Any, what: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from designer.analysis.profile import Progress
+from designer.analysis.profile import PassProgress
 from designer.errors import ModelError, TrialFailed
 from designer.models.surgery import Removal, remove, resize
 from designer.pruning.cut import cut
@@ -43,7 +43,7 @@ def from_scratch(
     how: Recovery,
     epochs: int,
     build: Callable[[int], nn.Module] | None,
-    progress: Progress,
+    progress: PassProgress,
 ) -> nn.Module:
     """A network of the same structure and size with fresh weights, fully trained."""
     device = parts.train.inputs.device
@@ -107,7 +107,7 @@ def greedy(
     count: int,
     parts: Parts,
     how: Recovery,
-    progress: Progress,
+    progress: PassProgress,
 ) -> tuple[Greedy, int]:
     """Remove ``count`` blocks greedily, then recover; with the epochs of all of that."""
     quick = replace(how, epochs=min(GREEDY_EPOCHS, how.epochs))
@@ -124,7 +124,7 @@ def greedy_order(
     count: int,
     parts: Parts,
     how: Recovery,
-    progress: Progress,
+    progress: PassProgress,
 ) -> tuple[list[Removable], int]:
     """Blocks in the order in which they are missed least, each time after trying all that are
     left with a recovery; with the epochs of all of them."""

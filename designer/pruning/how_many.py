@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from designer.analysis.advice import layer_reports
-from designer.analysis.profile import Progress, profile
+from designer.analysis.profile import PassProgress, profile
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError
 from designer.measures.proportions import drop_of
@@ -61,7 +61,7 @@ class Trials:
         parts: Parts,
         how: Recovery,
         max_drop: float | None,
-        progress: Progress,
+        progress: PassProgress,
     ) -> None:
         self._model, self._parts, self._how = model, parts, how
         self._max_drop, self._progress = max_drop, progress

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.analysis.advice import layer_reports
-from designer.analysis.profile import Progress, profile
+from designer.analysis.profile import PassProgress, profile
 from designer.choices import Criterion
 from designer.measures.law import LOW
 from designer.probing.probes import probing
@@ -55,7 +55,7 @@ def propose(
     *,
     blocks: Sequence[str] | None,
     seed: int,
-    progress: Progress,
+    progress: PassProgress,
     seen: SeparationProfile | None = None,
 ) -> Proposal:
     """Rank the blocks of a model.
@@ -110,7 +110,7 @@ def _values(
     parts: Parts,
     blocks: Sequence[str] | None,
     seed: int,
-    progress: Progress,
+    progress: PassProgress,
 ) -> list[float]:
     """Per block what the criterion says; the least goes first, nan last."""
     count = len(found)
@@ -159,7 +159,7 @@ def block_influence(
 
 
 def _loss_without(
-    model: nn.Module, one: Removable, parts: Parts, done: int, count: int, progress: Progress
+    model: nn.Module, one: Removable, parts: Parts, done: int, count: int, progress: PassProgress
 ) -> float:
     smaller = cut(model, [one], parts.train).model
     progress("ablation", done + 1, count)

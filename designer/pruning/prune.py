@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from designer.analysis.profile import Progress
+from designer.analysis.profile import PassProgress
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.measures.score import beats_chance
 from designer.models.surgery import Removal
@@ -41,9 +41,9 @@ class PruningResult:
     report: PruningReport
     removals: tuple[Removal, ...] = ()
     """What it takes to make its structure from the original's."""
-    _compared: Callable[[Progress], PruningReport] | None = field(default=None, repr=False)
+    _compared: Callable[[PassProgress], PruningReport] | None = field(default=None, repr=False)
 
-    def with_baselines(self, progress: Progress | None = None) -> PruningResult:
+    def with_baselines(self, progress: PassProgress | None = None) -> PruningResult:
         """The same with the two baselines in the report, which take longer than the pruning."""
         if self._compared is None:
             return self
@@ -68,7 +68,7 @@ def prune(
     scratch_epochs: int = Recovery.scratch_epochs,
     build: Build | None = None,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: PassProgress | None = None,
 ) -> PruningResult:
     """Remove the blocks that a trained classifier does not need.
 

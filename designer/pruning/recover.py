@@ -8,7 +8,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
-from designer.analysis.profile import Progress
+from designer.analysis.profile import PassProgress
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
 from designer.pruning.options import Recovery
@@ -61,7 +61,7 @@ def recover(
     parts: Parts,
     how: Recovery,
     teacher: nn.Module | None = None,
-    progress: Progress | None = None,
+    progress: PassProgress | None = None,
 ) -> int:
     """Train a model in place and leave it as its best epoch was; how many epochs were run.
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from designer.analysis.profile import Progress, profile
+from designer.analysis.profile import PassProgress, profile
 from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
 from designer.models.size import size_of_model
@@ -44,7 +44,7 @@ class Summary:
     blocks: Sequence[str] | None
     build: Build | None
 
-    def compared(self, candidate: Candidate, progress: Progress) -> PruningReport:
+    def compared(self, candidate: Candidate, progress: PassProgress) -> PruningReport:
         """The report with the two baselines in it."""
         scratch = from_scratch(
             candidate.cut.model,

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from designer import profile
 from designer.choices import Measure
-from designer.data.batches import Data, batches_of
+from designer.data.batches import LabelledData, batches_of
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
 from designer.measures.features import projection
@@ -621,7 +621,7 @@ class TwoInputs(nn.Module):
 
 @pytest.mark.parametrize("named", [True, False])
 def test_several_inputs_and_a_dict_as_output(named: bool) -> None:
-    def parted(data: LabelledTensors) -> Data:
+    def parted(data: LabelledTensors) -> LabelledData:
         left, right = data.inputs[:, :2], data.inputs[:, 2:]
         parts = {"right": right, "left": left} if named else (left, right)
         return parts, data.labels

@@ -16,7 +16,7 @@ from designer.data.batches import (
     SMALLEST_BATCH,
     Batch,
     Batches,
-    Data,
+    LabelledData,
     batches_of,
     check_known,
 )
@@ -97,7 +97,7 @@ def sizes(batches: Batches) -> list[int]:
         "sequence",
     ],
 )
-def test_every_form_of_data_gives_the_same_samples_each_time(data: Data) -> None:
+def test_every_form_of_data_gives_the_same_samples_each_time(data: LabelledData) -> None:
     batches = batches_of(data)
     assert len(batches) == 50
     assert torch.equal(batches.targets, Y)

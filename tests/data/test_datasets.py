@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
-from designer.data.dataset import Dataset, LabelledTensors, Streams
+from designer.data.dataset import BatchedData, Dataset, LabelledTensors
 from designer.data.loading import load_dataset, load_source
 from designer.errors import DataError
 
@@ -586,7 +586,7 @@ BATCHES = [(torch.ones(4, 3) * i, torch.arange(4) % 2) for i in range(3)]
 def test_batches_go_through_as_they_are(source: Source) -> None:
     loader = DataLoader(TensorDataset(torch.ones(6, 3), torch.arange(6) % 2), batch_size=2)
     made = load_source(source({"train": loader, "heldout": BATCHES}), seed=3, scaling="none")
-    assert isinstance(made, Streams)
+    assert isinstance(made, BatchedData)
     assert made.name == "made_up:data"
     assert made.train is loader
     assert made.heldout is BATCHES
@@ -595,14 +595,14 @@ def test_batches_go_through_as_they_are(source: Source) -> None:
 @pytest.mark.parametrize("more", [{}, {"heldout": None}])
 def test_held_out_batches_may_be_missing(source: Source, more: dict[str, Any]) -> None:
     made = load_source(source({"train": BATCHES, **more}))
-    assert isinstance(made, Streams)
+    assert isinstance(made, BatchedData)
     assert made.heldout is None
 
 
 def test_batches_may_hold_several_inputs(source: Source) -> None:
     batches = [({"ids": torch.ones(4, 3), "mask": torch.ones(4, 3)}, torch.arange(4))]
     made = load_source(source({"train": batches}))
-    assert isinstance(made, Streams)
+    assert isinstance(made, BatchedData)
     assert made.train is batches
 
 
@@ -615,7 +615,7 @@ class Again:
 
 def test_anything_that_can_be_iterated_again_will_do(source: Source) -> None:
     made = load_source(source({"train": Again()}))
-    assert isinstance(made, Streams)
+    assert isinstance(made, BatchedData)
     assert list(made.train) == list(made.train) == BATCHES
 
 
