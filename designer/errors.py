@@ -54,3 +54,9 @@ class TrialFailed(DesignerError, RuntimeError):
 def first_line(error: BaseException) -> str:
     """What an error says, in one line without a full stop; its class where it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks, its control characters (colours, bells) made visible."""
+    joined = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)

@@ -14,12 +14,6 @@ MISSING = "-"
 """Stands for a number that could not be measured."""
 
 
-def one_line(text: str) -> str:
-    """Without line breaks, and with control characters (colours, bells) made visible."""
-    joined = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
-
-
 def spec_label(spec: dict[str, Any]) -> str:
     """A spec in a few words, such as ``64-64-32, batch, relu, lr 0.001``."""
     parts = []

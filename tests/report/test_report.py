@@ -24,14 +24,14 @@ from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from designer.errors import RunFolderError
+from designer.errors import RunFolderError, one_line
 from designer.report.figures.figure import TableView
 from designer.report.html import html_report
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
 from designer.report.views.page import NetworkView, figures_of
 from designer.report.views.search import TRIALS_SHOWN, report_view
-from designer.report.words import number, one_line, percent, spec_label
+from designer.report.words import number, percent, spec_label
 from designer.results.layers import InputReport, LawSummary, LayerReport, MeanSd, ReportWarning
 from designer.results.measured import Interval, LawStatus, Verdict
 from designer.results.search import (

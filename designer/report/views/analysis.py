@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from designer.errors import one_line
 from designer.report.figures.network import network_figures
 from designer.report.views.network import (
     NOT_A_LAW,
@@ -24,7 +25,7 @@ from designer.report.views.page import (
     rewritten,
     short_count,
 )
-from designer.report.words import number, one_line
+from designer.report.words import number
 from designer.results.analysis import AnalysisResult, ModelSummary
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from designer.errors import one_line
 from designer.report.figures.figure import TableView, Tap, known_figures, sparks_of
 from designer.report.figures.network import taps_of
 from designer.report.figures.networks import DifferencesFigure, Line, overlay_figure
 from designer.report.views.network import law_in_a_word
 from designer.report.views.page import ReportView, made_of, rewritten
-from designer.report.words import MISSING, number, one_line, spec_label
+from designer.report.words import MISSING, number, spec_label
 from designer.results.comparison import ComparedNetwork, ComparisonReport, LayerDifference
 from designer.results.layers import Proportion
 from designer.results.measured import Measured

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from designer.errors import one_line
 from designer.report.figures.figure import TableView, known_figures, sparks_of
 from designer.report.figures.networks import before_after, sizes_figure, steps_figure
 from designer.report.views.page import (
@@ -16,7 +17,7 @@ from designer.report.views.page import (
     rewritten,
     short_count,
 )
-from designer.report.words import MISSING, interval_text, number, one_line
+from designer.report.words import MISSING, interval_text, number
 from designer.results.pruning import BlockProposal, NetworkFigures, PruningReport
 
 ORIGINAL = "original"

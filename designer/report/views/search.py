@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from designer.errors import one_line
 from designer.report.figures.figure import TableView, known_figures
 from designer.report.figures.network import network_figures
 from designer.report.figures.trials import agreement_figure, trials_figure
@@ -28,7 +29,7 @@ from designer.report.views.page import (
     rewritten,
     short_count,
 )
-from designer.report.words import MISSING, interval_text, number, one_line, percent, spec_label
+from designer.report.words import MISSING, interval_text, number, percent, spec_label
 from designer.results.search import Recommendation, SearchResult, StudySummary
 
 TRIALS_SHOWN = 5
