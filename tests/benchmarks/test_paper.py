@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.paper import (
+from benchmarks.claims.paper import (
     FIGURES,
     PILOT_SEED,
     QUICK_SEEDS,
@@ -40,7 +40,7 @@ def test_a_run_is_kept_and_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "runs.jsonl"
     row = trained({}, TINY)
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    monkeypatch.setattr("benchmarks.paper.in_processes", None)  # nothing is trained again
+    monkeypatch.setattr("benchmarks.claims.paper.in_processes", None)  # nothing is trained again
     runs = Runs(path, {})
     runs.train([TINY, TINY])
     assert runs[TINY]["values"] == row["values"]

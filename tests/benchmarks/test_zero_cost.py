@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.bench_criterion import extrapolated
-from benchmarks.zero_cost import gradient_norm, jacobian_covariance, snip
+from benchmarks.claims.criterion import extrapolated
+from benchmarks.pools.zero_cost import gradient_norm, jacobian_covariance, snip
 
 X = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.25]])
 Y = torch.tensor([0, 1, 1])

@@ -12,11 +12,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.criterion_tables import criterion, criterion_in_short
-from benchmarks.pictures import PAYOFFS, draw, shown
-from benchmarks.results import is_measured, read_result
+from benchmarks.evidence.criterion import criterion, criterion_in_short
+from benchmarks.evidence.pictures import PAYOFFS, draw, shown
+from benchmarks.result_files import is_measured, read_result
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README, EVIDENCE = ROOT / "README.md", ROOT / "docs" / "evidence.md"
 CLUSTER = ROOT / "docs" / "cluster.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from benchmarks.command import Parser, output_file, run_and_exit, say, wide_console
 from benchmarks.memory import highest_mib
-from benchmarks.results import meta_of, write_result
+from benchmarks.result_files import meta_of, write_result
 from designer import separation_fuzziness
 from designer.results.measured import FloatArray
 from designer.training.trainer import single_threaded

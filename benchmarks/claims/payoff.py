@@ -59,8 +59,8 @@ from benchmarks.command import (
     say,
     wide_console,
 )
-from benchmarks.ranks import mean_and_interval, rounded
-from benchmarks.results import meta_of, write_result
+from benchmarks.statistics import mean_and_interval, rounded
+from benchmarks.result_files import meta_of, write_result
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset

@@ -40,9 +40,9 @@ from benchmarks.command import (
     run_and_exit,
     wide_console,
 )
-from benchmarks.fresh_pool import Protocol, measure_pool
-from benchmarks.pool import Network, ShortRun, network, read_pool, write_pool
-from benchmarks.ranks import (
+from benchmarks.pools.fresh_pool import Protocol, measure_pool
+from benchmarks.pools.pool import Network, ShortRun, network, read_pool, write_pool
+from benchmarks.statistics import (
     Indices,
     bootstrap,
     interval,
@@ -51,7 +51,7 @@ from benchmarks.ranks import (
     rounded,
     spearman,
 )
-from benchmarks.results import meta_of, write_result
+from benchmarks.result_files import meta_of, write_result
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
 from designer.measures.law import fit_law

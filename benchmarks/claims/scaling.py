@@ -37,8 +37,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.command import Parser, output_file, positive, run_and_exit, say
-from benchmarks.ranks import rounded
-from benchmarks.results import meta_of, write_result
+from benchmarks.statistics import rounded
+from benchmarks.result_files import meta_of, write_result
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.results import is_measured, read_result
+from benchmarks.result_files import is_measured, read_result
 
 POOLS = {
     "perceptrons": {

@@ -41,8 +41,8 @@ from benchmarks.command import (
     say,
     wide_console,
 )
-from benchmarks.ranks import mean_and_interval, rounded, spearman
-from benchmarks.results import meta_of, write_result
+from benchmarks.statistics import mean_and_interval, rounded, spearman
+from benchmarks.result_files import meta_of, write_result
 from designer.choices import Criterion
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset

@@ -30,8 +30,8 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.command import Parser, in_processes, output_file, run_and_exit, say, wide_console
-from benchmarks.ranks import rounded
-from benchmarks.results import meta_of, write_result
+from benchmarks.statistics import rounded
+from benchmarks.result_files import meta_of, write_result
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset

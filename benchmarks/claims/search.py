@@ -47,8 +47,8 @@ from benchmarks.command import (
     run_and_exit,
     wide_console,
 )
-from benchmarks.ranks import mean_and_interval
-from benchmarks.results import meta_of, write_result
+from benchmarks.statistics import mean_and_interval
+from benchmarks.result_files import meta_of, write_result
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from benchmarks.command import Parser, output_file, run_and_exit, say, wide_console
 from benchmarks.memory import highest_mib
-from benchmarks.results import meta_of, write_result
+from benchmarks.result_files import meta_of, write_result
 from designer import analyze
 from search_spaces import ResnetSpace, ResnetSpec
 

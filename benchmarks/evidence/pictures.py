@@ -12,12 +12,12 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from benchmarks.criterion_tables import TOLD, known_pools
-from benchmarks.results import is_measured, read_result
+from benchmarks.evidence.criterion import TOLD, known_pools
+from benchmarks.result_files import is_measured, read_result
 from designer.report.charts.palette import LIGHT
 from designer.report.charts.theme import finished, sequence
 
-PICTURES = Path(__file__).parents[1] / "docs" / "evidence"
+PICTURES = Path(__file__).parents[2] / "docs" / "evidence"
 
 COLOURS = [LIGHT.training, LIGHT.heldout, LIGHT.ok, LIGHT.fourth, LIGHT.null]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 0]]

@@ -12,8 +12,8 @@ from optuna.samplers import RandomSampler
 from torch import nn
 
 from benchmarks.command import in_processes, say
-from benchmarks.pool import Row
-from benchmarks.zero_cost import (
+from benchmarks.pools.pool import Row
+from benchmarks.pools.zero_cost import (
     gradient_norm,
     jacobian_covariance,
     naswot,

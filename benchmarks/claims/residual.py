@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.command import Parser, output_file, positive, run_and_exit, say, wide_console
-from benchmarks.results import meta_of, write_result
+from benchmarks.result_files import meta_of, write_result
 from designer import SeparationProfile, profile
 
 CONTEXT, WIDTH, HEADS, BATCH = 64, 64, 4, 32

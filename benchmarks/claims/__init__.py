@@ -1,0 +1,1 @@
+"""The programs that measure what the project claims, one file per claim."""

@@ -1,0 +1,1 @@
+"""Tables and pictures that are written from the result files."""
