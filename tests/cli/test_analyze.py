@@ -15,13 +15,13 @@ import designer
 from designer.cli.app import OK
 from designer.results.measured import Verdict
 from designer.results.serialisation import report_schema
-from tests.support import nets
+from tests.support import cli_models
 from tests.support.command import Command, refused
 from tests.support.toy import write_blobs
 
 pytestmark = pytest.mark.usefixtures("folder")
 
-NET = "tests.support.nets:perceptron"
+NET = "tests.support.cli_models:perceptron"
 DIGITS = ["--data", "digits", "--train-size", "300"]
 BLOCKS = ["1", "2", "3"]
 
@@ -59,7 +59,7 @@ class TestOutput:
         for layer in shown["layers"]:
             assert set(promised) <= set(layer)
             assert layer["verdict"] in set(Verdict)
-        by_python = designer.analyze(nets.MADE[0], *_digits())
+        by_python = designer.analyze(cli_models.MADE[0], *_digits())
         assert shown["law"]["rho"] == pytest.approx(by_python.law.rho)
         assert shown["layers"][0]["separation_heldout"] == pytest.approx(
             by_python.layers[0].separation_heldout
@@ -67,7 +67,7 @@ class TestOutput:
 
     def test_as_markdown(self, command: Command) -> None:
         shown = command("analyze", NET, *DIGITS, "--format", "markdown").out
-        assert shown.startswith("# Analysis: tests.support.nets:perceptron on digits\n")
+        assert shown.startswith("# Analysis: tests.support.cli_models:perceptron on digits\n")
         assert "| 1 | 24 |" in shown
 
     def test_again_gives_the_same(self, command: Command) -> None:
@@ -106,12 +106,12 @@ class TestOutput:
         assert all(0 < layer["separation"] < 1 for layer in shown["layers"])
 
     def test_what_a_model_prints_does_not_spoil_the_json(self, command: Command) -> None:
-        done = command("analyze", "tests.support.nets:talkative", *DIGITS, "--json")
+        done = command("analyze", "tests.support.cli_models:talkative", *DIGITS, "--json")
         assert json.loads(done.out)["law"]
         assert "hello from the model" in done.err
 
     def test_a_scaling_that_the_model_was_not_trained_with(self, command: Command) -> None:
-        net = "tests.support.nets:unscaled"
+        net = "tests.support.cli_models:unscaled"
         shown = analysis(command, net, *DIGITS)
         assert shown["data"]["scaling"] == "standard"
         assert "scaling" in codes(shown)
@@ -123,13 +123,13 @@ class TestOutput:
     def test_a_test_set_that_was_split_off_here_is_said_to_be(self, command: Command) -> None:
         assert "split_here" in codes(analysis(command, NET, *DIGITS))
         assert "split_here" not in codes(
-            analysis(command, NET, "--data", "tests.support.nets:batches")
+            analysis(command, NET, "--data", "tests.support.cli_models:batches")
         )
 
     @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
     def test_weights(self, command: Command, name: str) -> None:
         untouched = analysis(command, NET, *DIGITS)
-        weights = nets.weights()
+        weights = cli_models.weights()
         if name.endswith("pt"):
             torch.save({"state_dict": weights, "epoch": 3}, name)
         else:
@@ -137,7 +137,7 @@ class TestOutput:
         shown = analysis(command, NET, *DIGITS, "--weights", name)
         assert shown["model"]["weights"] == name
         assert shown["layers"][0]["separation"] != untouched["layers"][0]["separation"]
-        for key, value in nets.MADE[0].state_dict().items():
+        for key, value in cli_models.MADE[0].state_dict().items():
             assert torch.equal(value, weights[key])
 
     def test_what_a_search_recommended(self, command: Command) -> None:
@@ -195,26 +195,26 @@ def _digits() -> tuple[Any, Any]:
 
 
 def pickled_code() -> None:
-    torch.save({"weight": torch.ones(1), "code": nets.Code("marker")}, "w")
+    torch.save({"weight": torch.ones(1), "code": cli_models.Code("marker")}, "w")
 
 
 def truncated() -> None:
-    save_file(nets.weights(), "whole")
+    save_file(cli_models.weights(), "whole")
     Path("w").write_bytes(Path("whole").read_bytes()[:-100])
 
 
 def less() -> None:
-    weights = nets.weights()
+    weights = cli_models.weights()
     del weights["1.0.weight"]
     torch.save(weights, "w")
 
 
 def more() -> None:
-    save_file({**nets.weights(), "other.weight": torch.ones(2)}, "w")
+    save_file({**cli_models.weights(), "other.weight": torch.ones(2)}, "w")
 
 
 def other() -> None:
-    save_file({**nets.weights(), "4.bias": torch.ones(11)}, "w")
+    save_file({**cli_models.weights(), "4.bias": torch.ones(11)}, "w")
 
 
 def text() -> None:
@@ -252,7 +252,7 @@ def test_weights_that_will_not_do(command: Command, write: Callable[[], None], s
     ],
 )
 def test_models_that_do_not_run(command: Command, net: str, said: str, listing: list[str]) -> None:
-    message = refused(command("analyze", f"tests.support.nets:{net}", *DIGITS, *listing))
+    message = refused(command("analyze", f"tests.support.cli_models:{net}", *DIGITS, *listing))
     assert said in message
     assert_no_hooks()
 
@@ -272,7 +272,7 @@ def test_models_that_do_not_run(command: Command, net: str, said: str, listing: 
         ("perceptron", ["--device", "much"], "a device that torch can use here, got 'much'"),
         ("perceptron", ["--scaling", "much"], "got 'much'"),
         ("perceptron", ["--data", "much.npz"], "much.npz"),
-        ("nothing", [], "'tests.support.nets:nothing'"),
+        ("nothing", [], "'tests.support.cli_models:nothing'"),
         ("leaves", [], "but it raised SystemExit: 0"),
         ("scripted", [], "Expected a module in Python, got one in TorchScript"),
         ("misnamed", [], "Expected `block_names` of Sequential as names, got int"),
@@ -280,7 +280,7 @@ def test_models_that_do_not_run(command: Command, net: str, said: str, listing: 
         ("perceptron", ["--dimension", "5", "--features", "pool"], "together with features"),
         (
             "perceptron",
-            ["--data", "tests.support.nets:breaking"],
+            ["--data", "tests.support.cli_models:breaking"],
             "raised OSError: the disk is gone",
         ),
     ],
@@ -289,7 +289,7 @@ def test_what_cannot_be_looked_at(
     command: Command, net: str, options: list[str], said: str
 ) -> None:
     given = DIGITS if "--data" not in options else []
-    message = refused(command("analyze", f"tests.support.nets:{net}", *given, *options))
+    message = refused(command("analyze", f"tests.support.cli_models:{net}", *given, *options))
     assert said in message
     assert_no_hooks()
 
@@ -298,14 +298,14 @@ def test_what_cannot_be_looked_at(
     ("arguments", "said"),
     [
         (
-            [NET, "--data", "tests.support.nets:batches", "--validation-fraction", "0.3"],
+            [NET, "--data", "tests.support.cli_models:batches", "--validation-fraction", "0.3"],
             "for the option validation fraction, got batches",
         ),
         (
-            [NET, "--data", "tests.support.nets:batches", "--heldout", "test"],
-            "Expected arrays from 'tests.support.nets:batches' to choose the test part of",
+            [NET, "--data", "tests.support.cli_models:batches", "--heldout", "test"],
+            "Expected arrays from 'tests.support.cli_models:batches' to choose the test part of",
         ),
-        (["tests.support.nets:perceptron"], "Expected --data, the data to look at"),
+        (["tests.support.cli_models:perceptron"], "Expected --data, the data to look at"),
         (["nowhere/best/1", "--data", "digits"], "package.module:callable or a folder"),
     ],
 )
@@ -315,7 +315,7 @@ def test_arguments_that_will_not_do(command: Command, arguments: list[str], said
 
 def assert_no_hooks() -> None:
     """On the model that was looked at."""
-    for module in nets.MADE[0].modules():
+    for module in cli_models.MADE[0].modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
 
@@ -324,7 +324,7 @@ class TestWrites:
     def test_a_report_in_every_form(self, command: Command) -> None:
         done = command("analyze", NET, *DIGITS)
         assert done.code == OK
-        folder = Path("analyses/tests.support.nets-perceptron")
+        folder = Path("analyses/tests.support.cli_models-perceptron")
         names = {path.name for path in folder.iterdir()}
         assert names == {"report.html", "report.json", "report.md"}
         assert f"Written to {folder}: report.json, report.md, report.html" in done.err

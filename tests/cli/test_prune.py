@@ -16,14 +16,14 @@ import designer
 from designer.cli.app import INTERRUPTED, OK
 from designer.models.loading import load_model
 from designer.pruning import report as pruning_report
-from designer.pruning.options import Recovery
-from tests.support import nets
+from designer.pruning.options import RecoveryOptions
+from tests.support import cli_models
 from tests.support.command import Command, Outcome, refused
-from tests.support.trained import learnt
+from tests.support.trained import train_briefly
 
 pytestmark = pytest.mark.usefixtures("folder")
 
-NET = "tests.support.nets:perceptron"
+NET = "tests.support.cli_models:perceptron"
 DIGITS = ["--data", "digits", "--train-size", "300"]
 BLOBS = "tests.support.toy:blobs"
 FILES = {"model.json", "model.safetensors", "report.html", "report.json", "report.md"}
@@ -44,7 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a perceptron that knows the digits."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     data = designer.load_dataset("digits", train_size=300)
-    save_file(learnt(nets.perceptron(), data.train, epochs=12).state_dict(), path)
+    save_file(train_briefly(cli_models.perceptron(), data.train, epochs=12).state_dict(), path)
     return path
 
 
@@ -142,7 +142,7 @@ class TestOfACallable:
 
     def test_writes_a_smaller_model(self, command: Command, weights: Path) -> None:
         found = shown(self.prune(command, weights, "--remove", "1", *QUICK, "--json"))
-        folder = Path("pruned/tests.support.nets-perceptron")
+        folder = Path("pruned/tests.support.cli_models-perceptron")
         assert files(folder) == FILES
         assert found["model"]["weights"] == "w.safetensors"
         assert found == json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -155,7 +155,7 @@ class TestOfACallable:
         done = self.prune(command, weights, "--remove", "2", "--out", "s", *QUICK,
                           "--format", "markdown")  # fmt: skip
         assert done.out == Path("s/report.md").read_text(encoding="utf-8")
-        assert done.out.startswith("# Pruning: tests.support.nets:perceptron on digits\n")
+        assert done.out.startswith("# Pruning: tests.support.cli_models:perceptron on digits\n")
 
     def test_takes_the_names_of_blocks(self, command: Command, weights: Path) -> None:
         found = shown(self.prune(command, weights, "--remove", "3, 2", *QUICK, "--json"))
@@ -197,13 +197,13 @@ class TestOfACallable:
         assert {name: asked[name] for name in wanted} == wanted
         self.prune(command, weights, "--remove", "4")
         assert asked["remove"] == 4
-        assert asked["learning_rate"] == Recovery.learning_rate
-        assert asked["scratch_epochs"] == Recovery.scratch_epochs
+        assert asked["learning_rate"] == RecoveryOptions.learning_rate
+        assert asked["scratch_epochs"] == RecoveryOptions.scratch_epochs
 
     def test_what_a_model_prints_does_not_spoil_the_json(
         self, command: Command, weights: Path
     ) -> None:
-        done = command("prune", "tests.support.nets:talkative", "--weights", str(weights), *DIGITS,
+        done = command("prune", "tests.support.cli_models:talkative", "--weights", str(weights), *DIGITS,
                        "--remove", "1", *QUICK, "--json")  # fmt: skip
         assert json.loads(done.out)["removed"]
         assert "hello from the model" in done.err
@@ -290,7 +290,10 @@ def refusal(outcome: Outcome) -> str:
         (["--remove", "1", "--device", "much"], "a device that torch can use here, got 'much'"),
         (["--remove", "1", "--scaling", "much"], "got 'much'"),
         (["--remove", "1", "--data", "nowhere.npz"], "nowhere.npz"),
-        (["--remove", "1", "--data", "tests.support.nets:batches"], "got batches; pruning trains"),
+        (
+            ["--remove", "1", "--data", "tests.support.cli_models:batches"],
+            "got batches; pruning trains",
+        ),
         (["--remove", "1", "--validation-fraction", "0"], "validation"),
         (["--remove", "1", "--out", "w"], "Expected to write to 'w', but"),
         (["--remove", "1", "--out", "w/below/it"], "Expected to write to 'w/below/it', but"),
@@ -322,12 +325,14 @@ def test_options_that_will_not_do(
         ("leaves", "SystemExit"),
         ("tensorless", "got str"),
         ("wide", "mat1 and mat2"),
-        ("nothing", "'tests.support.nets:nothing'"),
+        ("nothing", "'tests.support.cli_models:nothing'"),
         ("scripted", "Expected a module in Python, got one in TorchScript"),
     ],
 )
 def test_models_that_will_not_do(command: Command, net: str, said: str) -> None:
-    done = command("prune", f"tests.support.nets:{net}", *DIGITS, "--remove", "1", "--out", "small")
+    done = command(
+        "prune", f"tests.support.cli_models:{net}", *DIGITS, "--remove", "1", "--out", "small"
+    )
     assert said in refusal(done)
 
 

@@ -23,9 +23,9 @@ from tests.support.trained import (
     all_low,
     blob_net,
     blob_parts,
-    learnt,
     same_state,
     state_of,
+    train_briefly,
 )
 
 DEPTH = 5
@@ -45,7 +45,7 @@ def data() -> Triple:
 
 @pytest.fixture(scope="module")
 def model(data: Triple) -> nn.Module:
-    return learnt(blob_net(DEPTH), data[0])
+    return train_briefly(blob_net(DEPTH), data[0])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_folder_as_a_string(
 def test_in_other_precisions(
     tmp_path: Path, model: nn.Module, data: Triple, kind: torch.dtype
 ) -> None:
-    other = learnt(blob_net(DEPTH), data[0]).to(kind)
+    other = train_briefly(blob_net(DEPTH), data[0]).to(kind)
     found = designer.prune(other, data, remove=2, epochs=0)
     loaded = designer.load(written(tmp_path, found, other))
     assert {p.dtype for p in loaded.model.parameters()} == {kind}
@@ -110,7 +110,7 @@ def test_with_narrower_layers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Triple
 ) -> None:
     monkeypatch.setattr(how_many, "layer_reports", all_low)
-    wide = learnt(blob_net(4, width=24), data[0])
+    wide = train_briefly(blob_net(4, width=24), data[0])
     found = designer.prune(wide, data, remove=1, narrower=True, epochs=1)
     assert found.report.narrowed
     folder = written(tmp_path, found, wide, "")

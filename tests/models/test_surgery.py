@@ -21,8 +21,8 @@ from designer.models.surgery import (
     resize,
 )
 from designer.probing.calling import submodules
-from tests.support import networks as nets
-from tests.support.networks import VECTORS, chain, dense, head, linear, made, wired
+from tests.support.networks import parts, perceptrons
+from tests.support.networks.parts import VECTORS, chain, dense, head, linear, seeded, wired
 
 X = VECTORS
 
@@ -71,7 +71,7 @@ def test_what_holds_more_than_a_tensor_has_no_form(output: object) -> None:
 def test_a_stand_in_hands_on_the_first_floating_tensor_and_has_no_parameters(way: Way) -> None:
     stand_in = PassThrough(way, Form())
     wanted = X if way is Way.PASS else torch.zeros(7, 6)
-    for given in (stand_in(X), stand_in(x=X), stand_in(nets.TOKENS, [X, X + 1], mask=None)):
+    for given in (stand_in(X), stand_in(x=X), stand_in(parts.TOKENS, [X, X + 1], mask=None)):
         assert torch.equal(given, wanted)
     assert list(stand_in.parameters()) == list(stand_in.buffers()) == []
     assert str(way) in repr(stand_in)
@@ -79,14 +79,14 @@ def test_a_stand_in_hands_on_the_first_floating_tensor_and_has_no_parameters(way
 
 def test_a_stand_in_needs_a_tensor() -> None:
     with pytest.raises(ModelError, match="receive a floating tensor, got none"):
-        PassThrough(Way.PASS, Form())(nets.TOKENS)
+        PassThrough(Way.PASS, Form())(parts.TOKENS)
 
 
 # --- removal ---
 
 
 def test_a_stand_in_leaves_the_names_of_all_others() -> None:
-    model: Any = made(listed)
+    model: Any = seeded(listed)
     before = submodules(model)
     wanted = model.head(model.blocks[2](model.blocks[0](model.stem(X))))
     remove(model, [Removal("blocks.1", Way.PASS)])
@@ -97,7 +97,7 @@ def test_a_stand_in_leaves_the_names_of_all_others() -> None:
 
 
 def test_several_are_deleted_from_their_list() -> None:
-    model: Any = made(lambda: listed(4))
+    model: Any = seeded(lambda: listed(4))
     kept = [model.blocks[1], model.blocks[3]]
     remove(model, [Removal("blocks.0", Way.DELETE), Removal("blocks.2", Way.DELETE)])
     assert list(model.blocks) == kept
@@ -105,7 +105,7 @@ def test_several_are_deleted_from_their_list() -> None:
 
 
 def test_a_part_is_deleted_from_a_sequence() -> None:
-    model: Any = made(nets.row)
+    model: Any = seeded(perceptrons.row)
     wanted = model[4](model[1](model[0](X)))
     remove(model, [Removal("2", Way.DELETE), Removal("3", Way.PASS)])
     assert [name for name, _ in model.named_children()] == ["0", "1", "2", "3"]
@@ -113,7 +113,7 @@ def test_a_part_is_deleted_from_a_sequence() -> None:
 
 
 def test_nothing_is_removed_where_a_name_is_unknown() -> None:
-    model: Any = made(listed)
+    model: Any = seeded(listed)
     before = submodules(model)
     with pytest.raises(ModelError, match=r"Expected a block 'blocks.7' to remove, found none"):
         remove(model, [Removal("blocks.1", Way.PASS), Removal("blocks.7", Way.PASS)])
@@ -122,18 +122,18 @@ def test_nothing_is_removed_where_a_name_is_unknown() -> None:
 
 def test_only_lists_and_sequences_can_be_deleted_from() -> None:
     with pytest.raises(ModelError, match=r"'stem' in a list or sequence to delete it from.*Listed"):
-        remove(made(listed), [Removal("stem", Way.DELETE)])
+        remove(seeded(listed), [Removal("stem", Way.DELETE)])
 
 
 def test_the_places_of_a_part() -> None:
-    model: Any = made(nets.tied_modules)
+    model: Any = seeded(perceptrons.tied_modules)
     assert places_of(model, model.first) == [(model, "first"), (model, "second")]
     assert places_of(model, model.first[0]) == [(model.first, "0")]
     assert places_of(model, nn.ReLU()) == []
 
 
 def test_a_compiled_part_goes_with_its_wrapper() -> None:
-    model: Any = made(listed)
+    model: Any = seeded(listed)
     wanted = model.head(model.blocks[2](model.blocks[0](model.stem(X))))
     model.blocks[1] = torch.compile(model.blocks[1], backend="eager")
     remove(model, [Removal("blocks.1", Way.PASS)])
@@ -155,7 +155,7 @@ def test_a_compiled_part_goes_with_its_wrapper() -> None:
     ],
 )
 def test_the_names_of_its_blocks_stay_true(names: Any, way: Way, left: tuple[str, ...]) -> None:
-    model: Any = made(listed)
+    model: Any = seeded(listed)
     model.block_names = names
     remove(model, [Removal("blocks.1", way)])
     assert tuple(model.block_names) == left
@@ -227,7 +227,7 @@ def test_a_resized_layer_is_like_one_that_was_made_so(kind: str) -> None:
 
 
 def test_a_resized_layer_has_fresh_weights_and_all_others_keep_theirs() -> None:
-    model: Any = made(nets.row)
+    model: Any = seeded(perceptrons.row)
     before = dict(model.named_parameters())
     shapes = {"2.weight": (5, 6), "2.bias": (5,), "4.weight": (3, 5), "0.weight": (6, 6)}
     resize(model.double(), shapes)

@@ -16,8 +16,8 @@ from designer.probing.blocks import matching
 from designer.probing.calling import Inputs, arguments, tensors_of
 from designer.probing.probes import candidates_of, probing
 from designer.probing.tracing import trace
-from tests.support import networks as nets
-from tests.support.networks import (
+from tests.support.networks import convolutional, perceptrons, sequences
+from tests.support.networks.parts import (
     IMAGES,
     SEQUENCES,
     TOKENS,
@@ -25,7 +25,7 @@ from tests.support.networks import (
     dense,
     head,
     linear,
-    made,
+    seeded,
     wired,
 )
 
@@ -33,7 +33,7 @@ Make = Callable[[], nn.Module]
 
 STAGES = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0"]
 
-MASK = 1 - nets.padding().long()
+MASK = 1 - sequences.padding().long()
 
 
 def numbered(name: str, count: int = 3) -> list[str]:
@@ -43,78 +43,82 @@ def numbered(name: str, count: int = 3) -> list[str]:
 
 NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
     # rows of layers are cut behind each one's activation
-    "row": (nets.row, VECTORS, ["1", "3"]),
-    "row in place": (lambda: nets.row(inplace=True), VECTORS, ["1", "3"]),
-    "normed row": (nets.normed_row, VECTORS.view(7, 1, 2, 3), ["3", "7"]),
-    "functional": (nets.functional, VECTORS, ["a", "b"]),
-    "one activation": (nets.one_activation, VECTORS, ["a", "b"]),
-    "tied weights": (nets.tied_weights, VECTORS, ["1", "3"]),
-    "vgg": (nets.vgg, IMAGES, ["features.2", "features.6", "classifier.1"]),
-    "lenet": (nets.lenet, IMAGES, ["conv1", "conv2", "fc1"]),
-    "lstm": (lambda: nets.recurrent(nn.LSTM), SEQUENCES, ["first", "second"]),
-    "gru": (lambda: nets.recurrent(nn.GRU), SEQUENCES, ["first", "second"]),
-    "recurrent stack": (nets.recurrent_stack, SEQUENCES, numbered("layers")),
+    "row": (perceptrons.row, VECTORS, ["1", "3"]),
+    "row in place": (lambda: perceptrons.row(inplace=True), VECTORS, ["1", "3"]),
+    "normed row": (perceptrons.normed_row, VECTORS.view(7, 1, 2, 3), ["3", "7"]),
+    "functional": (perceptrons.functional, VECTORS, ["a", "b"]),
+    "one activation": (perceptrons.one_activation, VECTORS, ["a", "b"]),
+    "tied weights": (perceptrons.tied_weights, VECTORS, ["1", "3"]),
+    "vgg": (convolutional.vgg, IMAGES, ["features.2", "features.6", "classifier.1"]),
+    "lenet": (convolutional.lenet, IMAGES, ["conv1", "conv2", "fc1"]),
+    "lstm": (lambda: sequences.recurrent(nn.LSTM), SEQUENCES, ["first", "second"]),
+    "gru": (lambda: sequences.recurrent(nn.GRU), SEQUENCES, ["first", "second"]),
+    "recurrent stack": (sequences.recurrent_stack, SEQUENCES, numbered("layers")),
     # layers side by side have one place behind them all, called after the last
-    "parallel": (nets.parallel, VECTORS, ["b"]),
+    "parallel": (perceptrons.parallel, VECTORS, ["b"]),
     # blocks
-    "listed": (nets.listed, VECTORS, numbered("layers")),
-    "thrice": (nets.thrice, VECTORS, ["block#1", "block#2", "block#3"]),
-    "tied modules": (nets.tied_modules, VECTORS, ["first", "second"]),
-    "twice": (nets.twice, VECTORS, ["0", "1", "2"]),
-    "two inputs": (nets.two_inputs, (VECTORS, VECTORS + 1), ["first", "second"]),
-    "named inputs": (nets.two_inputs, {"b": VECTORS + 1, "a": VECTORS}, ["first", "second"]),
-    "listed inputs": (nets.listed_inputs, (VECTORS, VECTORS + 1), numbered("blocks")),
+    "listed": (perceptrons.listed, VECTORS, numbered("layers")),
+    "thrice": (perceptrons.thrice, VECTORS, ["block#1", "block#2", "block#3"]),
+    "tied modules": (perceptrons.tied_modules, VECTORS, ["first", "second"]),
+    "twice": (perceptrons.twice, VECTORS, ["0", "1", "2"]),
+    "two inputs": (perceptrons.two_inputs, (VECTORS, VECTORS + 1), ["first", "second"]),
+    "named inputs": (perceptrons.two_inputs, {"b": VECTORS + 1, "a": VECTORS}, ["first", "second"]),
+    "listed inputs": (perceptrons.listed_inputs, (VECTORS, VECTORS + 1), numbered("blocks")),
     "listed named inputs": (
-        nets.listed_inputs,
+        perceptrons.listed_inputs,
         {"b": VECTORS + 1, "a": VECTORS},
         numbered("blocks"),
     ),
-    "open activations": (nets.open_activations, VECTORS, ["one", "two"]),
-    "overwriting": (nets.overwriting, VECTORS, numbered("blocks")),
-    "counting": (nets.counting, VECTORS, numbered("blocks")),
-    "forking": (nets.forking, VECTORS, numbered("blocks")),
-    "dropping": (nets.dropping, VECTORS, numbered("blocks")),
+    "open activations": (perceptrons.open_activations, VECTORS, ["one", "two"]),
+    "overwriting": (perceptrons.overwriting, VECTORS, numbered("blocks")),
+    "counting": (perceptrons.counting, VECTORS, numbered("blocks")),
+    "forking": (perceptrons.forking, VECTORS, numbered("blocks")),
+    "dropping": (perceptrons.dropping, VECTORS, numbered("blocks")),
     # blocks that are flowed past
-    "open sums": (nets.open_sums, VECTORS, numbered("blocks")),
-    "dropping sums": (lambda: nets.dropping(adds=True), VECTORS, numbered("blocks")),
-    "branches": (nets.branches, IMAGES, numbered("blocks")),
-    "residual": (nets.residual_net, IMAGES, STAGES),
-    "preactivated": (lambda: nets.residual_net(nets.preactivated), IMAGES, STAGES),
-    "wrapped": (lambda: nn.DataParallel(nets.residual_net()), IMAGES, STAGES),
-    "inverted": (nets.inverted_net, IMAGES, numbered("features", 4)),
-    "dense": (nets.dense_net, IMAGES, ["dense1", "transition", "dense2"]),
-    "concatenating": (nets.concatenating, IMAGES, numbered("layers")),
-    "gathering": (nets.gathering, VECTORS, numbered("units")),
-    "inception": (nets.inception_net, IMAGES, ["stem", "a", "b"]),
+    "open sums": (perceptrons.open_sums, VECTORS, numbered("blocks")),
+    "dropping sums": (lambda: perceptrons.dropping(adds=True), VECTORS, numbered("blocks")),
+    "branches": (convolutional.branches, IMAGES, numbered("blocks")),
+    "residual": (convolutional.residual_net, IMAGES, STAGES),
+    "preactivated": (
+        lambda: convolutional.residual_net(convolutional.preactivated),
+        IMAGES,
+        STAGES,
+    ),
+    "wrapped": (lambda: nn.DataParallel(convolutional.residual_net()), IMAGES, STAGES),
+    "inverted": (convolutional.inverted_net, IMAGES, numbered("features", 4)),
+    "dense": (convolutional.dense_net, IMAGES, ["dense1", "transition", "dense2"]),
+    "concatenating": (convolutional.concatenating, IMAGES, numbered("layers")),
+    "gathering": (perceptrons.gathering, VECTORS, numbered("units")),
+    "inception": (convolutional.inception_net, IMAGES, ["stem", "a", "b"]),
     # what flows past the middle comes back on the way up
-    "u-shaped": (nets.u_shaped, VECTORS, ["down", "middle", "up"]),
-    "u-net": (nets.u_net, IMAGES, ["down1", "up2", "up1"]),
+    "u-shaped": (perceptrons.u_shaped, VECTORS, ["down", "middle", "up"]),
+    "u-net": (convolutional.u_net, IMAGES, ["down1", "up2", "up1"]),
     # transformers
-    "encoder": (nets.encoder, SEQUENCES, numbered("layers")),
-    "norm first": (lambda: nets.encoder(norm_first=True), SEQUENCES, numbered("layers")),
-    "padded encoder": (nets.padded_encoder, SEQUENCES, numbered("encoder.layers")),
-    "classifying": (nets.classifying_encoder, SEQUENCES, numbered("model.encoder.layers")),
+    "encoder": (sequences.encoder, SEQUENCES, numbered("layers")),
+    "norm first": (lambda: sequences.encoder(norm_first=True), SEQUENCES, numbered("layers")),
+    "padded encoder": (sequences.padded_encoder, SEQUENCES, numbered("encoder.layers")),
+    "classifying": (sequences.classifying_encoder, SEQUENCES, numbered("model.encoder.layers")),
     "sequence first": (
-        lambda: nets.classifying_encoder(batch_first=False),
+        lambda: sequences.classifying_encoder(batch_first=False),
         SEQUENCES,
         numbered("model.encoder.layers"),
     ),
-    "mixer": (nets.mixer, SEQUENCES, numbered("blocks", 2)),
-    "tokens": (nets.language_model, TOKENS, numbered("blocks")),
-    "tied head": (lambda: nets.language_model(tied=True), TOKENS, numbered("blocks")),
-    "frozen embedding": (lambda: nets.language_model(frozen=True), TOKENS, numbered("blocks")),
+    "mixer": (sequences.mixer, SEQUENCES, numbered("blocks", 2)),
+    "tokens": (sequences.language_model, TOKENS, numbered("blocks")),
+    "tied head": (lambda: sequences.language_model(tied=True), TOKENS, numbered("blocks")),
+    "frozen embedding": (lambda: sequences.language_model(frozen=True), TOKENS, numbered("blocks")),
     "frozen": (
-        lambda: nets.language_model(tied=True).requires_grad_(requires_grad=False),
+        lambda: sequences.language_model(tied=True).requires_grad_(requires_grad=False),
         TOKENS,
         numbered("blocks"),
     ),
     "bert": (
-        nets.bert,
+        sequences.bert,
         {"input_ids": TOKENS, "attention_mask": MASK},
         numbered("encoder.layers", 2),
     ),
     "bert, floating mask": (
-        nets.bert,
+        sequences.bert,
         {"input_ids": TOKENS, "attention_mask": MASK.float()},
         numbered("encoder.layers", 2),
     ),
@@ -170,17 +174,17 @@ def found(model: nn.Module, inputs: Inputs) -> list[str]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_blocks_are_found_in_running_order(name: str) -> None:
     make, inputs, expected = NETWORKS[name]
-    assert found(made(make), inputs) == expected
+    assert found(seeded(make), inputs) == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(dtype: torch.dtype) -> None:
     make, inputs, expected = NETWORKS["open sums"]
-    assert found(made(make).to(dtype), inputs) == expected
+    assert found(seeded(make).to(dtype), inputs) == expected
 
 
 def test_a_compiled_model_and_compiled_parts() -> None:
-    model: Any = disturbed(made(nets.residual_net))
+    model: Any = disturbed(seeded(convolutional.residual_net))
     whole: Any = torch.compile(model, backend="eager")
     before = state_of(whole)
     assert found(whole, IMAGES) == STAGES
@@ -277,7 +281,7 @@ def of_overwriting(m: Any, x: Tensor) -> list[Tensor]:
 def of_padded_encoder(m: Any, x: Tensor) -> list[Tensor]:
     seen = [m.embed(x)]
     for layer in m.encoder.layers:
-        seen.append(layer(seen[-1], src_key_padding_mask=nets.padding()))
+        seen.append(layer(seen[-1], src_key_padding_mask=sequences.padding()))
     return [x.flatten(1), *seen[1:]]
 
 
@@ -353,7 +357,7 @@ def unfused(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("name", BY_HAND)
 def test_each_block_is_seen_where_it_ends_and_the_model_stays_as_it_was(name: str) -> None:
     make, inputs, _ = NETWORKS[name]
-    model = disturbed(made(make))
+    model = disturbed(seeded(make))
     given = [t.clone() for t in tensors_of(inputs)]
     before = state_of(model)
     with probing(model) as probe:
@@ -380,14 +384,14 @@ def reasons(model: nn.Module, inputs: Inputs) -> dict[str, str]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_part_with_weights_is_a_candidate_with_a_reason(name: str) -> None:
     make, inputs, _ = NETWORKS[name]
-    model = made(make)
+    model = seeded(make)
     if not isinstance(model, nn.Sequential):
         model.add_module("unused", nn.Linear(2, 2))
     assert all(reasons(model, inputs).values())
 
 
 def test_reasons_in_a_residual_network() -> None:
-    model = made(nets.residual_net)
+    model = seeded(convolutional.residual_net)
     model.add_module("unused", nn.Linear(2, 2))
     said = reasons(model, IMAGES)
     assert said["conv1"] == "runs before the first block, whose step holds its share"
@@ -399,16 +403,16 @@ def test_reasons_in_a_residual_network() -> None:
 
 
 def test_reasons_in_a_row_of_layers() -> None:
-    said = reasons(made(nets.vgg), IMAGES)
+    said = reasons(seeded(convolutional.vgg), IMAGES)
     assert said["features"] == "a row of layers, each a block of its own"
     assert said["features.0"] == "a block, seen behind 'features.2'"
     assert said["classifier.3"] == "gives the model's output"
 
 
 def test_reasons_where_something_flows_past() -> None:
-    said = reasons(made(nets.u_shaped), VECTORS)
+    said = reasons(seeded(perceptrons.u_shaped), VECTORS)
     assert said["middle"] == "a block, seen as 'up' receives it"
-    said = reasons(made(nets.open_sums), VECTORS)
+    said = reasons(seeded(perceptrons.open_sums), VECTORS)
     assert said["blocks.0"] == "a block, seen as 'blocks.1' receives it"
 
 
@@ -449,7 +453,7 @@ def matched(model: nn.Module, inputs: Tensor, *patterns: str) -> list[str]:
 
 
 def test_patterns_stand_for_parts_of_a_name() -> None:
-    model, inputs = made(nets.residual_net), IMAGES
+    model, inputs = seeded(convolutional.residual_net), IMAGES
     assert matched(model, inputs, "layer1.*") == ["layer1.0", "layer1.1"]
     assert matched(model, inputs, "layer?.0") == ["layer1.0", "layer2.0", "layer3.0"]
     assert matched(model, inputs, "*.*.conv[12]")[:2] == ["layer1.0.conv1", "layer1.0.conv2"]
@@ -457,18 +461,18 @@ def test_patterns_stand_for_parts_of_a_name() -> None:
 
 
 def test_blocks_come_in_running_order_whatever_the_order_of_their_names() -> None:
-    model, inputs = made(nets.lenet), IMAGES
+    model, inputs = seeded(convolutional.lenet), IMAGES
     assert matched(model, inputs, "fc2", "conv2", "conv1") == ["conv1", "conv2", "fc2"]
 
 
 def test_one_run_of_several_can_be_named() -> None:
-    model, inputs = made(nets.thrice), VECTORS
+    model, inputs = seeded(perceptrons.thrice), VECTORS
     assert matched(model, inputs, "block#2") == ["block#2"]
     assert matched(model, inputs, "block") == ["block#1", "block#2", "block#3"]
 
 
 def test_names_that_are_not_there() -> None:
-    model, inputs = made(nets.lenet), IMAGES
+    model, inputs = seeded(convolutional.lenet), IMAGES
     with pytest.raises(InvalidInputError, match=r"got 'nowhere'.*'conv1', 'conv2', 'fc1', 'fc2'"):
         matched(model, inputs, "conv1", "nowhere")
 
@@ -490,5 +494,5 @@ def test_named_blocks_that_do_not_run_or_give_no_tensor() -> None:
 
 def test_what_a_model_raises_keeps_its_cause() -> None:
     with pytest.raises(ModelError, match=r"shape \(n, 5, 8\), but it raised") as raised:
-        found(made(nets.residual_net), SEQUENCES)
+        found(seeded(convolutional.residual_net), SEQUENCES)
     assert isinstance(raised.value.__cause__, RuntimeError)

@@ -26,9 +26,9 @@ from designer.pruning.cut import cut
 from designer.pruning.removable import Removable, removable_blocks, without
 from tests.probing.test_blocks import disturbed, state_of
 from tests.pruning.test_removable import mobile_net, reshaping, striding, wholly_tied
-from tests.support import networks as nets
-from tests.support.networks import chain, conv, dense, head, linear, made, norm, wired
-from tests.support.trained import blob_net, blob_parts, learnt, same_state
+from tests.support.networks import convolutional, perceptrons, sequences
+from tests.support.networks.parts import chain, conv, dense, head, linear, norm, seeded, wired
+from tests.support.trained import blob_net, blob_parts, same_state, train_briefly
 from tests.support.trained import state_of as weights_of
 
 Make = Callable[[], nn.Module]
@@ -46,7 +46,7 @@ VECTORS, IMAGES, SEQUENCES = data(6), data(3, 8, 8), data(5, 8)
 
 def dense_net(make: Make) -> Any:
     """A network whose norms have statistics of their own, in eval mode."""
-    model = unwrapped(made(make)).eval()
+    model = unwrapped(seeded(make)).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         for part in model.modules():
@@ -271,7 +271,7 @@ def test_a_block_that_is_linear_is_not_missed(monkeypatch: pytest.MonkeyPatch, n
 
 
 def test_running_statistics_are_those_of_what_the_norms_receive_now() -> None:
-    model = dense_net(nets.listed)
+    model = dense_net(perceptrons.listed)
     smaller: Any = cut(model, blocks_of(model, VECTORS, "layers.1"), VECTORS).model
     x = VECTORS.inputs
     for linear_, norm_, activation in (smaller.layers[0], smaller.layers[2]):
@@ -285,7 +285,7 @@ def test_running_statistics_are_those_of_what_the_norms_receive_now() -> None:
 
 def test_statistics_are_kept_where_nothing_is_fitted_or_a_norm_does_not_run() -> None:
     def make() -> nn.Module:
-        model = nets.listed()
+        model = perceptrons.listed()
         model.add_module("idle", nn.BatchNorm1d(6))
         return model
 
@@ -303,7 +303,7 @@ def test_statistics_are_kept_where_nothing_is_fitted_or_a_norm_does_not_run() ->
 
 
 def test_nothing_is_random_even_where_training_is() -> None:
-    for make in (nets.dropping, nets.normed_row):
+    for make in (perceptrons.dropping, perceptrons.normed_row):
         model = dense_net(make)
         if isinstance(model, nn.Sequential):
             model = model[1:]
@@ -342,8 +342,8 @@ def folded(model: nn.Module) -> nn.Module:
 
 FOLDING: dict[str, tuple[Make, LabelledTensors, str]] = {
     "convolutions": (with_norms, IMAGES, "blocks.1"),
-    "linear layers": (nets.listed, VECTORS, "layers.1"),
-    "rows": (nets.normed_row, VECTORS, "3"),
+    "linear layers": (perceptrons.listed, VECTORS, "layers.1"),
+    "rows": (perceptrons.normed_row, VECTORS, "3"),
 }
 
 
@@ -442,8 +442,8 @@ COMBINED: dict[str, tuple[Make, LabelledTensors]] = {
     "plain": (tapering, VECTORS),
     "plain images": (tapering_images, IMAGES),
     "a flat row": (row_of_four, VECTORS),
-    "residual": (images_of(nets.residual), IMAGES),
-    "preactivated": (images_of(nets.preactivated), IMAGES),
+    "residual": (images_of(convolutional.residual), IMAGES),
+    "preactivated": (images_of(convolutional.preactivated), IMAGES),
     "sums outside": (summing, VECTORS),
     "encoder": (open_encoder, SEQUENCES),
 }
@@ -488,7 +488,7 @@ def test_what_cannot_go_together(fit: bool) -> None:
 
 
 def test_no_block_is_a_copy() -> None:
-    model = dense_net(nets.listed)
+    model = dense_net(perceptrons.listed)
     made_ = cut(model, [], VECTORS, fit=False)
     assert made_.model is not model
     assert same_state(made_.model, weights_of(model))
@@ -497,31 +497,31 @@ def test_no_block_is_a_copy() -> None:
 # --- one by one ---
 
 SINGLE: dict[str, tuple[Make, LabelledTensors, str, tuple[str, ...]]] = {
-    "first of a row": (nets.row, VECTORS, "1", ("2", "4")),
-    "last of a row": (nets.row, VECTORS, "3", ("4",)),
-    "a row of images": (nets.vgg, IMAGES, "features.2", ("features.4", "classifier.3")),
-    "a tail of another width": (nets.vgg, IMAGES, "classifier.1", ("classifier.3",)),
-    "functions": (nets.lenet, IMAGES, "conv1", ("conv2", "fc2")),
-    "before a view": (nets.lenet, IMAGES, "conv2", ("fc1", "fc2")),
+    "first of a row": (perceptrons.row, VECTORS, "1", ("2", "4")),
+    "last of a row": (perceptrons.row, VECTORS, "3", ("4",)),
+    "a row of images": (convolutional.vgg, IMAGES, "features.2", ("features.4", "classifier.3")),
+    "a tail of another width": (convolutional.vgg, IMAGES, "classifier.1", ("classifier.3",)),
+    "functions": (convolutional.lenet, IMAGES, "conv1", ("conv2", "fc2")),
+    "before a view": (convolutional.lenet, IMAGES, "conv2", ("fc1", "fc2")),
     "before flattening": (
         lambda: reshaping(lambda m, x: m.fc(x.flatten(1)), 6), IMAGES, "two", ("fc.0", "head"),
     ),
-    "residual": (nets.residual_net, IMAGES, "layer2.1", ("fc",)),
-    "a residual tail of another width": (nets.residual_net, IMAGES, "layer3.0", ("fc",)),
+    "residual": (convolutional.residual_net, IMAGES, "layer2.1", ("fc",)),
+    "a residual tail of another width": (convolutional.residual_net, IMAGES, "layer3.0", ("fc",)),
     "preactivated": (
-        lambda: nets.residual_net(nets.preactivated), IMAGES, "layer1.0", ("fc",),
+        lambda: convolutional.residual_net(convolutional.preactivated), IMAGES, "layer1.0", ("fc",),
     ),
-    "sums outside": (nets.branches, IMAGES, "blocks.2", ("head",)),
+    "sums outside": (convolutional.branches, IMAGES, "blocks.2", ("head",)),
     "separable": (mobile_net, IMAGES, "blocks.1", ("blocks.2.2", "head")),
-    "inverted": (nets.inverted_net, IMAGES, "features.1", ("features.2.conv.0.0", "classifier.1")),
+    "inverted": (convolutional.inverted_net, IMAGES, "features.1", ("features.2.conv.0.0", "classifier.1")),
     "striding": (striding, IMAGES, "blocks.2", ("head",)),
-    "concatenating": (nets.concatenating, IMAGES, "layers.2", ("head",)),
-    "inception": (nets.inception_net, IMAGES, "b", ("head",)),
-    "u-net": (nets.u_net, IMAGES, "up1", ("head",)),
-    "encoder": (nets.classifying_encoder, SEQUENCES, "model.encoder.layers.0", ("head",)),
-    "mixer": (nets.mixer, SEQUENCES, "blocks.1", ("head",)),
+    "concatenating": (convolutional.concatenating, IMAGES, "layers.2", ("head",)),
+    "inception": (convolutional.inception_net, IMAGES, "b", ("head",)),
+    "u-net": (convolutional.u_net, IMAGES, "up1", ("head",)),
+    "encoder": (sequences.classifying_encoder, SEQUENCES, "model.encoder.layers.0", ("head",)),
+    "mixer": (sequences.mixer, SEQUENCES, "blocks.1", ("head",)),
     "partly tied": (wholly_tied, VECTORS, "blocks.3", ("head",)),
-    "the other owner is gone": (nets.tied_weights, VECTORS, "1", ("2", "4")),
+    "the other owner is gone": (perceptrons.tied_weights, VECTORS, "1", ("2", "4")),
 }  # fmt: skip
 
 
@@ -553,7 +553,7 @@ def test_one_block_goes_and_the_model_stays_as_it_was(name: str) -> None:
 
 
 def test_the_copy_shares_nothing_with_the_model() -> None:
-    model = dense_net(nets.residual_net)
+    model = dense_net(convolutional.residual_net)
     made_ = cut(model, blocks_of(model, IMAGES, "layer1.0"), IMAGES)
     ours = {t.data_ptr() for t in [*made_.model.parameters(), *made_.model.buffers()]}
     theirs = {t.data_ptr() for t in [*model.parameters(), *model.buffers()]}
@@ -561,7 +561,7 @@ def test_the_copy_shares_nothing_with_the_model() -> None:
 
 
 def test_buffers_that_count_and_data_that_are_overwritten() -> None:
-    model = dense_net(nets.counting)
+    model = dense_net(perceptrons.counting)
     before = weights_of(model)
     cut(model, blocks_of(model, VECTORS, "blocks.1"), VECTORS)
     assert same_state(model, before)
@@ -614,7 +614,7 @@ def test_a_tail_that_is_gone_leaves_what_a_head_makes_of_less() -> None:
 
 
 def test_without_fitting_it_is_what_is_tried() -> None:
-    model = dense_net(nets.listed)
+    model = dense_net(perceptrons.listed)
     blocks = blocks_of(model, VECTORS, "layers.0", "layers.2")
     smaller = cut(model, blocks, VECTORS, fit=False).model
     with without(model, [r for one in blocks for r in one.removals]):
@@ -629,7 +629,7 @@ ASKED: dict[str, Any] = {"remove": 1, "epochs": 0, "criterion": "last"}
 
 @pytest.fixture(scope="module")
 def trained() -> nn.Module:
-    return learnt(blob_net(4), PARTS[0])
+    return train_briefly(blob_net(4), PARTS[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -646,7 +646,7 @@ def test_other_precisions(trained: nn.Module, dtype: torch.dtype) -> None:
 
 
 def test_two_models_do_not_disturb_each_other(trained: nn.Module) -> None:
-    other = learnt(blob_net(3, 8, seed=1), PARTS[0])
+    other = train_briefly(blob_net(3, 8, seed=1), PARTS[0])
     before = weights_of(trained), weights_of(other)
     first = designer.prune(trained, PARTS, **ASKED).model
     kept = weights_of(first)

@@ -15,14 +15,14 @@ from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of
 from designer.models.surgery import Removal, Way
 from designer.pruning.cut import cut
-from designer.pruning.how_many import Candidate, Trials, fewest_for, most_within
-from designer.pruning.options import Recovery
-from designer.pruning.parts import Parts, parts_of
+from designer.pruning.how_many import PrunedCandidate, RemovalTrials, fewest_for, most_within
+from designer.pruning.options import RecoveryOptions
+from designer.pruning.splits import Splits, splits_of
 from designer.pruning.propose import mean_loss
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
-from designer.pruning.verify import right
-from tests.support.trained import blob_net, blob_parts, learnt, same_state, state_of
+from designer.pruning.evaluation import correct_mask
+from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 
 def blocks(count: int) -> list[Removable]:
@@ -45,18 +45,18 @@ class FakeTrials:
     def fitted(self, chosen: Sequence[Removable]) -> bool:
         return len(chosen) <= self._guess
 
-    def recovered(self, chosen: Sequence[Removable]) -> Candidate:
+    def recovered(self, chosen: Sequence[Removable]) -> PrunedCandidate:
         self.trained.append(len(chosen))
         removed = tuple(one.name for one in chosen)
         made = SimpleNamespace(within=len(chosen) <= self._allowed, removed=removed)
-        return cast("Candidate", made)
+        return cast("PrunedCandidate", made)
 
 
 def searched(count: int, allowed: int, guess: int) -> tuple[int, list[int]]:
     """How many blocks were removed, and after removing how many it was trained."""
     fake = FakeTrials(allowed, guess)
     order = blocks(count)
-    found = most_within([order[::-1], order], cast("Trials", fake))
+    found = most_within([order[::-1], order], cast("RemovalTrials", fake))
     removed = () if found is None else cast("SimpleNamespace", found).removed
     assert removed == tuple(one.name for one in order[: len(removed)])
     return len(removed), fake.trained
@@ -81,17 +81,17 @@ def test_a_good_guess_is_tried_first_and_what_lies_beyond_by_bisection() -> None
 
 
 @pytest.fixture(scope="module")
-def parts() -> Parts:
-    return parts_of(blob_parts(600))
+def parts() -> Splits:
+    return splits_of(blob_parts(600))
 
 
 @pytest.fixture(scope="module")
-def model(parts: Parts) -> nn.Module:
-    return learnt(blob_net(4), parts.train)
+def model(parts: Splits) -> nn.Module:
+    return train_briefly(blob_net(4), parts.train)
 
 
 @pytest.fixture(scope="module")
-def found(model: nn.Module, parts: Parts) -> list[Removable]:
+def found(model: nn.Module, parts: Splits) -> list[Removable]:
     return removable_blocks(model, parts.train.inputs[:5])
 
 
@@ -100,7 +100,7 @@ def size(model: nn.Module) -> int:
 
 
 def test_the_fewest_blocks_that_reach_a_size(
-    model: nn.Module, parts: Parts, found: list[Removable]
+    model: nn.Module, parts: Splits, found: list[Removable]
 ) -> None:
     order = found[::-1]
     sizes = [size(cut(model, order[:k], parts.train).model) for k in range(1, 5)]
@@ -113,18 +113,18 @@ def test_the_fewest_blocks_that_reach_a_size(
 
 
 class TestTrials:
-    HOW = Recovery(epochs=2, learning_rate=3e-3, batch_size=32)
+    HOW = RecoveryOptions(epochs=2, learning_rate=3e-3, batch_size=32)
 
     def test_say_what_it_costs_to_remove_blocks(
-        self, model: nn.Module, parts: Parts, found: list[Removable]
+        self, model: nn.Module, parts: Splits, found: list[Removable]
     ) -> None:
         before = state_of(model)
-        trials = Trials(model, parts, self.HOW, 0.5, lambda *_: None)
+        trials = RemovalTrials(model, parts, self.HOW, 0.5, lambda *_: None)
         candidate = trials.recovered([found[2], found[1]])
         assert same_state(model, before)
         made = candidate.cut.model
-        mask = right(made, parts.validation)
-        drop = drop_of(right(model, parts.validation), mask)
+        mask = correct_mask(made, parts.validation)
+        drop = drop_of(correct_mask(model, parts.validation), mask)
         assert torch.equal(candidate.right, mask)
         assert candidate.trial.removed == ("blocks.1", "blocks.2")
         assert candidate.trial.recovered
@@ -135,17 +135,17 @@ class TestTrials:
         assert 2 <= candidate.epochs <= 4  # both starts, fitted and not
 
     def test_tell_without_training_whether_it_may_be(
-        self, model: nn.Module, parts: Parts, found: list[Removable]
+        self, model: nn.Module, parts: Splits, found: list[Removable]
     ) -> None:
         for most, allowed in ((0.9, True), (0.0, False)):
-            trials = Trials(model, parts, self.HOW, most, lambda *_: None)
+            trials = RemovalTrials(model, parts, self.HOW, most, lambda *_: None)
             assert trials.fitted(found[1:2]) is allowed
             assert not trials.done[0].recovered
 
     def test_take_the_better_of_both_starts(
-        self, model: nn.Module, parts: Parts, found: list[Removable]
+        self, model: nn.Module, parts: Splits, found: list[Removable]
     ) -> None:
-        trials = Trials(model, parts, self.HOW, None, lambda *_: None)
+        trials = RemovalTrials(model, parts, self.HOW, None, lambda *_: None)
         candidate = trials.recovered(found[:2])
         assert candidate.trial.within is None
         assert candidate.within
@@ -156,16 +156,16 @@ class TestTrials:
         better = max(
             by_hand,
             key=lambda one: (
-                float(right(one, data).float().mean()),
+                float(correct_mask(one, data).float().mean()),
                 -mean_loss(one, data.inputs, data.labels),
             ),
         )
         assert same_state(candidate.cut.model, state_of(better))
 
     def test_without_recovery_what_follows_is_only_fitted(
-        self, model: nn.Module, parts: Parts, found: list[Removable]
+        self, model: nn.Module, parts: Splits, found: list[Removable]
     ) -> None:
-        trials = Trials(model, parts, Recovery(epochs=0), None, lambda *_: None)
+        trials = RemovalTrials(model, parts, RecoveryOptions(epochs=0), None, lambda *_: None)
         candidate = trials.recovered(found[1:2])
         by_hand = cut(model, found[1:2], parts.train).model
         assert candidate.epochs == 0

@@ -19,8 +19,8 @@ from designer.pruning.narrow import LEAST_UNITS, Narrowed, narrow, unit_use, unu
 from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
 from tests.probing.test_blocks import state_of
-from tests.support import networks as nets
-from tests.support.networks import chain, conv, dense, head, linear, made, norm, wired
+from tests.support.networks import convolutional, perceptrons, sequences
+from tests.support.networks.parts import chain, conv, dense, head, linear, norm, seeded, wired
 
 Make = Callable[[], nn.Module]
 
@@ -77,15 +77,15 @@ def given_by(model: nn.Module, inputs: Tensor) -> Tensor:
 # --- what is used ---
 
 USES: dict[str, tuple[Make, LabelledTensors, str, Callable[[Any, Tensor], Tensor]]] = {
-    "linear": (nets.listed, VECTORS, "layers.1", lambda m, x: m.layers[1](m.layers[0](x))),
-    "a row": (nets.row, VECTORS, "3", lambda m, x: m[:4](x)),
+    "linear": (perceptrons.listed, VECTORS, "layers.1", lambda m, x: m.layers[1](m.layers[0](x))),
+    "a row": (perceptrons.row, VECTORS, "3", lambda m, x: m[:4](x)),
     "maps": (
-        nets.residual_net, IMAGES, "layer1.1",
+        convolutional.residual_net, IMAGES, "layer1.1",
         lambda m, x: m.layer1(m.relu(m.bn1(m.conv1(x)))).flatten(2),
     ),
-    "tokens": (nets.mixer, SEQUENCES, "blocks.0", lambda m, x: m.blocks[0](x).transpose(1, 2)),
+    "tokens": (sequences.mixer, SEQUENCES, "blocks.0", lambda m, x: m.blocks[0](x).transpose(1, 2)),
     "sums outside": (
-        nets.open_sums, VECTORS, "blocks.0",
+        perceptrons.open_sums, VECTORS, "blocks.0",
         lambda m, x: m.stem(x).relu() + m.blocks[0](m.stem(x).relu()),
     ),
 }  # fmt: skip
@@ -95,7 +95,7 @@ USES: dict[str, tuple[Make, LabelledTensors, str, Callable[[Any, Tensor], Tensor
 @pytest.mark.parametrize("name", USES)
 def test_the_use_of_units_is_their_part_in_the_class_directions(name: str) -> None:
     make, given, block, seen = USES[name]
-    model = made(make).eval()
+    model = seeded(make).eval()
     use = unit_use(model, block, given)
     with torch.no_grad():
         features = seen(model, given.inputs)
@@ -106,7 +106,7 @@ def test_the_use_of_units_is_their_part_in_the_class_directions(name: str) -> No
 
 
 def test_a_unit_that_says_nothing_of_the_class_is_not_used() -> None:
-    model: Any = made(nets.listed).eval()
+    model: Any = seeded(perceptrons.listed).eval()
     silence(model.layers[1][0], [1, 4])
     use = unit_use(model, "layers.1", VECTORS)
     assert float(use[[1, 4]].max()) < 1e-20
@@ -114,7 +114,7 @@ def test_a_unit_that_says_nothing_of_the_class_is_not_used() -> None:
 
 
 def test_the_model_is_left_as_it_was_where_it_is_looked_at() -> None:
-    model = made(nets.counting).train()
+    model = seeded(perceptrons.counting).train()
     before = state_of(model)
     unit_use(model, "blocks.1", VECTORS)
     assert state_of(model) == before
@@ -213,7 +213,7 @@ NARROWED: dict[str, tuple[Make, LabelledTensors, str, tuple[str, ...], str]] = {
     ),
     "before flattening": (flattening, IMAGES, "two", ("two.0",), "two.0"),
     "a residual stage": (
-        images(lambda: nets.residual(8, 8)), IMAGES, "blocks.1",
+        images(lambda: convolutional.residual(8, 8)), IMAGES, "blocks.1",
         ("stem.0", "blocks.0.conv2", "blocks.1.conv2", "blocks.2.conv2"), "blocks.1.conv2",
     ),
     "sums outside": (
@@ -230,7 +230,7 @@ added to, and which of them is reported."""
 def silenced(name: str, units: Sequence[int] = (1, 2, 5)) -> Any:
     """A network in which some units give nothing, whatever is behind them."""
     make, _, _, producers, _ = NARROWED[name]
-    model = made(make).eval()
+    model = seeded(make).eval()
     for part in model.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             nn.init.zeros_(part.bias)  # nothing stays nothing
@@ -354,15 +354,15 @@ def logits_of_its_own() -> nn.Module:
     [
         (fixed_view, "two", None),
         (logits_of_its_own, "2", ["0", "2"]),  # the model's output would be narrower
-        (nets.vgg, "features.2", None),  # as few as there may be
-        (nets.row, "1", ["1", "3"]),  # activations, which have no units of their own
+        (convolutional.vgg, "features.2", None),  # as few as there may be
+        (perceptrons.row, "1", ["1", "3"]),  # activations, which have no units of their own
     ],
 )
 def test_a_model_that_cannot_be_narrowed_stays_as_it_is(
     make: Make, block: str, blocks: list[str] | None
 ) -> None:
-    model: Any = made(make).eval()
-    given = IMAGES if make is nets.vgg else VECTORS
+    model: Any = seeded(make).eval()
+    given = IMAGES if make is convolutional.vgg else VECTORS
     for part in model.modules():
         if isinstance(part, nn.Linear) and part.out_features > 3:
             silence(part, [0, 1, 2])

@@ -16,34 +16,34 @@ from designer.choices import Criterion
 from designer.models.surgery import Removal, Way
 from designer.pruning import propose as module
 from designer.pruning.cut import cut
-from designer.pruning.parts import Parts, parts_of
+from designer.pruning.splits import Splits, splits_of
 from designer.pruning.propose import Proposal, block_influence, mean_loss, propose
 from designer.pruning.removable import Removable, removable_blocks
 from designer.results.measured import SeparationProfile
 from designer.results.pruning import Decision
 from tests.support.helpers import draws_around, profile_of
-from tests.support.trained import blob_net, blob_parts, learnt, same_state, state_of
+from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 DEPTH = 5
 
 
 @pytest.fixture(scope="module")
-def parts() -> Parts:
-    return parts_of(blob_parts())
+def parts() -> Splits:
+    return splits_of(blob_parts())
 
 
 @pytest.fixture(scope="module")
-def model(parts: Parts) -> nn.Module:
-    return learnt(blob_net(DEPTH), parts.train)
+def model(parts: Splits) -> nn.Module:
+    return train_briefly(blob_net(DEPTH), parts.train)
 
 
 @pytest.fixture(scope="module")
-def found(model: nn.Module, parts: Parts) -> list[Removable]:
+def found(model: nn.Module, parts: Splits) -> list[Removable]:
     return removable_blocks(model, parts.train.inputs[:5])
 
 
 @pytest.fixture(scope="module")
-def seen(model: nn.Module, parts: Parts) -> SeparationProfile:
+def seen(model: nn.Module, parts: Splits) -> SeparationProfile:
     return designer.profile(model, parts.train, parts.validation, permutations=0)
 
 
@@ -54,7 +54,7 @@ def ignore(_what: str, _done: int, _total: int) -> None:
 def proposed(
     model: nn.Module,
     found: list[Removable],
-    parts: Parts,
+    parts: Splits,
     criterion: Criterion = Criterion.HELDOUT,
     seed: int = 0,
 ) -> Proposal:
@@ -81,7 +81,7 @@ def outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
 
 class TestOrder:
     def test_of_held_out_steps(
-        self, model: nn.Module, found: list[Removable], parts: Parts, seen: SeparationProfile
+        self, model: nn.Module, found: list[Removable], parts: Splits, seen: SeparationProfile
     ) -> None:
         proposal = proposed(model, found, parts)
         steps = [a - b for a, b in pairwise(np.log(seen.values_heldout))]
@@ -90,7 +90,7 @@ class TestOrder:
         assert [one.step_heldout for one in proposal.blocks] == pytest.approx(steps)
 
     def test_of_training_steps(
-        self, model: nn.Module, found: list[Removable], parts: Parts, seen: SeparationProfile
+        self, model: nn.Module, found: list[Removable], parts: Splits, seen: SeparationProfile
     ) -> None:
         proposal = proposed(model, found, parts, Criterion.TRAIN)
         steps = [a - b for a, b in pairwise(np.log(seen.values))]
@@ -98,7 +98,7 @@ class TestOrder:
         assert [one.step for one in proposal.blocks] == pytest.approx(steps)
 
     def test_of_block_influence(
-        self, model: nn.Module, found: list[Removable], parts: Parts
+        self, model: nn.Module, found: list[Removable], parts: Splits
     ) -> None:
         taps = outputs(model, parts.validation.inputs)
         by_hand = [
@@ -112,7 +112,7 @@ class TestOrder:
         assert [one.value for one in proposal.blocks[1:]] == pytest.approx(by_hand, rel=1e-4)
 
     def test_of_the_loss_without_each(
-        self, model: nn.Module, found: list[Removable], parts: Parts
+        self, model: nn.Module, found: list[Removable], parts: Splits
     ) -> None:
         losses = []
         for one in found:
@@ -135,11 +135,11 @@ class TestOrder:
             ("ablation", i, DEPTH) for i in range(1, DEPTH + 1)
         ]
 
-    def test_of_the_last(self, model: nn.Module, found: list[Removable], parts: Parts) -> None:
+    def test_of_the_last(self, model: nn.Module, found: list[Removable], parts: Splits) -> None:
         order = names(proposed(model, found, parts, Criterion.LAST))
         assert order == [f"blocks.{i}" for i in reversed(range(DEPTH))]
 
-    def test_at_random(self, model: nn.Module, found: list[Removable], parts: Parts) -> None:
+    def test_at_random(self, model: nn.Module, found: list[Removable], parts: Splits) -> None:
         orders = [
             names(proposed(model, found, parts, Criterion.RANDOM, seed)) for seed in (1, 1, 2, 3)
         ]
@@ -149,7 +149,7 @@ class TestOrder:
 
 
 def test_blocks_say_where_they_are_in_the_order(
-    model: nn.Module, found: list[Removable], parts: Parts
+    model: nn.Module, found: list[Removable], parts: Splits
 ) -> None:
     proposal = proposed(model, found, parts)
     by_place = sorted(proposal.blocks, key=lambda one: one.order or 0)
@@ -159,7 +159,7 @@ def test_blocks_say_where_they_are_in_the_order(
 
 
 def test_the_model_is_left_as_it_was(
-    model: nn.Module, found: list[Removable], parts: Parts
+    model: nn.Module, found: list[Removable], parts: Splits
 ) -> None:
     before = state_of(model)
     for criterion in set(Criterion) - {Criterion.BEST}:
@@ -168,7 +168,7 @@ def test_the_model_is_left_as_it_was(
 
 
 def test_influence_does_not_depend_on_the_batches(
-    monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Parts
+    monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
 ) -> None:
     whole = block_influence(model, parts.validation.inputs)
     monkeypatch.setattr(module, "INFLUENCE_BATCH", 7)
@@ -196,7 +196,7 @@ STEPS = [1.0, 0.02, 0.5, 0.05, 0.93]
 def decided(
     monkeypatch: pytest.MonkeyPatch,
     model: nn.Module,
-    parts: Parts,
+    parts: Splits,
     sd: float | None = 0.02,
     fixed: int | None = None,
     steps: list[float] = STEPS,
@@ -215,7 +215,7 @@ def decided(
 
 class TestDecision:
     def test_is_safe_where_the_whole_interval_is_low(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Parts
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
     ) -> None:
         proposal = decided(monkeypatch, model, parts)
         assert [one.decision for one in proposal.blocks] == [
@@ -233,19 +233,19 @@ class TestDecision:
             assert (one.decision is Decision.KEEP) == (low > 0.5)
 
     def test_is_doubtful_where_the_interval_is_wide(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Parts
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
     ) -> None:
         proposal = decided(monkeypatch, model, parts, sd=0.6)
         assert {one.decision for one in proposal.blocks} == {Decision.DOUBTFUL}
 
     def test_is_doubtful_where_there_is_no_interval(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Parts
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
     ) -> None:
         proposal = decided(monkeypatch, model, parts, sd=None)
         assert {one.decision for one in proposal.blocks} == {Decision.DOUBTFUL}
 
     def test_is_fixed_where_the_block_cannot_go(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Parts
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
     ) -> None:
         proposal = decided(monkeypatch, model, parts, fixed=1)
         assert proposal.blocks[1].decision is Decision.FIXED
@@ -253,7 +253,7 @@ class TestDecision:
         assert names(proposal) == ["b3", "b2", "b4", "b0"]
 
     def test_calls_nothing_safe_where_nothing_is_gained_at_all(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Parts
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
     ) -> None:
         proposal = decided(monkeypatch, model, parts, sd=0.001, steps=[0.1, -0.2, -0.3])
         decisions = [one.decision for one in proposal.blocks]
@@ -261,7 +261,7 @@ class TestDecision:
         assert decisions == [Decision.KEEP, Decision.SAFE, Decision.SAFE]
 
     def test_of_equal_steps_the_later_block_goes_first(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Parts
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
     ) -> None:
         monkeypatch.setattr(module, "_values", lambda *_: [0.5, math.inf, 0.5, math.inf])
         proposal = decided(monkeypatch, model, parts, steps=[0.4] * 4)

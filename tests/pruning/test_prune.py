@@ -22,7 +22,7 @@ from designer.pruning import how_many
 from designer.pruning import report as pruning_report
 from designer.pruning.baselines import from_scratch
 from designer.pruning.prune import PruningResult
-from designer.pruning.verify import right
+from designer.pruning.evaluation import correct_mask
 from designer.report.figures.figure import TableView
 from designer.report.markdown import markdown_report
 from designer.report.views.pruning import pruning_view
@@ -34,9 +34,9 @@ from tests.support.trained import (
     all_low,
     blob_net,
     blob_parts,
-    learnt,
     same_state,
     state_of,
+    train_briefly,
 )
 
 DEPTH = 5
@@ -51,7 +51,7 @@ def data() -> Triple:
 
 @pytest.fixture(scope="module")
 def model(data: Triple) -> nn.Module:
-    return learnt(blob_net(DEPTH), data[0])
+    return train_briefly(blob_net(DEPTH), data[0])
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ class TestWhatIsRemoved:
 
     def test_as_much_as_accuracy_allows(self, model: nn.Module, data: Triple) -> None:
         found = designer.prune(model, data, max_drop=0.05, **QUICK)
-        before, after = right(model, data[1]), right(found.model, data[1])
+        before, after = correct_mask(model, data[1]), correct_mask(found.model, data[1])
         now = figures(found.report)["pruned"]
         assert now.drop_bound is not None
         assert now.drop_bound <= 0.05
@@ -212,7 +212,7 @@ def timeless(report: PruningReport) -> PruningReport:
 
 @pytest.mark.parametrize("options", [{"max_drop": 0.05}, {"remove": 9}], ids=["prunes", "raises"])
 def test_the_model_is_left_exactly_as_it_was(data: Triple, options: dict[str, Any]) -> None:
-    model = learnt(blob_net(DEPTH), data[0]).train()
+    model = train_briefly(blob_net(DEPTH), data[0]).train()
     model.get_submodule("blocks.1").eval()
     frozen = next(model.parameters())
     frozen.requires_grad = False
@@ -244,7 +244,7 @@ def test_the_model_is_left_exactly_as_it_was(data: Triple, options: dict[str, An
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
 def test_precision_stays(model: nn.Module, data: Triple, kind: torch.dtype) -> None:
-    other = learnt(blob_net(DEPTH), data[0]).to(kind)
+    other = train_briefly(blob_net(DEPTH), data[0]).to(kind)
     found = designer.prune(other, data, remove=1, **QUICK)
     assert {p.dtype for p in found.model.parameters()} == {kind}
     assert {p.dtype for p in other.parameters()} == {kind}
@@ -330,7 +330,7 @@ class TestBaselines:
         assert "trained from scratch for 0 epochs, is not as good" in none.report.conclusion
 
     def test_that_are_better_are_said_to_be(self, data: Triple) -> None:
-        poor = learnt(blob_net(DEPTH), data[0], epochs=2)
+        poor = train_briefly(blob_net(DEPTH), data[0], epochs=2)
         options: dict[str, Any] = {**QUICK, "epochs": 0, "baselines": True}
         found = designer.prune(poor, data, remove=1, scratch_epochs=12, **options)
         assert "trained from scratch for 12 epochs, is better" in found.report.conclusion
@@ -361,7 +361,7 @@ class LooksAtItsFirst(nn.Module):
 
 
 def test_fewer_go_where_all_cannot_go_together(data: Triple) -> None:
-    model = learnt(LooksAtItsFirst(), data[0])
+    model = train_briefly(LooksAtItsFirst(), data[0])
     found = designer.prune(model, data, max_drop=0.9, baselines=True, scratch_epochs=1, **QUICK)
     assert 1 <= len(found.report.removed) < DEPTH
     with pytest.raises(ModelError, match="go together"):
@@ -378,7 +378,7 @@ class TestReport:
             assert told.flops == operations(network, data[0].inputs)
             assert told.test_accuracy is not None
             for part, share in ((data[1], told.validation_accuracy), (data[2], told.test_accuracy)):
-                assert share.value == pytest.approx(float(right(network, part).float().mean()))
+                assert share.value == pytest.approx(float(correct_mask(network, part).float().mean()))
                 assert share.interval[0] < share.value <= share.interval[1]
                 assert share.samples == len(part)
             law = designer.profile(network, data[0], permutations=0).law
@@ -435,7 +435,7 @@ class TestReport:
             nn.Linear(18, 3),
         )
         found = designer.prune(
-            learnt(wide, data[0], 6), data, blocks=["0", "1", "2"], remove=1, epochs=0
+            train_briefly(wide, data[0], 6), data, blocks=["0", "1", "2"], remove=1, epochs=0
         )
         report = replace(
             found.report,
@@ -552,7 +552,7 @@ class TestRefusals:
 
     def test_of_a_model_at_chance(self, data: Triple) -> None:
         with pytest.raises(InvalidInputError, match=r"no better than chance .* train it first"):
-            designer.prune(learnt(blob_net(DEPTH), data[0], epochs=0), data, remove=1)
+            designer.prune(train_briefly(blob_net(DEPTH), data[0], epochs=0), data, remove=1)
 
     def test_of_models_that_are_no_classifiers(self, data: Triple) -> None:
         class Raises(nn.Module):
@@ -572,7 +572,7 @@ class TestRefusals:
             assert "\n" not in str(raised.value)
 
     def test_of_models_without_blocks(self, data: Triple) -> None:
-        model = learnt(nn.Sequential(nn.Linear(6, 3)), data[0])
+        model = train_briefly(nn.Sequential(nn.Linear(6, 3)), data[0])
         with pytest.raises(InvalidInputError, match="found none in Sequential"):
             designer.prune(model, data, remove=1)
 
@@ -588,5 +588,5 @@ class TestRefusals:
         with pytest.raises(
             ModelError, match="blocks that can be removed, found none: '0': it "
         ) as e:
-            designer.prune(learnt(twice, data[0]), data, remove=1, blocks=["0"])
+            designer.prune(train_briefly(twice, data[0]), data, remove=1, blocks=["0"])
         assert "\n" not in str(e.value)

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
 from designer.pruning import recover as module
-from designer.pruning.options import Recovery
-from designer.pruning.parts import Parts, parts_of
+from designer.pruning.options import RecoveryOptions
+from designer.pruning.splits import Splits, splits_of
 from designer.pruning.recover import recover
-from designer.pruning.verify import logits_of, right
-from tests.support.trained import blob_net, blob_parts, learnt, same_state, state_of
+from designer.pruning.evaluation import logits_of, correct_mask
+from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 EVENS = LabelledTensors(torch.arange(10.0).unsqueeze(1) + 0.5, torch.zeros(10).long())
-PARTS = Parts("ten", EVENS, EVENS, None)
+PARTS = Splits("ten", EVENS, EVENS, None)
 
 
 class Threshold(nn.Module):
@@ -64,14 +64,14 @@ def test_the_best_epoch_is_kept(
 ) -> None:
     monkeypatch.setattr(module, "train", epochs_of(bounds))
     model = Threshold(5)
-    assert recover(model, PARTS, Recovery(epochs=len(bounds), patience=4)) == epochs
+    assert recover(model, PARTS, RecoveryOptions(epochs=len(bounds), patience=4)) == epochs
     assert model.bound.item() == pytest.approx(kept)
 
 
 def test_what_comes_before_a_divergence_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "train", epochs_of([7, 3], TrialFailed("it diverged")))
     model = Threshold(5)
-    assert recover(model, PARTS, Recovery(epochs=3)) == 2
+    assert recover(model, PARTS, RecoveryOptions(epochs=3)) == 2
     assert model.bound.item() == 7
     assert model.bound.grad is None
 
@@ -79,51 +79,51 @@ def test_what_comes_before_a_divergence_is_kept(monkeypatch: pytest.MonkeyPatch)
 def test_an_epoch_that_gives_nothing_finite_is_no_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "train", epochs_of([float("nan")]))
     model = Threshold(0)  # wrong on all of them; nan is "right" on all of them
-    recover(model, PARTS, Recovery(epochs=1))
+    recover(model, PARTS, RecoveryOptions(epochs=1))
     assert model.bound.item() == 0
 
 
 @pytest.fixture(scope="module")
-def parts() -> Parts:
-    return parts_of(blob_parts(400))
+def parts() -> Splits:
+    return splits_of(blob_parts(400))
 
 
 @pytest.fixture
-def model(parts: Parts) -> nn.Module:
-    return learnt(blob_net(3), parts.train, epochs=2)
+def model(parts: Splits) -> nn.Module:
+    return train_briefly(blob_net(3), parts.train, epochs=2)
 
 
 @pytest.mark.parametrize("rate", [1e6, 1e30])
 def test_a_rate_that_destroys_leaves_the_state_before(
-    parts: Parts, model: nn.Module, rate: float
+    parts: Splits, model: nn.Module, rate: float
 ) -> None:
     before = state_of(model)
-    recover(model, parts, Recovery(epochs=3, learning_rate=rate))
+    recover(model, parts, RecoveryOptions(epochs=3, learning_rate=rate))
     assert same_state(model, before)
     assert not model.training
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_recovery_learns_and_never_makes_it_worse(parts: Parts) -> None:
+def test_recovery_learns_and_never_makes_it_worse(parts: Splits) -> None:
     fresh = blob_net(3).eval()
-    before = float(right(fresh, parts.validation).float().mean())
+    before = float(correct_mask(fresh, parts.validation).float().mean())
     seen: list[tuple[str, int, int]] = []
-    how = Recovery(epochs=3, learning_rate=1e-2, batch_size=16)
+    how = RecoveryOptions(epochs=3, learning_rate=1e-2, batch_size=16)
     assert recover(fresh, parts, how, progress=lambda *now: seen.append(now)) == 3
-    assert float(right(fresh, parts.validation).float().mean()) > before + 0.2
+    assert float(correct_mask(fresh, parts.validation).float().mean()) > before + 0.2
     assert seen == [("recovery", epoch, 3) for epoch in (1, 2, 3)]
 
 
-def test_no_epochs_change_nothing(parts: Parts, model: nn.Module) -> None:
+def test_no_epochs_change_nothing(parts: Splits, model: nn.Module) -> None:
     before = state_of(model)
-    assert recover(model, parts, Recovery(epochs=0)) == 0
+    assert recover(model, parts, RecoveryOptions(epochs=0)) == 0
     assert same_state(model, before)
 
 
-def test_the_seed_fixes_the_result(parts: Parts) -> None:
+def test_the_seed_fixes_the_result(parts: Splits) -> None:
     def recovered(seed: int) -> dict[str, Tensor]:
         model = blob_net(3).eval()
-        recover(model, parts, Recovery(epochs=1, learning_rate=1e-2, seed=seed))
+        recover(model, parts, RecoveryOptions(epochs=1, learning_rate=1e-2, seed=seed))
         return state_of(model)
 
     first, again, other = recovered(1), recovered(1), recovered(2)
@@ -132,26 +132,26 @@ def test_the_seed_fixes_the_result(parts: Parts) -> None:
 
 
 def test_soft_targets_are_half_of_the_teacher(
-    monkeypatch: pytest.MonkeyPatch, parts: Parts, model: nn.Module
+    monkeypatch: pytest.MonkeyPatch, parts: Splits, model: nn.Module
 ) -> None:
     given: list[LabelledTensors] = []
     monkeypatch.setattr(module, "train", lambda _, data, **__: given.append(data))
     teacher = blob_net(2, seed=3).eval()
     for soft in (True, False):
-        recover(model, parts, Recovery(epochs=1, soft_targets=soft), teacher)
+        recover(model, parts, RecoveryOptions(epochs=1, soft_targets=soft), teacher)
     labels = parts.train.labels
     by_hand = 0.5 * logits_of(teacher, parts.train.inputs).softmax(1) + 0.5 * torch.eye(3)[labels]
     assert torch.allclose(given[0].labels, by_hand)
     assert given[1] is parts.train
 
 
-def test_soft_targets_pull_towards_the_teacher(parts: Parts) -> None:
-    teacher = learnt(blob_net(3, seed=5), parts.train, epochs=1)
+def test_soft_targets_pull_towards_the_teacher(parts: Splits) -> None:
+    teacher = train_briefly(blob_net(3, seed=5), parts.train, epochs=1)
     wanted = logits_of(teacher, parts.validation.inputs).softmax(1)
 
     def distance(*, soft: bool) -> float:
         model = blob_net(3).eval()
-        how = Recovery(epochs=6, learning_rate=1e-2, soft_targets=soft)
+        how = RecoveryOptions(epochs=6, learning_rate=1e-2, soft_targets=soft)
         recover(model, parts, how, teacher)
         return float((logits_of(model, parts.validation.inputs).softmax(1) - wanted).abs().mean())
 

@@ -19,8 +19,8 @@ from designer.probing.untouched import untouched
 from designer.pruning import removable as module
 from designer.pruning.removable import Removable, names_left, removable_blocks, without
 from tests.probing.test_blocks import NETWORKS, disturbed, of_all, state_of, unfused
-from tests.support import networks as nets
-from tests.support.networks import (
+from tests.support.networks import convolutional, perceptrons, sequences
+from tests.support.networks.parts import (
     IMAGES,
     SEQUENCES,
     VECTORS,
@@ -29,8 +29,8 @@ from tests.support.networks import (
     dense,
     head,
     linear,
-    made,
     norm,
+    seeded,
     wired,
 )
 
@@ -39,7 +39,7 @@ Make = Callable[[], nn.Module]
 
 def found(make: Make, inputs: Any, blocks: list[str] | None = None) -> dict[str, Removable]:
     """What becomes of every block."""
-    seen = removable_blocks(unwrapped(made(make)).eval(), inputs, blocks)
+    seen = removable_blocks(unwrapped(seeded(make)).eval(), inputs, blocks)
     assert [one.place for one in seen] == list(range(len(seen)))
     return {one.name: one for one in seen}
 
@@ -204,9 +204,9 @@ def striding() -> nn.Module:
     """A residual block that only takes the map smaller, and more blocks behind it."""
     return plain_images(
         nn.Sequential(conv(3), nn.ReLU()),
-        nets.residual(4, 4, 2),
-        nets.residual(),
-        nets.residual(),
+        convolutional.residual(4, 4, 2),
+        convolutional.residual(),
+        convolutional.residual(),
     )
 
 
@@ -244,17 +244,17 @@ def open_branches(after: Callable[[Tensor], Tensor], scale: float = 1.0) -> nn.M
 
 REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
     "a block that runs three times": (
-        nets.thrice,
+        perceptrons.thrice,
         VECTORS,
         {f"block#{i}": SHARED.format(3) for i in (1, 2, 3)},
     ),
     "one that runs under two names": (
-        nets.tied_modules,
+        perceptrons.tied_modules,
         VECTORS,
         {"first": SHARED.format(2), "second": SHARED.format(2)},
     ),
     "one that runs twice, and one between": (
-        nets.twice,
+        perceptrons.twice,
         VECTORS,
         {"0": SHARED.format(2), "1": ON, "2": SHARED.format(2)},
     ),
@@ -283,14 +283,14 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         VECTORS,
         {f"blocks.{i}": MANY for i in range(3)},
     ),
-    "recurrent layers": (nets.recurrent_stack, SEQUENCES, {f"layers.{i}": MANY for i in range(3)}),
+    "recurrent layers": (sequences.recurrent_stack, SEQUENCES, {f"layers.{i}": MANY for i in range(3)}),
     "a layer that adds channels": (
-        nets.gathering,
+        perceptrons.gathering,
         VECTORS,
         {"units.0": needed("6", "4"), "units.1": needed("10", "4"), "units.2": fitted("head")},
     ),
     "dense": (
-        nets.dense_net,
+        convolutional.dense_net,
         IMAGES,
         {
             "dense1": needed("4, 8, 8", "10, 8, 8"),
@@ -299,7 +299,7 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         },
     ),
     "concatenating": (
-        nets.concatenating,
+        convolutional.concatenating,
         IMAGES,
         {
             "layers.0": needed("4, 8, 8", "6, 8, 8"),
@@ -308,12 +308,12 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         },
     ),
     "inception": (
-        nets.inception_net,
+        convolutional.inception_net,
         IMAGES,
         {"stem": needed("3, 8, 8", "4, 8, 8"), "a": needed("4, 8, 8", "6, 8, 8"), "b": ON},
     ),
     "u-net": (
-        nets.u_net,
+        convolutional.u_net,
         IMAGES,
         {
             "down1": needed("3, 8, 8", "4, 8, 8"),
@@ -382,7 +382,7 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         },
     ),
     "a transformer encoder": (
-        nets.padded_encoder,
+        sequences.padded_encoder,
         SEQUENCES,
         {f"encoder.layers.{i}": LISTED for i in range(3)},
     ),
@@ -418,7 +418,7 @@ def test_what_the_model_raises_without_a_block() -> None:
 
 @pytest.mark.parametrize("inputs", [VECTORS, (VECTORS, VECTORS), {"a": VECTORS, "b": VECTORS}])
 def test_named_blocks_and_their_names_afterwards(inputs: Any) -> None:
-    make = nets.row if isinstance(inputs, Tensor) else nets.two_inputs
+    make = perceptrons.row if isinstance(inputs, Tensor) else perceptrons.two_inputs
     names = ["0", "2"] if isinstance(inputs, Tensor) else ["first", "second"]
     seen = list(found(make, inputs, names).values())
     assert [one.name for one in seen] == names
@@ -428,17 +428,17 @@ def test_named_blocks_and_their_names_afterwards(inputs: Any) -> None:
 
 
 def test_a_named_part_without_weights_frees_nothing() -> None:
-    assert said(nets.row, VECTORS, ["1"]) == {
+    assert said(perceptrons.row, VECTORS, ["1"]) == {
         "1": "it has no weights, so removing it frees nothing"
     }
     with pytest.raises(InvalidInputError, match=r"got 'nowhere'"):
-        found(nets.row, VECTORS, ["nowhere"])
+        found(perceptrons.row, VECTORS, ["nowhere"])
 
 
 def test_a_named_branch_is_left_out_of_its_sum() -> None:
-    seen = found(nets.open_sums, VECTORS, ["blocks.0", "blocks.2"])
+    seen = found(perceptrons.open_sums, VECTORS, ["blocks.0", "blocks.2"])
     assert {one.reason for one in seen.values()} == {ALONE}
-    inner = found(nets.residual_net, IMAGES, ["layer1.0.bn2"])
+    inner = found(convolutional.residual_net, IMAGES, ["layer1.0.bn2"])
     assert inner["layer1.0.bn2"].reason == ALONE
 
 
@@ -461,7 +461,7 @@ def test_a_block_that_gives_a_tensor_in_something(form: Any, tensor_of: Any, kin
 
 def left(make: Make, inputs: Any, block: str) -> tuple[Tensor, nn.Module]:
     """What the model gives without a block, and the whole model."""
-    model = unfused(unwrapped(made(make)).eval())
+    model = unfused(unwrapped(seeded(make)).eval())
     one = next(one for one in removable_blocks(model, inputs) if one.name == block)
     assert one.can_go, one.reason
     args, named = arguments(inputs)
@@ -507,7 +507,7 @@ def of_open_branches(
 def of_padded_encoder(m: Any, x: Tensor, gone: int) -> Tensor:
     x = m.embed(x)
     for i, layer in enumerate(m.encoder.layers):
-        x = x if i == gone else layer(x, src_key_padding_mask=nets.padding())
+        x = x if i == gone else layer(x, src_key_padding_mask=sequences.padding())
     logits: Tensor = m.head(x.mean(1))
     return logits
 
@@ -536,45 +536,45 @@ def in_place() -> nn.Module:
 
 
 WITHOUT: dict[str, tuple[Make, Any, str, Callable[..., Tensor]]] = {
-    "first of a row": (nets.row, VECTORS, "1", lambda m, x: m[4](m[2](x).relu())),
-    "last of a row": (nets.row, VECTORS, "3", lambda m, x: m[4](m[0](x).relu())),
+    "first of a row": (perceptrons.row, VECTORS, "1", lambda m, x: m[4](m[2](x).relu())),
+    "last of a row": (perceptrons.row, VECTORS, "3", lambda m, x: m[4](m[0](x).relu())),
     "row in place": (
-        lambda: nets.row(inplace=True), VECTORS, "3", lambda m, x: m[4](m[0](x).relu()),
+        lambda: perceptrons.row(inplace=True), VECTORS, "3", lambda m, x: m[4](m[0](x).relu()),
     ),
     "a row with norms": (
-        nets.normed_row, VECTORS.view(7, 1, 2, 3), "7",
+        perceptrons.normed_row, VECTORS.view(7, 1, 2, 3), "7",
         lambda m, x: m[9](m[2](m[1](x.flatten(1))).relu()),
     ),
     "the only activation": (
-        nets.one_activation, VECTORS, "b", lambda m, x: m.c(m.a(x).relu()),
+        perceptrons.one_activation, VECTORS, "b", lambda m, x: m.c(m.a(x).relu()),
     ),
     "an activation outside": (
-        nets.open_activations, VECTORS, "one", lambda m, x: m.head(m.two(x.relu()).relu()),
+        perceptrons.open_activations, VECTORS, "one", lambda m, x: m.head(m.two(x.relu()).relu()),
     ),
     "pooling stays": (
-        nets.vgg, IMAGES, "features.6",
+        convolutional.vgg, IMAGES, "features.6",
         lambda m, x: m.classifier(F.adaptive_avg_pool2d(
             F.max_pool2d(F.max_pool2d(m.features[1](m.features[0](x)).relu(), 2), 2), 1
         ).flatten(1)),
     ),
     "first residual": (
-        nets.residual_net, IMAGES, "layer1.0", lambda m, x: of_residual_net(m, x, 0),
+        convolutional.residual_net, IMAGES, "layer1.0", lambda m, x: of_residual_net(m, x, 0),
     ),
     "inner residual": (
-        nets.residual_net, IMAGES, "layer2.1", lambda m, x: of_residual_net(m, x, 3),
+        convolutional.residual_net, IMAGES, "layer2.1", lambda m, x: of_residual_net(m, x, 3),
     ),
     "preactivated": (
-        lambda: nets.residual_net(nets.preactivated), IMAGES, "layer1.1",
+        lambda: convolutional.residual_net(convolutional.preactivated), IMAGES, "layer1.1",
         lambda m, x: of_residual_net(m, x, 1),
     ),
     "inverted": (
-        nets.inverted_net, IMAGES, "features.3",
+        convolutional.inverted_net, IMAGES, "features.3",
         lambda m, x: m.classifier(chain(list(m.features)[:3], x).mean((2, 3))),
     ),
-    "first sum": (nets.open_sums, VECTORS, "blocks.0", lambda m, x: of_open_sums(m, x, 0)),
-    "last sum": (nets.open_sums, VECTORS, "blocks.2", lambda m, x: of_open_sums(m, x, 2)),
-    "sum of maps": (nets.branches, IMAGES, "blocks.1", lambda m, x: of_branches(m, x, 1)),
-    "sum before pooling": (nets.branches, IMAGES, "blocks.2", lambda m, x: of_branches(m, x, 2)),
+    "first sum": (perceptrons.open_sums, VECTORS, "blocks.0", lambda m, x: of_open_sums(m, x, 0)),
+    "last sum": (perceptrons.open_sums, VECTORS, "blocks.2", lambda m, x: of_open_sums(m, x, 2)),
+    "sum of maps": (convolutional.branches, IMAGES, "blocks.1", lambda m, x: of_branches(m, x, 1)),
+    "sum before pooling": (convolutional.branches, IMAGES, "blocks.2", lambda m, x: of_branches(m, x, 2)),
     "sum behind a norm": (
         lambda: open_branches(lambda x: x), VECTORS, "blocks.1",
         lambda m, x: of_open_branches(m, x, 1, lambda x: x),
@@ -591,27 +591,27 @@ WITHOUT: dict[str, tuple[Make, Any, str, Callable[..., Tensor]]] = {
         lambda: open_branches(F.gelu, 0.3), VECTORS, "blocks.1",
         lambda m, x: of_open_branches(m, x, 1, F.gelu, 0.3),
     ),
-    "side by side": (nets.parallel, VECTORS, "b", lambda m, x: m.c(m.a(x).relu())),
+    "side by side": (perceptrons.parallel, VECTORS, "b", lambda m, x: m.c(m.a(x).relu())),
     "concatenated": (
-        nets.u_shaped, VECTORS, "middle",
+        perceptrons.u_shaped, VECTORS, "middle",
         lambda m, x: m.head(m.up(torch.cat([m.down(x), m.down(x)], dim=1))),
     ),
-    "forks": (nets.forking, VECTORS, "blocks.1", lambda m, x: m.head(m.blocks[2](m.blocks[0](x)))),
+    "forks": (perceptrons.forking, VECTORS, "blocks.1", lambda m, x: m.head(m.blocks[2](m.blocks[0](x)))),
     "inception": (
-        nets.inception_net, IMAGES, "b", lambda m, x: m.head(m.a(m.stem(x)).mean((2, 3))),
+        convolutional.inception_net, IMAGES, "b", lambda m, x: m.head(m.a(m.stem(x)).mean((2, 3))),
     ),
     "queries, keys and values": (
         lambda: side_by_side(8), SEQUENCES, "first",
         lambda m, x: attended(m, m.second(x)),
     ),
     "first of an encoder": (
-        nets.padded_encoder, SEQUENCES, "encoder.layers.0", lambda m, x: of_padded_encoder(m, x, 0),
+        sequences.padded_encoder, SEQUENCES, "encoder.layers.0", lambda m, x: of_padded_encoder(m, x, 0),
     ),
     "last of an encoder": (
-        nets.padded_encoder, SEQUENCES, "encoder.layers.2", lambda m, x: of_padded_encoder(m, x, 2),
+        sequences.padded_encoder, SEQUENCES, "encoder.layers.2", lambda m, x: of_padded_encoder(m, x, 2),
     ),
     "mixer": (
-        nets.mixer, SEQUENCES, "blocks.0", lambda m, x: m.head(m.norm(m.blocks[1](x)).mean(1)),
+        sequences.mixer, SEQUENCES, "blocks.0", lambda m, x: m.head(m.norm(m.blocks[1](x)).mean(1)),
     ),
     "bert": (*NETWORKS["bert"][:2], "encoder.layers.1", lambda m, **x: of_bert(m, 1, **x)),
     "in place": (
@@ -624,7 +624,7 @@ WITHOUT: dict[str, tuple[Make, Any, str, Callable[..., Tensor]]] = {
         lambda m, x: m.head(m.blocks[2](m.blocks[1](x)["out"])["out"]),
     ),
     "several inputs": (
-        nets.listed_inputs, (VECTORS, VECTORS + 1), "blocks.1",
+        perceptrons.listed_inputs, (VECTORS, VECTORS + 1), "blocks.1",
         lambda m, a, b: m.head(m.blocks[2](m.blocks[0](torch.cat([a, b], dim=1)))),
     ),
 }  # fmt: skip
@@ -646,7 +646,7 @@ def test_what_is_left_is_exactly_what_flows_on(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_of_every_network_what_can_go_makes_it_cost_less_and_it_stays_as_it_was(name: str) -> None:
     make, inputs, names = NETWORKS[name]
-    model = unwrapped(made(make))
+    model = unwrapped(seeded(make))
     if not isinstance(model, nn.Sequential):  # in which nothing can be disturbed
         model = disturbed(model)
     model.eval()
@@ -667,16 +667,16 @@ def test_of_every_network_what_can_go_makes_it_cost_less_and_it_stays_as_it_was(
 
 
 def test_buffers_that_count_stay_as_they_were() -> None:
-    model = made(nets.counting).eval()
+    model = seeded(perceptrons.counting).eval()
     before = state_of(model)
     removable_blocks(model, VECTORS)
     assert state_of(model) == before
 
 
 def test_leaving_brings_the_blocks_and_their_names_back() -> None:
-    model: Any = made(nets.listed)
+    model: Any = seeded(perceptrons.listed)
     model.block_names = ("layers.0", "layers.1")
-    one = found(nets.listed, VECTORS)["layers.1"]
+    one = found(perceptrons.listed, VECTORS)["layers.1"]
     before, parts = state_of(model), dict(model.named_modules())
     with without(model, one.removals):
         assert model.block_names == ("layers.0",)
@@ -710,11 +710,11 @@ def test_weights_that_are_made_anew_each_time_are_not_fitted() -> None:
     from torch.nn.utils.parametrize import is_parametrized
 
     def make() -> nn.Module:
-        model = nets.listed()
+        model = perceptrons.listed()
         parametrizations.weight_norm(model.get_submodule("layers.1.0"))
         return model
 
-    model: Any = made(make)
+    model: Any = seeded(make)
     assert is_parametrized(model.layers[1][0])
     assert found(make, VECTORS)["layers.0"].consumers == ("layers.2.0", "head")
 
@@ -734,7 +734,7 @@ def test_convolutions_in_groups_are_not_fitted(groups: int) -> None:
 
 
 def test_what_is_left_of_all_blocks_in_a_row() -> None:
-    model: Any = made(nets.listed).eval()
+    model: Any = seeded(perceptrons.listed).eval()
     seen = removable_blocks(model, VECTORS)
     with torch.no_grad(), without(model, [r for one in seen[:2] for r in one.removals]):
         assert torch.equal(model(VECTORS), model.head(of_all([model.layers[2]], VECTORS)[0]))

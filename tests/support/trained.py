@@ -40,7 +40,7 @@ def blob_net(depth: int = 5, width: int = 10, seed: int = 0) -> nn.Module:
     return build_seeded(lambda: MlpSpace().build(spec, (6,), 3), seed, CPU)
 
 
-def learnt(model: nn.Module, data: LabelledTensors, epochs: int = 4) -> nn.Module:
+def train_briefly(model: nn.Module, data: LabelledTensors, epochs: int = 4) -> nn.Module:
     """The model after a short training, in eval mode."""
     train(model, data, epochs=epochs, learning_rate=1e-2, seed=0, batch_size=64)
     return model.eval()

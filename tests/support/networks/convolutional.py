@@ -1,0 +1,255 @@
+"""Convolutional networks after published ones; see ``parts`` for their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from tests.support.networks.parts import conv, head, linear, norm, wired
+
+
+def vgg() -> nn.Module:
+    """Rows of layers in two parts, after Simonyan & Zisserman (ICLR 2015)."""
+
+    def layer(inputs: int) -> list[nn.Module]:
+        return [conv(inputs), norm(), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+
+    return wired(
+        "Vgg",
+        lambda m, x: m.classifier(torch.flatten(m.pool(m.features(x)), 1)),
+        features=nn.Sequential(*layer(3), *layer(4)),
+        pool=nn.AdaptiveAvgPool2d(1),
+        classifier=nn.Sequential(linear(4), nn.ReLU(inplace=True), nn.Dropout(), head()),
+    )
+
+
+def lenet() -> nn.Module:
+    """Layers as attributes, everything else as functions."""
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(m.conv1(x)), 2)
+        x = F.adaptive_avg_pool2d(F.relu(m.conv2(x)), 2)
+        x = F.relu(m.fc1(x.view(-1, 16)))
+        return F.log_softmax(m.fc2(x), dim=1)
+
+    return wired("LeNet", wiring, conv1=conv(3), conv2=conv(), fc1=linear(16), fc2=head())
+
+
+def residual(inputs: int = 4, outputs: int = 4, stride: int = 1) -> nn.Module:
+    """A basic block (He et al., CVPR 2016); one activation, in place, runs twice."""
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        out = m.bn2(m.conv2(m.relu(m.bn1(m.conv1(x)))))
+        summed: Tensor = m.relu(out + m.downsample(x))
+        return summed
+
+    shortcut: nn.Module = nn.Sequential()
+    if stride > 1 or inputs != outputs:
+        shortcut = nn.Sequential(conv(inputs, outputs, stride, 1), norm(outputs))
+    return wired(
+        "Residual",
+        wiring,
+        conv1=conv(inputs, outputs, stride),
+        bn1=norm(outputs),
+        conv2=conv(outputs, outputs),
+        bn2=norm(outputs),
+        relu=nn.ReLU(inplace=True),
+        downsample=shortcut,
+    )
+
+
+def preactivated(inputs: int = 4, outputs: int = 4, stride: int = 1) -> nn.Module:
+    """Norm and activation first, a bare sum last (He et al., ECCV 2016)."""
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        out = F.relu(m.bn1(x))
+        summed: Tensor = m.conv2(F.relu(m.bn2(m.conv1(out)))) + m.shortcut(out)
+        return summed
+
+    return wired(
+        "Preactivated",
+        wiring,
+        bn1=norm(inputs),
+        conv1=conv(inputs, outputs, stride),
+        bn2=norm(outputs),
+        conv2=conv(outputs, outputs),
+        shortcut=conv(inputs, outputs, stride, 1),
+    )
+
+
+def residual_net(
+    block: Callable[..., nn.Module] = residual, channels: int = 3, classes: int = 3
+) -> nn.Module:
+    """Stem, three stages, mean over positions, head."""
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        x = m.relu(m.bn1(m.conv1(x)))
+        logits: Tensor = m.fc(m.layer3(m.layer2(m.layer1(x))).mean((2, 3)))
+        return logits
+
+    return wired(
+        "ResidualNet",
+        wiring,
+        conv1=conv(channels),
+        bn1=norm(),
+        relu=nn.ReLU(inplace=True),
+        layer1=nn.Sequential(block(), block()),
+        layer2=nn.Sequential(block(4, 6, 2), block(6, 6)),
+        layer3=nn.Sequential(block(6, 8, 2)),
+        fc=nn.Linear(8, classes),
+    )
+
+
+def branches() -> nn.Module:
+    """Residual branches whose sums lie outside of any module."""
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        x = m.stem(x)
+        for block in m.blocks:
+            x = x + block(x)
+        logits: Tensor = m.head(x.mean((2, 3)))
+        return logits
+
+    blocks = [nn.Sequential(norm(), nn.ReLU(), conv()) for _ in range(3)]
+    return wired("Branches", wiring, stem=conv(3), blocks=nn.ModuleList(blocks), head=head(4))
+
+
+def inverted_net() -> nn.Module:
+    """After MobileNetV2 (Sandler et al., CVPR 2018): some blocks have no shortcut, and are
+    themselves rows of parts."""
+
+    def activated(*layers: nn.Module) -> nn.Sequential:
+        return nn.Sequential(*layers, nn.ReLU6(inplace=True))
+
+    def inverted(inputs: int, outputs: int, stride: int) -> nn.Module:
+        depthwise = nn.Conv2d(8, 8, 3, stride, 1, groups=8)
+        parts = nn.Sequential(
+            activated(conv(inputs, 8, 1, 1), norm(8)),
+            activated(depthwise, norm(8)),
+            conv(8, outputs, 1, 1),
+            norm(outputs),
+        )
+        adds = stride == 1 and inputs == outputs
+        return wired("Inverted", lambda m, x: x + m.conv(x) if adds else m.conv(x), conv=parts)
+
+    return wired(
+        "InvertedNet",
+        lambda m, x: m.classifier(m.features(x).mean((2, 3))),
+        features=nn.Sequential(
+            activated(conv(3), norm()), inverted(4, 4, 1), inverted(4, 6, 2), inverted(6, 6, 1)
+        ),
+        classifier=nn.Sequential(nn.Dropout(0.2), head(6)),
+    )
+
+
+def dense_net() -> nn.Module:
+    """Layers add channels to all before them (Huang et al., CVPR 2017), as torchvision has it:
+    each receives a list."""
+
+    def layer(inputs: int) -> nn.Module:
+        return wired(
+            "DenseLayer",
+            lambda m, seen: m.conv2(F.relu(m.norm2(m.conv1(F.relu(m.norm1(torch.cat(seen, 1))))))),
+            norm1=norm(inputs),
+            conv1=conv(inputs, 4, 1, 1),
+            norm2=norm(),
+            conv2=conv(4, 2),
+        )
+
+    def block() -> nn.Module:
+        def wiring(m: Any, x: Tensor) -> Tensor:
+            seen = [x]
+            for part in m.children():
+                seen.append(part(seen))
+            return torch.cat(seen, dim=1)
+
+        return wired("DenseBlock", wiring, layer1=layer(4), layer2=layer(6), layer3=layer(8))
+
+    def transition() -> nn.Module:
+        return nn.Sequential(norm(10), nn.ReLU(), conv(10, 4, 1, 1), nn.AvgPool2d(2))
+
+    return wired(
+        "DenseNet",
+        lambda m, x: m.head(
+            F.relu(m.norm(m.dense2(m.transition(m.dense1(m.stem(x)))))).mean((2, 3))
+        ),
+        stem=conv(3),
+        dense1=block(),
+        transition=transition(),
+        dense2=block(),
+        norm=norm(10),
+        head=head(10),
+    )
+
+
+def concatenating() -> nn.Module:
+    """The same, where each layer hands on all that it received."""
+
+    def layer(inputs: int) -> nn.Module:
+        return wired(
+            "Concatenating",
+            lambda m, x: torch.cat([x, m.conv(F.relu(m.norm(x)))], dim=1),
+            norm=norm(inputs),
+            conv=conv(inputs, 2),
+        )
+
+    return wired(
+        "ConcatenatingNet",
+        lambda m, x: m.head(m.layers(m.stem(x)).mean((2, 3))),
+        stem=conv(3),
+        layers=nn.Sequential(layer(4), layer(6), layer(8)),
+        head=head(10),
+    )
+
+
+def inception_net() -> nn.Module:
+    """Branches side by side, concatenated (Szegedy et al., CVPR 2015)."""
+
+    def block(inputs: int) -> nn.Module:
+        return wired(
+            "Inception",
+            lambda m, x: torch.cat([m.one(x), m.three(x), m.pool(x)], dim=1),
+            one=nn.Sequential(conv(inputs, 2, 1, 1), nn.ReLU()),
+            three=nn.Sequential(conv(inputs, 2, 1, 1), nn.ReLU(), conv(2, 2), nn.ReLU()),
+            pool=nn.Sequential(nn.MaxPool2d(3, 1, 1), conv(inputs, 2, 1, 1), nn.ReLU()),
+        )
+
+    return wired(
+        "InceptionNet",
+        lambda m, x: m.head(m.b(m.a(m.stem(x))).mean((2, 3))),
+        stem=nn.Sequential(conv(3), nn.ReLU()),
+        a=block(4),
+        b=block(6),
+        head=head(),
+    )
+
+
+def u_net() -> nn.Module:
+    """Skips from the way down to the way up (Ronneberger et al., MICCAI 2015)."""
+
+    def double(inputs: int) -> nn.Module:
+        return nn.Sequential(conv(inputs), nn.ReLU(), conv(), nn.ReLU())
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        a = m.down1(x)
+        b = m.down2(F.max_pool2d(a, 2))
+        x = m.middle(F.max_pool2d(b, 2))
+        x = m.up2(torch.cat([F.interpolate(x, scale_factor=2), b], dim=1))
+        x = m.up1(torch.cat([F.interpolate(x, scale_factor=2), a], dim=1))
+        logits: Tensor = m.head(x.mean((2, 3)))
+        return logits
+
+    return wired(
+        "UNet",
+        wiring,
+        down1=double(3),
+        down2=double(4),
+        middle=double(4),
+        up2=double(8),
+        up1=double(8),
+        head=head(4),
+    )
