@@ -7,6 +7,9 @@ from typing import Literal, TypeVar
 
 from designer.errors import InvalidInputError
 
+DEFAULT_BATCH_SIZE = 128
+"""Samples per training step where nobody says otherwise."""
+
 
 class Augmentation(StrEnum):
     """How training images are varied."""

@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from designer.choices import Criterion, choice
+from designer.choices import DEFAULT_BATCH_SIZE, Criterion, choice
 from designer.errors import InvalidInputError
-from designer.training.trainer import DEFAULT_BATCH_SIZE
 
 
 @dataclass(frozen=True)
-class Wish:
+class RemovalRequest:
     """How much shall go; exactly one of the three."""
 
     remove: int | tuple[str, ...] | None = None
@@ -48,7 +47,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Recovery:
+class RecoveryOptions:
     """How to train what is left."""
 
     epochs: int = 10

@@ -14,17 +14,16 @@ import torch
 from torch import nn
 
 from designer.analysis.profile import profile
-from designer.choices import Augmentation, Objective
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Objective
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.errors import SpaceError, TrialFailed
 from designer.measures.score import design_score
-from designer.models.size import Size, size_of_model
+from designer.models.size import ModelSize, size_of_model
 from designer.results.layers import Curve
 from designer.results.measured import DesignScore, SeparationProfile, measured
 from designer.search.job import Job
 from designer.training.stacked import can_be_stacked, train_stacked
 from designer.training.trainer import (
-    DEFAULT_BATCH_SIZE,
     EpochCallback,
     Schedule,
     TrainingHistory,
@@ -82,7 +81,7 @@ def spec_key(values: dict[str, Any]) -> str:
     return json.dumps(values, sort_keys=True)
 
 
-def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes: int) -> Size:
+def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes: int) -> ModelSize:
     """Parameters and forward FLOPs, counted without allocating the weights of a large network.
 
     Raises:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from designer.choices import Augmentation, Objective
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Objective
 from designer.errors import InvalidInputError
-from designer.training.trainer import DEFAULT_BATCH_SIZE
 
 
 @dataclass(frozen=True)

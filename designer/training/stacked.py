@@ -16,19 +16,18 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.dropout import _DropoutNd
 
-from designer.choices import Augmentation
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
 from designer.training.trainer import (
-    DEFAULT_BATCH_SIZE,
     Schedule,
     TrainingHistory,
     adam,
+    augmentation_generator,
     check_trainable,
-    decay,
+    decay_factor,
     memory_exhaustion_as_failure,
-    variation,
 )
 
 PROBED = 4
@@ -100,7 +99,7 @@ def train_stacked(
             "Expected models of one architecture without dropout; train these one by one."
         )
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    variations = [variation(seed) for seed in seeds]
+    variations = [augmentation_generator(seed) for seed in seeds]
     losses: list[Tensor] = []
     with memory_exhaustion_as_failure():
         stack = _Stack(models, torch.tensor(learning_rates, device=data.inputs.device))
@@ -111,7 +110,7 @@ def train_stacked(
                 if rows.shape[1] < 2:  # BatchNorm cannot normalise a single sample
                     continue
                 inputs = _varied(data.inputs[rows], augmentation, variations)
-                factor = decay(schedule, epoch - 1, epochs)
+                factor = decay_factor(schedule, epoch - 1, epochs)
                 total += stack.step(inputs, data.labels[rows], factor) * rows.shape[1]
                 seen += rows.shape[1]
             losses.append(total / max(seen, 1))

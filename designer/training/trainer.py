@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from designer.choices import Augmentation
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, TrialFailed
@@ -27,7 +27,6 @@ WEIGHT_DECAY = 5e-4
 """As in He & Su, PNAS 2023."""
 
 
-DEFAULT_BATCH_SIZE = 128
 
 
 CPU_MEMORY_EXHAUSTED = ("can't allocate memory", "not enough memory")
@@ -120,12 +119,12 @@ def train(
     check_trainable(data, batch_size, augmentation)
     stepping = optimizer(model.parameters(), learning_rate)
     generator = torch.Generator().manual_seed(seed)
-    vary = partial(augmented, kind=augmentation, generator=variation(seed))
+    vary = partial(augmented, kind=augmentation, generator=augmentation_generator(seed))
     losses: list[float] = []
     with memory_exhaustion_as_failure(), _seeded(seed, data.inputs.device):
         for epoch in range(1, epochs + 1):
             for group in stepping.param_groups:
-                group["lr"] = learning_rate * decay(schedule, epoch - 1, epochs)
+                group["lr"] = learning_rate * decay_factor(schedule, epoch - 1, epochs)
             model.train()
             losses.append(_train_epoch(model, data, stepping, batch_size, generator, vary))
             TrainingHistory(tuple(losses)).check(learning_rate)
@@ -237,13 +236,13 @@ def check_trainable(data: LabelledTensors, batch_size: int, augmentation: Augmen
     check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
 
 
-def variation(seed: int) -> torch.Generator:
+def augmentation_generator(seed: int) -> torch.Generator:
     """Random numbers for augmentation alone, so that the batch order knows nothing of it."""
     own = int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0])
     return torch.Generator().manual_seed(own)
 
 
-def decay(schedule: Schedule, epochs_done: int, epochs: int) -> float:
+def decay_factor(schedule: Schedule, epochs_done: int, epochs: int) -> float:
     """What the learning rate is multiplied with after so many epochs of a run."""
     if schedule is Schedule.CONSTANT:
         return 1.0
