@@ -16,9 +16,9 @@ from designer.data.batches import LabelledData, batches_of
 from designer.measures.law import tunnel_entrance
 from designer.measures.score import beats_chance
 from designer.models.loaded import LoadedModel
-from designer.probing.blocks import Candidate
-from designer.probing.calling import unwrapped
-from designer.probing.probes import LOOK_AT, candidates_of
+from designer.probing.blocks import BlockCandidate
+from designer.probing.calling import unwrap
+from designer.probing.probes import TRACED_SAMPLES, candidates_of
 from designer.results.analysis import (
     ANALYSIS_SCHEMA,
     AnalysisResult,
@@ -84,7 +84,7 @@ def analyze(
     )
     law = LawSummary.of(seen.law)
     layers = layer_reports([seen])
-    inner = unwrapped(model)
+    inner = unwrap(model)
     return AnalysisResult(
         schema=ANALYSIS_SCHEMA,
         model=ModelSummary(
@@ -116,13 +116,13 @@ def analyze(
     )
 
 
-def list_candidates(model: nn.Module, train: LabelledData) -> list[Candidate]:
+def list_candidates(model: nn.Module, train: LabelledData) -> list[BlockCandidate]:
     """Every part of a model that might be a block, in running order, and why it is one or not.
 
     Raises:
         ModelError: where the model raises.
     """
-    inputs, _, _ = next(iter(batches_of(train, LOOK_AT)))
+    inputs, _, _ = next(iter(batches_of(train, TRACED_SAMPLES)))
     return candidates_of(model, inputs)
 
 

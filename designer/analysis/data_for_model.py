@@ -15,7 +15,7 @@ from designer.data.dataset import BatchedData, Dataset
 from designer.data.loading import load_source
 from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.models.loaded import LoadedModel
-from designer.probing.calling import called, first_tensor
+from designer.probing.calling import call_model, first_tensor
 from designer.probing.probes import probing
 from designer.results.layers import ReportWarning
 
@@ -188,7 +188,7 @@ def _share_right(model: LoadedModel, inputs: Tensor, labels: Tensor) -> float:
     """Nan where the model gives no logits, or cannot run."""
     try:
         with probing(model.model) as probe:
-            logits = first_tensor(called(model.model, probe.prepared(inputs)))
+            logits = first_tensor(call_model(model.model, probe.prepared(inputs)))
     except DesignerError:
         return float("nan")
     if logits is None or logits.ndim != 2 or len(logits) != len(labels):

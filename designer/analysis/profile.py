@@ -32,7 +32,7 @@ from designer.measures.rulers import (
     ruler_of,
 )
 from designer.measures.separation import permuted_labels
-from designer.probing.calling import Inputs, mapped, tensors_of, unwrapped, values_of
+from designer.probing.calling import Inputs, floating_inputs, map_tensors, tensors_of, unwrap
 from designer.probing.probes import Probe, probing
 from designer.results.measured import Draws, FloatArray, LayerSeparation, SeparationProfile
 
@@ -280,7 +280,7 @@ class _Passes:
             chosen = mask[rows]
             samples = chosen.view(len(tensors_of(inputs)[0]), -1)[:, 0]
             if bool(samples.any()):
-                part = mapped(inputs, partial(_only, mask=samples))
+                part = map_tensors(inputs, partial(_only, mask=samples))
                 yield _Seen(self._features(part), targets[chosen], rows)
             self._progress(what, rows.stop, len(data))
 
@@ -297,7 +297,7 @@ class _Passes:
 
     def _features(self, inputs: Inputs) -> list[Tensor]:
         outputs = self._probe.features(inputs)
-        given = values_of(inputs)
+        given = floating_inputs(inputs)
         if self._choice.tokens and not self._probe.enters and len(given) == 1:
             outputs[0] = outputs[0].view_as(given[0])  # a row for every token, as in blocks
         return self._choice.reduced(outputs)
@@ -388,7 +388,7 @@ def _values_heldout(held: list[HeldoutRuler]) -> FloatArray:
 
 def _wanted(model: nn.Module, features: str | None) -> Reduction | None:
     """The reduction asked for, by the caller or by the model."""
-    name = features or getattr(unwrapped(model), "block_features", None)
+    name = features or getattr(unwrap(model), "block_features", None)
     return None if name is None else reduction_of(name)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from designer.data.dataset import LabelledTensors
 from designer.errors import DataError, InvalidInputError
-from designer.probing.calling import Inputs, mapped, tensors_of
+from designer.probing.calling import Inputs, map_tensors, tensors_of
 
 Batch = tuple[Inputs, Tensor]
 
@@ -170,7 +170,7 @@ def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
     _checked_labels((inputs, labels))
     size = size or _fitting(tensors_of(inputs))
     parts = [slice(start, start + size) for start in range(0, len(labels), size)]
-    return [(mapped(inputs, partial(_part, rows=rows)), labels[rows]) for rows in parts]
+    return [(map_tensors(inputs, partial(_part, rows=rows)), labels[rows]) for rows in parts]
 
 
 def _iterable(data: object) -> Iterable[Batch]:

@@ -16,7 +16,7 @@ from designer.errors import ModelError, first_line
 from designer.importing import load_attribute
 from designer.models.spaces import find_space
 from designer.models.surgery import Removal, remove, resize
-from designer.probing.calling import unwrapped
+from designer.probing.calling import unwrap
 from designer.training.trainer import build_seeded
 from search_spaces import Space
 
@@ -45,8 +45,8 @@ class LoadedModel:
 
     def again(self, seed: int) -> nn.Module:
         """The same structure with the weights of a seed."""
-        whole = partial(made_by, self.origin, seed)
-        return restructured(whole, self.removed, self.model.state_dict(), seed)
+        whole = partial(build_from_origin, self.origin, seed)
+        return rebuild_pruned(whole, self.removed, self.model.state_dict(), seed)
 
     @property
     def learning_rate(self) -> float | None:
@@ -55,11 +55,11 @@ class LoadedModel:
         return None if rate is None else float(rate)
 
 
-def copied_model(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(unwrapped(model))
+def copy_model(model: nn.Module) -> nn.Module:
+    return copy.deepcopy(unwrap(model))
 
 
-def restructured(
+def rebuild_pruned(
     whole: Callable[[], nn.Module],
     rounds: Iterable[Sequence[Removal]],
     tensors: Mapping[str, Tensor],
@@ -78,7 +78,7 @@ def restructured(
     return build_seeded(make, seed, torch.device("cpu"))
 
 
-def made_by(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:
+def build_from_origin(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:
     """The whole model that an origin describes, with the weights of a seed.
 
     Raises:
@@ -109,7 +109,7 @@ def rebuild(
     return build_seeded(build, seed, torch.device("cpu"))
 
 
-def known_data(stored: Mapping[str, Any]) -> dict[str, Any]:
+def stored_data(stored: Mapping[str, Any]) -> dict[str, Any]:
     """What was stored of the data of a model, as arguments of ``LoadedModel``."""
     return {
         "input_shape": tuple(stored["input_shape"]),

@@ -16,11 +16,11 @@ from designer.errors import DesignerError, RunFolderError, first_line
 from designer.folders import BEST_FOLDER, PRUNED_FILE, SPEC_FILE, WEIGHTS_FILE
 from designer.models.loaded import (
     LoadedModel,
-    copied_model,
-    known_data,
-    made_by,
+    build_from_origin,
+    copy_model,
     rebuild,
-    restructured,
+    rebuild_pruned,
+    stored_data,
 )
 from designer.models.pruned import REMOVAL_ROUNDS, check_pruned_schema
 from designer.models.spaces import find_space
@@ -50,7 +50,7 @@ def load_model(
     if str(source) and Path(source).is_dir():
         loaded = replace(load(_model_folder(Path(source))), name=str(source))
     else:
-        model = made_by({"factory": str(source)}, seed)
+        model = build_from_origin({"factory": str(source)}, seed)
         loaded = LoadedModel(model.eval(), name=str(source), origin={"factory": str(source)})
     if weights is not None:
         load_weights(loaded.model, weights)
@@ -77,8 +77,8 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
         check_pruned_schema(stored["schema"], folder)
         origin = dict(stored["origin"])
         rounds = REMOVAL_ROUNDS.validate_python(stored["removed"])
-        make = partial(made_by, origin) if model is None else partial(copied_model, model)
-        smaller = restructured(make, rounds, load_file(folder / WEIGHTS_FILE))
+        make = partial(build_from_origin, origin) if model is None else partial(copy_model, model)
+        smaller = rebuild_pruned(make, rounds, load_file(folder / WEIGHTS_FILE))
         load_weights(smaller.to(getattr(torch, stored["dtype"])), folder / WEIGHTS_FILE)
         return LoadedModel(
             smaller.eval(),
@@ -86,7 +86,7 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
             spec=dict(origin["spec"]["spec"]) if "spec" in origin else {},
             origin=origin,
             removed=tuple(rounds),
-            **(known_data(stored["known"]) if stored.get("known") else {}),
+            **(stored_data(stored["known"]) if stored.get("known") else {}),
         )
     except DesignerError:
         raise
@@ -120,7 +120,7 @@ def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedMode
             name=str(folder),
             spec=dict(stored["spec"]),
             origin={"spec": stored},
-            **known_data(stored),
+            **stored_data(stored),
         )
     except Exception as error:  # whatever a space makes of parameters that are not its own
         raise RunFolderError(

@@ -19,7 +19,8 @@ from designer.folders import (
     SPEC_FILE,
     WEIGHTS_FILE,
     check_writable,
-    writing_to,
+    replacing,
+    write_text,
 )
 from designer.models.loaded import LoadedModel
 from designer.models.surgery import Removal
@@ -91,9 +92,9 @@ def write_pruned(
         },
     }
     text = json.dumps(stored, indent=2) + "\n"
-    with writing_to(folder):
-        save_model(copy.deepcopy(model).cpu(), str(folder / WEIGHTS_FILE))
-        (folder / PRUNED_FILE).write_text(text, encoding="utf-8")
+    with replacing(folder / WEIGHTS_FILE) as weights:
+        save_model(copy.deepcopy(model).cpu(), str(weights))
+    write_text(folder / PRUNED_FILE, text)
 
 
 def check_pruned_schema(found: object, folder: Path) -> None:

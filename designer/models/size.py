@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from designer.probing.calling import Inputs, called
+from designer.probing.calling import Inputs, call_model
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """Of one network."""
 
     parameters: int
@@ -23,7 +23,7 @@ class Size:
 
 
 @torch.no_grad()
-def size_of_model(model: nn.Module, one: Inputs) -> Size:
+def size_of_model(model: nn.Module, one: Inputs) -> ModelSize:
     """Parameters, those that are shared once, and forward FLOPs.
 
     Args:
@@ -34,8 +34,8 @@ def size_of_model(model: nn.Module, one: Inputs) -> Size:
         ModelError: where the model raises.
     """
     with _unfused(), FlopCounterMode(display=False) as counter:
-        called(model, one)
-    return Size(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
+        call_model(model, one)
+    return ModelSize(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
 
 
 @contextmanager

@@ -43,7 +43,7 @@ PASSING = re.compile(r"Pool|Flatten|Dropout|Identity")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class BlockCandidate:
     """A part of the model that might be a block."""
 
     name: str
@@ -55,7 +55,7 @@ class Candidate:
     """Why it is taken or not."""
 
 
-def matching(seen: Trace, model: nn.Module, patterns: Sequence[str]) -> list[Tap]:
+def taps_named(seen: Trace, model: nn.Module, patterns: Sequence[str]) -> list[Tap]:
     """Taps at what the named runs give, in the order in which they ended.
 
     Args:
@@ -87,7 +87,7 @@ def matching(seen: Trace, model: nn.Module, patterns: Sequence[str]) -> list[Tap
     ]
 
 
-def find_blocks(seen: Trace) -> tuple[list[Tap], list[Candidate]]:
+def find_blocks(seen: Trace) -> tuple[list[Tap], list[BlockCandidate]]:
     """The blocks of a traced model in running order, and what became of every candidate."""
     return _Finder(seen).result()
 
@@ -108,7 +108,7 @@ class _Finder:
         }
         """Classes of which one run is no more than a block; so are the others."""
 
-    def result(self) -> tuple[list[Tap], list[Candidate]]:
+    def result(self) -> tuple[list[Tap], list[BlockCandidate]]:
         top = self._entered(self._seen.top)
         self._expand(top)
         if not any(call.compound for call in self._taps):
@@ -220,11 +220,11 @@ class _Finder:
             del self._taps[last]
             self._reasons[last] = "gives the model's output"
 
-    def _candidate(self, call: Call) -> Candidate:
+    def _candidate(self, call: Call) -> BlockCandidate:
         shape = None if call.output is None else tuple(call.output.shape[1:])
         chosen = call in self._taps
         reason = self._taken_because(call) if chosen else self._skipped_because(call)
-        return Candidate(call.label, call.kind, shape, chosen, reason)
+        return BlockCandidate(call.label, call.kind, shape, chosen, reason)
 
     def _taken_because(self, call: Call) -> str:
         tap = self._taps[call]

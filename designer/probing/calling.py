@@ -13,7 +13,7 @@ Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """What a model is called with: one tensor, several, or several by name; all (n, ...)."""
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> nn.Module:
     """The model itself where it is wrapped for parallel or compiled execution.
 
     Raises:
@@ -48,14 +48,14 @@ def tensors_of(inputs: Inputs) -> list[Tensor]:
     return [*args, *named.values()]
 
 
-def values_of(inputs: Inputs) -> list[Tensor]:
+def floating_inputs(inputs: Inputs) -> list[Tensor]:
     """The floating tensors of a batch of inputs, less masks: those with a number per token."""
     tensors = tensors_of(inputs)
     tokens = [tensor.shape for tensor in tensors if not tensor.is_floating_point()]
     return [t for t in tensors if t.is_floating_point() and t.shape not in tokens]
 
 
-def mapped(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+def map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """Inputs of the same form with every tensor changed."""
     if isinstance(inputs, Tensor):
         return change(inputs)
@@ -64,7 +64,7 @@ def mapped(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     return tuple(map(change, inputs))
 
 
-def called(model: nn.Module, inputs: Inputs) -> object:
+def call_model(model: nn.Module, inputs: Inputs) -> object:
     """What a model gives.
 
     Raises:

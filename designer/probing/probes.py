@@ -15,21 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import InvalidInputError, ModelError
-from designer.probing.blocks import Candidate, find_blocks, matching
+from designer.probing.blocks import BlockCandidate, find_blocks, taps_named
 from designer.probing.calling import (
     Inputs,
-    called,
+    call_model,
     first_tensor,
-    mapped,
+    floating_inputs,
+    map_tensors,
     submodules,
     tensors_of,
-    unwrapped,
-    values_of,
+    unwrap,
 )
 from designer.probing.tracing import Tap, Trace, trace
 from designer.probing.untouched import untouched
 
-LOOK_AT = 5
+TRACED_SAMPLES = 5
 """Samples in the forward pass that finds the blocks."""
 
 
@@ -75,14 +75,14 @@ class Probe:
             InvalidInputError: where there are no blocks, or one does not run as it did in the
                 first batch, or gives no tensor with a row for every sample.
         """
-        inputs = mapped(inputs, lambda t: t if self._like is None else t.to(self._like.device))
+        inputs = map_tensors(inputs, lambda t: t if self._like is None else t.to(self._like.device))
         if not self.taps:
             self._look(inputs)
         outputs = self._run(inputs)
         rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
         if self.enters:
             return rows
-        flat = [t.reshape(len(t), -1) for t in values_of(inputs)]
+        flat = [t.reshape(len(t), -1) for t in floating_inputs(inputs)]
         return [torch.cat(flat, dim=1), *rows]
 
     def prepared(self, inputs: Inputs) -> Inputs:
@@ -90,7 +90,7 @@ class Probe:
         if self._like is None:
             return inputs
         like = self._like
-        return mapped(inputs, lambda t: t.to(like if t.is_floating_point() else like.device))
+        return map_tensors(inputs, lambda t: t.to(like if t.is_floating_point() else like.device))
 
     def close(self) -> None:
         """Remove the hooks."""
@@ -98,9 +98,9 @@ class Probe:
 
     def _look(self, inputs: Inputs) -> None:
         """Find the taps, and along which axis the samples lie there."""
-        few = mapped(inputs, partial(_first, count=LOOK_AT))
+        few = map_tensors(inputs, partial(_first, count=TRACED_SAMPLES))
         seen, taps = taps_of(self._model, self.prepared(few), self._blocks)
-        tokens = not values_of(inputs)
+        tokens = not floating_inputs(inputs)
         self.enters = tokens or (self._entry and seen.leads_to(taps[0]))
         self._attach([taps[0].before, *taps] if self.enters else taps)
         self._axes = self._find_axes(few)
@@ -118,7 +118,7 @@ class Probe:
         number."""
         n = len(tensors_of(few)[0])
         counts = (n, n - 1) if n > 1 else (n,)
-        batches = [self._run(mapped(few, partial(_first, count=m))) for m in counts]
+        batches = [self._run(map_tensors(few, partial(_first, count=m))) for m in counts]
         found = []
         for listener, *seen in zip(self._listeners, *batches, strict=True):
             axes = [
@@ -146,7 +146,9 @@ class Probe:
         for listener in self._listeners:
             listener.expect(copy=self._copy)
         # a first layer that works in place must not change the data
-        output = first_tensor(called(self._model, mapped(self.prepared(inputs), torch.clone)))
+        output = first_tensor(
+            call_model(self._model, map_tensors(self.prepared(inputs), torch.clone))
+        )
         if output is None:
             raise InvalidInputError(
                 "Expected the model to return a floating tensor, or a tuple or dict that holds "
@@ -225,7 +227,7 @@ def probing(
             in its attribute ``block_names``, else those that are found.
         entry: whether what the first block receives shall stand for the input.
     """
-    inner = unwrapped(model)
+    inner = unwrap(model)
     probe = Probe(inner, blocks, entry=entry)
     with untouched(model):
         inner.eval()
@@ -235,16 +237,16 @@ def probing(
             probe.close()
 
 
-def candidates_of(model: nn.Module, inputs: Inputs) -> list[Candidate]:
+def candidates_of(model: nn.Module, inputs: Inputs) -> list[BlockCandidate]:
     """Every part of the model that might be a block, in running order, and why it is one or not.
 
     Args:
         model: left as it was.
         inputs: a batch of a few samples.
     """
-    inner = unwrapped(model)
+    inner = unwrap(model)
     with untouched(model), probing(inner) as probe:
-        few = probe.prepared(mapped(inputs, partial(_first, count=LOOK_AT)))
+        few = probe.prepared(map_tensors(inputs, partial(_first, count=TRACED_SAMPLES)))
         seen = trace(inner, few, flow=True)
         idle = seen.idle(inner)
         return [
@@ -261,7 +263,7 @@ def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> tupl
     """
     names = blocks if blocks is not None else _own_names(model)
     seen = trace(model, few, flow=names is None)
-    taps = find_blocks(seen)[0] if names is None else matching(seen, model, names)
+    taps = find_blocks(seen)[0] if names is None else taps_named(seen, model, names)
     if not taps:
         listed = ", ".join(f"'{name}'" for name, _ in model.named_children()) or "none"
         raise InvalidInputError(
@@ -283,8 +285,8 @@ def _own_names(model: nn.Module) -> Sequence[str] | None:
     )
 
 
-def _idle(name: str, kind: str) -> Candidate:
-    return Candidate(name, kind, shape=None, chosen=False, reason="does not run")
+def _idle(name: str, kind: str) -> BlockCandidate:
+    return BlockCandidate(name, kind, shape=None, chosen=False, reason="does not run")
 
 
 def _version(tensor: Tensor) -> int:

@@ -12,7 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from designer.probing.calling import Inputs, called, first_tensor, mapped, submodules, values_of
+from designer.probing.calling import (
+    Inputs,
+    call_model,
+    first_tensor,
+    floating_inputs,
+    map_tensors,
+    submodules,
+)
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
@@ -146,7 +153,7 @@ class Trace:
 def trace(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
     """Watch one forward pass; ``flow`` says whether to find out what flows past what."""
     recorder = _Recorder(model)
-    values = values_of(inputs)
+    values = floating_inputs(inputs)
     leaves: list[Tensor] = []
 
     def leaf(tensor: Tensor) -> Tensor:
@@ -157,7 +164,7 @@ def trace(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
         return copied
 
     with torch.set_grad_enabled(flow), recorder:
-        output = called(model, mapped(inputs, leaf))
+        output = call_model(model, map_tensors(inputs, leaf))
     sources = [_leaf_node(tensor) for tensor in leaves] or recorder.embedded
     return Trace(recorder.calls, output, sources or recorder.first_received())
 

@@ -27,8 +27,6 @@ WEIGHT_DECAY = 5e-4
 """As in He & Su, PNAS 2023."""
 
 
-
-
 CPU_MEMORY_EXHAUSTED = ("can't allocate memory", "not enough memory")
 """How torch's CPU allocator says so, on Linux and macOS, and on Windows."""
 

@@ -29,7 +29,7 @@ from designer.measures.separation import (
     nearest_class_mean_accuracy,
     separation_fuzziness,
 )
-from designer.probing.probes import LOOK_AT
+from designer.probing.probes import TRACED_SAMPLES
 from designer.results.measured import FloatArray, LawStatus, SeparationProfile, SeparationStatus
 from designer.results.serialisation import profile_from_json, profile_to_json
 from tests.support.helpers import DEVICES, gaussian_classes, labelled, small_mlp
@@ -271,7 +271,7 @@ def test_intervals_from_a_part_run_the_model_again_for_that_part_alone(
     batches = batches_of(sample(0, 4000), 40)
     part = batches.drawn(500 / 4000, seed=5)  # an eighth
     chosen = [int(part[rows].sum()) for _, _, rows in batches]
-    looked = [LOOK_AT, LOOK_AT, LOOK_AT - 1]
+    looked = [TRACED_SAMPLES, TRACED_SAMPLES, TRACED_SAMPLES - 1]
     assert seen == [*looked, *[40] * 200, *filter(None, chosen), 30]
     assert sum(chosen) == pytest.approx(500, rel=0.1)
 

@@ -13,9 +13,9 @@ from torch import nn
 
 import designer
 from designer.errors import ModelError, RunFolderError
-from designer.models.loaded import LoadedModel, made_by
+from designer.models.loaded import LoadedModel, build_from_origin
 from designer.models.loading import load_model
-from designer.pruning import how_many
+from designer.pruning import removal_trials
 from designer.pruning.prune import PruningResult
 from search_spaces import MlpSpace, MlpSpec
 from tests.support.trained import (
@@ -109,7 +109,7 @@ def test_in_other_precisions(
 def test_with_narrower_layers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Triple
 ) -> None:
-    monkeypatch.setattr(how_many, "layer_reports", all_low)
+    monkeypatch.setattr(removal_trials, "layer_reports", all_low)
     wide = train_briefly(blob_net(4, width=24), data[0])
     found = designer.prune(wide, data, remove=1, narrower=True, epochs=1)
     assert found.report.narrowed
@@ -258,11 +258,11 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 def test_what_cannot_be_written(tmp_path: Path, model: nn.Module, pruned: PruningResult) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(RunFolderError, match=r"Expected to write to .* but that failed") as e:
+        with pytest.raises(RunFolderError, match=r"^Cannot write to ") as e:
             written(place, pruned, model)
         assert "\n" not in str(e.value)
 
 
 def test_an_origin_that_says_nothing() -> None:
     with pytest.raises(ModelError, match="how the whole model is made"):
-        made_by({})
+        build_from_origin({})

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from designer.errors import InvalidInputError, ModelError
-from designer.probing.blocks import matching
+from designer.probing.blocks import taps_named
 from designer.probing.calling import Inputs, arguments, tensors_of
 from designer.probing.probes import candidates_of, probing
 from designer.probing.tracing import trace
@@ -449,7 +449,7 @@ def test_a_model_without_blocks(model: nn.Module) -> None:
 
 def matched(model: nn.Module, inputs: Tensor, *patterns: str) -> list[str]:
     seen = trace(model.eval(), inputs, flow=False)
-    return [tap.name for tap in matching(seen, model, patterns)]
+    return [tap.name for tap in taps_named(seen, model, patterns)]
 
 
 def test_patterns_stand_for_parts_of_a_name() -> None:
