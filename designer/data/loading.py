@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from designer.choices import Scaling
-from designer.data.dataset import BatchedData, Dataset, LabelledTensors
+from designer.data.dataset import Array, BatchedData, Dataset, LabelledTensors
 from designer.data.images import to_inputs
+from designer.data.options import DataOptions
 from designer.data.raw import RawArrays, check_arrays
 from designer.data.scaling import scale_inputs
 from designer.data.sources import display_name, read_source
@@ -27,35 +27,8 @@ from designer.data.splitting import (
 )
 from designer.errors import DataError
 
-
-@dataclass(frozen=True)
-class _Options:
-    """The arguments of ``load_dataset`` besides the source."""
-
-    train_size: int | None = None
-    image_size: int | None = None
-    validation_fraction: float = 0.25
-    seed: int = 0
-    shuffle_labels: bool = False
-    scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD
-
-    def __post_init__(self) -> None:
-        if not 0 < self.validation_fraction < 1:
-            raise DataError(
-                f"Expected a validation fraction between 0 and 1, got {self.validation_fraction:g}."
-            )
-        if not 0 <= self.seed < 2**31:
-            raise DataError(f"Expected a seed from 0 to 2^31 - 1, got {self.seed}.")
-        if not isinstance(self.scaling, Mapping) and self.scaling not in ("standard", "none"):
-            raise DataError(
-                f"Expected a scaling of standard or none, or a mapping with mean and scale, got "
-                f"'{self.scaling}'."
-            )
-
-    def record(self) -> dict[str, Any]:
-        """As plain values; a mapping that was given is only named."""
-        given = isinstance(self.scaling, Mapping)
-        return {**vars(self), "scaling": str(Scaling.GIVEN if given else self.scaling)}
+Samples = tuple[Array, Array]
+"""Inputs (n, ...) and labels (n,) of one part of a data set, as arrays."""
 
 
 def load_dataset(
@@ -71,20 +44,25 @@ def load_dataset(
     """Load, check, split and scale a data set.
 
     Args:
-        source: one of the forms in ``SOURCES``.
-        train_size: images to train on; as many more as ``validation_fraction`` asks for are
-            held out. All by default.
-        image_size: height and width in pixels to resize images to.
-        validation_fraction: share of the images in use that is held out for validation.
-        seed: of the split and of ``shuffle_labels``.
-        shuffle_labels: permute all labels, as a control that should find nothing.
-        scaling: ``standard``, ``none`` (bytes as fractions of 255, all else as the source gave
-            it), or a ``Dataset.scaling`` to apply, such as that of a model trained earlier.
+        source: one of the forms in ``designer.data.sources.SOURCES``.
+        train_size: samples to train on; ``validation_fraction`` says how many more are held out.
+            By default all samples are used.
+        image_size: height and width in pixels that images are resized to.
+        validation_fraction: share of training and validation samples together that is held out
+            for validation, between 0 and 1.
+        seed: seed of the split and of ``shuffle_labels``.
+        shuffle_labels: permute all labels, as a control in which a search should find nothing.
+        scaling: ``standard``; ``none``, which divides bytes by 255 and leaves other values as
+            they are; or a ``Dataset.scaling`` to apply, for example that of a trained model.
+
+    Returns:
+        Training, validation and test tensors, and how they were made.
 
     Raises:
-        DataError: on anything that is not a usable classification data set.
+        DataError: if an option is out of its range, or the source does not hold a classification
+            data set.
     """
-    options = _Options(
+    options = DataOptions(
         train_size=train_size,
         image_size=image_size,
         validation_fraction=validation_fraction,
@@ -92,74 +70,122 @@ def load_dataset(
         shuffle_labels=shuffle_labels,
         scaling=scaling,
     )
-    made = read_source(source, image_size)
-    if isinstance(made, BatchedData):
+    return load_with_options(source, options)
+
+
+def load_with_options(source: str, options: DataOptions) -> Dataset:
+    """Load, check, split and scale a data set, with options that are already checked.
+
+    Args:
+        source: one of the forms in ``designer.data.sources.SOURCES``.
+        options: how to split, resize and scale.
+
+    Raises:
+        DataError: if the source does not hold a classification data set.
+    """
+    raw = read_source(source, options.image_size)
+    if isinstance(raw, BatchedData):
         raise DataError(
             f"Expected arrays from '{source}', got batches; a search needs arrays: return x_train "
             f"and y_train."
         )
-    return _prepared(source, made, options)
+    return _prepared(source, raw, options)
 
 
 def load_source(source: str, **options: Any) -> Dataset | BatchedData:
-    """Batches where a callable gives such, as they are; all else as ``load_dataset`` does.
+    """Load batches where a callable returns them; load any other source as ``load_dataset`` does.
 
     Args:
-        source: one of the forms in ``SOURCES``.
-        options: those of ``load_dataset``.
+        source: one of the forms in ``designer.data.sources.SOURCES``.
+        options: fields of ``DataOptions`` that the caller asks for.
+
+    Returns:
+        A data set, or the batches unchanged.
 
     Raises:
-        DataError: as ``load_dataset``; on batches that cannot be iterated more than once, and on
-            options that batches cannot follow.
+        DataError: as ``load_dataset``; also if batches can be iterated only once, or if an option
+            is asked for that batches cannot follow.
     """
-    chosen = _Options(**options)
-    made = read_source(source, chosen.image_size)
-    if not isinstance(made, BatchedData):
-        return _prepared(source, made, chosen)
-    for name, value in options.items():  # a scaling in numbers is that of the model, not asked for
-        as_they_are = value in (None, False, Scaling.NONE) or isinstance(value, Mapping)
-        if name != "seed" and not as_they_are:
+    checked = DataOptions(**options)
+    raw = read_source(source, checked.image_size)
+    if isinstance(raw, RawArrays):
+        return _prepared(source, raw, checked)
+    _check_options_of_batches(source, options)
+    return raw
+
+
+def _check_options_of_batches(source: str, options: Mapping[str, Any]) -> None:
+    """Raise ``DataError`` if an option was asked for that would change batches."""
+    for name, value in options.items():
+        # Numbers to scale with belong to the model: they come along without being asked for.
+        unchanged = value in (None, False, Scaling.NONE) or isinstance(value, Mapping)
+        if name != "seed" and not unchanged:
             raise DataError(
                 f"Expected arrays from '{source}' for the option {name.replace('_', ' ')}, got "
                 f"batches, which are used as they are; leave it out."
             )
-    return made
 
 
-def _prepared(source: str, raw: RawArrays, options: _Options) -> Dataset:
-    """Raw arrays, checked, split and scaled."""
-    seed = options.seed
-    check_arrays(raw.x, raw.y, "training")
-    classes, counts = np.unique(raw.y, return_counts=True)
-    check_classes(classes, counts, needed=2 if raw.x_test is not None else 3)
-    x, y = raw.x, np.searchsorted(classes, raw.y)
-    if raw.x_test is None or raw.y_test is None:
-        x, y, x_test, y_test = stratified_split(x, y, round_up(TEST_FRACTION * len(y)), None, seed)
-    else:
-        x_test, y_test = raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, x, classes)
+def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
+    """Check, split, resize and scale raw arrays."""
+    classes = _checked_classes(raw)
+    learning, test = _with_test_set(raw, classes, options.seed)
     if options.shuffle_labels:
-        generator = np.random.default_rng(seed)
-        y, y_test = generator.permutation(y), generator.permutation(y_test)
-    train_size, fraction = options.train_size, options.validation_fraction
-    held_out = validation_size(len(y), len(classes), train_size, fraction)
-    x, y, x_validation, y_validation = stratified_split(x, y, held_out, train_size, seed)
-    parts = {"train": (x, y), "validation": (x_validation, y_validation), "test": (x_test, y_test)}
-    inputs, scaling = scale_inputs(
-        {name: to_inputs(a, options.image_size) for name, (a, _) in parts.items()},
-        options.scaling,
-    )
-    tensors = {
-        name: LabelledTensors(inputs[name], torch.as_tensor(labels, dtype=torch.int64))
-        for name, (_, labels) in parts.items()
-    }
+        learning, test = _with_shuffled_labels(learning, test, options.seed)
+    train, validation = _with_validation_set(learning, len(classes), options)
+    parts = {"train": train, "validation": validation, "test": test}
+    tensors, scaling = _tensors(parts, options)
     return Dataset(
         name=display_name(source),
-        class_names=tuple(str(c) for c in classes),
+        class_names=tuple(str(label) for label in classes),
         scaling=scaling,
-        fingerprint=fingerprint_of([array for pair in parts.values() for array in pair]),
+        fingerprint=fingerprint_of([array for samples in parts.values() for array in samples]),
         options={"source": source, **options.record()},
         shuffled_labels=options.shuffle_labels,
         warnings=tuple(class_warnings(parts, classes)),
         split_here=raw.x_test is None,
         **tensors,
     )
+
+
+def _checked_classes(raw: RawArrays) -> Array:
+    """Return the classes (K,) of the training labels, sorted, once each has enough samples."""
+    check_arrays(raw.x, raw.y, "training")
+    classes, counts = np.unique(raw.y, return_counts=True)
+    check_classes(classes, counts, needed=2 if raw.x_test is not None else 3)
+    return classes
+
+
+def _with_test_set(raw: RawArrays, classes: Array, seed: int) -> tuple[Samples, Samples]:
+    """Return the samples to learn from and the test set, with labels from 0 to K - 1."""
+    x, y = raw.x, np.searchsorted(classes, raw.y)
+    if raw.x_test is not None and raw.y_test is not None:
+        return (x, y), (raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, x, classes))
+    return stratified_split(x, y, round_up(TEST_FRACTION * len(y)), None, seed)
+
+
+def _with_shuffled_labels(learning: Samples, test: Samples, seed: int) -> tuple[Samples, Samples]:
+    generator = np.random.default_rng(seed)
+    (x, y), (x_test, y_test) = learning, test
+    return (x, generator.permutation(y)), (x_test, generator.permutation(y_test))
+
+
+def _with_validation_set(
+    learning: Samples, num_classes: int, options: DataOptions
+) -> tuple[Samples, Samples]:
+    """Return the training and the validation samples."""
+    x, y = learning
+    size = validation_size(len(y), num_classes, options.train_size, options.validation_fraction)
+    return stratified_split(x, y, size, options.train_size, options.seed)
+
+
+def _tensors(
+    parts: Mapping[str, Samples], options: DataOptions
+) -> tuple[dict[str, LabelledTensors], dict[str, list[float]]]:
+    """Return all parts as scaled tensors, and the mean and scale that were applied."""
+    inputs, scaling = scale_inputs(
+        {name: to_inputs(x, options.image_size) for name, (x, _) in parts.items()},
+        options.scaling,
+    )
+    labels = {name: torch.as_tensor(y, dtype=torch.int64) for name, (_, y) in parts.items()}
+    return {name: LabelledTensors(inputs[name], labels[name]) for name in parts}, scaling

@@ -13,10 +13,20 @@ from designer.errors import DataError, first_line
 from designer.results.layers import ReportWarning
 
 TEST_FRACTION = 0.2
-"""Set aside for the test where the source brings no test set."""
+"""Share of all samples that becomes the test set where the source has none."""
 
 
 def check_classes(classes: Array, counts: Array, needed: int) -> None:
+    """Raise ``DataError`` unless there are two classes, each with enough samples.
+
+    Args:
+        classes: (K,) labels, each once.
+        counts: (K,) samples of each class.
+        needed: samples that every class must have.
+
+    Raises:
+        DataError: if there are fewer than two classes, or one of them has too few samples.
+    """
     if len(classes) < 2:
         raise DataError(f"Expected at least 2 classes in the training labels, got {len(classes)}.")
     rarest = int(counts.argmin())
@@ -28,6 +38,18 @@ def check_classes(classes: Array, counts: Array, needed: int) -> None:
 
 
 def encoded_test_labels(x_test: Array, y_test: Array, x: Array, classes: Array) -> Array:
+    """Return the test labels (n,) as positions in ``classes``, once they fit the training data.
+
+    Args:
+        x_test: (n, ...) test inputs.
+        y_test: (n,) test labels as the source has them.
+        x: (m, ...) training inputs.
+        classes: (K,) sorted training labels, each once.
+
+    Raises:
+        DataError: if test inputs have another shape than training inputs, or test labels another
+            type or classes that training lacks.
+    """
     check_arrays(x_test, y_test, "test")
     if x_test.shape[1:] != x.shape[1:]:
         raise DataError(
@@ -47,10 +69,16 @@ def encoded_test_labels(x_test: Array, y_test: Array, x: Array, classes: Array) 
 
 
 def validation_size(n: int, classes: int, train_size: int | None, fraction: float) -> int:
-    """Samples to hold out of ``n``, at least one per class.
+    """Return how many of ``n`` samples to hold out for validation, at least one per class.
+
+    Args:
+        n: samples for training and validation together.
+        classes: number of classes K.
+        train_size: samples to train on; None for all that are not held out.
+        fraction: share of the samples in use that is held out, between 0 and 1.
 
     Raises:
-        DataError: where ``train_size`` and what it asks for do not fit into ``n`` samples.
+        DataError: if ``train_size`` and its validation samples do not fit into ``n``.
     """
     if train_size is None:
         return min(max(round_up(fraction * n), classes), n - classes)
@@ -76,8 +104,21 @@ def validation_size(n: int, classes: int, train_size: int | None, fraction: floa
 
 def stratified_split(
     x: Array, y: Array, held_out: int, keep: int | None, seed: int
-) -> tuple[Array, Array, Array, Array]:
-    """Stratified: ``keep`` samples (all others by default), then ``held_out`` samples."""
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return (inputs, labels) of the samples that are kept and of those that are held out.
+
+    Both parts have the classes in the same proportions, as far as whole samples allow.
+
+    Args:
+        x: (n, ...) inputs.
+        y: (n,) labels.
+        held_out: samples to hold out.
+        keep: samples to keep; None for all others.
+        seed: seed of the split.
+
+    Raises:
+        DataError: if a class has too few samples to be split.
+    """
     from sklearn.model_selection import train_test_split
 
     keep = len(y) - held_out if keep is None else keep
@@ -90,12 +131,18 @@ def stratified_split(
             f"Expected enough samples of every class to split {len(y)} into {keep} and "
             f"{held_out}: {first_line(error)}."
         ) from error
-    return x[kept], y[kept], x[held], y[held]
+    return (x[kept], y[kept]), (x[held], y[held])
 
 
 def class_warnings(
     parts: dict[str, tuple[Array, Array]], classes: Array
 ) -> Iterator[ReportWarning]:
+    """Yield a warning for every part of the data that lacks a class.
+
+    Args:
+        parts: inputs and labels, by the name of the part; labels are positions in ``classes``.
+        classes: (K,) names of the classes.
+    """
     for name, (_, labels) in parts.items():
         missing = [str(c) for i, c in enumerate(classes) if not (labels == i).any()]
         if missing:
@@ -107,6 +154,7 @@ def class_warnings(
 
 
 def fingerprint_of(arrays: list[Array]) -> str:
+    """Return the SHA-256 of the dtypes, shapes and bytes of arrays, in hexadecimal digits."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -115,5 +163,8 @@ def fingerprint_of(arrays: list[Array]) -> str:
 
 
 def round_up(x: float) -> int:
-    """The next whole number, where the rounding of a product is no fraction: 70 * 0.1 gives 7."""
+    """Return the next whole number at or above ``x``, ignoring rounding errors below 1e-6.
+
+    The product 70 * 0.1 is slightly more than 7 in binary; it gives 7.
+    """
     return int(np.ceil(round(x, 6)))

@@ -1,0 +1,53 @@
+"""What `load_dataset` can be asked for besides the source, checked before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from designer.choices import Scaling
+from designer.errors import DataError
+
+LARGEST_SEED = 2**31 - 1
+"""NumPy and scikit-learn both accept seeds up to this one."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How the arrays of a source are split, resized and scaled; validates itself.
+
+    Raises:
+        DataError: if a value is out of its range.
+    """
+
+    train_size: int | None = None
+    """Samples to train on; None for all that are left after validation and test."""
+    image_size: int | None = None
+    """Height and width in pixels that images are resized to; None keeps their size."""
+    validation_fraction: float = 0.25
+    """Share of training and validation samples together that is held out for validation."""
+    seed: int = 0
+    """Seed of the split and of the label permutation, from 0 to ``LARGEST_SEED``."""
+    shuffle_labels: bool = False
+    """True to permute all labels: a control in which a search should find nothing."""
+    scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD
+    """``standard``, ``none``, or the ``mean`` and ``scale`` of a ``Dataset`` to apply again."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.validation_fraction < 1:
+            raise DataError(
+                f"Expected a validation fraction between 0 and 1, got {self.validation_fraction:g}."
+            )
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise DataError(f"Expected a seed from 0 to 2^31 - 1, got {self.seed}.")
+        if not isinstance(self.scaling, Mapping) and self.scaling not in ("standard", "none"):
+            raise DataError(
+                f"Expected a scaling of standard or none, or a mapping with mean and scale, got "
+                f"'{self.scaling}'."
+            )
+
+    def record(self) -> dict[str, Any]:
+        """Return the options as JSON values; a scaling in numbers is recorded as ``given``."""
+        in_numbers = isinstance(self.scaling, Mapping)
+        return {**vars(self), "scaling": str(Scaling.GIVEN if in_numbers else self.scaling)}
