@@ -34,28 +34,28 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from benchmarks.command import (
     Parser,
-    in_processes,
     output_file,
     positive,
     run_and_exit,
     say,
     wide_console,
 )
-from benchmarks.statistics import mean_and_interval, rounded, spearman
+from benchmarks.processes import in_processes
 from benchmarks.result_files import meta_of, write_result
+from benchmarks.statistics import mean_and_interval, rounded, spearman
 from designer.choices import Criterion
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.pruning.baselines import from_scratch, greedy_order
 from designer.pruning.cut import cut
-from designer.pruning.how_many import Candidate, Trials
-from designer.pruning.options import Recovery
-from designer.pruning.parts import Parts, parts_of
+from designer.pruning.evaluation import correct_mask
+from designer.pruning.options import RecoveryOptions
 from designer.pruning.propose import propose
 from designer.pruning.prune import prune
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
-from designer.pruning.verify import right
+from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
+from designer.pruning.splits import Splits, splits_of
 from designer.training.trainer import Schedule, build_seeded, train
 from search_spaces import MlpSpace, MlpSpec, ResnetSpace, ResnetSpec, VitSpace, VitSpec
 
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str]) -> None:
         write_result(given.json, figures, meta)
 
 
-def trained(task: Task, validation: float) -> tuple[nn.Module, Dataset, Recovery]:
+def trained(task: Task, validation: float) -> tuple[nn.Module, Dataset, RecoveryOptions]:
     """The whole network."""
     family = FAMILIES[task.family]
     data = load_dataset(
@@ -208,7 +208,7 @@ def trained(task: Task, validation: float) -> tuple[nn.Module, Dataset, Recovery
         seed=task.seed,
         schedule=Schedule.STEP,
     )
-    return model.eval(), data, Recovery(learning_rate=family.learning_rate, seed=task.seed)
+    return model.eval(), data, RecoveryOptions(learning_rate=family.learning_rate, seed=task.seed)
 
 
 def build(family: str, data: Dataset, seed: int) -> nn.Module:
@@ -223,8 +223,8 @@ def build(family: str, data: Dataset, seed: int) -> nn.Module:
 def compare(task: Task) -> Figures:
     """Every criterion, greedy ablation and from scratch on one network."""
     model, data, how = trained(task, VALIDATION["criteria"])
-    parts = parts_of(data)
-    trials = Trials(model, parts, how, None, _ignore)
+    parts = splits_of(data)
+    trials = RemovalTrials(model, parts, how, None, _ignore)
     with counting() as passes:
         found = removable_blocks(model, parts.train.inputs[:5])
     pool = [one for one in found if one.can_go]
@@ -257,7 +257,7 @@ def compare(task: Task) -> Figures:
         "seed": task.seed,
         "blocks": len(found),
         "removable": len(pool),
-        "whole": float(right(model, data.test).float().mean()),
+        "whole": float(correct_mask(model, data.test).float().mean()),
         "spearman": {name: rounded(value) for name, value in agreement.items()},
         "to_decide": {name: round(cost, 1) for name, (_, cost) in orders.items()},
         "removed": removed,
@@ -269,9 +269,9 @@ def _with_removed(
     orders: dict[str, tuple[list[Removable], float]],
     model: nn.Module,
     data: Dataset,
-    parts: Parts,
-    how: Recovery,
-    trials: Trials,
+    parts: Splits,
+    how: RecoveryOptions,
+    trials: RemovalTrials,
     task: Task,
 ) -> Figures:
     """Test accuracy with k blocks removed, and what each took in all."""
@@ -300,23 +300,27 @@ def _with_removed(
         lambda seed: build(task.family, data, seed),
         _ignore,
     )
-    accuracy["from scratch"] = float(right(scratch, data.test).float().mean())
+    accuracy["from scratch"] = float(correct_mask(scratch, data.test).float().mean())
     return {"accuracy": accuracy, "unfitted": unfitted, "in_all": in_all}
 
 
 def _unfitted(
-    model: nn.Module, blocks: Sequence[Removable], data: Dataset, parts: Parts, how: Recovery
+    model: nn.Module,
+    blocks: Sequence[Removable],
+    data: Dataset,
+    parts: Splits,
+    how: RecoveryOptions,
 ) -> float:
     """Test accuracy where nothing is fitted that need not be, and one training follows."""
     smaller = cut(model, blocks, parts.train, fit=False).model
     recover(smaller, parts, how)
-    return float(right(smaller, data.test).float().mean())
+    return float(correct_mask(smaller, data.test).float().mean())
 
 
-def _test_accuracy(candidate: Candidate, parts: Parts) -> float:
+def _test_accuracy(candidate: PrunedCandidate, parts: Splits) -> float:
     if parts.test is None:
         raise ValueError("the benchmark's data have test sets")
-    return float(right(candidate.cut.model, parts.test).float().mean())
+    return float(correct_mask(candidate.cut.model, parts.test).float().mean())
 
 
 @contextmanager
@@ -443,8 +447,8 @@ TWO = (Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE)
 def choose(task: Task) -> Figures:
     """Two orders, the better one, and a random one on one network."""
     model, data, how = trained(task, VALIDATION["criteria"])
-    parts = parts_of(data)
-    trials = Trials(model, parts, how, None, _ignore)
+    parts = splits_of(data)
+    trials = RemovalTrials(model, parts, how, None, _ignore)
     found = removable_blocks(model, parts.train.inputs[:5])
     orders: dict[str, Sequence[Removable]] = {}
     with counting() as passes:
@@ -467,7 +471,7 @@ def choose(task: Task) -> Figures:
             accuracy[name] = known[key]
         cost = (passes[0] + comparing[0]) / len(parts.train)
         removed[str(k)] = {"accuracy": accuracy, "to_decide": round(cost, 1)}
-    whole = float(right(model, data.test).float().mean())
+    whole = float(correct_mask(model, data.test).float().mean())
     named = {"data": task.data, "family": task.family, "seed": task.seed}
     return {**named, "whole": whole, "removed": removed}
 

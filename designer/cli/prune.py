@@ -41,7 +41,7 @@ from designer.folders import (
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.pruned import check_folder, write_pruned
-from designer.pruning.options import Recovery
+from designer.pruning.options import RecoveryOptions
 from designer.pruning.prune import PruningResult, prune
 from designer.report.views.any_report import view_of
 from designer.results.layers import ReportWarning
@@ -91,7 +91,7 @@ def _prune(
     ] = False,
     epochs: Annotated[
         int, typer.Option(help="Epochs of recovery at the most; 0 for none.")
-    ] = Recovery.epochs,
+    ] = RecoveryOptions.epochs,
     learning_rate: Annotated[
         float | None,
         typer.Option(help="Of recovery. [default: as it was trained with, else 0.001]"),
@@ -108,7 +108,7 @@ def _prune(
     ] = True,
     scratch_epochs: Annotated[
         int, typer.Option(help="Epochs of the network from scratch.")
-    ] = Recovery.scratch_epochs,
+    ] = RecoveryOptions.scratch_epochs,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the smaller model. [default: pruned/MODEL]")
     ] = None,
@@ -121,7 +121,7 @@ def _prune(
     ] = None,
     batch_size: Annotated[
         int, typer.Option(help="Samples per training step.")
-    ] = Recovery.batch_size,
+    ] = RecoveryOptions.batch_size,
     device: Annotated[str, typer.Option(help="Torch device to run on.")] = "cpu",
     form: ReportFormat = Format.TERMINAL,
     as_json: AsJson = False,
@@ -147,7 +147,7 @@ def _prune(
         )
         net, arrays = loaded.model.to(usable_device(device)), _arrays(loaded_data)
         said = tuple(data_warnings(loaded, arrays, DataPart.VALIDATION, scaling=scaling))
-        rates = (learning_rate, loaded.learning_rate, Recovery.learning_rate)
+        rates = (learning_rate, loaded.learning_rate, RecoveryOptions.learning_rate)
         with _few_threads(net), pass_progress(lines=True) as bars:
             pruned = prune(
                 net,

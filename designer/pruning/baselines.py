@@ -18,11 +18,11 @@ from designer.analysis.profile import PassProgress
 from designer.errors import ModelError, TrialFailed
 from designer.models.surgery import Removal, remove, resize
 from designer.pruning.cut import cut
-from designer.pruning.options import Recovery
-from designer.pruning.parts import Parts
+from designer.pruning.evaluation import correct_mask
+from designer.pruning.options import RecoveryOptions
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable
-from designer.pruning.verify import right
+from designer.pruning.splits import Splits
 from designer.training.trainer import Schedule, build_seeded, train
 
 GREEDY_EPOCHS = 1
@@ -39,8 +39,8 @@ class Greedy:
 def from_scratch(
     smaller: nn.Module,
     removals: Sequence[Removal],
-    parts: Parts,
-    how: Recovery,
+    parts: Splits,
+    how: RecoveryOptions,
     epochs: int,
     build: Callable[[int], nn.Module] | None,
     progress: PassProgress,
@@ -105,8 +105,8 @@ def greedy(
     model: nn.Module,
     pool: Sequence[Removable],
     count: int,
-    parts: Parts,
-    how: Recovery,
+    parts: Splits,
+    how: RecoveryOptions,
     progress: PassProgress,
 ) -> tuple[Greedy, int]:
     """Remove ``count`` blocks greedily, then recover; with the epochs of all of that."""
@@ -122,8 +122,8 @@ def greedy_order(
     model: nn.Module,
     pool: Sequence[Removable],
     count: int,
-    parts: Parts,
-    how: Recovery,
+    parts: Splits,
+    how: RecoveryOptions,
     progress: PassProgress,
 ) -> tuple[list[Removable], int]:
     """Blocks in the order in which they are missed least, each time after trying all that are
@@ -142,7 +142,7 @@ def greedy_order(
                 scores[i] = -1.0
                 continue
             epochs += recover(made, parts, how, model)
-            scores[i] = float(right(made, parts.validation).float().mean())
+            scores[i] = float(correct_mask(made, parts.validation).float().mean())
             progress("greedy ablation", tried, total)
         best = max(scores, key=lambda i: (scores[i], i))
         if scores[best] < 0:

@@ -23,8 +23,9 @@ from designer.choices import Criterion
 from designer.measures.law import LOW
 from designer.probing.probes import probing
 from designer.pruning.cut import cut
-from designer.pruning.parts import Parts
+from designer.pruning.evaluation import mean_loss
 from designer.pruning.removable import Removable
+from designer.pruning.splits import Splits
 from designer.results.layers import LayerReport
 from designer.results.measured import SeparationProfile, measured
 from designer.results.pruning import BlockProposal, Decision
@@ -50,7 +51,7 @@ class Proposal:
 def propose(
     model: nn.Module,
     found: Sequence[Removable],
-    parts: Parts,
+    parts: Splits,
     criterion: Criterion,
     *,
     blocks: Sequence[str] | None,
@@ -107,7 +108,7 @@ def _values(
     model: nn.Module,
     found: Sequence[Removable],
     layers: Sequence[LayerReport],
-    parts: Parts,
+    parts: Splits,
     blocks: Sequence[str] | None,
     seed: int,
     progress: PassProgress,
@@ -159,23 +160,11 @@ def block_influence(
 
 
 def _loss_without(
-    model: nn.Module, one: Removable, parts: Parts, done: int, count: int, progress: PassProgress
+    model: nn.Module, one: Removable, parts: Splits, done: int, count: int, progress: PassProgress
 ) -> float:
     smaller = cut(model, [one], parts.train).model
     progress("ablation", done + 1, count)
     return mean_loss(smaller, parts.validation.inputs, parts.validation.labels)
-
-
-@torch.no_grad()
-def mean_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Cross-entropy in nats of a model in eval mode."""
-    batches = zip(
-        torch.split(inputs, INFLUENCE_BATCH), torch.split(labels, INFLUENCE_BATCH), strict=True
-    )
-    total = sum(
-        float(functional.cross_entropy(model(x).float(), y, reduction="sum")) for x, y in batches
-    )
-    return total / len(labels)
 
 
 def _mean_step(layers: Sequence[LayerReport]) -> float:

@@ -17,15 +17,21 @@ from designer.analysis.profile import PassProgress
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.measures.score import beats_chance
 from designer.models.surgery import Removal
-from designer.probing.calling import called, unwrapped
+from designer.probing.calling import call_model, unwrap
 from designer.probing.untouched import device_of
-from designer.pruning.how_many import Candidate, Trials, fewest_for, most_within
-from designer.pruning.options import Recovery, Wish, criterion_of, measured_criteria
-from designer.pruning.parts import Data, Parts, parts_of
+from designer.pruning.evaluation import correct_mask
+from designer.pruning.how_many import fewest_for, most_within
+from designer.pruning.options import (
+    RecoveryOptions,
+    RemovalRequest,
+    criterion_of,
+    measured_criteria,
+)
 from designer.pruning.propose import Proposal, propose
 from designer.pruning.removable import Removable, names_left, removable_blocks
+from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
 from designer.pruning.report import Build, Summary
-from designer.pruning.verify import right
+from designer.pruning.splits import Data, Splits, splits_of
 from designer.results.pruning import PruningReport
 
 FEW = 5
@@ -60,12 +66,12 @@ def prune(
     criterion: str = "best",
     blocks: Sequence[str] | None = None,
     narrower: bool = False,
-    epochs: int = Recovery.epochs,
-    learning_rate: float = Recovery.learning_rate,
-    batch_size: int = Recovery.batch_size,
+    epochs: int = RecoveryOptions.epochs,
+    learning_rate: float = RecoveryOptions.learning_rate,
+    batch_size: int = RecoveryOptions.batch_size,
     soft_targets: bool = False,
     baselines: bool = False,
-    scratch_epochs: int = Recovery.scratch_epochs,
+    scratch_epochs: int = RecoveryOptions.scratch_epochs,
     build: Build | None = None,
     seed: int = 0,
     progress: PassProgress | None = None,
@@ -104,9 +110,9 @@ def prune(
             chance.
         ModelError: where the model raises, or none of its blocks can be removed.
     """
-    wish = Wish(_names_or_count(remove), max_drop, target_params)
+    wish = RemovalRequest(_names_or_count(remove), max_drop, target_params)
     kind = criterion_of(criterion)
-    how = Recovery(
+    how = RecoveryOptions(
         epochs,
         learning_rate,
         batch_size,
@@ -115,7 +121,7 @@ def prune(
         scratch_epochs=scratch_epochs,
     )
     whole, like = _whole(model)
-    parts = parts_of(data).to(device_of(whole))
+    parts = splits_of(data).to(device_of(whole))
     _check_model(whole, parts)
     shown = progress or _ignore
     found = removable_blocks(whole, parts.train.inputs[:FEW], blocks)
@@ -127,14 +133,14 @@ def prune(
         proposals.append(
             propose(whole, found, parts, one, blocks=blocks, seed=seed, progress=shown, seen=seen)
         )
-    trials = Trials(whole, parts, how, max_drop, shown)
+    trials = RemovalTrials(whole, parts, how, max_drop, shown)
     candidate = _decided(wish, [one.order for one in proposals], trials, whole, parts)
     if narrower and candidate is not None:
         left = names_left(found, candidate.trial.removed, blocks)
         candidate = trials.narrowed(candidate, left)
     summary = Summary(
         whole=whole,
-        kind=type(unwrapped(model)).__name__,
+        kind=type(unwrap(model)).__name__,
         parts=parts,
         how=how,
         wish=wish,
@@ -161,7 +167,7 @@ def _names_or_count(remove: int | Sequence[str] | None) -> int | tuple[str, ...]
 
 def _whole(model: nn.Module) -> tuple[nn.Module, torch.dtype]:
     """A copy to work on, in float32, and the precision of the original."""
-    inner = unwrapped(model)
+    inner = unwrap(model)
     kinds = {p.dtype for p in inner.parameters() if p.is_floating_point()}
     like = kinds.pop() if len(kinds) == 1 else torch.float32
     copied = _copied(inner)
@@ -182,15 +188,15 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _check_model(model: nn.Module, parts: Parts) -> None:
+def _check_model(model: nn.Module, parts: Splits) -> None:
     """A classifier that is right more often than by chance."""
-    output = called(model, parts.train.inputs[:2])
+    output = call_model(model, parts.train.inputs[:2])
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < parts.num_classes:
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(
             f"Expected a classifier that gives logits (n, {parts.num_classes}), got {found}."
         )
-    mask = right(model, parts.validation)
+    mask = correct_mask(model, parts.validation)
     accuracy = float(mask.float().mean())
     if not beats_chance(accuracy, len(mask), parts.chance):
         raise InvalidInputError(
@@ -208,12 +214,12 @@ def _check_removable(found: Sequence[Removable]) -> None:
 
 
 def _decided(
-    wish: Wish,
+    wish: RemovalRequest,
     orders: Sequence[Sequence[Removable]],
-    trials: Trials,
+    trials: RemovalTrials,
     whole: nn.Module,
-    parts: Parts,
-) -> Candidate | None:
+    parts: Splits,
+) -> PrunedCandidate | None:
     """The smaller network; None where nothing may be removed."""
     if wish.max_drop is not None:
         return most_within(orders, trials)
@@ -226,7 +232,7 @@ def _decided(
 
 
 def _reaching(
-    orders: Sequence[Sequence[Removable]], whole: nn.Module, parts: Parts, most: int
+    orders: Sequence[Sequence[Removable]], whole: nn.Module, parts: Splits, most: int
 ) -> list[list[Removable]]:
     """The fewest blocks of each order that reach a size, of those orders that do."""
     choices, failure = [], None
@@ -240,7 +246,7 @@ def _reaching(
     return choices
 
 
-def _taken(proposals: Sequence[Proposal], candidate: Candidate | None) -> Proposal:
+def _taken(proposals: Sequence[Proposal], candidate: PrunedCandidate | None) -> Proposal:
     """The one that was followed, the first where none or all were."""
     removed = () if candidate is None else candidate.trial.removed
     return next((one for one in proposals if one.begins_with(removed)), proposals[0])

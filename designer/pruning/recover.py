@@ -11,9 +11,9 @@ from torch.nn import functional
 from designer.analysis.profile import PassProgress
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
-from designer.pruning.options import Recovery
-from designer.pruning.parts import Parts
-from designer.pruning.verify import logits_of
+from designer.pruning.evaluation import logits_of
+from designer.pruning.options import RecoveryOptions
+from designer.pruning.splits import Splits
 from designer.training.trainer import Schedule, train
 
 SOFT = 0.5
@@ -28,7 +28,7 @@ class _Enough(Exception):
 class _Best:
     """The best epoch so far, by validation accuracy and then by loss."""
 
-    def __init__(self, model: nn.Module, parts: Parts, patience: int) -> None:
+    def __init__(self, model: nn.Module, parts: Splits, patience: int) -> None:
         self._parts, self._patience = parts, patience
         self._score = (-1.0, 0.0)
         self._state: dict[str, Tensor] = {}
@@ -58,8 +58,8 @@ class _Best:
 
 def recover(
     model: nn.Module,
-    parts: Parts,
-    how: Recovery,
+    parts: Splits,
+    how: RecoveryOptions,
     teacher: nn.Module | None = None,
     progress: PassProgress | None = None,
 ) -> int:

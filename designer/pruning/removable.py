@@ -22,7 +22,14 @@ from designer.errors import ModelError, first_line
 from designer.models.size import size_of_model
 from designer.models.surgery import Form, Removal, Way, form_of, places_of, remove
 from designer.probing.blocks import RESHAPING
-from designer.probing.calling import Inputs, arguments, first_tensor, mapped, submodules, tensors_of
+from designer.probing.calling import (
+    Inputs,
+    arguments,
+    first_tensor,
+    map_tensors,
+    submodules,
+    tensors_of,
+)
 from designer.probing.probes import taps_of
 from designer.probing.tracing import Call, Tap, trace
 from designer.probing.untouched import untouched
@@ -278,10 +285,10 @@ class _Trial:
             raise _Stays(f"without it the model would need {then:,} operations instead of {now:,}")
 
     def _count_flops(self) -> int:
-        return size_of_model(self._model, mapped(self._few, torch.clone)).flops
+        return size_of_model(self._model, map_tensors(self._few, torch.clone)).flops
 
     def _run(self) -> Tensor:
-        args, named = arguments(mapped(self._few, torch.clone))
+        args, named = arguments(map_tensors(self._few, torch.clone))
         with torch.no_grad():
             output = first_tensor(self._model(*args, **named))
         if output is None:
@@ -349,7 +356,7 @@ def received(model: nn.Module, module: nn.Module, inputs: Inputs) -> Tensor:
 
     handle = module.register_forward_pre_hook(stop, with_kwargs=True)
     # a first layer that works in place must not change the data
-    args, named = arguments(mapped(inputs, torch.clone))
+    args, named = arguments(map_tensors(inputs, torch.clone))
     try:
         model(*args, **named)
     except _Reached:

@@ -13,12 +13,12 @@ from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
 from designer.models.size import size_of_model
 from designer.pruning.baselines import from_scratch, greedy
-from designer.pruning.how_many import Candidate, Trials
-from designer.pruning.options import Recovery, Wish
-from designer.pruning.parts import Parts
+from designer.pruning.evaluation import correct_mask, latency_ratio
+from designer.pruning.options import RecoveryOptions, RemovalRequest
 from designer.pruning.propose import Proposal
 from designer.pruning.removable import Removable, names_left
-from designer.pruning.verify import latency_ratio, right
+from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
+from designer.pruning.splits import Splits
 from designer.results.analysis import DataUsed, ModelSummary
 from designer.results.layers import Curve, LawSummary, ReportWarning
 from designer.results.measured import SeparationProfile, measured
@@ -35,16 +35,16 @@ class Summary:
 
     whole: nn.Module
     kind: str
-    parts: Parts
-    how: Recovery
-    wish: Wish
+    parts: Splits
+    how: RecoveryOptions
+    wish: RemovalRequest
     found: Sequence[Removable]
     proposal: Proposal
-    trials: Trials
+    trials: RemovalTrials
     blocks: Sequence[str] | None
     build: Build | None
 
-    def compared(self, candidate: Candidate, progress: PassProgress) -> PruningReport:
+    def compared(self, candidate: PrunedCandidate, progress: PassProgress) -> PruningReport:
         """The report with the two baselines in it."""
         scratch = from_scratch(
             candidate.cut.model,
@@ -63,12 +63,12 @@ class Summary:
             candidate,
             self._figures("from scratch", scratch, self.how.scratch_epochs, removed),
             self._figures("greedy ablation", taken.model, epochs, taken.names),
-            scratch_is=_standing(right(scratch, self.parts.validation), candidate.right),
+            scratch_is=_standing(correct_mask(scratch, self.parts.validation), candidate.right),
         )
 
     def report(
         self,
-        candidate: Candidate | None,
+        candidate: PrunedCandidate | None,
         *baselines: NetworkFigures,
         scratch_is: str = "",
     ) -> PruningReport:
@@ -126,7 +126,7 @@ class Summary:
     def _figures(
         self, name: str, network: nn.Module, epochs: int, removed: tuple[str, ...]
     ) -> NetworkFigures:
-        mask = right(network, self.parts.validation)
+        mask = correct_mask(network, self.parts.validation)
         drop = drop_of(self.trials.right, mask)
         size = size_of_model(network, self.parts.train.inputs[:1])
         seen = self._inside(network, removed)
@@ -140,7 +140,7 @@ class Summary:
             validation_accuracy=proportion(mask),
             test_accuracy=None
             if self.parts.test is None
-            else proportion(right(network, self.parts.test)),
+            else proportion(correct_mask(network, self.parts.test)),
             drop=drop.value,
             drop_bound=drop.bound,
             epochs=epochs,

@@ -203,8 +203,8 @@ class TestOfACallable:
     def test_what_a_model_prints_does_not_spoil_the_json(
         self, command: Command, weights: Path
     ) -> None:
-        done = command("prune", "tests.support.cli_models:talkative", "--weights", str(weights), *DIGITS,
-                       "--remove", "1", *QUICK, "--json")  # fmt: skip
+        done = command("prune", "tests.support.cli_models:talkative", "--weights", str(weights),
+                       *DIGITS, "--remove", "1", *QUICK, "--json")  # fmt: skip
         assert json.loads(done.out)["removed"]
         assert "hello from the model" in done.err
 
@@ -295,10 +295,10 @@ def refusal(outcome: Outcome) -> str:
             "got batches; pruning trains",
         ),
         (["--remove", "1", "--validation-fraction", "0"], "validation"),
-        (["--remove", "1", "--out", "w"], "Expected to write to 'w', but"),
-        (["--remove", "1", "--out", "w/below/it"], "Expected to write to 'w/below/it', but"),
+        (["--remove", "1", "--out", "w"], "Cannot write to 'w': "),
+        (["--remove", "1", "--out", "w/below/it"], "Cannot write to 'w/below/it': "),
         (["--remove", "1", "--out", "theirs"], "'theirs' has a report.json of something else"),
-        (["--remove", "1", "--out", "/proc/nowhere"], "Expected to write to '/proc/nowhere', but"),
+        (["--remove", "1", "--out", "/proc/nowhere"], "Cannot write to '/proc/nowhere': "),
     ],
 )
 def test_options_that_will_not_do(

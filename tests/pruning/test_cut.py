@@ -20,7 +20,7 @@ from designer.data.dataset import LabelledTensors
 from designer.errors import ModelError
 from designer.models.size import size_of_model
 from designer.models.surgery import PassThrough
-from designer.probing.calling import unwrapped
+from designer.probing.calling import unwrap
 from designer.pruning import cut as module
 from designer.pruning.cut import cut
 from designer.pruning.removable import Removable, removable_blocks, without
@@ -46,7 +46,7 @@ VECTORS, IMAGES, SEQUENCES = data(6), data(3, 8, 8), data(5, 8)
 
 def dense_net(make: Make) -> Any:
     """A network whose norms have statistics of their own, in eval mode."""
-    model = unwrapped(seeded(make)).eval()
+    model = unwrap(seeded(make)).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         for part in model.modules():
@@ -513,7 +513,9 @@ SINGLE: dict[str, tuple[Make, LabelledTensors, str, tuple[str, ...]]] = {
     ),
     "sums outside": (convolutional.branches, IMAGES, "blocks.2", ("head",)),
     "separable": (mobile_net, IMAGES, "blocks.1", ("blocks.2.2", "head")),
-    "inverted": (convolutional.inverted_net, IMAGES, "features.1", ("features.2.conv.0.0", "classifier.1")),
+    "inverted": (
+        convolutional.inverted_net, IMAGES, "features.1", ("features.2.conv.0.0", "classifier.1"),
+    ),
     "striding": (striding, IMAGES, "blocks.2", ("head",)),
     "concatenating": (convolutional.concatenating, IMAGES, "layers.2", ("head",)),
     "inception": (convolutional.inception_net, IMAGES, "b", ("head",)),

@@ -15,13 +15,13 @@ from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of
 from designer.models.surgery import Removal, Way
 from designer.pruning.cut import cut
-from designer.pruning.how_many import PrunedCandidate, RemovalTrials, fewest_for, most_within
+from designer.pruning.evaluation import correct_mask, mean_loss
+from designer.pruning.how_many import fewest_for, most_within
 from designer.pruning.options import RecoveryOptions
-from designer.pruning.splits import Splits, splits_of
-from designer.pruning.propose import mean_loss
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
-from designer.pruning.evaluation import correct_mask
+from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
+from designer.pruning.splits import Splits, splits_of
 from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 

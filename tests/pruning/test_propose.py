@@ -16,9 +16,10 @@ from designer.choices import Criterion
 from designer.models.surgery import Removal, Way
 from designer.pruning import propose as module
 from designer.pruning.cut import cut
-from designer.pruning.splits import Splits, splits_of
-from designer.pruning.propose import Proposal, block_influence, mean_loss, propose
+from designer.pruning.evaluation import mean_loss
+from designer.pruning.propose import Proposal, block_influence, propose
 from designer.pruning.removable import Removable, removable_blocks
+from designer.pruning.splits import Splits, splits_of
 from designer.results.measured import SeparationProfile
 from designer.results.pruning import Decision
 from tests.support.helpers import draws_around, profile_of

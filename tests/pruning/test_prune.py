@@ -18,11 +18,11 @@ import designer
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError
 from designer.models.surgery import PassThrough
-from designer.pruning import how_many
+from designer.pruning import removal_trials
 from designer.pruning import report as pruning_report
 from designer.pruning.baselines import from_scratch
-from designer.pruning.prune import PruningResult
 from designer.pruning.evaluation import correct_mask
+from designer.pruning.prune import PruningResult
 from designer.report.figures.figure import TableView
 from designer.report.markdown import markdown_report
 from designer.report.views.pruning import pruning_view
@@ -155,7 +155,7 @@ class TestWhatIsRemoved:
         self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, data: Triple
     ) -> None:
         plain = designer.prune(model, data, remove=1, **QUICK)
-        monkeypatch.setattr(how_many, "layer_reports", all_low)
+        monkeypatch.setattr(removal_trials, "layer_reports", all_low)
         found = designer.prune(model, data, remove=1, narrower=True, **QUICK)
         assert found.report.removed == plain.report.removed
         assert found.report.narrowed
@@ -378,7 +378,9 @@ class TestReport:
             assert told.flops == operations(network, data[0].inputs)
             assert told.test_accuracy is not None
             for part, share in ((data[1], told.validation_accuracy), (data[2], told.test_accuracy)):
-                assert share.value == pytest.approx(float(correct_mask(network, part).float().mean()))
+                assert share.value == pytest.approx(
+                    float(correct_mask(network, part).float().mean())
+                )
                 assert share.interval[0] < share.value <= share.interval[1]
                 assert share.samples == len(part)
             law = designer.profile(network, data[0], permutations=0).law

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
 from designer.pruning import recover as module
+from designer.pruning.evaluation import correct_mask, logits_of
 from designer.pruning.options import RecoveryOptions
-from designer.pruning.splits import Splits, splits_of
 from designer.pruning.recover import recover
-from designer.pruning.evaluation import logits_of, correct_mask
+from designer.pruning.splits import Splits, splits_of
 from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 EVENS = LabelledTensors(torch.arange(10.0).unsqueeze(1) + 0.5, torch.zeros(10).long())

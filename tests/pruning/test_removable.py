@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from designer.errors import InvalidInputError
 from designer.models.size import size_of_model
 from designer.models.surgery import PassThrough
-from designer.probing.calling import arguments, first_tensor, unwrapped
+from designer.probing.calling import arguments, first_tensor, unwrap
 from designer.probing.untouched import untouched
 from designer.pruning import removable as module
 from designer.pruning.removable import Removable, names_left, removable_blocks, without
@@ -39,7 +39,7 @@ Make = Callable[[], nn.Module]
 
 def found(make: Make, inputs: Any, blocks: list[str] | None = None) -> dict[str, Removable]:
     """What becomes of every block."""
-    seen = removable_blocks(unwrapped(seeded(make)).eval(), inputs, blocks)
+    seen = removable_blocks(unwrap(seeded(make)).eval(), inputs, blocks)
     assert [one.place for one in seen] == list(range(len(seen)))
     return {one.name: one for one in seen}
 
@@ -283,7 +283,9 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         VECTORS,
         {f"blocks.{i}": MANY for i in range(3)},
     ),
-    "recurrent layers": (sequences.recurrent_stack, SEQUENCES, {f"layers.{i}": MANY for i in range(3)}),
+    "recurrent layers": (
+        sequences.recurrent_stack, SEQUENCES, {f"layers.{i}": MANY for i in range(3)},
+    ),
     "a layer that adds channels": (
         perceptrons.gathering,
         VECTORS,
@@ -461,7 +463,7 @@ def test_a_block_that_gives_a_tensor_in_something(form: Any, tensor_of: Any, kin
 
 def left(make: Make, inputs: Any, block: str) -> tuple[Tensor, nn.Module]:
     """What the model gives without a block, and the whole model."""
-    model = unfused(unwrapped(seeded(make)).eval())
+    model = unfused(unwrap(seeded(make)).eval())
     one = next(one for one in removable_blocks(model, inputs) if one.name == block)
     assert one.can_go, one.reason
     args, named = arguments(inputs)
@@ -574,7 +576,9 @@ WITHOUT: dict[str, tuple[Make, Any, str, Callable[..., Tensor]]] = {
     "first sum": (perceptrons.open_sums, VECTORS, "blocks.0", lambda m, x: of_open_sums(m, x, 0)),
     "last sum": (perceptrons.open_sums, VECTORS, "blocks.2", lambda m, x: of_open_sums(m, x, 2)),
     "sum of maps": (convolutional.branches, IMAGES, "blocks.1", lambda m, x: of_branches(m, x, 1)),
-    "sum before pooling": (convolutional.branches, IMAGES, "blocks.2", lambda m, x: of_branches(m, x, 2)),
+    "sum before pooling": (
+        convolutional.branches, IMAGES, "blocks.2", lambda m, x: of_branches(m, x, 2),
+    ),
     "sum behind a norm": (
         lambda: open_branches(lambda x: x), VECTORS, "blocks.1",
         lambda m, x: of_open_branches(m, x, 1, lambda x: x),
@@ -596,7 +600,10 @@ WITHOUT: dict[str, tuple[Make, Any, str, Callable[..., Tensor]]] = {
         perceptrons.u_shaped, VECTORS, "middle",
         lambda m, x: m.head(m.up(torch.cat([m.down(x), m.down(x)], dim=1))),
     ),
-    "forks": (perceptrons.forking, VECTORS, "blocks.1", lambda m, x: m.head(m.blocks[2](m.blocks[0](x)))),
+    "forks": (
+        perceptrons.forking, VECTORS, "blocks.1",
+        lambda m, x: m.head(m.blocks[2](m.blocks[0](x))),
+    ),
     "inception": (
         convolutional.inception_net, IMAGES, "b", lambda m, x: m.head(m.a(m.stem(x)).mean((2, 3))),
     ),
@@ -605,10 +612,12 @@ WITHOUT: dict[str, tuple[Make, Any, str, Callable[..., Tensor]]] = {
         lambda m, x: attended(m, m.second(x)),
     ),
     "first of an encoder": (
-        sequences.padded_encoder, SEQUENCES, "encoder.layers.0", lambda m, x: of_padded_encoder(m, x, 0),
+        sequences.padded_encoder, SEQUENCES, "encoder.layers.0",
+        lambda m, x: of_padded_encoder(m, x, 0),
     ),
     "last of an encoder": (
-        sequences.padded_encoder, SEQUENCES, "encoder.layers.2", lambda m, x: of_padded_encoder(m, x, 2),
+        sequences.padded_encoder, SEQUENCES, "encoder.layers.2",
+        lambda m, x: of_padded_encoder(m, x, 2),
     ),
     "mixer": (
         sequences.mixer, SEQUENCES, "blocks.0", lambda m, x: m.head(m.norm(m.blocks[1](x)).mean(1)),
@@ -646,7 +655,7 @@ def test_what_is_left_is_exactly_what_flows_on(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_of_every_network_what_can_go_makes_it_cost_less_and_it_stays_as_it_was(name: str) -> None:
     make, inputs, names = NETWORKS[name]
-    model = unwrapped(seeded(make))
+    model = unwrap(seeded(make))
     if not isinstance(model, nn.Sequential):  # in which nothing can be disturbed
         model = disturbed(model)
     model.eval()

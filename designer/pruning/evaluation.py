@@ -23,10 +23,11 @@ import time
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
 
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH, LOSS_BATCH = 1024, 512
 
 
 LATENCY_BATCH, LATENCY_ROUNDS = 128, 15
@@ -46,9 +47,23 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat(batches)
 
 
-def right(model: nn.Module, data: LabelledTensors) -> Tensor:
+def correct_mask(model: nn.Module, data: LabelledTensors) -> Tensor:
     """(n,) mask of samples that the model classifies correctly."""
     return logits_of(model, data.inputs).argmax(1) == data.labels
+
+
+@torch.no_grad()
+def mean_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+    """Cross-entropy in nats of a model in eval mode."""
+    batches = zip(
+        torch.split(inputs, LOSS_BATCH),
+        torch.split(labels, LOSS_BATCH),
+        strict=True,
+    )
+    total = sum(
+        float(functional.cross_entropy(model(x).float(), y, reduction="sum")) for x, y in batches
+    )
+    return total / len(labels)
 
 
 def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Tensor) -> float:

@@ -19,7 +19,7 @@ Data = str | Dataset | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class Splits:
     """Data for pruning."""
 
     name: str
@@ -40,14 +40,14 @@ class Parts:
         """Share of the largest class in the validation data."""
         return float(torch.bincount(self.validation.labels).max()) / len(self.validation)
 
-    def to(self, device: torch.device) -> Parts:
+    def to(self, device: torch.device) -> Splits:
         """The same on another device."""
         test = None if self.test is None else self.test.to(device)
         train, validation = self.train.to(device), self.validation.to(device)
-        return Parts(self.name, train, validation, test, self.fingerprint)
+        return Splits(self.name, train, validation, test, self.fingerprint)
 
 
-def parts_of(data: Data) -> Parts:
+def splits_of(data: Data) -> Splits:
     """Training, validation and test data, whatever they came as.
 
     Raises:
@@ -56,7 +56,7 @@ def parts_of(data: Data) -> Parts:
     if isinstance(data, str):
         data = load_dataset(data)
     if isinstance(data, Dataset):
-        return Parts(data.name, data.train, data.validation, data.test, data.fingerprint)
+        return Splits(data.name, data.train, data.validation, data.test, data.fingerprint)
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         raise InvalidInputError(
             "Expected data with a held-out part to decide on, as the name of a data set, a "
@@ -64,7 +64,7 @@ def parts_of(data: Data) -> Parts:
         )
     train, validation, *test = map(_pair, data)
     _check_labels(train, validation)
-    return Parts("data in memory", train, validation, next(filter(len, test), None))
+    return Splits("data in memory", train, validation, next(filter(len, test), None))
 
 
 def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from designer.data.dataset import LabelledTensors
 from designer.measures.proportions import drop_of, proportion
-from designer.pruning import verify
-from designer.pruning.verify import latency_ratio, logits_of, right
+from designer.pruning.evaluation import correct_mask, latency_ratio, logits_of
 from tests.support.helpers import small_mlp
 
 Z_TWO_SIDED, Z_ONE_SIDED = 1.959964, 1.644854
@@ -67,7 +66,7 @@ def test_logits_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) ->
     model, inputs = small_mlp(), torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
     whole = logits_of(model, inputs)
     assert model.training  # as before, though the logits are those of eval mode
-    monkeypatch.setattr(verify, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
     assert torch.allclose(logits_of(model, inputs), whole)
     assert torch.equal(whole, model.eval()(inputs))
     assert not whole.requires_grad
@@ -82,7 +81,7 @@ def test_the_mode_comes_back_where_the_model_raises() -> None:
 
 def test_what_a_model_is_right_on() -> None:
     data = LabelledTensors(torch.eye(3), torch.tensor([0, 2, 2]))
-    assert right(nn.Identity(), data).tolist() == [True, False, True]
+    assert correct_mask(nn.Identity(), data).tolist() == [True, False, True]
 
 
 def test_latency_is_the_median_of_interleaved_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,10 +91,10 @@ def test_latency_is_the_median_of_interleaved_ratios(monkeypatch: pytest.MonkeyP
 
     def seconds(model: nn.Module, batch: Tensor) -> float:
         order.append(model)
-        assert len(batch) <= verify.LATENCY_BATCH
+        assert len(batch) <= evaluation.LATENCY_BATCH
         outlier = len(order) == 5
         return 100.0 if outlier else takes[model]
 
-    monkeypatch.setattr(verify, "_seconds", seconds)
+    monkeypatch.setattr(evaluation, "_seconds", seconds)
     assert latency_ratio(original, smaller, torch.zeros(999, 2)) == 0.25
     assert order[2:6] == [smaller, original] * 2
