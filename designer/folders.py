@@ -1,10 +1,11 @@
-"""File names of a run, and the permission to write to a folder."""
+"""File names of a run, the permission to write to a folder, and files written as a whole."""
 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -12,50 +13,134 @@ from safetensors import SafetensorError
 from designer.errors import RunFolderError, first_line
 
 STORAGE_FILE = "study.db"
-
+"""SQLite storage of a search."""
 
 ARTIFACTS_FOLDER = "artifacts"
+"""Weights and profiles of trials."""
 
+LOCK_FILE = ".lock"
+"""Lock that the process which leads a run holds."""
 
 CLAIM_LOCK = ".claim"
-"""Held while a worker takes a trial: SQLite gives the same waiting trial to two at once."""
-
-
-MARKDOWN_FILE, HTML_FILE = "report.md", "report.html"
-
+"""Lock that a worker holds while it takes a trial: SQLite gives a waiting trial to two at once."""
 
 REPORT_FILE = "report.json"
+"""Any report as JSON."""
 
+MARKDOWN_FILE = "report.md"
+"""The same report as Markdown."""
+
+HTML_FILE = "report.html"
+"""The same report as one HTML page."""
 
 BEST_FOLDER = "best"
-
+"""Recommended models, one folder per rank."""
 
 SPEC_FILE = "spec.json"
-
+"""Architecture and data of a recommended model."""
 
 PRUNED_FILE = "model.json"
-
+"""Origin of a pruned model, and what was removed from it."""
 
 WEIGHTS_FILE = "model.safetensors"
+"""Weights of a recommended or pruned model."""
 
 
 def check_writable(folder: Path) -> None:
-    """Raise ``RunFolderError`` where a folder, which need not exist, cannot be written to."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        what = "cannot be written to" if there.is_dir() else "is a file"
-        raise _not_writable(folder, f"'{there}' {what}")
+    """Check that a folder can be written to, without making it.
+
+    Args:
+        folder: need not exist; then the nearest parent that exists must be writable.
+
+    Raises:
+        RunFolderError: if the folder cannot be written to, or is a file.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise not_writable(folder, f"'{nearest}' is a file")
+    if not os.access(nearest, os.W_OK):
+        raise not_writable(folder, f"'{nearest}' is read-only")
 
 
-def _not_writable(folder: Path, why: object) -> RunFolderError:
-    return RunFolderError(f"Expected to write to '{folder}', but {why}; choose another --out.")
+def make_writable(folder: Path) -> None:
+    """Make a folder, and prove by an empty file, removed at once, that it can be written to.
+
+    Raises:
+        RunFolderError: if it cannot.
+    """
+    with writing_to(folder):
+        probe = folder / f".writable-{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink()
 
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Makes a folder; whatever then cannot be written there is a ``RunFolderError``."""
+    """Make a folder, and turn every failure to write in the block into one error.
+
+    Args:
+        folder: made with its parents where it does not exist.
+
+    Raises:
+        RunFolderError: if the folder cannot be made, or the block raises ``OSError`` or
+            ``SafetensorError``.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except (OSError, SafetensorError) as error:
-        raise _not_writable(folder, f"that failed: {first_line(error)}") from error
+        raise not_writable(folder, error) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside ``path``, which takes its place when the block ends.
+
+    Readers see the old file or the new one, never a part. If the block raises, the old file
+    stays. Links are followed; devices and pipes are written to directly.
+
+    Args:
+        path: the file to write; its folder is made where it does not exist.
+
+    Raises:
+        RunFolderError: as ``writing_to``.
+    """
+    with writing_to(path.parent):
+        if path.exists() and not path.is_file():
+            yield path
+            return
+        target = path.resolve()
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file as a whole: nobody ever reads a part of it.
+
+    Raises:
+        RunFolderError: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 as a whole, as ``write_bytes`` does.
+
+    Raises:
+        RunFolderError: if it cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def not_writable(folder: Path, reason: Exception | str) -> RunFolderError:
+    """Return the error that says why a folder cannot be written to, and what to do."""
+    if isinstance(reason, Exception):
+        reason = getattr(reason, "strerror", None) or first_line(reason)
+    return RunFolderError(f"Cannot write to '{folder}': {reason}; choose another --out.")

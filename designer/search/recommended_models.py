@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from designer.errors import RunFolderError
-from designer.folders import BEST_FOLDER, SPEC_FILE, WEIGHTS_FILE
+from designer.folders import BEST_FOLDER, SPEC_FILE, WEIGHTS_FILE, write_bytes, write_text
 from designer.models.loading import MODEL_SCHEMA
 from designer.search.confirmation import Confirmed
 from designer.search.job import Job
@@ -43,11 +43,10 @@ def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -
     shutil.rmtree(new, ignore_errors=True)
     for rank, one in enumerate(confirmed, start=1):
         folder = new / str(rank)
-        folder.mkdir(parents=True)
         spec = json.dumps(_spec_json(job, one), indent=2) + "\n"
-        (folder / SPEC_FILE).write_text(spec, encoding="utf-8")
+        write_text(folder / SPEC_FILE, spec)
         weights = artifacts.read(one.runs[0], "model.safetensors")
-        (folder / WEIGHTS_FILE).write_bytes(weights)
+        write_bytes(folder / WEIGHTS_FILE, weights)
     best, old = job.place.folder / BEST_FOLDER, job.place.folder / f"{BEST_FOLDER}.old"
     shutil.rmtree(old, ignore_errors=True)
     if best.exists():

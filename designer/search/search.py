@@ -16,7 +16,7 @@ from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, RunFolderError
-from designer.folders import BEST_FOLDER, REPORT_FILE, STORAGE_FILE
+from designer.folders import BEST_FOLDER, REPORT_FILE, STORAGE_FILE, write_text
 from designer.models.loaded import rebuild
 from designer.models.spaces import find_space
 from designer.results.layers import MeanSd, ReportWarning
@@ -228,7 +228,7 @@ def _run(
         )
     else:
         write_best(job, confirmed, artifacts)
-    (job.place.folder / REPORT_FILE).write_text(report_to_json(result), encoding="utf-8")
+    write_text(job.place.folder / REPORT_FILE, report_to_json(result))
     return result
 
 

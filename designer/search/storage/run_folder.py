@@ -10,11 +10,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from designer.errors import RunFolderError
-from designer.folders import STORAGE_FILE
+from designer.folders import LOCK_FILE, STORAGE_FILE, make_writable, not_writable
 from designer.search.progress import Phase
-
-LOCK_FILE = ".lock"
-
 
 LOCKED_SECONDS = 2.0
 """How long a storage that somebody is writing to is waited for."""
@@ -29,7 +26,7 @@ def run_folder(folder: Path) -> Iterator[Path]:
             is locked or damaged.
     """
     check_storage(folder / STORAGE_FILE)
-    _make(folder)
+    make_writable(folder)
     lock = FileLock(folder / LOCK_FILE)
     try:
         lock.acquire(timeout=0)
@@ -39,7 +36,7 @@ def run_folder(folder: Path) -> Iterator[Path]:
             f"wait for it or choose another --out."
         ) from error
     except OSError as error:
-        raise _not_writable(folder, error) from error
+        raise not_writable(folder, error) from error
     try:
         yield folder
     finally:
@@ -61,7 +58,7 @@ def check_storage(path: Path) -> None:
         finally:
             connection.close()
     except OSError as error:
-        raise _not_writable(path.parent, error) from error
+        raise not_writable(path.parent, error) from error
     except sqlite3.Error as error:
         locked = "locked" in str(error)
         raise RunFolderError(
@@ -92,20 +89,3 @@ def _is_ours(connection: sqlite3.Connection) -> bool:
         return False
     names = {name for (name,) in connection.execute("SELECT study_name FROM studies")}
     return names <= set(Phase)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-
-
-def _not_writable(folder: Path, error: OSError) -> RunFolderError:
-    return RunFolderError(
-        f"Expected a folder that can be written at '{folder}', but {error.strerror or error}; "
-        f"choose another --out."
-    )
