@@ -18,7 +18,7 @@ from designer.measures.score import beats_chance
 from designer.models.loaded import LoadedModel
 from designer.probing.blocks import BlockCandidate
 from designer.probing.calling import unwrap
-from designer.probing.probes import TRACED_SAMPLES, candidates_of
+from designer.probing.probes import TRACED_SAMPLES, block_candidates
 from designer.results.analysis import (
     ANALYSIS_SCHEMA,
     AnalysisResult,
@@ -123,7 +123,7 @@ def list_candidates(model: nn.Module, train: LabelledData) -> list[BlockCandidat
         ModelError: where the model raises.
     """
     inputs, _, _ = next(iter(batches_of(train, TRACED_SAMPLES)))
-    return candidates_of(model, inputs)
+    return block_candidates(model, inputs)
 
 
 def with_origin(

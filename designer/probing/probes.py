@@ -26,7 +26,7 @@ from designer.probing.calling import (
     tensors_of,
     unwrap,
 )
-from designer.probing.tracing import Tap, Trace, trace
+from designer.probing.tracing import Tap, Trace, trace_forward
 from designer.probing.untouched import untouched
 
 TRACED_SAMPLES = 5
@@ -237,7 +237,7 @@ def probing(
             probe.close()
 
 
-def candidates_of(model: nn.Module, inputs: Inputs) -> list[BlockCandidate]:
+def block_candidates(model: nn.Module, inputs: Inputs) -> list[BlockCandidate]:
     """Every part of the model that might be a block, in running order, and why it is one or not.
 
     Args:
@@ -247,7 +247,7 @@ def candidates_of(model: nn.Module, inputs: Inputs) -> list[BlockCandidate]:
     inner = unwrap(model)
     with untouched(model), probing(inner) as probe:
         few = probe.prepared(map_tensors(inputs, partial(_first, count=TRACED_SAMPLES)))
-        seen = trace(inner, few, flow=True)
+        seen = trace_forward(inner, few, flow=True)
         idle = seen.idle(inner)
         return [
             *find_blocks(seen)[1],
@@ -262,7 +262,7 @@ def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> tupl
         InvalidInputError: where no blocks are found, or those that are named do not run.
     """
     names = blocks if blocks is not None else _own_names(model)
-    seen = trace(model, few, flow=names is None)
+    seen = trace_forward(model, few, flow=names is None)
     taps = find_blocks(seen)[0] if names is None else taps_named(seen, model, names)
     if not taps:
         listed = ", ".join(f"'{name}'" for name, _ in model.named_children()) or "none"

@@ -150,7 +150,7 @@ class Trace:
 
 
 @torch.inference_mode(mode=False)
-def trace(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
+def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
     """Watch one forward pass; ``flow`` says whether to find out what flows past what."""
     recorder = _Recorder(model)
     values = floating_inputs(inputs)

@@ -31,7 +31,7 @@ from designer.probing.calling import (
     tensors_of,
 )
 from designer.probing.probes import taps_of
-from designer.probing.tracing import Call, Tap, trace
+from designer.probing.tracing import Call, Tap, trace_forward
 from designer.probing.untouched import untouched
 
 Fitted = nn.Linear | nn.Conv2d
@@ -108,7 +108,7 @@ class _Trial:
     def __init__(self, model: nn.Module, few: Inputs) -> None:
         self._model, self._few = model, few
         self._samples = len(tensors_of(few)[0])
-        self._seen = trace(model, few, flow=True)
+        self._seen = trace_forward(model, few, flow=True)
         self._known = submodules(model)
         self._runs = Counter(call.module for call in self._seen.calls)
         self._takers = _takers(None if self._seen.output is None else self._seen.output.grad_fn)

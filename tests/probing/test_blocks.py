@@ -14,8 +14,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from designer.errors import InvalidInputError, ModelError
 from designer.probing.blocks import taps_named
 from designer.probing.calling import Inputs, arguments, tensors_of
-from designer.probing.probes import candidates_of, probing
-from designer.probing.tracing import trace
+from designer.probing.probes import block_candidates, probing
+from designer.probing.tracing import trace_forward
 from tests.support.networks import convolutional, perceptrons, sequences
 from tests.support.networks.parts import (
     IMAGES,
@@ -166,7 +166,7 @@ def found(model: nn.Module, inputs: Inputs) -> list[str]:
     for seen in features:
         assert len(seen) == len(tensors_of(inputs)[0])
         assert seen.isfinite().all()
-    chosen = [one.name for one in candidates_of(model, inputs) if one.chosen]
+    chosen = [one.name for one in block_candidates(model, inputs) if one.chosen]
     assert len(chosen) == len(names)
     return names
 
@@ -362,7 +362,7 @@ def test_each_block_is_seen_where_it_ends_and_the_model_stays_as_it_was(name: st
     before = state_of(model)
     with probing(model) as probe:
         features = probe.features(inputs)
-    candidates_of(model, inputs)
+    block_candidates(model, inputs)
     assert state_of(model) == before
     assert all(torch.equal(t, was) for t, was in zip(tensors_of(inputs), given, strict=True))
     args, named = arguments(inputs)
@@ -378,7 +378,7 @@ def test_each_block_is_seen_where_it_ends_and_the_model_stays_as_it_was(name: st
 
 def reasons(model: nn.Module, inputs: Inputs) -> dict[str, str]:
     """What is said of every candidate."""
-    return {one.name: one.reason for one in candidates_of(model, inputs)}
+    return {one.name: one.reason for one in block_candidates(model, inputs)}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -436,7 +436,7 @@ def test_a_side_output_is_no_block() -> None:
 
 @pytest.mark.parametrize("model", [head(), nn.Sequential(head()), nn.Identity()])
 def test_a_model_without_blocks(model: nn.Module) -> None:
-    assert not [one for one in candidates_of(model, VECTORS) if one.chosen]
+    assert not [one for one in block_candidates(model, VECTORS) if one.chosen]
     with (
         pytest.raises(InvalidInputError, match=r"found none in .*--blocks"),
         probing(model) as probe,
@@ -448,7 +448,7 @@ def test_a_model_without_blocks(model: nn.Module) -> None:
 
 
 def matched(model: nn.Module, inputs: Tensor, *patterns: str) -> list[str]:
-    seen = trace(model.eval(), inputs, flow=False)
+    seen = trace_forward(model.eval(), inputs, flow=False)
     return [tap.name for tap in taps_named(seen, model, patterns)]
 
 

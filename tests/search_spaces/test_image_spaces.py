@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial
 from torch import Tensor, nn
 
 from designer import analyze, profile, separation_fuzziness
-from designer.probing.probes import candidates_of
+from designer.probing.probes import block_candidates
 from search_spaces import (
     SPACES,
     CnnSpace,
@@ -130,7 +130,7 @@ def test_blocks_that_are_named_are_those_that_would_be_found(space: Space[Any]) 
     study = optuna.create_study(sampler=RandomSampler(seed=2))
     for _ in range(4):
         model = space.build(space.suggest(study.ask()), (1, 8, 8), 3)
-        found = [c.name for c in candidates_of(model, torch.randn(5, 1, 8, 8)) if c.chosen]
+        found = [c.name for c in block_candidates(model, torch.randn(5, 1, 8, 8)) if c.chosen]
         named = list(model.block_names)  # type: ignore[arg-type]
         assert found in (named, named[1:])  # a stem may be called a block or not
 
