@@ -1,41 +1,48 @@
-"""What the benchmarks' command lines share: arguments, exit codes, progress, processes."""
+"""What the benchmarks' command lines share: argument types, exit codes and progress."""
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from rich.console import Console
 
 from designer.errors import DesignerError, InvalidInputError
-from designer.training.trainer import single_threaded
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
-PROCESSES = 2
 TABLE_WIDTH = 110
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers wrong use with one line on stderr and exit code 2."""
+    """Answer wrong use with one line on stderr and exit code 2.
+
+    ``checks`` are called in turn with the parser and the parsed options. They refuse options that
+    contradict each other, and fill in defaults that depend on other options.
+    """
+
+    def __init__(self, prog: str, description: str | None = None) -> None:
+        super().__init__(prog, description=description)
+        self.checks: list[Callable[[Parser, argparse.Namespace], None]] = []
+
+    def checked(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Return the options of these arguments, after all checks."""
+        options = self.parse_args(arguments)
+        for check in self.checks:
+            check(self, options)
+        return options
 
     def error(self, message: str) -> NoReturn:
+        """Print the message and exit."""
         complain(f"{message} (see --help)")
         self.exit(WRONG_USE)
 
 
 def positive(text: str) -> int:
-    """An argument that is a whole number from 1 on."""
+    """Return a whole number from 1 on."""
     try:
         number = int(text)
     except ValueError:
@@ -46,22 +53,22 @@ def positive(text: str) -> int:
 
 
 def output_file(text: str) -> Path:
-    """An argument that is a file to write, checked before anything is measured."""
+    """Return the path of a file to write, checked before anything is measured."""
     path = Path(text)
     if not path.parent.is_dir() or path.is_dir():
         raise argparse.ArgumentTypeError(f"expected a file in a folder that exists, got '{text}'")
     return path
 
 
-def refuse(parser: Parser, given: argparse.Namespace, options: Iterable[str], without: str) -> None:
-    """End with exit code 2 where an option was given that counts for nothing here."""
-    for name in options:
-        if getattr(given, name) != parser.get_default(name):
+def refuse(parser: Parser, options: argparse.Namespace, names: Iterable[str], without: str) -> None:
+    """End with exit code 2 if one of the named options was set although it has no effect here."""
+    for name in names:
+        if getattr(options, name) != parser.get_default(name):
             parser.error(f"--{name.replace('_', '-')} needs {without}")
 
 
 def run_and_exit(main: Callable[[Sequence[str]], None]) -> NoReturn:
-    """Run a benchmark on the command line's arguments; errors end it in one line."""
+    """Run a program on the command line's arguments; an error ends it with one line."""
     try:
         main(sys.argv[1:])
     except InvalidInputError as error:
@@ -77,33 +84,15 @@ def run_and_exit(main: Callable[[Sequence[str]], None]) -> NoReturn:
 
 
 def wide_console() -> Console:
-    """Stdout, with room for a table also where that is a file."""
+    """Return a console on stdout that has room for a table, also where stdout is a file."""
     return Console(width=max(Console().width, TABLE_WIDTH))
 
 
 def complain(message: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
 
 
-def in_processes(
-    function: Callable[[Task], Result], tasks: Sequence[Task], what: str
-) -> Iterator[Result]:
-    """Results in the order of the tasks, from ``PROCESSES`` processes of one thread each."""
-    started = time.perf_counter()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(PROCESSES, len(tasks)), mp_context=context) as pool:
-        for done, result in enumerate(pool.map(partial(_on_one_thread, function), tasks), start=1):
-            if 10 * done // len(tasks) != 10 * (done - 1) // len(tasks):
-                say(f"{what}: {done}/{len(tasks)} after {time.perf_counter() - started:.0f} s")
-            yield result
-
-
 def say(message: str) -> None:
-    """Progress goes to stderr."""
+    """Print progress on stderr."""
     print(message, file=sys.stderr, flush=True)
-
-
-def _on_one_thread(function: Callable[[Task], Result], task: Task) -> Result:
-    with single_threaded():
-        return function(task)

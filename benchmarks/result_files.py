@@ -1,6 +1,7 @@
-"""Result files: the figures, and under ``meta`` what it takes to read them.
+"""Result files: the figures, and under ``meta`` what it takes to read and to repeat them.
 
-A file names no host and no folder: arguments that are paths are cut down to file names.
+A file names no host and no folder: paths in its command are cut down to file names, and addresses
+of databases are not stored.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import os
 import platform
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.claim import Figures, Result
 from designer.results.provenance import versions
 
 SHORT_LIST = re.compile(r"\[[^][{}]*\]")
@@ -23,55 +26,66 @@ SHORT_LIST = re.compile(r"\[[^][{}]*\]")
 
 RESULTS = Path(__file__).parent / "results"
 
+ADDRESS = "ADDRESS"
+"""What is stored in place of the address of a database."""
+
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def write_result(path: Path, figures: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-    """Write ``figures`` with ``meta`` beside them as strict, indented JSON."""
-    text = json.dumps({**figures, "meta": dict(meta)}, indent=2, allow_nan=False)
-    text = SHORT_LIST.sub(lambda found: " ".join(found[0].split()), text)
+def write_result(path: Path, result: Result, command: str, seconds: float) -> None:
+    """Write the figures and their ``meta`` as strict, indented JSON.
+
+    Args:
+        path: the file.
+        result: what was measured.
+        command: the command line that repeats it, as ``command_line`` gives it.
+        seconds: wall time of the whole run.
+    """
+    meta = {
+        "command": command,
+        "commit": commit(),
+        "machine": machine(),
+        "versions": {**versions(), "scipy": version("scipy")},
+        "seeds": list(result.seeds),
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(seconds, 1),
+        **result.about,
+    }
+    text = json.dumps({**result.figures, "meta": meta}, indent=2, allow_nan=False)
+    text = SHORT_LIST.sub(lambda match: " ".join(match[0].split()), text)
     path.write_text(f"{text}\n", encoding="utf-8")
 
 
-def read_result(name: str) -> dict[str, Any]:
-    """The figures of one of ``RESULTS``, and their ``meta``."""
-    found: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
-    return found
+def read_result(name: str) -> Figures:
+    """Return the figures of one of ``RESULTS``, with their ``meta``."""
+    content: Figures = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return content
 
 
 def is_measured(name: str) -> bool:
-    """Whether there is such a result."""
+    """True if there is a result file of this name."""
     return (RESULTS / name).exists()
 
 
-def meta_of(
-    program: str, arguments: Sequence[str], *, seeds: Sequence[int], seconds: float
-) -> dict[str, Any]:
-    """Where figures come from.
-
-    Args:
-        program: module name within ``benchmarks``.
-        arguments: of its command line.
-        seeds: all that were used.
-        seconds: wall time of the whole benchmark.
-    """
-    return {
-        "command": command(program, arguments),
-        "machine": machine(),
-        "versions": {**versions(), "scipy": version("scipy")},
-        "seeds": list(seeds),
-        "date": datetime.now(UTC).date().isoformat(),
-        "seconds": round(seconds, 1),
-    }
+def command_line(claim: str, arguments: Sequence[str]) -> str:
+    """Return the command line of a run, without folders and addresses."""
+    return shlex.join(["python", "-m", "benchmarks.run", claim, *map(_shareable, arguments)])
 
 
-def command(program: str, arguments: Sequence[str]) -> str:
-    """The command line, with paths cut down to file names."""
-    return shlex.join(["python", "-m", f"benchmarks.{program}", *map(_without_folder, arguments)])
+def commit() -> str | None:
+    """Return the commit that the code is at, with "-dirty" after changes; None outside of git."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(
+            describe, cwd=RESULTS, capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
 
 
 def machine() -> dict[str, Any]:
-    """What the times were measured on."""
+    """Return what the times were measured on."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
@@ -79,7 +93,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _without_folder(argument: str) -> str:
+def _shareable(argument: str) -> str:
+    if "://" in argument:
+        option, equals, _ = argument.partition("=") if argument.startswith("--") else ("", "", "")
+        return f"{option}{equals}{ADDRESS}"
     option, equals, value = argument.rpartition("=")
     return f"{option}{equals}{Path(value).name}" if os.sep in value else argument
 

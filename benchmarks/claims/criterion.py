@@ -42,6 +42,7 @@ from benchmarks.command import (
 )
 from benchmarks.pools.fresh_pool import Protocol, measure_pool
 from benchmarks.pools.pool import Network, ShortRun, network, read_pool, write_pool
+from benchmarks.result_files import meta_of, write_result
 from benchmarks.statistics import (
     Indices,
     bootstrap,
@@ -51,7 +52,6 @@ from benchmarks.statistics import (
     rounded,
     spearman,
 )
-from benchmarks.result_files import meta_of, write_result
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
 from designer.measures.law import fit_law

@@ -29,9 +29,10 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from benchmarks.command import Parser, in_processes, output_file, run_and_exit, say, wide_console
-from benchmarks.statistics import rounded
+from benchmarks.command import Parser, output_file, run_and_exit, say, wide_console
+from benchmarks.processes import in_processes
 from benchmarks.result_files import meta_of, write_result
+from benchmarks.statistics import rounded
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset

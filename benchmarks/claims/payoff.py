@@ -51,7 +51,6 @@ from torch import nn
 
 from benchmarks.command import (
     Parser,
-    in_processes,
     output_file,
     positive,
     refuse,
@@ -59,8 +58,9 @@ from benchmarks.command import (
     say,
     wide_console,
 )
-from benchmarks.statistics import mean_and_interval, rounded
+from benchmarks.processes import in_processes
 from benchmarks.result_files import meta_of, write_result
+from benchmarks.statistics import mean_and_interval, rounded
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset

@@ -21,8 +21,8 @@ from rich.table import Table
 from scipy.stats import kendalltau
 
 from benchmarks.command import Parser, output_file, run_and_exit, wide_console
-from benchmarks.statistics import bootstrap, interval, rounded, spearman
 from benchmarks.result_files import meta_of, write_result
+from benchmarks.statistics import bootstrap, interval, rounded, spearman
 from designer.errors import InvalidInputError
 from designer.results.measured import FloatArray
 

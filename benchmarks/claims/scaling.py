@@ -1,22 +1,22 @@
-"""How a search scales: over cores, over workers on one storage, with the size of the study; and how
-it compares with a plain Optuna loop.
+"""How a search scales over cores, workers and trials, and how it compares with a plain Optuna loop.
 
-    python -m benchmarks.bench_scaling --part PART [--storage ADDRESS] [--json FILE]
+    python -m benchmarks.run scaling --part PART [--storage ADDRESS] [--json FILE]
 
 cores     trials per hour of two workers over those of one, run in turns
-workers   workers whose training is a sleep of 2 s: the share of the ideal rate that is kept,
-          on SQLite, and on ADDRESS and through a proxy in front of it
+workers   the share of the ideal rate that workers keep whose training is a sleep of 2 s, on
+          SQLite, on ADDRESS, and through a proxy in front of ADDRESS
 growth    seconds in the storage and in all around training, per trial, in studies of 100 to
           10,000 trials
 plain     trials per hour over those of a loop that trains the same networks with a ``DataLoader``
-          and Adam as it comes, on one thread; and the share of a trial that measuring takes;
+          and Adam with its defaults, on one thread; and the share of a trial that measuring takes;
           for our own space, and for the networks of He & Su on MNIST
-stacked   networks of He & Su trained in one step for all, over one by one; on a GPU where there is
-          one, else on one thread
+stacked   seconds of training networks of He & Su one by one over those of training all in one
+          step; on a GPU where there is one, else on one thread
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import tempfile
@@ -36,9 +36,9 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.command import Parser, output_file, positive, run_and_exit, say
+from benchmarks.claim import Figures, Result
+from benchmarks.command import Parser, positive, say, wide_console
 from benchmarks.statistics import rounded
-from benchmarks.result_files import meta_of, write_result
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
@@ -62,7 +62,7 @@ from search_spaces import MlpSpace, MlpSpec
 SLEEP = 2.0
 CROWDS = (8, 32)
 PER_WORKER = 8
-"""Trials, and one more at the beginning and at the end, when not all are at work."""
+"""Trials of each worker, besides one at the beginning and one at the end that are not counted."""
 
 SIZES = (100, 1_000, 10_000)
 TIMED = 20
@@ -70,38 +70,34 @@ PAIRS = 3
 CORE_TRIALS = 30
 PLAIN_TRIALS = 20
 EPOCHS = 10
+SEED = 0
 STACKED, STACKED_DEPTHS = 16, (4, 8, 20)
-
-Figures = dict[str, Any]
 
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure one part, and write the result file where asked to."""
-    parser = Parser("bench_scaling", description=__doc__.partition("\n")[0])
-    parser.add_argument("--part", required=True, choices=list(PARTS))
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
+    parser.add_argument("--part", required=True, choices=list(PARTS), help="what to measure")
     parser.add_argument("--storage", help="address of a PostgreSQL to measure beside SQLite")
     parser.add_argument("--mnist", type=Path, default=Path("mnist.npz"), help="MNIST as an .npz")
     parser.add_argument("--pairs", type=positive, default=PAIRS, help="runs of each in turns")
-    parser.add_argument("--json", type=output_file, help="result file to write")
-    given = parser.parse_args(arguments)
-    started = time.perf_counter()
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Measure one part."""
     with quiet_optuna(), tempfile.TemporaryDirectory() as folder:
-        figures = PARTS[given.part](Path(folder), given.storage, given.pairs, given.mnist)
-    say(str(figures))
-    if given.json:
-        shown = [a for a in arguments if a != given.storage]
-        if given.storage:
-            shown.insert(shown.index("--storage") + 1, "ADDRESS")
-        seconds = time.perf_counter() - started
-        write_result(
-            given.json, figures, meta_of("bench_scaling", shown, seeds=[0], seconds=seconds)
-        )
+        figures = PARTS[options.part](Path(folder), options)
+    return Result(options, figures, seeds=[SEED])
+
+
+def show(result: Result) -> None:
+    """Print the figures as they are: rows were shown while they were measured."""
+    wide_console().print_json(data=result.figures)
 
 
 def job_at(place: Place, trials_wanted: int) -> Job:
-    """A search of small perceptrons on the digits."""
+    """Return a search of small perceptrons on the digits."""
     return Job(
         MlpSpace(),
         "mlp",
@@ -115,10 +111,10 @@ def job_at(place: Place, trials_wanted: int) -> Job:
 # --- cores ---
 
 
-def cores(folder: Path, _storage: str | None, pairs: int, _mnist: Path) -> Figures:
-    """Trials per hour of two workers over those of one, their start included in neither."""
+def cores(folder: Path, options: argparse.Namespace) -> Figures:
+    """Compare the trials per hour of two workers with those of one; start-up is not counted."""
     rates: dict[int, list[float]] = {1: [], 2: []}
-    for pair in range(pairs):
+    for pair in range(options.pairs):
         for workers in (1, 2) if pair % 2 else (2, 1):
             out = folder / f"{workers}-{pair}"
             search(
@@ -126,8 +122,8 @@ def cores(folder: Path, _storage: str | None, pairs: int, _mnist: Path) -> Figur
                 confirm_epochs=1, confirm_seeds=1, seed=pair, out=out,
             )  # fmt: skip
             with open_storage(Place(out)) as storage:
-                found = optuna.load_study(study_name=Phase.SEARCH, storage=storage).get_trials()
-            rates[workers].append(3600 * _per_second(_complete(found), workers))
+                trials = optuna.load_study(study_name=Phase.SEARCH, storage=storage).get_trials()
+            rates[workers].append(3600 * _per_second(_complete(trials), workers))
             say(f"{workers} workers: {rates[workers][-1]:.0f} trials per hour")
     ratios = np.array(rates[2]) / np.array(rates[1])
     return {
@@ -138,12 +134,12 @@ def cores(folder: Path, _storage: str | None, pairs: int, _mnist: Path) -> Figur
     }
 
 
-def _complete(found: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [t for t in found if t.state is TrialState.COMPLETE]
+def _complete(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [t for t in trials if t.state is TrialState.COMPLETE]
 
 
 def _per_second(done: Sequence[FrozenTrial], first: int, last: int = 0) -> float:
-    """Trials per second, from the end of the first so many to the end of all but the last."""
+    """Return trials per second, without those that ended ``first`` and ``last``."""
     ends = sorted(t.datetime_complete.timestamp() for t in done if t.datetime_complete)
     ends = ends[first - 1 : len(ends) - last]
     return (len(ends) - 1) / (ends[-1] - ends[0])
@@ -152,9 +148,9 @@ def _per_second(done: Sequence[FrozenTrial], first: int, last: int = 0) -> float
 # --- workers ---
 
 
-def workers(folder: Path, address: str | None, _pairs: int, _mnist: Path) -> Figures:
-    """The share of the ideal rate that workers keep."""
-    rows = []
+def workers(folder: Path, options: argparse.Namespace) -> Figures:
+    """Measure the share of the ideal rate that many workers on one storage keep."""
+    rows, address = [], options.storage
     for count in CROWDS:
         with ExitStack() as stack:
             places = {"SQLite": Place(folder / f"sqlite-{count}")}
@@ -200,9 +196,9 @@ def _crowd(place: Place, count: int) -> Figures:
 
 
 def sleeper(job: Job, number: int, ready: Barrier) -> None:
-    """One worker, whose training is a sleep with a result of some real training.
+    """Work as one worker whose training is a sleep that returns the outcome of a real training.
 
-    It begins when all are ``ready``: what is asked is not how long they take to start.
+    All begin together when all are ``ready``, so that their start-up is not measured.
     """
     torch.set_num_threads(1)
     generator = np.random.default_rng(number)
@@ -230,7 +226,7 @@ def _some_parameters() -> dict[str, Any]:
 
 
 class Timed(Patience):
-    """Counts what a storage is asked and how long that takes."""
+    """Count the questions to a storage and the seconds that they take."""
 
     asked_times, seconds_inside = 0, 0.0
 
@@ -244,9 +240,9 @@ class Timed(Patience):
             self.seconds_inside += time.perf_counter() - started
 
 
-def growth(folder: Path, address: str | None, _pairs: int, _mnist: Path) -> Figures:
-    """What a trial costs besides training, in studies of several sizes."""
-    rows = []
+def growth(folder: Path, options: argparse.Namespace) -> Figures:
+    """Measure what a trial costs besides training, in studies of several sizes."""
+    rows, address = [], options.storage
     for size in SIZES:
         places = {"SQLite": Place(folder / f"sqlite-{size}")}
         if address is not None:
@@ -263,12 +259,12 @@ def _cost(place: Place, size: int) -> Figures:
     with open_storage(place) as opened:
         timed = Timed(place.shown)
         study = study_of(job, patient(opened.inner, timed), Phase.SEARCH)  # type: ignore[attr-defined]
-        study.add_trials(_made_up(size))
-        _one(job, study)  # reads them all
+        study.add_trials(_random_trials(size))
+        _untrained_trial(job, study)  # reads them all
         timed.asked_times, timed.seconds_inside = 0, 0.0
         started = time.perf_counter()
         for _ in range(TIMED):
-            _one(job, study)
+            _untrained_trial(job, study)
         seconds = time.perf_counter() - started
     return {
         "ms_in_storage": rounded(1000 * timed.seconds_inside / TIMED),
@@ -277,8 +273,8 @@ def _cost(place: Place, size: int) -> Figures:
     }
 
 
-def _one(job: Job, study: optuna.Study) -> None:
-    """A trial without training: proposed, claimed, ended."""
+def _untrained_trial(job: Job, study: optuna.Study) -> None:
+    """Propose, claim and end a trial without training."""
 
     def propose(trials: Trials) -> FrozenTrial:
         return proposals.propose(job, trials, "bench")
@@ -293,16 +289,16 @@ def _one(job: Job, study: optuna.Study) -> None:
     end(study, trial, TrialState.COMPLETE, [np.random.default_rng(trial.number).random()])
 
 
-def _made_up(size: int) -> list[FrozenTrial]:
-    """Trials with parameters of the space and random values."""
+def _random_trials(size: int) -> list[FrozenTrial]:
+    """Return finished trials with parameters of the space and random values."""
     sampler = optuna.samplers.RandomSampler(seed=0)
     source = optuna.create_study(sampler=sampler)
     generator = np.random.default_rng(0)
-    made = []
+    trials = []
     for _ in range(size):
         trial = source.ask()
         values = spec_values(MlpSpace().suggest(trial))
-        made.append(
+        trials.append(
             optuna.trial.create_trial(
                 params=trial.params,
                 distributions=trial.distributions,
@@ -310,24 +306,24 @@ def _made_up(size: int) -> list[FrozenTrial]:
                 value=float(generator.random()),
             )
         )
-    return made
+    return trials
 
 
 # --- plain ---
 
 
-def plain(folder: Path, _storage: str | None, pairs: int, mnist: Path) -> Figures:
-    """The same networks by our search and by the loop that one would write oneself."""
+def plain(folder: Path, options: argparse.Namespace) -> Figures:
+    """Time our search and a plain Optuna loop on the same networks."""
     rows = []
     with single_threaded():
-        for name, job in _plain_jobs(mnist).items():
-            rows.append({"networks": name, **_against_plain(folder / name, job, pairs)})
+        for name, job in _plain_jobs(options.mnist).items():
+            rows.append({"networks": name, **_against_plain(folder / name, job, options.pairs)})
             say(str(rows[-1]))
     return {"trials": PLAIN_TRIALS, "epochs": EPOCHS, "rows": rows}
 
 
 def _plain_jobs(mnist: Path) -> dict[str, Job]:
-    """Our own space, and the networks of He & Su, PNAS 2023."""
+    """Return searches of our own space and of the networks of He & Su, PNAS 2023."""
     nowhere = Place(Path())
     paper = MlpSpace(
         min_depth=4, max_depth=20, min_width=100, max_width=100, width_step=1,
@@ -378,7 +374,7 @@ def _by_us(job: Job) -> tuple[list[FrozenTrial], float]:
 
 
 def _by_hand(job: Job, done: Sequence[FrozenTrial], path: Path) -> float:
-    """An Optuna loop with a ``DataLoader``, told to try the same networks."""
+    """Time an Optuna loop with a ``DataLoader`` that tries the same networks."""
     data = job.data
 
     def objective(trial: optuna.Trial) -> float:
@@ -407,7 +403,7 @@ def _by_hand(job: Job, done: Sequence[FrozenTrial], path: Path) -> float:
 
 
 def _measuring(job: Job, done: Sequence[FrozenTrial]) -> float:
-    """Seconds of looking inside these networks, trained briefly."""
+    """Return the seconds that it takes to look inside these networks, trained briefly."""
     data, seconds = job.data, 0.0
     for trial in done:
         spec = job.space.suggest(optuna.trial.FixedTrial(trial.params))
@@ -423,15 +419,17 @@ def _measuring(job: Job, done: Sequence[FrozenTrial]) -> float:
 # --- stacked ---
 
 
-def stacked(_folder: Path, _storage: str | None, pairs: int, mnist: Path) -> Figures:
-    """Seconds of training one by one over those in one step for all, by depth."""
+def stacked(_folder: Path, options: argparse.Namespace) -> Figures:
+    """Time training one by one over training all in one step, by depth."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = load_dataset(str(mnist), train_size=1000, image_size=10).to(device)
+    data = load_dataset(str(options.mnist), train_size=1000, image_size=10).to(device)
     rows = []
     with single_threaded():
         for depth in STACKED_DEPTHS:
             spec = MlpSpec((100,) * depth, "batch", "relu", 1e-3)
-            ratios = [_alone(data, spec) / _together(data, spec) for _ in range(-1, pairs)][1:]
+            ratios = [_alone(data, spec) / _together(data, spec) for _ in range(-1, options.pairs)][
+                1:
+            ]
             rows.append({"depth": depth, "ratio": rounded(np.median(ratios)),
                          "ratios": [rounded(r) for r in ratios]})  # fmt: skip
             say(str(rows[-1]))
@@ -460,13 +458,10 @@ def _fresh(data: Dataset, spec: MlpSpec) -> list[nn.Module]:
     return [build_seeded(build, seed, data.train.inputs.device) for seed in range(STACKED)]
 
 
-PARTS: dict[str, Callable[[Path, str | None, int, Path], Figures]] = {
+PARTS: dict[str, Callable[[Path, argparse.Namespace], Figures]] = {
     "cores": cores,
     "workers": workers,
     "growth": growth,
     "plain": plain,
     "stacked": stacked,
 }
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -40,15 +40,15 @@ from rich.table import Table
 
 from benchmarks.command import (
     Parser,
-    in_processes,
     output_file,
     positive,
     refuse,
     run_and_exit,
     wide_console,
 )
-from benchmarks.statistics import mean_and_interval
+from benchmarks.processes import in_processes
 from benchmarks.result_files import meta_of, write_result
+from benchmarks.statistics import mean_and_interval
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed

@@ -11,7 +11,7 @@ import optuna
 from optuna.samplers import RandomSampler
 from torch import nn
 
-from benchmarks.command import in_processes, say
+from benchmarks.command import say
 from benchmarks.pools.pool import Row
 from benchmarks.pools.zero_cost import (
     gradient_norm,
@@ -20,6 +20,7 @@ from benchmarks.pools.zero_cost import (
     snip,
     synflow_log,
 )
+from benchmarks.processes import in_processes
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.errors import InvalidInputError, TrialFailed

@@ -1,0 +1,65 @@
+"""What a claim's program offers, and the list of claims.
+
+A claim is a module of ``benchmarks.claims`` that has the three functions of ``Claim``; the runner,
+``benchmarks.run``, does everything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from benchmarks.command import Parser
+
+Figures = dict[str, Any]
+
+CLAIMS = {
+    "paper": "what He & Su say of the law, figure by figure",
+    "separation": "how much faster D is than the textbook form",
+    "criterion": "which figure of a short run predicts the accuracy after long training",
+    "published": "what scores of untrained networks are worth in a published table",
+    "search": "why the sampler and the pruner are what they are",
+    "payoff": "whether the search pays, beside what Optuna offers",
+    "analysis": "what looking inside costs, in time and in memory",
+    "pruning": "which criterion finds the blocks that can go, and whether --max-drop holds",
+    "scaling": "how a search scales over cores, workers and trials",
+    "residual": "the law with the prediction residual, in a character-level transformer",
+}
+"""The question that each claim answers, by the name of its module."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run of a claim measured."""
+
+    options: argparse.Namespace
+    """The options of the run."""
+    figures: Figures
+    """What goes into the result file, as JSON takes it."""
+    seeds: Sequence[int]
+    """All seeds that were used."""
+    about: Figures = field(default_factory=dict)
+    """What is recorded beside command, versions and machine, as JSON takes it."""
+
+
+class Claim(Protocol):
+    """The functions of a claim's module."""
+
+    __doc__: str | None
+
+    def configure(self, parser: Parser) -> None:
+        """Add the claim's own options."""
+
+    def run(self, options: argparse.Namespace) -> Result:
+        """Measure."""
+
+    def show(self, result: Result) -> None:
+        """Print the figures and what they mean."""
+
+
+def claim_named(name: str) -> Claim:
+    """Return the module of a claim, loaded when it is first used."""
+    return cast("Claim", import_module(f"benchmarks.claims.{name}"))
