@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from designer.measures.intervals import intervals
+from designer.measures.ranks import spearman
 from designer.results.measured import FloatArray, measured
 
 RESAMPLES = 2000
@@ -29,11 +29,6 @@ Indices = NDArray[np.int64]
 def bootstrap(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Indices:
     """(B, n) resamples of n items; the same for all criteria, so that differences are paired."""
     return np.random.default_rng(seed).integers(n, size=(resamples, n))
-
-
-def spearman(x: FloatArray, y: FloatArray) -> FloatArray:
-    """(...) Spearman correlation of x and y (..., n); nan where one of them is constant."""
-    return _correlation(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
 def partial_spearman(x: FloatArray, y: FloatArray, given: FloatArray) -> FloatArray:
@@ -66,11 +61,3 @@ def rounded(value: float | np.floating[Any] | FloatArray, decimals: int = 4) -> 
     """A number for a result file: None where it is nan or infinite."""
     number = measured(float(value))
     return None if number is None else round(number, decimals)
-
-
-def _correlation(x: FloatArray, y: FloatArray) -> FloatArray:
-    x = x - x.mean(axis=-1, keepdims=True)
-    y = y - y.mean(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r: FloatArray = (x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
-    return r

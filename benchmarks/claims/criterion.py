@@ -50,11 +50,11 @@ from benchmarks.statistics import (
     partial_spearman,
     regret,
     rounded,
-    spearman,
 )
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
 from designer.measures.law import fit_law
+from designer.measures.ranks import spearman
 from designer.measures.score import adherence, combine, heldout_separation
 from designer.models.spaces import find_space
 from designer.results.measured import FloatArray

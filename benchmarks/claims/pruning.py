@@ -42,10 +42,11 @@ from benchmarks.command import (
 )
 from benchmarks.processes import in_processes
 from benchmarks.result_files import meta_of, write_result
-from benchmarks.statistics import mean_and_interval, rounded, spearman
+from benchmarks.statistics import mean_and_interval, rounded
 from designer.choices import Criterion
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
+from designer.measures.ranks import spearman
 from designer.pruning.baselines import from_scratch, greedy_order
 from designer.pruning.cut import cut
 from designer.pruning.evaluation import correct_mask

@@ -22,8 +22,9 @@ from scipy.stats import kendalltau
 
 from benchmarks.command import Parser, output_file, run_and_exit, wide_console
 from benchmarks.result_files import meta_of, write_result
-from benchmarks.statistics import bootstrap, interval, rounded, spearman
+from benchmarks.statistics import bootstrap, interval, rounded
 from designer.errors import InvalidInputError
+from designer.measures.ranks import spearman
 from designer.results.measured import FloatArray
 
 SPACE, MERIT = "nasbench201", "val_accuracy"

@@ -9,12 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import rankdata
 
 from designer.analysis.advice import law_warnings
+from designer.measures.ranks import spearman
 from designer.measures.score import ADHERENCE_WEIGHT, beats_chance
 from designer.results.layers import Curve, LawSummary, ReportWarning
 from designer.results.measured import LawStatus, measured
@@ -40,9 +39,6 @@ from designer.search.study.trials import (
 )
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-
-
-Floats = NDArray[np.float64]
 
 
 BOOTSTRAP_DRAWS = 1000
@@ -285,23 +281,14 @@ def _agreement(values: Sequence[float | None], target: Sequence[float | None]) -
     if n < MIN_FOR_AGREEMENT:
         return RankAgreement(None, n, None)
     drawn = np.random.default_rng(0).integers(n, size=(BOOTSTRAP_DRAWS, n))
-    spearman = float(_spearman(pairs[None])[0])
-    draws = _spearman(pairs[drawn])
+    figures, targets = pairs.T
+    rho = float(spearman(figures, targets))
+    draws = spearman(figures[drawn], targets[drawn])
     draws = draws[~np.isnan(draws)]
-    if math.isnan(spearman) or not len(draws):
-        return RankAgreement(measured(spearman), n, None)
+    if math.isnan(rho) or not len(draws):
+        return RankAgreement(measured(rho), n, None)
     low, high = np.percentile(draws, [2.5, 97.5])
-    return RankAgreement(spearman, n, (float(low), float(high)))
-
-
-def _spearman(pairs: Floats) -> Floats:
-    """Of (draws, n, 2) pairs, (draws,): the correlation of ranks; nan where one does not vary."""
-    ranks = rankdata(pairs, axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    sizes = np.sqrt((ranks**2).sum(axis=1).prod(axis=1))
-    products = ranks.prod(axis=2).sum(axis=1)
-    found: Floats = np.divide(products, sizes, out=np.full(len(pairs), np.nan), where=sizes > 0)
-    return found
+    return RankAgreement(rho, n, (float(low), float(high)))
 
 
 def _negated(value: float | None) -> float | None:
