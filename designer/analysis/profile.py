@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.choices import Measure, Reduction
-from designer.data.batches import Batches, LabelledData, batches_of, check_known
+from designer.data.batches import Batches, LabelledData, batches_of, check_heldout
 from designer.errors import InvalidInputError
 from designer.measures.features import Reducer, reduction_of
 from designer.measures.intervals import resample
@@ -114,7 +114,7 @@ def profile(
     data = batches_of(train, batch_size)
     held = None if heldout is None else batches_of(heldout, batch_size)
     if held is not None:
-        check_known(held, data, unseen=ruler is Measure.RESIDUAL)
+        check_heldout(held, data, allow_unseen=ruler is Measure.RESIDUAL)
     if permutations is None:
         permutations = 3 if data.outputs <= MANY_CLASSES else 1
     needed = permutations if ruler is Measure.SEPARATION else 0
@@ -327,7 +327,7 @@ def _measured(
     passes: _Passes, measure: Measure, data: Batches, labelings: list[Tensor], *, crossing: bool
 ) -> list[Ruler]:
     """A ruler per tap, input first, that the training data have passed by."""
-    classes = None if data.real else data.num_classes
+    classes = None if data.real_targets else data.num_classes
     rulers: list[Ruler] = []
     for what in PASSES[measure]:
         for seen in passes.over(data, what):
@@ -347,7 +347,7 @@ def _measured_heldout(
 ) -> list[HeldoutRuler]:
     """The same for held-out data, with all that was fitted to training data."""
     held = [one.heldout() for one in rulers]
-    kept = data.drawn(min(1.0, INTERVAL_SAMPLES / len(data)), seed)
+    kept = data.sample_mask(min(1.0, INTERVAL_SAMPLES / len(data)), seed)
     for seen in passes.over(data, "held-out data"):
         for one, tap in zip(held, seen.taps, strict=True):
             one.add(tap, seen.targets, kept[seen.rows])
@@ -358,7 +358,7 @@ def _draws(passes: _Passes, data: Batches, rulers: list[Ruler], resamples: int, 
     """(resamples, L + 1) bootstrap values on training data."""
     if not resamples:
         return ()
-    mask = data.drawn(passes.interval_share(data), seed)
+    mask = data.sample_mask(passes.interval_share(data), seed)
     influences = [
         [one.influence(tap, seen.targets) for one, tap in zip(rulers, seen.taps, strict=True)]
         for seen in passes.some(data, mask, "intervals")

@@ -1,6 +1,7 @@
-"""Random changes to training images that leave their class what it is.
+"""Random changes to training images that do not change their class.
 
-Every image is changed on its own, all of a batch at once.  Evaluation never sees any of it.
+Every image is changed independently; a whole batch is changed at once.  Images that a model is
+evaluated on are never changed.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from designer.choices import Augmentation
 from designer.errors import InvalidInputError
 
 LARGEST_SHIFT = 8
-"""Images are shifted by up to one part in so many of their height and width."""
+"""Images are shifted by up to 1 / ``LARGEST_SHIFT`` of their height and width."""
 
 
 def check_augmentable(kind: Augmentation, input_shape: tuple[int, ...]) -> None:
-    """Raise ``InvalidInputError`` unless inputs of this shape can be varied so.
+    """Raise ``InvalidInputError`` unless inputs of this shape can be augmented.
 
     Args:
-        kind: of augmentation.
-        input_shape: of one input, (channels, height, width) for an image.
+        kind: which augmentation.
+        input_shape: shape of one input, (channels, height, width) for an image.
+
+    Raises:
+        InvalidInputError: if the inputs are no images, or too small to be shifted.
     """
     if kind is Augmentation.NONE:
         return
@@ -37,15 +41,19 @@ def check_augmentable(kind: Augmentation, input_shape: tuple[int, ...]) -> None:
 
 
 def augmented(inputs: Tensor, kind: Augmentation, generator: torch.Generator) -> Tensor:
-    """Images (n, channels, height, width), each varied at random; ``inputs`` stay as they are.
+    """Return images, each changed at random; ``inputs`` themselves are not modified.
 
     Args:
-        inputs: on any device; with ``NONE`` of any shape, and returned themselves.
-        kind: of augmentation.
-        generator: of the CPU, so that all devices draw the same.
+        inputs: (n, channels, height, width) images on any device. With ``NONE`` they may have any
+            shape and are returned unchanged.
+        kind: which augmentation.
+        generator: a generator on the CPU, so that all devices draw the same numbers.
+
+    Returns:
+        (n, channels, height, width) images on the device of ``inputs``.
 
     Raises:
-        InvalidInputError: where the inputs are no images, or too small to be shifted.
+        InvalidInputError: if the inputs are no images, or too small to be shifted.
     """
     check_augmentable(kind, tuple(inputs.shape[1:]))
     if kind.flips:
@@ -56,27 +64,29 @@ def augmented(inputs: Tensor, kind: Augmentation, generator: torch.Generator) ->
 
 
 def _flipped(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Return images of which each is mirrored, left for right, with probability 1/2."""
     mirrored = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
     return torch.where(mirrored.to(images.device), images.flip(3), images)
 
 
 def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Windows of the size of the image, somewhere in it with a frame of zeros around."""
+    """Return images that are moved by whole pixels; zeros come in from outside."""
     n, channels, height, width = images.shape
     rows, down = _window(n, height, generator)
     columns, right = _window(n, width, generator)
     framed = torch.nn.functional.pad(images, (right, right, down, down))
-    where = (
+    # One index per axis; together they cut a window of the image's size out of its frame.
+    indices = (
         torch.arange(n)[:, None, None, None],
         torch.arange(channels)[None, :, None, None],
         rows[:, None, :, None],
         columns[:, None, None, :],
     )
-    return framed[tuple(index.to(images.device) for index in where)]
+    return framed[tuple(index.to(images.device) for index in indices)]
 
 
 def _window(n: int, size: int, generator: torch.Generator) -> tuple[Tensor, int]:
-    """(n, size) indices into a framed axis, one random run each; and how wide the frame is."""
+    """Return n random windows (n, size) into a framed axis, as indices, and the frame's width."""
     frame = size // LARGEST_SHIFT
     start = torch.randint(0, 2 * frame + 1, (n, 1), generator=generator)
     return start + torch.arange(size), frame

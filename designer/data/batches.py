@@ -1,4 +1,4 @@
-"""Data to look at a model with: batches that can be had again, and the targets of all samples."""
+"""Data to measure a model with: batches that can be repeated, and the targets of all samples."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from designer.errors import DataError, InvalidInputError
 from designer.probing.calling import Inputs, map_tensors, tensors_of
 
 Batch = tuple[Inputs, Tensor]
+"""Inputs of n samples, and their labels or real targets."""
 
 
 LabelledData = Batch | LabelledTensors | Iterable[Batch]
@@ -22,64 +23,75 @@ LabelledData = Batch | LabelledTensors | Iterable[Batch]
 
 
 BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 4096
-"""Input values of a batch, 4 MiB as float32, and the samples that it holds in any case."""
+"""A batch holds about ``BATCH_VALUES`` input values, 4 MiB as float32, but never fewer samples
+than ``SMALLEST_BATCH`` nor more than ``LARGEST_BATCH``."""
 
 
 MOST_CLASSES = 1_000_000
+"""Labels from here on are taken for a mistake: memory grows with the number of classes."""
 
 
 TOKENS = "labels (n, tokens)"
-"""The kind of targets where every token has one."""
+"""The kind of targets where every token has a label."""
 
 
-AGAIN = "pass (inputs, labels), a list of batches or a DataLoader"
+ADVICE = "pass (inputs, labels), a list of batches or a DataLoader"
+"""What errors advise where data cannot be iterated twice."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Batches in an order that is always the same; a *row* is a sample, or a token where every
-    token has a label."""
+    """Batches that come in the same order each time they are iterated.
+
+    A *row* is a sample, or a token where every token has a label.
+    """
 
     source: Iterable[Batch]
+    """The batches themselves."""
     targets: Tensor
     """(rows,) labels, or (rows,) or (rows, q) real targets; on the CPU."""
     shapes: tuple[tuple[int, ...], ...]
-    """Of the labels of each batch."""
+    """Shape of the labels of each batch."""
     tokens: bool
-    """Whether labels came as (n, tokens)."""
+    """True if labels have the shape (n, tokens)."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     @property
     def kind(self) -> str:
-        """Of the targets, in words."""
+        """The kind of the targets, in words."""
         return TOKENS if self.tokens else _kind(self.targets)
 
     @property
-    def real(self) -> bool:
-        """Whether the targets are real numbers, not classes."""
+    def real_targets(self) -> bool:
+        """True if the targets are real numbers, not classes."""
         return self.targets.is_floating_point()
 
     @property
     def num_classes(self) -> int:
-        """K; 0 for real targets."""
-        return 0 if self.real else int(self.targets.max()) + 1
+        """Number of classes K; 0 for real targets."""
+        return 0 if self.real_targets else int(self.targets.max()) + 1
 
     @property
     def outputs(self) -> int:
-        """K, or the number of real targets."""
-        return self.targets[0].numel() if self.real else self.num_classes
+        """Number of classes K, or of real targets q."""
+        return self.targets[0].numel() if self.real_targets else self.num_classes
 
     @property
     def chance(self) -> float:
-        """Share of the largest class; nan for real targets."""
-        if self.real:
+        """Accuracy of always naming the largest class; NaN for real targets."""
+        if self.real_targets:
             return float("nan")
         return float(torch.bincount(self.targets).max()) / len(self)
 
-    def drawn(self, share: float, seed: int) -> Tensor:
-        """(rows,) mask of a random share of the samples, with all their rows."""
+    def sample_mask(self, share: float, seed: int) -> Tensor:
+        """Return a mask (rows,) that is true for all rows of a random share of the samples.
+
+        Args:
+            share: probability, from 0 to 1, that a sample is chosen.
+            seed: seed of the draw.
+        """
         generator = torch.Generator().manual_seed(seed)
         masks = []
         for shape in self.shapes:
@@ -88,10 +100,10 @@ class Batches:
         return torch.cat(masks)
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor, slice]]:
-        """Inputs, their targets, and which rows these are.
+        """Yield inputs, their targets, and where their rows lie in ``targets``.
 
         Raises:
-            InvalidInputError: where they are not those of the first time.
+            InvalidInputError: if the batches are not those of the first time.
         """
         start = 0
         for inputs, labels in _iterated(self.source):
@@ -107,20 +119,20 @@ class Batches:
         if start != len(self):
             raise InvalidInputError(
                 f"Expected data that can be iterated more than once, got {len(self)} samples the "
-                f"first time and {start} the second; {AGAIN}."
+                f"first time and {start} the second; {ADVICE}."
             )
 
 
 def batches_of(data: LabelledData, size: int | None = None) -> Batches:
-    """Data as batches.
+    """Return data of any accepted form as batches that can be iterated again and again.
 
     Args:
-        data: what to look with.
-        size: of batches made from data in memory; by default up to 4,096 samples, and fewer where
-            each is large.
+        data: (inputs, labels), or batches of such pairs.
+        size: samples per batch for data in memory; by default up to 4,096, and fewer if samples
+            are large. Data that come in batches keep theirs.
 
     Raises:
-        InvalidInputError: on anything that is not inputs with labels, and on a size below 1.
+        InvalidInputError: if the data are not inputs with labels, or the size is below 1.
     """
     if size is not None and size < 1:
         raise InvalidInputError(f"Expected a batch size of at least 1, got {size}.")
@@ -128,27 +140,34 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     labels = [_checked_labels(batch) for batch in _iterated(source)]
     if not labels:
         raise InvalidInputError(
-            f"Expected data that can be iterated more than once, got no batch; {AGAIN}."
+            f"Expected data that can be iterated more than once, got no batch; {ADVICE}."
         )
     tokens = _common_kind(labels) == TOKENS
-    targets = torch.cat([_by_row(one, tokens=tokens) for one in labels])
+    targets = torch.cat([_by_row(part, tokens=tokens) for part in labels])
     _check_targets(targets)
-    return Batches(source, targets, tuple(tuple(one.shape) for one in labels), tokens)
+    return Batches(source, targets, tuple(tuple(part.shape) for part in labels), tokens)
 
 
-def check_known(heldout: Batches, train: Batches, *, unseen: bool = False) -> None:
-    """Raise ``InvalidInputError`` unless held-out targets are of the kind of those of training,
-    and labels among theirs; those below the highest one are fine where ``unseen`` ones are."""
+def check_heldout(heldout: Batches, train: Batches, *, allow_unseen: bool = False) -> None:
+    """Raise ``InvalidInputError`` unless held-out targets fit those of training.
+
+    Args:
+        heldout: held-out data.
+        train: training data.
+        allow_unseen: accept classes that training data lack, up to the highest one that they have.
+
+    Raises:
+        InvalidInputError: if the targets are of another kind, or of an unknown class.
+    """
     if heldout.kind != train.kind:
         raise InvalidInputError(
-            f"Expected held-out data with {train.kind} such as those of training, got "
-            f"{heldout.kind}."
+            f"Expected held-out data with {train.kind} as in the training data, got {heldout.kind}."
         )
-    if train.real:
+    if train.real_targets:
         return
     known = (
         heldout.targets < train.num_classes
-        if unseen
+        if allow_unseen
         else torch.isin(heldout.targets, torch.unique(train.targets))
     )
     if not bool(known.all()):
@@ -159,7 +178,7 @@ def check_known(heldout: Batches, train: Batches, *, unseen: bool = False) -> No
 
 
 def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
-    """Batches of data in memory; what are batches already as they are."""
+    """Return data in memory in batches of one size; return batches unchanged."""
     inputs: Inputs
     if isinstance(data, LabelledTensors):
         inputs, labels = data.inputs, data.labels
@@ -168,7 +187,7 @@ def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
     else:
         return _iterable(data)
     _checked_labels((inputs, labels))
-    size = size or _fitting(tensors_of(inputs))
+    size = size or _fitting_size(tensors_of(inputs))
     parts = [slice(start, start + size) for start in range(0, len(labels), size)]
     return [(map_tensors(inputs, partial(_part, rows=rows)), labels[rows]) for rows in parts]
 
@@ -176,13 +195,13 @@ def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
 def _iterable(data: object) -> Iterable[Batch]:
     if not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
         raise InvalidInputError(
-            f"Expected data that can be iterated, got {type(data).__name__}; {AGAIN}."
+            f"Expected data that can be iterated, got {type(data).__name__}; {ADVICE}."
         )
     return cast("Iterable[Batch]", data)
 
 
 def _iterated(source: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches; what raises in between is the user's."""
+    """Yield the batches; an error while iterating comes from the user's code."""
     batches = iter(source)
     while True:
         try:
@@ -190,16 +209,16 @@ def _iterated(source: Iterable[Batch]) -> Iterator[Batch]:
         except StopIteration:
             return
         except (Exception, SystemExit) as error:
-            said = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise DataError(
                 f"Expected data that can be iterated, but they raised {type(error).__name__}: "
-                f"{said[-1] if said else 'without a word'}"
+                f"{lines[-1] if lines else 'no message'}"
             ) from error
         yield batch
 
 
-def _fitting(tensors: list[Tensor]) -> int:
-    """Samples per batch whose inputs have about ``BATCH_VALUES`` values."""
+def _fitting_size(tensors: list[Tensor]) -> int:
+    """Return how many samples per batch have about ``BATCH_VALUES`` input values."""
     values = sum(tensor[0].numel() for tensor in tensors)
     return min(max(BATCH_VALUES // max(values, 1), SMALLEST_BATCH), LARGEST_BATCH)
 
@@ -209,13 +228,14 @@ def _part(tensor: Tensor, rows: slice) -> Tensor:
 
 
 def _by_row(labels: Tensor, *, tokens: bool) -> Tensor:
+    """Return the targets of one batch by row, on the CPU."""
     labels = labels.detach().cpu()
     labels = labels if labels.is_floating_point() else labels.long()
     return labels.flatten() if tokens else labels
 
 
 def _common_kind(labels: list[Tensor]) -> str:
-    """Of the targets of every batch."""
+    """Return the kind of targets that all batches have."""
     first, *others = dict.fromkeys(map(_kind, labels))
     if others:
         raise InvalidInputError(f"Expected {first} in every batch, got {others[0]}, too.")
@@ -229,7 +249,7 @@ def _kind(targets: Tensor) -> str:
 
 
 def _checked_labels(batch: object) -> Tensor:
-    """The labels of a batch that is one."""
+    """Return the labels of a batch, once it is known to be inputs with labels."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         raise InvalidInputError(
             f"Expected data as (inputs, labels) or batches of such pairs, got a batch of "
@@ -258,7 +278,7 @@ def _checked_labels(batch: object) -> Tensor:
 
 
 def _checked_inputs(inputs: object) -> list[Tensor]:
-    """All tensors of inputs that are some."""
+    """Return all tensors of the inputs, once they are known to be tensors."""
     parts: object = inputs
     if isinstance(inputs, Mapping):
         parts = list(inputs.values())
@@ -266,7 +286,7 @@ def _checked_inputs(inputs: object) -> list[Tensor]:
         parts = [inputs]
     if not isinstance(parts, tuple | list) or not parts:
         raise InvalidInputError(
-            f"Expected inputs as a torch tensor, or a tuple or dict of such, got "
+            f"Expected inputs as a torch tensor, or a tuple or dict of tensors, got "
             f"{type(inputs).__name__}; use torch.as_tensor."
         )
     for part in parts:

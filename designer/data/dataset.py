@@ -1,4 +1,4 @@
-"""A classification task as tensors, or as batches that a callable gave."""
+"""A classification task as tensors, or as batches that a callable returns."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from designer.results.layers import ReportWarning
 from designer.results.search import DataSummary
 
 Array = NDArray[Any]
+"""A NumPy array of any dtype."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledTensors:
-    """Inputs (n, ...) float32 and labels (n,) int64."""
+    """The samples of one part of a data set."""
 
     inputs: Tensor
+    """(n, ...) float32."""
     labels: Tensor
+    """(n,) int64."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,12 +34,12 @@ class LabelledTensors:
         return iter((self.inputs, self.labels))
 
     def batches(self, size: int) -> list[tuple[Tensor, Tensor]]:
-        """All samples in order, ``size`` at a time."""
+        """Return all samples in order as (inputs, labels), ``size`` samples at a time."""
         pairs = zip(torch.split(self.inputs, size), torch.split(self.labels, size), strict=True)
         return list(pairs)
 
     def to(self, device: torch.device) -> LabelledTensors:
-        """The same on another device."""
+        """Return a copy on another device."""
         return LabelledTensors(self.inputs.to(device), self.labels.to(device))
 
 
@@ -45,46 +48,53 @@ class Dataset:
     """A classification task, ready to train on."""
 
     name: str
+    """Name for reports."""
     train: LabelledTensors
+    """Samples that weights are fitted to."""
     validation: LabelledTensors
+    """Held-out samples that decisions are made on."""
     test: LabelledTensors
+    """Held-out samples that no decision is made on."""
     class_names: tuple[str, ...]
+    """(K,) classes as the source names them; labels are positions in it."""
     scaling: dict[str, list[float]]
     """``mean`` and ``scale`` per channel or feature that were applied: inputs are
     (raw - mean) / scale."""
     fingerprint: str
     """SHA-256 of the raw arrays as split, before scaling."""
     options: dict[str, Any] = field(default_factory=dict)
-    """The arguments of ``load_dataset`` that shaped it."""
+    """The arguments of ``load_dataset`` that it was made with, as JSON values."""
     shuffled_labels: bool = False
+    """True if all labels were permuted."""
     warnings: tuple[ReportWarning, ...] = ()
+    """What a reader of results on these data should know."""
     split_here: bool = False
-    """Whether the source had no test set, so that one was split off."""
+    """True if the source had no test set, so that one was split off."""
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Arguments of ``load_dataset`` that give the same data again."""
-        given = self.options.get("scaling") == Scaling.GIVEN
-        return {**self.options, "scaling": self.scaling} if given else dict(self.options)
+        """Arguments of ``load_dataset`` that load the same data again."""
+        in_numbers = self.options.get("scaling") == Scaling.GIVEN
+        return {**self.options, "scaling": self.scaling} if in_numbers else dict(self.options)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, channels first."""
+        """Shape of one input: (features,) or (channels, height, width)."""
         return tuple(self.train.inputs.shape[1:])
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """Number of classes K."""
         return len(self.class_names)
 
     @property
     def chance(self) -> float:
-        """Share of the largest class in the validation data."""
+        """Accuracy of always naming the largest class of the validation data."""
         counts = torch.bincount(self.validation.labels, minlength=self.num_classes)
         return float(counts.max()) / len(self.validation)
 
     def to(self, device: torch.device) -> Dataset:
-        """The same with all tensors on another device."""
+        """Return a copy with all tensors on another device."""
         return replace(
             self,
             train=self.train.to(device),
@@ -93,7 +103,7 @@ class Dataset:
         )
 
     def summary(self) -> DataSummary:
-        """What the report says about the data."""
+        """Return what a report says about the data."""
         return DataSummary(
             name=self.name,
             fingerprint=self.fingerprint,
@@ -109,12 +119,15 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class BatchedData:
-    """Batches to look at a model with, as a callable gave them.
+    """Training and held-out batches to analyze a model with, as a callable returned them.
 
-    Each is a pair of inputs, passed to the model as they are, and labels. Inputs are a tensor
-    (n, ...), or a tuple or dict of such. They can be iterated more than once.
+    A batch is a pair of inputs, which the model receives unchanged, and labels. Inputs are a tensor
+    (n, ...), or a tuple or dict of such tensors. Batches can be iterated more than once.
     """
 
     name: str
+    """Name for reports."""
     train: Iterable[tuple[Any, Tensor]]
+    """Batches of training data."""
     heldout: Iterable[tuple[Any, Tensor]] | None = None
+    """Batches of held-out data, if there are any."""

@@ -6,35 +6,32 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from designer.data.dataset import Array
 from designer.errors import DataError, first_line
 
-Array = NDArray[Any]
-
-
 TRAIN_FOLDERS = ("train", "training")
+"""Names of the folder of training images, in upper or lower case."""
 
 
 TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")
-"""Names of the parts of an image folder, in any case; of the test's, the first that is there."""
+"""Names of the folder of test images, in upper or lower case; the first that exists is used."""
 
 
 IMAGE_SUFFIXES = {
     *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 }
-"""Of files in class folders that are read as images, in any case; others are not looked at."""
+"""Suffixes, in upper or lower case, of files that are read as images; other files are ignored."""
 
 
 BYTE_MODES = ("L", "RGB", "RGBA")
-"""Pillow's modes with a byte per channel that images are brought to, the richest last."""
+"""Pillow's modes with one byte per channel that images are converted to, the richest last."""
 
 
 KEPT_MODES = {
@@ -44,27 +41,36 @@ KEPT_MODES = {
     "I": "I",
     "F": "F",
 }
-"""What becomes of Pillow's modes; all others become RGB."""
+"""The mode that images of each of Pillow's modes are converted to; all others become RGB."""
 
 
 def read_image_folder(folder: Path, image_size: int | None) -> tuple[Array, ...]:
-    """Images and the names of their classes, of training and, if there, of the test set.
+    """Read images and the names of their classes.
 
-    ``folder`` holds one folder per class, or ``train`` and ``test`` that do. Where there is no
-    ``test``, ``val`` (``valid``, ``validation``) is the test set; beside ``test`` it is not used,
-    for validation data are split off the training data. Without any the test set is split off,
-    too. Class folders are searched through all their levels; hidden files and those without one
-    of ``IMAGE_SUFFIXES`` are not looked at. The order is that of the paths, on any file system.
+    ``folder`` holds one folder per class, or ``train`` and ``test`` with such folders. Without
+    ``test``, a folder ``val`` (``valid``, ``validation``) is the test set; beside ``test`` it is
+    ignored, because validation data are split off the training data. Without any of these the
+    test set is split off later. Class folders are searched with all their subfolders; hidden files
+    and files without one of ``IMAGE_SUFFIXES`` are ignored. Images are sorted by their paths, so
+    that the order does not depend on the file system.
 
-    Images (n, height, width), or (n, channels, height, width) with colours, are turned upright as
-    their EXIF data say and brought to the richest mode among them: grey, RGB, or RGBA (also for
-    grey with alpha). One bit becomes grey, a palette RGB, CMYK and the like RGB. Grey of more than
-    8 bits stays exact, and apart: its range is unknown, so it does not mix with the others. Pillow
-    reads colours of 16 bits as 8. Of several frames the first counts.
+    Images are turned upright as their EXIF data say and converted to the richest mode among them:
+    grey, RGB, or RGBA (also for grey with alpha). Images of one bit become grey; palettes, CMYK and
+    other colour spaces become RGB. Grey of more than 8 bits keeps its values and cannot be mixed
+    with other images, because its range is unknown. Pillow reads colours of 16 bits as 8. The
+    first of several frames is used.
+
+    Args:
+        folder: the folder.
+        image_size: height and width in pixels to resize to; None keeps the size.
+
+    Returns:
+        Training images (n, height, width), or (n, channels, height, width) with colours, and their
+        class names (n,); then test images and class names if there is a test folder.
 
     Raises:
-        DataError: on folders without classes or images, and on images that cannot be read, or
-            differ in size where no ``image_size`` is given.
+        DataError: if there are no classes or images, if an image cannot be read, or if images
+            differ in size and ``image_size`` is None.
     """
     train, test = _train_and_test(folder)
     paths, y = _labelled_images(train)
@@ -78,31 +84,33 @@ def read_image_folder(folder: Path, image_size: int | None) -> tuple[Array, ...]
 
 
 def _train_and_test(folder: Path) -> tuple[Path, Path | None]:
-    """Where the class folders of training and test are.
+    """Return the folders that hold the class folders of training and of test.
 
-    A folder ``train`` is a part beside a test part or alone, and a class beside other classes.
+    A folder ``train`` holds classes if it is alone or beside a test folder; beside other folders it
+    is a class itself.
     """
-    found = {path.name.lower(): path for path in _subfolders(folder)}
-    train = next((found[name] for name in TRAIN_FOLDERS if name in found), None)
-    test = next((found[name] for name in TEST_FOLDERS if name in found), None)
-    if train is None or (test is None and len(found) > 1):
+    folders = {path.name.lower(): path for path in _subfolders(folder)}
+    train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
+    test = next((folders[name] for name in TEST_FOLDERS if name in folders), None)
+    if train is None or (test is None and len(folders) > 1):
         return folder, None
     return train, test
 
 
 def _labelled_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Image files of all classes, class by class, and the class of each."""
+    """Return the image files of all classes, class by class, and the class of each."""
     classes = _subfolders(folder)
     if not classes:
         raise DataError(
             f"Expected one folder of images per class in '{folder}', found no folder; move the "
             f"images of every class into one of its own."
         )
-    pairs = [(path, one.name) for one in classes for path in _image_files(one)]
+    pairs = [(path, label.name) for label in classes for path in _image_files(label)]
     return [path for path, _ in pairs], [label for _, label in pairs]
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that are not hidden, sorted by name."""
     try:
         inside = sorted(folder.iterdir(), key=lambda path: path.name)
     except OSError as error:
@@ -113,7 +121,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Files below ``folder`` that should be images, sorted by their paths."""
+    """Return all files below a class folder that should be images, sorted by their paths."""
     inside = {path.relative_to(folder): path for path in folder.rglob("*")}
     files = {
         relative.as_posix(): path
@@ -124,30 +132,30 @@ def _image_files(folder: Path) -> list[Path]:
     }
     if not files:
         raise DataError(
-            f"Expected images (.png, .jpg and such) in class folder '{folder}', found none; add "
+            f"Expected images (.png, .jpg or others) in class folder '{folder}', found none; add "
             f"some or remove it."
         )
     return [files[name] for name in sorted(files)]
 
 
 def _images(paths: list[Path], image_size: int | None) -> Array:
-    """(n, height, width) or (n, channels, height, width) of one mode."""
+    """Return images (n, height, width) or (n, channels, height, width) of one mode."""
     mode = _common_mode(paths)
     first = _pixels(paths[0], mode, image_size)
     images = np.empty((len(paths), *first.shape), first.dtype)
     for i, path in enumerate(paths):
-        one = _pixels(path, mode, image_size)
-        if one.shape != first.shape:
+        pixels = _pixels(path, mode, image_size)
+        if pixels.shape != first.shape:
             raise DataError(
                 f"Expected images of one size, got {_size(first)} pixels in '{paths[0]}' and "
-                f"{_size(one)} in '{path}'; resize all with --image-size."
+                f"{_size(pixels)} in '{path}'; resize all with --image-size."
             )
-        images[i] = one
+        images[i] = pixels
     return images
 
 
 def _common_mode(paths: list[Path]) -> str:
-    """The richest of their modes, from the heads of the files alone."""
+    """Return the richest mode among images, which needs only the headers of the files."""
     examples: dict[str, Path] = {}
     for path in paths:
         with _opened(path) as image:
@@ -165,7 +173,7 @@ def _common_mode(paths: list[Path]) -> str:
 
 
 def _pixels(path: Path, mode: str, image_size: int | None) -> Array:
-    """(height, width) or (channels, height, width), upright; resized ones are floating."""
+    """Return an upright image (height, width) or (channels, height, width); float if resized."""
     with _opened(path) as image:
         upright = ImageOps.exif_transpose(image)
         pixels = np.asarray(upright.convert(mode) if mode in BYTE_MODES else upright)
@@ -177,9 +185,9 @@ def _pixels(path: Path, mode: str, image_size: int | None) -> Array:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, closed on leaving; whatever is wrong with it is a ``DataError``."""
+    """Open an image file and close it on leaving; raise any failure as a ``DataError``."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata; pixels that cannot be read raise
+        warnings.simplefilter("ignore")  # warnings are about metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path) as image:
@@ -188,10 +196,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise DataError(
-                f"Expected images of at most {Image.MAX_IMAGE_PIXELS} pixels, which Pillow takes "
-                f"for safe, got more in '{path}'; make it smaller or remove it."
+                f"Expected images of at most {Image.MAX_IMAGE_PIXELS} pixels, which Pillow "
+                f"considers safe, got more in '{path}'; make it smaller or remove it."
             ) from error
-        except Exception as error:  # whatever Pillow's many formats make of damaged bytes
+        except Exception as error:  # each of Pillow's formats fails in its own way
             raise DataError(
                 f"Expected '{path}' to be an image, but reading it failed: {first_line(error)}; "
                 f"save it again or remove it."
@@ -204,9 +212,18 @@ def _size(pixels: Array) -> str:
 
 
 def to_inputs(x: Array, image_size: int | None) -> Tensor:
-    """Features (n, p), or images (n, channels, height, width), in a copy.
+    """Return a copy of inputs as a tensor: features, or images with channels first.
 
-    float32 where that holds all values exactly, else float64; bytes are fractions of 255.
+    Args:
+        x: (n, p) features, (n, height, width), or with channels first or last.
+        image_size: height and width in pixels to resize to; None keeps the size.
+
+    Returns:
+        (n, p) or (n, channels, height, width); float32 where that holds all values exactly, else
+        float64. Bytes are divided by 255.
+
+    Raises:
+        DataError: if ``image_size`` is below 1, or the inputs are no images.
     """
     exact = np.float32 if np.can_cast(x.dtype, np.float32) else np.float64
     inputs = torch.from_numpy(np.array(x, dtype=exact, order="C"))

@@ -1,4 +1,4 @@
-"""Arrays as a source gives them, checked before anything is done with them."""
+"""Arrays as a source returns them, checked before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,49 @@ from designer.errors import DataError, first_line
 
 @dataclass(frozen=True)
 class RawArrays:
-    """Arrays as a source gave them; ``x_test`` and ``y_test`` may be missing."""
+    """Arrays as a source returned them."""
 
     x: Array
+    """(n, ...) training inputs."""
     y: Array
+    """(n,) training labels: whole numbers or text."""
     x_test: Array | None = None
+    """(m, ...) test inputs; None if the source has no test set."""
     y_test: Array | None = None
+    """(m,) test labels; None if the source has no test set."""
 
 
 def raw_from_mapping(arrays: Mapping[str, Any], where: str) -> RawArrays:
+    """Return the arrays of a mapping with x_train, y_train and, if there, x_test and y_test.
+
+    Args:
+        arrays: arrays by name; other names are ignored.
+        where: what the mapping is, for errors.
+
+    Raises:
+        DataError: if a name is missing, or a value is no array.
+    """
     missing = [name for name in ("x_train", "y_train") if name not in arrays]
     if missing:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(f"Expected arrays x_train and y_train in {where}, found {found}.")
+        names = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"Expected arrays x_train and y_train in {where}, found {names}.")
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"Expected both or neither of x_test and y_test in {where}.")
-    names = ("x_train", "y_train", "x_test", "y_test")
-    return raw_arrays(*(arrays[name] for name in names if name in arrays))
+    order = ("x_train", "y_train", "x_test", "y_test")
+    return raw_arrays(*(arrays[name] for name in order if name in arrays))
 
 
 def raw_arrays(x: Any, y: Any, *test: Any) -> RawArrays:
-    """Arrays from what a source gave: training inputs and labels, and perhaps those of the test."""
+    """Return array-like values as arrays.
+
+    Args:
+        x: (n, ...) training inputs.
+        y: (n,) or (n, 1) training labels.
+        test: nothing, or test inputs and test labels.
+
+    Raises:
+        DataError: if NumPy cannot read one of them as an array.
+    """
     training = as_array(x, "training inputs"), _as_labels(y, "training labels")
     if not test:
         return RawArrays(*training)
@@ -45,6 +67,15 @@ def raw_arrays(x: Any, y: Any, *test: Any) -> RawArrays:
 
 
 def as_array(value: Any, what: str) -> Array:
+    """Return a tensor, a sparse matrix or anything that NumPy reads as a dense array.
+
+    Args:
+        value: what to convert.
+        what: its name in errors.
+
+    Raises:
+        DataError: if NumPy cannot read it.
+    """
     try:
         if isinstance(value, Tensor):
             value = value.detach().cpu().numpy()
@@ -58,7 +89,7 @@ def as_array(value: Any, what: str) -> Array:
 
 
 def _as_labels(value: Any, what: str) -> Array:
-    """Labels with a column (n, 1) flattened, and with text as ``str`` whatever it came as."""
+    """Return labels with a column (n, 1) flattened, and with bytes and objects as ``str``."""
     labels = as_array(value, what)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -70,7 +101,7 @@ def _as_labels(value: Any, what: str) -> Array:
 
 
 def _unboxed(labels: Array) -> Array:
-    """Labels held as Python objects as plain text or numbers; unchanged where they are mixed."""
+    """Return labels that are Python objects as text or numbers; mixed ones stay unchanged."""
     for kind in (str, bytes, (Real, np.bool_)):
         if all(isinstance(label, kind) for label in labels.flat):
             return np.array(labels.tolist())
@@ -78,6 +109,17 @@ def _unboxed(labels: Array) -> Array:
 
 
 def check_arrays(x: Array, y: Array, which: str) -> None:
+    """Raise ``DataError`` unless inputs and labels are those of a classification data set.
+
+    Args:
+        x: (n, features), (n, height, width) or (n, ...) with channels; numbers.
+        y: (n,) whole numbers or text.
+        which: name of the part in errors, for example "training".
+
+    Raises:
+        DataError: on other shapes or types, no samples, NaN or infinite inputs, and labels that
+            are no classes or of another number.
+    """
     _check_inputs(x, which)
     _check_labels(y, which)
     if len(x) != len(y):
@@ -108,9 +150,9 @@ def _check_labels(y: Array, which: str) -> None:
         )
     if y.dtype.kind not in "biufU":
         boxed = y.dtype.kind == "O"
-        got = ", ".join(sorted({type(label).__name__ for label in y})) if boxed else str(y.dtype)
+        types = ", ".join(sorted({type(label).__name__ for label in y})) if boxed else str(y.dtype)
         raise DataError(
-            f"Expected {which} labels that are all whole numbers or all text, got {got}; "
+            f"Expected {which} labels that are all whole numbers or all text, got {types}; "
             f"name every class, and drop samples that have none."
         )
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.round(y)).all()):

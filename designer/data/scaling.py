@@ -14,19 +14,31 @@ from designer.data.raw import as_array
 from designer.errors import DataError
 
 BLOCK_VALUES = 1 << 22
-"""Input values that are scaled at a time: 32 MiB in float64."""
+"""Input values that are scaled at a time; they take 32 MiB in float64."""
 
 
 def scale_inputs(
     inputs: dict[str, Tensor], scaling: str | Mapping[str, Sequence[float]]
 ) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
-    """Subtract a mean and divide by a scale per channel or feature, and say which they were.
+    """Subtract a mean and divide by a scale, per channel or feature.
 
-    In float64, block by block; only the result is float32.
+    The arithmetic is in float64, block by block; only the result is float32.
+
+    Args:
+        inputs: inputs (n, features) or (n, channels, height, width) by the name of their part; mean
+            and scale come from "train".
+        scaling: ``standard``, ``none``, or the ``mean`` and ``scale`` to apply.
+
+    Returns:
+        The scaled inputs (float32), and ``mean`` and ``scale`` per channel or feature.
+
+    Raises:
+        DataError: if the mean or scale to apply does not fit the inputs, or if scaled values are
+            too large for float32.
     """
     train = inputs["train"]
     if isinstance(scaling, Mapping):
-        mean, scale = _given_scaling(train, scaling)
+        mean, scale = _checked_scaling(train, scaling)
     elif scaling == Scaling.NONE:
         mean, scale = _per_channel(train, 0.0), _per_channel(train, 1.0)
     else:
@@ -35,35 +47,43 @@ def scale_inputs(
     return scaled, {"mean": mean.flatten().tolist(), "scale": scale.flatten().tolist()}
 
 
-def _given_scaling(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> tuple[Tensor, Tensor]:
+def _checked_scaling(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> tuple[Tensor, Tensor]:
+    """Return the mean and the scale that a caller asks for, once they fit the inputs."""
     if set(scaling) != {"mean", "scale"}:
-        found = ", ".join(sorted(map(str, scaling))) or "nothing"
-        raise DataError(f"Expected a scaling with mean and scale, found {found}.")
+        names = ", ".join(sorted(map(str, scaling))) or "nothing"
+        raise DataError(f"Expected a scaling with mean and scale, found {names}.")
     values = {name: as_array(scaling[name], f"the {name} of the scaling") for name in scaling}
-    for name, given in values.items():
-        if given.shape != (x.shape[1],) or given.dtype.kind not in "fiu":
+    for name, numbers in values.items():
+        if numbers.shape != (x.shape[1],) or numbers.dtype.kind not in "fiu":
             raise DataError(
                 f"Expected the {name} of the scaling as {x.shape[1]} numbers, one per channel or "
-                f"feature, got shape {given.shape} of {given.dtype}; it is that of other data."
+                f"feature, got shape {numbers.shape} of {numbers.dtype}; it belongs to other data."
             )
     mean, scale = values["mean"], values["scale"]
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
-        raise DataError("Expected a scaling with a finite mean and a positive scale, got others.")
+        raise DataError(
+            "Expected a scaling with a finite mean and a positive scale, got NaN, infinity or a "
+            "scale of 0 or less."
+        )
     return _per_channel(x, mean), _per_channel(x, scale)
 
 
 def _per_channel(x: Tensor, values: Array | float) -> Tensor:
-    """(1, channels, 1, 1) for images, (1, features) else; float64."""
+    """Return values (float64) of shape (1, channels, 1, 1) for images, else (1, features)."""
     row = torch.as_tensor(values, dtype=torch.float64).expand(x.shape[1])
     return row.reshape(1, -1, *[1] * (x.ndim - 2))
 
 
 def _mean_and_scale(train: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and sd per channel or feature, float64; a constant one has its value, and 1."""
+    """Return mean and sd per channel or feature (float64).
+
+    A constant channel gets its value as the mean and 1 as the scale, so that it becomes 0.
+    """
     over = _all_but_channels(train)
     highest = train.amax(over, keepdim=True).double()
     lowest = train.amin(over, keepdim=True).double()
-    unit = torch.maximum(highest.abs(), lowest.abs())  # so that squares neither over- nor underflow
+    # Values are divided by the largest one, so that their squares neither over- nor underflow.
+    unit = torch.maximum(highest.abs(), lowest.abs())
     unit = torch.where(unit > 0, unit, 1.0)
     mean = _mean(train, lambda x: x / unit)
     sd = _mean(train, lambda x: (x / unit - mean) ** 2).sqrt()
@@ -72,7 +92,7 @@ def _mean_and_scale(train: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mean(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean of a function of the float64 values, per channel or feature."""
+    """Return the mean of a function of the values (float64), per channel or feature."""
     over = _all_but_channels(x)
     sums = [function(block.double()).sum(over, keepdim=True) for block in _blocks(x)]
     return torch.cat(sums).sum(0, keepdim=True) / (x.numel() // x.shape[1])

@@ -25,17 +25,26 @@ SOURCES = {
     "or a dict with those names; to analyze a model also a dict with train and, if there, heldout: "
     "batches (inputs, labels) that can be iterated more than once, such as a DataLoader",
 }
-"""Forms of ``--data`` and what each is."""
+"""Forms that ``--data`` takes, and what each of them means."""
 
 
 def read_source(source: str, image_size: int | None) -> RawArrays | BatchedData:
+    """Read what a source holds, before anything is split or scaled.
+
+    Args:
+        source: one of the forms in ``SOURCES``.
+        image_size: height and width in pixels that images of folders are resized to.
+
+    Raises:
+        DataError: if the source has none of the forms, or cannot be read.
+    """
     if source == "digits":
         return _read_digits()
     if source.startswith("openml:"):
         return _read_openml(source.removeprefix("openml:"))
     if source.endswith(".npz"):
         return _read_npz(Path(source))
-    if _is_folder(source):  # before callables: a path may have a colon, too, as C:\images has
+    if _is_folder(source):  # checked before callables, because C:\images has a colon, too
         return RawArrays(*read_image_folder(Path(source), image_size))
     if ":" in source:
         return _read_callable(source)
@@ -54,14 +63,15 @@ def _read_npz(path: Path) -> RawArrays:
         raise DataError(f"Expected a .npz file at '{path}', found none.")
     if not zipfile.is_zipfile(path):
         raise DataError(
-            f"Expected '{path}' to be a NumPy archive as numpy.savez writes it, but it is none."
+            f"Expected '{path}' to be a NumPy archive as numpy.savez writes it, but it has another "
+            f"format."
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
             return raw_from_mapping(archive, f"'{path}'")
     except DataError:
         raise
-    except Exception as error:  # whatever NumPy, zipfile and zlib make of damaged bytes
+    except Exception as error:  # damaged bytes fail in NumPy, zipfile or zlib
         raise DataError(
             f"Expected '{path}' to be a NumPy archive of plain arrays, but reading it failed: "
             f"{first_line(error)}."
@@ -69,9 +79,10 @@ def _read_npz(path: Path) -> RawArrays:
 
 
 def _is_folder(source: str) -> bool:
+    """True if there is a folder of that path; paths that cannot be looked up count as none."""
     try:
         return source != "" and Path(source).is_dir()
-    except OSError:  # not allowed to look, or no possible name
+    except OSError:  # permission is missing, or the name is impossible
         return False
 
 
@@ -85,9 +96,9 @@ def _read_openml(name: str) -> RawArrays:
         )
     version_wanted = int(version) if version else "active"
     try:
-        with warnings.catch_warnings(action="ignore"):  # what matters is raised, too
+        with warnings.catch_warnings(action="ignore"):  # failures are raised as well
             fetched = fetch_openml(name, version=version_wanted, as_frame=False, parser="liac-arff")
-    except Exception as error:  # any of many network and parser errors, all meaning the same
+    except Exception as error:  # network and parser errors of many kinds
         raise DataError(
             f"Could not get '{name}' from OpenML ({first_line(error)}); check the name and the "
             f"connection, or save the data as .npz and pass that."
@@ -101,38 +112,38 @@ def _read_callable(source: str) -> RawArrays | BatchedData:
     if not callable(function):
         raise DataError(f"Expected '{source}' to be callable, got {type(function).__name__}.")
     try:
-        made = function()
-    except (Exception, SystemExit) as error:  # the function is the user's and may do anything
+        data = function()
+    except (Exception, SystemExit) as error:  # the user's function may do anything
         raise DataError(
             f"'{source}' raised {type(error).__name__}: {first_line(error)}."
         ) from error
-    if isinstance(made, Mapping) and "train" in made:
-        return _streams(made, source)
-    if isinstance(made, Mapping):
-        return raw_from_mapping(made, f"'{source}'")
-    if isinstance(made, tuple) and len(made) in (2, 4):
-        return raw_arrays(*made)
+    if isinstance(data, Mapping) and "train" in data:
+        return _batched_data(data, source)
+    if isinstance(data, Mapping):
+        return raw_from_mapping(data, f"'{source}'")
+    if isinstance(data, tuple) and len(data) in (2, 4):
+        return raw_arrays(*data)
     raise DataError(
         f"Expected '{source}' to return (x, y), (x_train, y_train, x_test, y_test) or a dict with "
-        f"those names, got {type(made).__name__}."
+        f"those names, got {type(data).__name__}."
     )
 
 
-def _streams(made: Mapping[str, Any], source: str) -> BatchedData:
-    unknown = sorted(str(name) for name in made if name not in ("train", "heldout"))
+def _batched_data(data: Mapping[str, Any], source: str) -> BatchedData:
+    unknown = sorted(str(name) for name in data if name not in ("train", "heldout"))
     if unknown:
         raise DataError(
             f"Expected batches train and, if there, heldout in '{source}', found "
             f"{', '.join(unknown)}, too."
         )
-    for name, batches in made.items():
+    for name, batches in data.items():
         if name == "train" or batches is not None:
             _check_batches(batches, f"{name} in '{source}'")
-    return BatchedData(display_name(source), made["train"], made.get("heldout"))
+    return BatchedData(display_name(source), data["train"], data.get("heldout"))
 
 
 def _check_batches(batches: Any, what: str) -> None:
-    """Refuse what is seen to be no batches without iterating any."""
+    """Raise ``DataError`` for values that cannot be batches, without iterating over them."""
     arrays = hasattr(batches, "__array__") or isinstance(batches, str | bytes | Mapping)
     values = isinstance(batches, list | tuple) and not _are_pairs(batches)
     if arrays or values or not isinstance(batches, Iterable):
@@ -152,6 +163,7 @@ def _are_pairs(batches: list[Any] | tuple[Any, ...]) -> bool:
 
 
 def display_name(source: str) -> str:
+    """Return the name of a source for reports: of a path the last part, else the source itself."""
     path = Path(source)
     if source.endswith(".npz"):
         return path.stem

@@ -18,7 +18,7 @@ from designer.data.batches import (
     Batches,
     LabelledData,
     batches_of,
-    check_known,
+    check_heldout,
 )
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
@@ -184,7 +184,7 @@ def test_classes() -> None:
     batches = batches_of((X, torch.tensor([0] * 30 + [3] * 20)))
     assert (batches.num_classes, batches.outputs) == (4, 4)
     assert batches.chance == pytest.approx(30 / 50)
-    assert not batches.real
+    assert not batches.real_targets
     assert not batches.tokens
 
 
@@ -219,7 +219,7 @@ def test_batches_of_sequences_of_different_lengths() -> None:
 @pytest.mark.parametrize(("targets", "outputs"), [(X[:, 0], 1), (X[:, :1], 1), (REAL, 2)])
 def test_real_targets(targets: Tensor, outputs: int) -> None:
     batches = batches_of((X, targets), 16)
-    assert batches.real
+    assert batches.real_targets
     assert not batches.tokens
     assert (len(batches), batches.num_classes, batches.outputs) == (50, 0, outputs)
     assert batches.chance != batches.chance  # nan
@@ -231,20 +231,20 @@ def test_real_targets(targets: Tensor, outputs: int) -> None:
 
 def test_a_share_takes_or_leaves_whole_samples() -> None:
     batches = batches_of((X, TOKENS), 16)
-    mask = batches.drawn(0.5, seed=0)
+    mask = batches.sample_mask(0.5, seed=0)
     of_samples = mask.view(50, 6)
     assert bool((of_samples == of_samples[:, :1]).all())
     assert 10 < int(of_samples[:, 0].sum()) < 40
-    assert bool(batches.drawn(1.0, seed=0).all())
+    assert bool(batches.sample_mask(1.0, seed=0).all())
 
 
 def test_a_share_is_drawn_by_its_seed_alone() -> None:
     before = torch.get_rng_state()
     large = labelled(4000)
-    masks = [batches_of(large, size).drawn(0.25, seed=3) for size in (4000, 100)]
+    masks = [batches_of(large, size).sample_mask(0.25, seed=3) for size in (4000, 100)]
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(masks[0], batches_of(large, 4000).drawn(0.25, seed=3))
-    assert not torch.equal(masks[0], batches_of(large, 4000).drawn(0.25, seed=4))
+    assert torch.equal(masks[0], batches_of(large, 4000).sample_mask(0.25, seed=3))
+    assert not torch.equal(masks[0], batches_of(large, 4000).sample_mask(0.25, seed=4))
     for mask in masks:
         assert float(mask.double().mean()) == pytest.approx(0.25, abs=0.03)
 
@@ -302,8 +302,8 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "single samples": (TensorDataset(X, Y), r"labels of shape \(n,\) .* got shape \(\)"),
     "array of labels": ((X, Y.numpy()), "labels as a torch tensor, got ndarray; use torch.as_"),
     "list of labels": ([(X, Y.tolist())], "labels as a torch tensor, got list"),
-    "array of inputs": ((X.numpy(), Y), "tuple or dict of such, got ndarray; use torch.as_tensor"),
-    "no inputs": (((), Y), "tuple or dict of such, got tuple"),
+    "array of inputs": ((X.numpy(), Y), "tuple or dict of tensors, got ndarray; use torch.as_tensor"),
+    "no inputs": (((), Y), "tuple or dict of tensors, got tuple"),
     "array among inputs": (((X, X.numpy()), Y), r"tensors of shape \(n, ...\), got ndarray"),
     "nested inputs": (({"x": {"y": X}}, Y), r"tensors of shape \(n, ...\), got dict"),
     "a number as inputs": ((torch.tensor(1.0), Y), "got a tensor without axes"),
@@ -347,26 +347,26 @@ def test_malformed_data_are_one_sentence(data: Any, said: str) -> None:
 
 def test_heldout_labels_are_among_those_of_training() -> None:
     train = batches_of((X, torch.tensor([0, 1, 3, 4, 6] * 10)))
-    check_known(batches_of((X[:2], torch.tensor([6, 0]))), train)
+    check_heldout(batches_of((X[:2], torch.tensor([6, 0]))), train)
     with pytest.raises(InvalidInputError, match=r"among the training classes, got class 2, too"):
-        check_known(batches_of((X[:3], torch.tensor([5, 2, 1]))), train)
+        check_heldout(batches_of((X[:3], torch.tensor([5, 2, 1]))), train)
 
 
 def test_unseen_labels_below_the_highest_one_may_pass() -> None:
     train = batches_of((X, torch.tensor([0, 1, 3, 4, 6] * 10)))
-    check_known(batches_of((X[:3], torch.tensor([5, 2, 1]))), train, unseen=True)
+    check_heldout(batches_of((X[:3], torch.tensor([5, 2, 1]))), train, allow_unseen=True)
     with pytest.raises(InvalidInputError, match=r"among the training classes, got class 7, too"):
-        check_known(batches_of((X[:3], torch.tensor([9, 7, 2]))), train, unseen=True)
+        check_heldout(batches_of((X[:3], torch.tensor([9, 7, 2]))), train, allow_unseen=True)
 
 
 @pytest.mark.parametrize("targets", [Y, TOKENS, X[:, 0], REAL])
 @pytest.mark.parametrize("unseen", [True, False])
 def test_heldout_targets_of_the_same_kind_pass(targets: Tensor, unseen: bool) -> None:
-    check_known(batches_of((X, targets.flip(0))), batches_of((X, targets)), unseen=unseen)
+    check_heldout(batches_of((X, targets.flip(0))), batches_of((X, targets)), allow_unseen=unseen)
 
 
 def test_real_heldout_targets_may_be_of_another_precision() -> None:
-    check_known(batches_of((X, REAL.double())), batches_of((X, REAL)))
+    check_heldout(batches_of((X, REAL.double())), batches_of((X, REAL)))
 
 
 @pytest.mark.parametrize(
@@ -385,4 +385,4 @@ def test_heldout_targets_of_another_kind(
     targets: Tensor, heldout: Tensor, said: str, unseen: bool
 ) -> None:
     with pytest.raises(InvalidInputError, match=rf"^Expected held-out data {said}\.$"):
-        check_known(batches_of((X, heldout)), batches_of((X, targets)), unseen=unseen)
+        check_heldout(batches_of((X, heldout)), batches_of((X, targets)), allow_unseen=unseen)
