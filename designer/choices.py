@@ -1,4 +1,4 @@
-"""Values that options take by name, and how a name becomes one of them."""
+"""Values of options that are given by name, and how a name becomes one of them."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Literal, TypeVar
 from designer.errors import InvalidInputError
 
 DEFAULT_BATCH_SIZE = 128
-"""Samples per training step where nobody says otherwise."""
+"""Samples per training step, unless the caller chooses another number."""
 
 
 class Augmentation(StrEnum):
     """How training images are varied."""
 
     NONE = "none"
-    """Not at all."""
+    """Images stay as they are."""
     SHIFT = "shift"
-    """Moved by up to 1/8 of height and width in whole pixels; what comes in from outside is 0,
-    which is the mean of scaled images."""
+    """Images move by up to 1/8 of height and width, in whole pixels. Pixels that come in from
+    outside are 0, the mean of scaled images."""
     FLIP = "flip"
-    """Every other one mirrored, left for right."""
+    """Each image is mirrored left to right with probability 1/2."""
     FLIP_SHIFT = "flip-shift"
-    """Both."""
+    """Images are mirrored and moved."""
 
     @property
     def flips(self) -> bool:
-        """Whether images are mirrored."""
+        """True if images are mirrored."""
         return self in {Augmentation.FLIP, Augmentation.FLIP_SHIFT}
 
     @property
     def shifts(self) -> bool:
-        """Whether images are moved."""
+        """True if images are moved."""
         return self in {Augmentation.SHIFT, Augmentation.FLIP_SHIFT}
 
 
@@ -45,7 +45,7 @@ class Objective(StrEnum):
     ACCURACY = "accuracy"
     """Validation accuracy."""
     PARETO = "pareto"
-    """Design score, validation accuracy and fewness of parameters, none above the others."""
+    """Design score and validation accuracy, and few parameters, none above the others."""
 
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
@@ -59,11 +59,11 @@ class Scaling(StrEnum):
     """How inputs are scaled."""
 
     STANDARD = "standard"
-    """To mean 0 and sd 1 per channel or feature of the training inputs."""
+    """Scale to mean 0 and standard deviation 1 per channel or feature of the training inputs."""
     NONE = "none"
-    """Not at all; bytes are fractions of 255 all the same."""
+    """Do not scale; bytes still become fractions of 255."""
     GIVEN = "given"
-    """With the ``mean`` and ``scale`` of a mapping, as for a model trained earlier."""
+    """Scale with a stored ``mean`` and ``scale``, as for a model that was trained earlier."""
 
 
 class Reduction(StrEnum):
@@ -72,44 +72,63 @@ class Reduction(StrEnum):
     FLATTEN = "flatten"
     """All numbers of a sample, side by side."""
     POOL = "pool"
-    """Mean over the positions of a map (n, channels, height, width) or over the tokens of a
+    """The mean over the positions of a map (n, channels, height, width) or over the tokens of a
     sequence (n, tokens, features)."""
     PROJECT = "project"
-    """Flat, then projected to fewer dimensions where there are more."""
+    """All numbers of a sample, projected at random to fewer dimensions where there are more."""
 
 
 class Criterion(StrEnum):
-    """What says which blocks go first."""
+    """Which blocks a pruning removes first."""
 
     BEST = "best"
-    """Held-out steps or Block Influence, whichever leaves more validation accuracy where as many
-    blocks go: the first knows plain networks, the second residual ones."""
+    """``HELDOUT`` or ``BLOCK_INFLUENCE``, whichever keeps more validation accuracy when as many
+    blocks are removed: the first suits plain networks, the second residual ones."""
     HELDOUT = "heldout"
     """The step on held-out data, with class means from training data."""
     TRAIN = "train"
     """The step on training data."""
     BLOCK_INFLUENCE = "block-influence"
-    """1 - cosine of what a block receives and gives (Men et al., "ShortGPT", 2024)."""
+    """1 - cosine of a block's input and output (Men et al., "ShortGPT", 2024)."""
     ABLATION = "ablation"
-    """Validation loss without the block, what follows fitted again."""
+    """Validation loss without the block, after the layers behind it were fitted again."""
     LAST = "last"
     """The last blocks first."""
     RANDOM = "random"
+    """A random order."""
+
+
+class DataPart(StrEnum):
+    """The part of a data set that is held out."""
+
+    VALIDATION = "validation"
+    """Samples that choices were made with."""
+    TEST = "test"
+    """Samples that no choice was made with."""
+
+
+class Measure(StrEnum):
+    """The ruler that stands for D."""
+
+    SEPARATION = "separation"
+    """D = Tr(SS_w SS_b+): He & Su, PNAS 120(36), 2023."""
+    RESIDUAL = "residual"
+    """1 - R^2 of a linear prediction: He & Su, "A law of next-token prediction", 2024."""
 
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def choice(kind: type[Choice], name: str, what: str) -> Choice:
-    """The member of an enumeration that a name stands for.
+    """Return the member of an enumeration that has a name.
 
     Args:
-        kind: which enumeration.
-        name: as the caller gave it.
-        what: it chooses, such as "a measure".
+        kind: the enumeration.
+        name: the name that the caller gave.
+        what: the thing that is chosen, for the message, for example "a measure".
 
     Raises:
-        InvalidInputError: where there is none of that name.
+        InvalidInputError: if no member has that name.
     """
     try:
         return kind(name)
@@ -117,19 +136,3 @@ def choice(kind: type[Choice], name: str, what: str) -> Choice:
         raise InvalidInputError(
             f"Expected {what} among {', '.join(kind)}, got '{name}'."
         ) from error
-
-
-class DataPart(StrEnum):
-    """Which part of a data set is held out."""
-
-    VALIDATION = "validation"
-    TEST = "test"
-
-
-class Measure(StrEnum):
-    """The ruler."""
-
-    SEPARATION = "separation"
-    """D = Tr(SS_w SS_b+): He & Su, PNAS 2023."""
-    RESIDUAL = "residual"
-    """1 - R^2 of a linear prediction: He & Su, "A law of next-token prediction", 2024."""

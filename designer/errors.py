@@ -3,12 +3,12 @@
 ::
 
     DesignerError
-    ├── InvalidInputError (ValueError)      wrong use: the caller can mend it
+    ├── InvalidInputError (ValueError)      wrong use: the caller can correct it
     │   ├── DataError                       the data set is not what it must be
     │   ├── ModelError                      the model or its weights cannot be used
-    │   ├── SpaceError                      no such search space, or it breaks its contract
+    │   ├── SpaceError                      the search space is unknown or breaks its contract
     │   └── RunFolderError                  the run folder cannot be used as asked
-    ├── StorageError (OSError)              a storage does not answer or takes no more
+    ├── StorageError (OSError)              the storage of a study does not answer or is full
     └── TrialFailed (RuntimeError)          one training run failed; the search goes on
 
 The command line turns ``InvalidInputError`` into one line and exit code 2, every
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 
 class DesignerError(Exception):
-    """Base of all errors that the package raises on purpose."""
+    """The base of all errors that the package raises on purpose."""
 
 
 class InvalidInputError(DesignerError, ValueError):
@@ -36,7 +36,7 @@ class ModelError(InvalidInputError):
 
 
 class SpaceError(InvalidInputError):
-    """The search space is unknown or does not keep its contract."""
+    """The search space is unknown or breaks its contract."""
 
 
 class RunFolderError(InvalidInputError):
@@ -44,15 +44,15 @@ class RunFolderError(InvalidInputError):
 
 
 class StorageError(DesignerError, OSError):
-    """What a study is kept in does not answer, or takes no more; nothing that it holds is lost."""
+    """The storage of a study does not answer or is full; nothing that it holds is lost."""
 
 
 class TrialFailed(DesignerError, RuntimeError):
-    """One training run failed (divergence, non-finite loss, memory); says why."""
+    """One training run failed: it diverged, its loss was not finite, or memory ran out."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line without a full stop; its class where it says nothing."""
+    """Return the first line of an error without a full stop; its class if it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""Import what a user named as `package.module:attribute`."""
+"""Import a user's object by its name ``package.module:attribute``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from designer.errors import first_line
 
 
 def load_attribute(module: str, attribute: str, error: type[Exception]) -> Any:
-    """``attribute`` of an importable ``module``, looked for in the working folder, too.
+    """Import a module and return one of its attributes.
+
+    Args:
+        module: its dotted name, looked for in the working folder, too.
+        attribute: the name of the attribute.
+        error: the class of the error to raise.
 
     Raises:
-        error: where there is no such module or attribute, or importing it raises anything.
+        error: if there is no such module or attribute, or importing it raises anything.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:  # stays there, so that worker processes find the same names
-        sys.path.append(here)
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # stays there, so that worker processes find the same names
+        sys.path.append(folder)
     try:
         return getattr(importlib.import_module(module), attribute)
     except (Exception, SystemExit) as cause:  # the module is the user's and may do anything
