@@ -11,7 +11,6 @@ from designer.results.provenance import VERSION
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
-
 app = typer.Typer(
     name="designer",
     help="Design neural architectures with the law of equi-separation.",

@@ -1,7 +1,10 @@
-"""The command line: arguments, wiring, exit codes.  The only place that prints or exits.
+"""The command line: arguments, wiring and exit codes. Only this room prints or exits.
 
-Results go to stdout, progress and errors to stderr.  Exit codes: 0 done, 1 the run failed,
-2 wrong use, 130 stopped by Ctrl-C.
+Results go to stdout, progress and errors to stderr. The exit code is 0 if the command is done,
+1 if the run failed, 2 on wrong use and 130 if it was stopped by Ctrl-C.
+
+The modules that declare the commands import nothing heavy, so that ``--help``, ``--version`` and
+wrong use answer at once; what a command needs to run is imported in its body.
 """
 
 from __future__ import annotations
@@ -13,16 +16,24 @@ from collections.abc import Sequence
 
 import typer
 
+import designer.cli.analyze
+import designer.cli.prune
+import designer.cli.report
+import designer.cli.search  # noqa: F401 - each of these registers its commands
 from designer.cli.app import FAILED, INTERRUPTED, OK, WRONG_USE, app
 from designer.cli.progress import print_error
 from designer.errors import DesignerError, InvalidInputError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the ``designer`` command; exits with one of the codes above."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    sys.exit(_run([a for a in given if a != "--debug"] or ["--help"], debug=debug))
+    """Run the ``designer`` command and exit.
+
+    Args:
+        arguments: the words after ``designer``; by default those of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    sys.exit(_run([word for word in words if word != "--debug"] or ["--help"], debug=debug))
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:
@@ -32,20 +43,15 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except typer.TyperException as error:
         print_error(error.format_message())
         return WRONG_USE
-    except InvalidInputError as error:
-        if debug:
-            raise
-        print_error(str(error))
-        return WRONG_USE
     except DesignerError as error:
         if debug:
             raise
         print_error(str(error))
-        return FAILED
+        return WRONG_USE if isinstance(error, InvalidInputError) else FAILED
     except (KeyboardInterrupt, typer.Abort) as stop:
-        print_error(str(stop) or "Stopped at once.")
+        print_error(str(stop) or "Stopped.")
         return INTERRUPTED
-    except BrokenPipeError:  # nobody reads on; Python shall not complain of that at its exit
+    except BrokenPipeError:  # nobody reads stdout any more; Python must not complain at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:

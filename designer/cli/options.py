@@ -24,63 +24,58 @@ class Format(StrEnum):
 
 
 Workers = Annotated[
-    int | None, typer.Option(help="Processes on this machine. [default: one per device]")
+    int | None, typer.Option(help="Worker processes on this machine. [default: one per device]")
 ]
-
-
 Devices = Annotated[
     str | None,
-    typer.Option(help="Torch devices of the workers in turn, such as cuda:0,cuda:1."),
+    typer.Option(help="Torch devices that the workers take in turn, such as cuda:0,cuda:1."),
 ]
-
-
 Storage = Annotated[
     str | None,
     typer.Option(
         envvar="DESIGNER_STORAGE",
         show_envvar=True,
-        help="Address that several machines share: postgresql+psycopg://user@host/database or "
-        "grpc://host:port. [default: SQLite in the run folder]",
+        help="Address of a storage that several machines share: "
+        "postgresql+psycopg://user@host/database or grpc://host:port. "
+        "[default: SQLite in the run folder]",
     ),
 ]
-
-
 WeightsFile = Annotated[
-    Path | None, typer.Option(help="File with its state dict: safetensors or torch.save.")
+    Path | None, typer.Option(help="File with the model's state dict: safetensors or torch.save.")
 ]
-
-
 InputScaling = Annotated[
     str | None,
-    typer.Option(help="Of inputs: standard or none. [default: standard, or as it was trained]"),
+    typer.Option(
+        help="How to scale inputs: standard or none. [default: as the model was trained, where "
+        "that is known, else standard]"
+    ),
 ]
-
-
-ImageSize = Annotated[int | None, typer.Option(help="Resize images to this, in pixels.")]
-
-
+ImageSize = Annotated[
+    int | None, typer.Option(help="Height and width to resize images to, in pixels.")
+]
 HeldoutShare = Annotated[
-    float | None, typer.Option(help="Share of the samples in use that is held out.")
+    float | None, typer.Option(help="Share of the samples in use that is held out for validation.")
 ]
-
-
-ReportFormat = Annotated[Format, typer.Option("--format", help="How to show it.")]
-
-
+ReportFormat = Annotated[Format, typer.Option("--format", help="Format of the report.")]
 Output = Annotated[
     Path | None,
     typer.Option(
-        help="File to write it to, not stdout; for svg and png also a folder, for every chart on "
-        "its own."
+        help="File to write the report to instead of stdout. For svg and png it may be a folder, "
+        "which then gets one file per chart."
     ),
 ]
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
-"""Options that several commands take."""
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+JsonList = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
+TrainSize = Annotated[int | None, typer.Option(help="Number of training samples to use.")]
+Device = Annotated[str, typer.Option(help="Torch device to run on.")]
 
 
 def required_storage(storage: str | None) -> str:
+    """Return the address of a storage.
+
+    Raises:
+        InvalidInputError: if there is none.
+    """
     if storage is None:
         raise InvalidInputError(
             "Expected --storage or the environment variable DESIGNER_STORAGE, got neither."
@@ -89,12 +84,17 @@ def required_storage(storage: str | None) -> str:
 
 
 def split_names(names: str | None) -> list[str] | None:
-    """Names between commas."""
-    return None if names is None else [one.strip() for one in names.split(",")]
+    """Split names at commas; None stays None."""
+    return None if names is None else [name.strip() for name in names.split(",")]
 
 
 def count_or_names(remove: str | None) -> int | list[str] | None:
-    """What --remove says."""
+    """Read the value of ``--remove``: a number of blocks, or their names."""
     if remove is not None and re.fullmatch(r"-?\d+", remove.strip()):
         return int(remove)
     return split_names(remove)
+
+
+def folder_name_for(source: str) -> str:
+    """Return a folder name made of the letters, digits and dots of a model's source."""
+    return re.sub(r"[^\w.]+", "-", source).strip("-.")

@@ -11,28 +11,51 @@ from rich.console import Console
 from designer.cli.options import Format
 from designer.cli.progress import make_console, print_status
 from designer.errors import InvalidInputError
-from designer.folders import HTML_FILE, MARKDOWN_FILE, writing_to
+from designer.folders import HTML_FILE, MARKDOWN_FILE, REPORT_FILE, write_text, writing_to
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
 from designer.report.views.any_report import view_of
 from designer.report.views.page import ReportView
 from designer.results.serialisation import Report, report_to_json
 
-UNWATCHED = 100
-"""Columns of a terminal's report in a file."""
+FILE_WIDTH = 100
+"""Columns of a terminal report that goes to a file."""
+
+PICTURES = frozenset({Format.SVG, Format.PNG})
+
+
+def write_report(folder: Path, report: Report) -> ReportView:
+    """Write a report to a folder as JSON, as Markdown and as a page, and return its view.
+
+    Raises:
+        RunFolderError: if the folder cannot be written.
+    """
+    with writing_to(folder):
+        write_text(folder / REPORT_FILE, report_to_json(report))
+        return write_views(folder, report)
 
 
 def write_views(folder: Path, report: Report) -> ReportView:
-    """The report as Markdown and as a page beside its JSON."""
+    """Write a report as Markdown and as a page beside its JSON, and return its view.
+
+    Raises:
+        RunFolderError: if the folder cannot be written.
+    """
     from designer.report.html import html_report
 
     view = view_of(report)
-    (folder / MARKDOWN_FILE).write_text(markdown_report(view), encoding="utf-8")
-    (folder / HTML_FILE).write_text(html_report(view), encoding="utf-8")
+    write_text(folder / MARKDOWN_FILE, markdown_report(view))
+    write_text(folder / HTML_FILE, html_report(view))
     return view
 
 
 def show_report(view: ReportView, report: Report, form: Format, output: Path | None = None) -> None:
+    """Print a report to stdout, or write it to a file or a folder of charts.
+
+    Raises:
+        InvalidInputError: if a PNG would go to a terminal.
+        RunFolderError: if the output cannot be written.
+    """
     if output is None and form is Format.TERMINAL:
         print_report(view, make_console())
     elif output is None:
@@ -50,18 +73,15 @@ def show_report(view: ReportView, report: Report, form: Format, output: Path | N
         print_status(f"Written to {output}.")
 
 
-PICTURES = frozenset({Format.SVG, Format.PNG})
-
-
 def _rendered(view: ReportView, report: Report, form: Format) -> bytes:
-    """The report in a form that can be written to a file, in UTF-8 where it is text."""
+    """Return the report as bytes, in UTF-8 where it is text."""
     if form in PICTURES:
         from designer.report.pictures import Kind, picture
 
         return picture(view, Kind(form))
     if form is Format.TERMINAL:
         file = io.StringIO()
-        print_report(view, Console(file=file, width=UNWATCHED))
+        print_report(view, Console(file=file, width=FILE_WIDTH))
         return file.getvalue().encode()
     if form is Format.HTML:
         from designer.report.html import html_report
@@ -71,10 +91,10 @@ def _rendered(view: ReportView, report: Report, form: Format) -> bytes:
 
 
 def _write_out(content: bytes) -> None:
-    """To stdout as it is, whatever encoding the terminal has."""
+    """Write bytes to stdout unchanged, whatever encoding the terminal has."""
     if b"\0" in content and sys.stdout.isatty():
         raise InvalidInputError(
-            "Expected a file for a PNG, got a terminal; name one as --output, or use a pipe."
+            "A PNG cannot be shown on a terminal; name a file with --output, or use a pipe."
         )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.flush()

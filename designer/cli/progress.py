@@ -1,4 +1,4 @@
-"""Messages and progress bars on stderr."""
+"""Messages, progress bars and interruption of a command, all on stderr."""
 
 from __future__ import annotations
 
@@ -6,41 +6,56 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.text import Text
 
-from designer.report.words import one_line
-from designer.search.progress import Phase
-from designer.search.progress import Progress as SearchProgress
+from designer.errors import one_line
+
+if TYPE_CHECKING:  # what only a running command needs is loaded when it runs
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+    from designer.search.progress import Phase
+    from designer.search.progress import Progress as SearchProgress
 
 
 def print_error(message: str) -> None:
+    """Print one red line that begins with ``error:``."""
     text = Text(f"error: {one_line(message)}", style="bold red")
     make_console(stderr=True).print(text, soft_wrap=True)
 
 
 def print_status(message: str) -> None:
+    """Print one plain line."""
     make_console(stderr=True).print(Text(one_line(message)), soft_wrap=True)
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Styled on a terminal only, and nowhere under NO_COLOR."""
+    """Return a console that uses colours on a terminal only, and never under NO_COLOR."""
     plain = bool(os.environ.get("NO_COLOR"))
     return Console(stderr=stderr, color_system=None if plain else "auto")
 
 
-class _Display:
-    """Progress of a run: bars on a terminal, now and then a line elsewhere."""
+@contextmanager
+def interruptible(message: str = "Stopped. The same command continues.") -> Iterator[None]:
+    """Turn Ctrl-C into ``typer.Abort`` with a message, since typer would exit without a word."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise typer.Abort(message) from stop
+
+
+@contextmanager
+def prints_to_stderr() -> Iterator[None]:
+    """Send what a user's model or data print to stderr, so that stdout holds the result alone."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+class SearchDisplay:
+    """Progress of a search: bars on a terminal, a line for every tenth of a phase elsewhere."""
 
     def __init__(self, bars: Progress | None) -> None:
         self._bars = bars
@@ -49,17 +64,20 @@ class _Display:
         self._last: dict[Phase, SearchProgress] = {}
 
     def update(self, progress: SearchProgress) -> None:
-        """Take note of a finished trial."""
+        """Show that a trial has finished."""
         before = self._last.get(progress.phase)
         self._first.setdefault(progress.phase, progress)
         self._last[progress.phase] = progress
         if self._bars is not None:
             self._draw(self._bars, progress)
         elif before is None or _tenth(progress) != _tenth(before):
-            print_status(f"{progress.phase}: {progress.finished}/{progress.total}{_best(progress)}")
+            counts = f"{progress.finished}/{progress.total}"
+            print_status(f"{progress.phase}: {counts}{_best_and_failures(progress)}")
 
     def conclusion(self) -> str:
-        """How many trials were new."""
+        """Say in one sentence how many trials were new."""
+        from designer.search.progress import Phase
+
         if Phase.SEARCH not in self._last:
             return "Nothing was run."
         first, last = self._first[Phase.SEARCH], self._last[Phase.SEARCH]
@@ -79,72 +97,80 @@ class _Display:
             self._tasks[progress.phase],
             completed=progress.finished,
             total=progress.total,
-            best=_best(progress),
+            best=_best_and_failures(progress),
         )
 
 
 @contextmanager
-def interruptible(said: str = "Stopped at once; the same command continues.") -> Iterator[None]:
-    """Ctrl-C as ``typer.Abort``, for typer would make a silent exit of it."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise typer.Abort(said) from stop
+def search_progress() -> Iterator[SearchDisplay]:
+    """Show the progress of a search for as long as the context lasts."""
+    from rich.progress import TextColumn
 
-
-@contextmanager
-def prints_to_stderr() -> Iterator[None]:
-    """What a user's model or data print, which would spoil what is written to stdout."""
-    with redirect_stdout(sys.stderr):
-        yield
-
-
-@contextmanager
-def search_progress() -> Iterator[_Display]:
     console = make_console(stderr=True)
     if not console.is_terminal:
-        yield _Display(None)
+        yield SearchDisplay(None)
         return
-    columns = (
-        TextColumn("{task.description:>12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[best]}"),
-    )
-    with Progress(*columns, console=console) as bars:
-        yield _Display(bars)
+    with _bars(console, TextColumn("{task.fields[best]}")) as bars:
+        yield SearchDisplay(bars)
+
+
+PassProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how many steps of it are done, and how many there are."""
 
 
 @contextmanager
-def pass_progress(*, lines: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each thing that takes long, on a terminal; elsewhere a line where it begins, or
-    none for what is over too soon."""
+def pass_progress(*, lines: bool = False) -> Iterator[PassProgress]:
+    """Show a bar for each thing that takes long.
+
+    Args:
+        lines: where stderr is no terminal, print a line when something begins; otherwise nothing
+            is printed there.
+    """
     console = make_console(stderr=True)
     if not console.is_terminal:
-        yield _begun() if lines else lambda *_: None
+        yield _announcer() if lines else lambda *_: None
         return
-    columns = (TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
+    with _bars(console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def update(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
+        def update(title: str, done: int, total: int) -> None:
+            if title not in tasks:
+                tasks[title] = bars.add_task(title, total=total)
+            bars.update(tasks[title], completed=done)
 
         yield update
 
 
-def _begun() -> Callable[[str, int, int], None]:
-    """Says what is being done whenever that is something else than before."""
+def _bars(console: Console, *more: ProgressColumn, transient: bool = False) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    title = TextColumn("{task.description:>12}")
+    return Progress(
+        title,
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        *more,
+        console=console,
+        transient=transient,
+    )
+
+
+def _announcer() -> PassProgress:
+    """Return a callback that prints a line whenever something new begins."""
     last = ""
 
-    def update(what: str, _done: int, _total: int) -> None:
+    def update(title: str, _done: int, _total: int) -> None:
         nonlocal last
-        if what != last:
-            print_status(f"{what} ...")
-        last = what
+        if title != last:
+            print_status(f"{title} ...")
+        last = title
 
     return update
 
@@ -153,6 +179,6 @@ def _tenth(progress: SearchProgress) -> int:
     return 10 * progress.finished // max(progress.total, 1)
 
 
-def _best(progress: SearchProgress) -> str:
+def _best_and_failures(progress: SearchProgress) -> str:
     failures = f", {progress.failed} failed" if progress.failed else ""
     return (f"  best {progress.best:.3f}" if progress.best is not None else "") + failures

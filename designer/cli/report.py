@@ -7,16 +7,14 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from designer.analysis.compare import compare
 from designer.cli.app import OK, app
-from designer.cli.options import Format, Output, ReportFormat
-from designer.cli.output import show_report
+from designer.cli.options import Format, JsonList, Output, ReportFormat
 from designer.cli.progress import (
     interruptible,
     make_console,
@@ -24,20 +22,19 @@ from designer.cli.progress import (
     print_status,
     prints_to_stderr,
 )
-from designer.data.sources import SOURCES
 from designer.errors import InvalidInputError
-from designer.models.spaces import description, find_space, listed_spaces
-from designer.report.views.any_report import view_of
-from designer.results.serialisation import read_report, report_schema
-from designer.search.space_parameters import parameters_of
-from search_spaces import Space
+
+if TYPE_CHECKING:
+    from search_spaces import Space
 
 
 @app.command("report", epilog="Example: designer report runs/a --format html --output a.html")
 def _report(
     run: Annotated[
         Path | None,
-        typer.Argument(help="Folder that search, analyze or prune wrote, or its report.json."),
+        typer.Argument(
+            help="Folder that search, analyze, prune or compare wrote, or its report.json."
+        ),
     ] = None,
     form: ReportFormat = Format.TERMINAL,
     output: Output = None,
@@ -45,16 +42,20 @@ def _report(
         bool, typer.Option("--schema", help="Print the JSON Schema of report.json instead.")
     ] = False,
 ) -> int:
-    """Show the report of a search, an analysis or a pruning again, or draw it.
+    """Show the report of an earlier command again, in any format, or draw its charts.
 
-    As svg and png it draws the charts of the first recommendation and of the whole in one
-    picture, or with a folder as --output every chart on its own.
+    The formats svg and png draw the charts of the first recommendation and of the whole run in one
+    picture. With a folder as --output each chart becomes a file of its own.
     """
+    from designer.cli.output import show_report
+    from designer.report.views.any_report import view_of
+    from designer.results.serialisation import read_report, report_schema
+
     if schema:
         sys.stdout.write(json.dumps(report_schema(), indent=2) + "\n")
         return OK
     if run is None:
-        raise InvalidInputError("Expected a run folder, got none; for example runs/a.")
+        raise InvalidInputError("Expected a run folder, such as runs/a, got none.")
     report = read_report(run)
     show_report(view_of(report), report, form, output)
     return OK
@@ -66,7 +67,7 @@ def _compare(
     networks: Annotated[
         list[str],
         typer.Argument(
-            help="At least two of: folders of a search, of an analysis, of a model that search or "
+            help="At least two folders: of a search, of an analysis, or of a model that search or "
             "prune wrote."
         ),
     ],
@@ -75,10 +76,14 @@ def _compare(
 ) -> int:
     """Compare networks: curves, differences layer by layer, and which is better at what.
 
-    Of a search its first recommendation is taken. Models are looked into with the data that they
+    A search takes part with its first recommendation. Models are measured with the data that they
     were trained on.
     """
-    with interruptible("Stopped at once."), prints_to_stderr(), pass_progress() as bars:
+    with interruptible("Stopped."), prints_to_stderr(), pass_progress() as bars:
+        from designer.analysis.compare import compare
+        from designer.cli.output import show_report
+        from designer.report.views.any_report import view_of
+
         report = compare(networks, command=str(context.obj), progress=bars)
     show_report(view_of(report), report, form, output)
     return OK
@@ -90,15 +95,15 @@ def _dashboard(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 for any.")] = 8080,
 ) -> int:
-    """Open Optuna's dashboard on a run, with our charts as artifacts and our report as its note.
+    """Open Optuna's dashboard on a run, with the charts as artifacts and the report as its note.
 
-    Needs the extra: pip install 'equisep-designer[dashboard]'.
+    It needs the extra `dashboard`: pip install 'equisep-designer[dashboard]'.
     """
     from designer.cli.dashboard import dashboard
 
     with dashboard(run, host, port) as server:
         print_status(
-            f"Optuna's dashboard is on http://{host}:{server.server_port}; Ctrl-C ends it."
+            f"Optuna's dashboard is on http://{host}:{server.server_port}; Ctrl-C stops it."
         )
         with suppress(KeyboardInterrupt):
             server.serve_forever()
@@ -110,23 +115,27 @@ def _spaces(
     space: Annotated[
         str | None, typer.Argument(help="Name or package.module:Name. [default: list all]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: JsonList = False,
 ) -> int:
-    """List the search spaces, or show what one of them lets a trial choose."""
+    """List the search spaces, or show the parameters of one."""
+    from designer.models.spaces import find_space, listed_spaces
+
     if space is not None:
         _show_space(find_space(space), as_json=as_json)
         return OK
     _list("space", listed_spaces(), as_json=as_json)
     if not as_json:
-        make_console().print(Text("package.module:Name takes a space of your own.", style="dim"))
+        make_console().print(Text("Use package.module:Name for a space of your own.", style="dim"))
     return OK
 
 
 @app.command("datasets", epilog="Example: designer datasets --json")
 def _datasets(
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    as_json: JsonList = False,
 ) -> int:
-    """List what --data accepts."""
+    """List the forms of data that --data accepts."""
+    from designer.data.sources import SOURCES
+
     _list("--data", SOURCES, as_json=as_json)
     return OK
 
@@ -142,18 +151,22 @@ def _list(title: str, described: dict[str, str], *, as_json: bool) -> None:
 
 
 def _show_space(space: Space[Any], *, as_json: bool) -> None:
+    from designer.models.spaces import description
+    from designer.search.space_parameters import parameters_of
+
     about, parameters = description(space), parameters_of(space)
     if as_json:
-        shown = {
+        content = {
             "name": space.name,
             "description": about,
-            "parameters": [asdict(one) for one in parameters],
+            "parameters": [asdict(parameter) for parameter in parameters],
         }
-        sys.stdout.write(json.dumps(shown, indent=2, default=str) + "\n")
+        sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
         return
     table = Table("parameter", "kind", "range", box=None, padding=(0, 2, 0, 0))
-    for one in parameters:
-        table.add_row(Text(one.name, style="bold"), Text(one.kind), Text(one.range))
+    for parameter in parameters:
+        cells = (Text(parameter.kind), Text(parameter.range))
+        table.add_row(Text(parameter.name, style="bold"), *cells)
     console = make_console()
     console.print(Text(space.name, style="bold"))
     console.print(Text(about), end="\n\n", soft_wrap=True)

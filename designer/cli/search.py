@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,29 +14,34 @@ from designer.cli.options import (
     Format,
     ImageSize,
     Storage,
+    TrainSize,
     Workers,
     required_storage,
     split_names,
 )
-from designer.cli.output import show_report, write_views
 from designer.cli.progress import interruptible, print_status, prints_to_stderr, search_progress
 from designer.folders import BEST_FOLDER, HTML_FILE, MARKDOWN_FILE, REPORT_FILE, STORAGE_FILE
-from designer.results.search import SearchResult
-from designer.search.search import default_folder, search
-from designer.search.storage.opening import serve_proxy
-from designer.search.workers.join import IDLE_SECONDS, JOIN_SECONDS, work
+
+if TYPE_CHECKING:
+    from designer.results.search import SearchResult
+
+JOIN_SECONDS, IDLE_SECONDS = 60.0, 600.0
 
 
 @app.command("search", epilog="Example: designer search --data digits --trials 20 --out runs/a")
 def _search(
-    data: Annotated[str, typer.Option(help="What to learn; see `designer datasets`.")] = "digits",
-    space: Annotated[str, typer.Option(help="What to search; see `designer spaces`.")] = "mlp",
-    trials: Annotated[int, typer.Option(help="Finished trials that the study shall have.")] = 30,
+    data: Annotated[str, typer.Option(help="Data to learn; see `designer datasets`.")] = "digits",
+    space: Annotated[str, typer.Option(help="Search space; see `designer spaces`.")] = "mlp",
+    trials: Annotated[
+        int, typer.Option(help="Number of finished trials that the study has in the end.")
+    ] = 30,
     epochs: Annotated[int, typer.Option(help="Epochs of each short training run.")] = 10,
     objective: Annotated[
         str, typer.Option(help=f"What to maximise: {', '.join(Objective)}.")
     ] = Objective.DESIGN,
-    seed: Annotated[int, typer.Option(help="Of splits, weights, batches and proposals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the split, the weights, the batches and the proposals.")
+    ] = 0,
     workers: Workers = None,
     out: Annotated[
         Path | None,
@@ -45,53 +50,65 @@ def _search(
     storage: Storage = None,
     study: Annotated[
         str | None,
-        typer.Option(help="Name of the study in the storage. [default: as the run folder]"),
+        typer.Option(
+            help="Name of the study in the storage. [default: the name of the run folder]"
+        ),
     ] = None,
     artifacts: Annotated[
         str | None,
         typer.Option(
             help="Folder or s3://BUCKET[/PREFIX] for profiles and weights, which all machines "
-            "reach. [default: in the run folder]"
+            "must reach. [default: in the run folder]"
         ),
     ] = None,
     heartbeat: Annotated[
-        int, typer.Option(help="Seconds between two signs of life of a worker on a storage.")
+        int, typer.Option(help="Seconds between two heartbeats of a worker on a shared storage.")
     ] = 10,
-    confirm: Annotated[int, typer.Option(help="Candidates to train again, longer.")] = 5,
+    confirm: Annotated[int, typer.Option(help="Number of candidates to train again, longer.")] = 5,
     confirm_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of that. [default: 3 x epochs]")
+        int | None, typer.Option(help="Epochs of that longer training. [default: 3 x epochs]")
     ] = None,
-    confirm_seeds: Annotated[int, typer.Option(help="Fresh seeds for each candidate.")] = 3,
-    max_params: Annotated[int | None, typer.Option(help="Largest number of parameters.")] = None,
+    confirm_seeds: Annotated[
+        int, typer.Option(help="Number of fresh seeds for each candidate.")
+    ] = 3,
+    max_params: Annotated[
+        int | None, typer.Option(help="Largest number of parameters of an architecture.")
+    ] = None,
     max_flops: Annotated[
-        int | None, typer.Option(help="Most floating-point operations per sample.")
+        int | None, typer.Option(help="Largest number of floating-point operations per sample.")
     ] = None,
-    train_size: Annotated[int | None, typer.Option(help="Samples to train on.")] = None,
+    train_size: TrainSize = None,
     image_size: ImageSize = None,
     validation_fraction: Annotated[
-        float, typer.Option(help="Share of the samples in use that is held out.")
+        float, typer.Option(help="Share of the samples in use that is held out for validation.")
     ] = 0.25,
     shuffle_labels: Annotated[
-        bool, typer.Option("--shuffle-labels", help="Control: destroy what there is to learn.")
+        bool,
+        typer.Option(
+            "--shuffle-labels",
+            help="Permute the labels, as a control in which there is nothing to learn.",
+        ),
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Samples per training step.")] = 128,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Stop candidates half-way that fall behind.")
+        bool, typer.Option("--prune", help="Stop candidates half-way if they fall behind.")
     ] = False,
     augment: Annotated[
-        str, typer.Option(help=f"Vary training images: {', '.join(Augmentation)}.")
+        str, typer.Option(help=f"How to augment training images: {', '.join(Augmentation)}.")
     ] = Augmentation.NONE,
     device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
     devices: Devices = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print report.json to stdout.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> int:
     """Search for architectures, confirm the best and recommend.
 
-    Proposes depths and widths, trains each briefly, looks inside layer by layer, scores it,
+    Proposes depths and widths, trains each briefly, measures it layer by layer and scores it,
     trains the best again with fresh seeds, and says which to take and which layers contribute
     too little or too much.
     """
     with interruptible(), prints_to_stderr(), search_progress() as display:
+        from designer.search.search import default_folder, search
+
         result = search(
             space,
             data,
@@ -121,6 +138,8 @@ def _search(
             out=out,
             progress=display.update,
         )
+    from designer.cli.output import show_report, write_views
+
     folder = out or default_folder(result.study.data, result.study.space)
     view = write_views(folder, result)
     show_report(view, result, Format.JSON if as_json else Format.TERMINAL)
@@ -141,25 +160,30 @@ def _worker(
     storage: Storage = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Where the data are on this machine. [default: as on the leader's]"),
+        typer.Option(
+            help="Where the data are on this machine. [default: as on the machine that leads]"
+        ),
     ] = None,
     workers: Workers = None,
     devices: Devices = None,
     wait: Annotated[
-        float, typer.Option(help="Seconds to wait for a study that nobody has begun yet.")
+        float, typer.Option(help="Seconds to wait for a study that nobody has started yet.")
     ] = JOIN_SECONDS,
     idle: Annotated[
-        float, typer.Option(help="Seconds without anything to do after which it leaves.")
+        float, typer.Option(help="Seconds without work after which the worker leaves.")
     ] = IDLE_SECONDS,
 ) -> int:
     """Join a search that runs elsewhere, and work for it until it is done.
 
-    Space, data, budget and seeds come from the study. Join and leave at any time: SIGTERM or
-    Ctrl-C hands the trial back, and what a killed worker leaves is done again by others.
+    Space, data, budget and seeds come from the study. A worker may join and leave at any time:
+    SIGTERM or Ctrl-C hands its trial back, and others repeat the trial of a killed worker.
     """
+    address = required_storage(storage)
     with interruptible(), prints_to_stderr(), search_progress() as display:
+        from designer.search.workers.join import work
+
         work(
-            required_storage(storage),
+            address,
             study,
             data=data,
             workers=workers,
@@ -180,25 +204,29 @@ def _storage_proxy(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 13000,
 ) -> int:
-    """Stand between a database and hundreds of workers, which use grpc://HOST:PORT then.
+    """Serve a gRPC proxy between a database and hundreds of workers, which use grpc://HOST:PORT.
 
-    It has no passwords and no encryption of its own: let it listen where only workers can reach it.
+    It has no passwords and no encryption: let it listen only where nobody but the workers can
+    reach it.
     """
+    address = required_storage(storage)
     with interruptible("Stopped."):
-        address = f"grpc://{host}:{port}"
+        from designer.search.storage.opening import serve_proxy
+
         serve_proxy(
-            required_storage(storage),
+            address,
             host,
             port,
-            lambda: print_status(f"Workers use {address}; Ctrl-C stops."),
+            lambda: print_status(f"Workers use grpc://{host}:{port}; Ctrl-C stops it."),
         )
     return OK
 
 
 def _exit_code(result: SearchResult) -> int:
+    """Return the exit code of a search from how it ended."""
     codes = {warning.code for warning in result.warnings}
     if "interrupted" in codes:
         return INTERRUPTED
-    if "terminated" in codes:  # a scheduler asked for it: that is no failure
+    if "terminated" in codes:  # a scheduler asked for it, which is no failure
         return OK
     return OK if result.study.trials.complete else FAILED

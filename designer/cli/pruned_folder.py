@@ -1,0 +1,113 @@
+"""The folder that `designer prune` writes: the smaller model and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from designer.analysis.data_for_model import all_data_for_model, data_warnings
+from designer.choices import DataPart
+from designer.cli.options import Format
+from designer.cli.output import show_report, write_report
+from designer.data.dataset import Dataset
+from designer.errors import DataError
+from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE, WEIGHTS_FILE
+from designer.models.loaded import LoadedModel
+from designer.models.loading import load_model
+from designer.models.pruned import check_folder, write_pruned
+from designer.pruning.options import RecoveryOptions
+from designer.pruning.prune import PruningResult
+from designer.report.views.any_report import view_of
+from designer.results.layers import ReportWarning
+from designer.training.devices import usable_device
+from designer.training.trainer import single_threaded
+
+SMALL = 1_000_000
+"""Parameters below which a network gains nothing from several threads."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrunedFolder:
+    """Where a pruned model goes, and what it is made from."""
+
+    folder: Path
+    source: LoadedModel
+    """The whole model, on the device that was asked for."""
+    weights: Path | None
+    data: Dataset
+    doubts: tuple[ReportWarning, ...]
+    """Warnings about whether the data are those of the model."""
+    command: str
+
+    files = (WEIGHTS_FILE, PRUNED_FILE, REPORT_FILE, MARKDOWN_FILE, HTML_FILE)
+
+    @classmethod
+    def prepare(
+        cls,
+        folder: Path,
+        model: str,
+        weights: Path | None,
+        data: str | None,
+        data_options: Mapping[str, Any],
+        device: str,
+        command: str,
+    ) -> PrunedFolder:
+        """Load the model and its data, and check that the folder may be written.
+
+        Raises:
+            InvalidInputError: if the model, its data or the folder cannot be used.
+        """
+        source = load_model(model, weights, seed=data_options["seed"] or 0)
+        check_folder(folder, source)
+        loaded = all_data_for_model(source, data, **data_options)
+        source.model.to(usable_device(device))
+        if not isinstance(loaded, Dataset):
+            raise DataError(
+                f"Expected arrays from '{loaded.name}', got batches; pruning trains what is left, "
+                f"so return x_train and y_train."
+            )
+        scaling = data_options["scaling"]
+        doubts = tuple(data_warnings(source, loaded, DataPart.VALIDATION, scaling=scaling))
+        return cls(folder, source, weights, loaded, doubts, command)
+
+    def write(self, result: PruningResult) -> PruningResult:
+        """Write the model and its report, and return the result with its origin filled in.
+
+        Raises:
+            RunFolderError: if the folder cannot be written.
+        """
+        weights = None if self.weights is None else self.weights.name
+        report = replace(
+            result.report,
+            model=replace(result.report.model, name=self.source.name, weights=weights),
+            data=replace(result.report.data, scaling=str(self.data.options.get("scaling", ""))),
+            warnings=(*self.data.warnings, *self.doubts, *result.report.warnings),
+            command=self.command,
+        )
+        write_pruned(self.folder, result.model, self.source, result.removals, self.data)
+        write_report(self.folder, report)
+        return replace(result, report=report)
+
+    def show(self, result: PruningResult, form: Format) -> None:
+        """Print the report to stdout."""
+        show_report(view_of(result.report), result.report, form)
+
+
+def few_threads(model: nn.Module) -> AbstractContextManager[None]:
+    """Return a context in which a small network runs in one thread.
+
+    Several threads would only wait for each other.
+    """
+    small = sum(p.numel() for p in model.parameters()) < SMALL
+    return single_threaded() if small else nullcontext()
+
+
+def usable_rate(asked: float | None, source: LoadedModel) -> float:
+    """Return the learning rate of the recovery: as asked, as the model was trained, or 0.001."""
+    rates = (asked, source.learning_rate, RecoveryOptions.learning_rate)
+    return next(rate for rate in rates if rate is not None)
