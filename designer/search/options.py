@@ -1,0 +1,167 @@
+"""What a search can be asked for, with every default; loads neither torch nor Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from designer.choices import Augmentation, Objective
+from designer.data.options import LARGEST_SEED, DataOptions
+from designer.errors import InvalidInputError
+
+DEFAULT_SPACE = "mlp"
+"""Search space if none is named."""
+
+DEFAULT_DATA = "digits"
+"""Data set if none is named."""
+
+CONFIRMATION_FACTOR = 3
+"""A confirmation run takes this many times the epochs of a trial unless ``confirm_epochs`` says
+otherwise."""
+
+JOIN_SECONDS = 60.0
+"""How long a worker waits for a study that nobody has started yet."""
+
+IDLE_SECONDS = 600.0
+"""How long a worker stays in a study that gives it nothing to do."""
+
+IDENTITY_OPTIONS = (
+    "objective",
+    "epochs",
+    "seed",
+    "batch_size",
+    "max_params",
+    "max_flops",
+    "prune",
+    "augment",
+)
+"""Options that must be equal to continue a study, in the order in which a study stores them."""
+
+COUNTS = ("epochs", "batch_size", "max_params", "max_flops", "trials", "workers", "confirm",
+          "confirm_epochs", "confirm_seeds", "heartbeat")  # fmt: skip
+"""Options that are at least 1 where they are not None."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Every option of a search but space and data; validates itself.
+
+    ``IDENTITY_OPTIONS`` and the options of data belong to the identity of a study. All others may
+    change whenever the study continues.
+
+    Raises:
+        InvalidInputError: if a value is out of its range.
+    """
+
+    trials: int = 30
+    """Finished trials (complete or pruned) that the study has in the end."""
+    epochs: int = 10
+    """Epochs of each short training run."""
+    objective: Objective = Objective.DESIGN
+    """What the search maximises."""
+    seed: int = 0
+    """Seed of splits, weights, batches and proposals, from 0 to 2^31 - 1."""
+    workers: int | None = None
+    """Processes on this machine; None for one per device."""
+    confirm: int = 5
+    """Candidates to train again, longer and with fresh seeds."""
+    confirm_epochs: int | None = None
+    """Epochs of each confirmation run; None for ``CONFIRMATION_FACTOR`` times ``epochs``."""
+    confirm_seeds: int = 3
+    """Fresh seeds for each confirmed candidate."""
+    max_params: int | None = None
+    """Largest number of parameters of a candidate; None for no limit."""
+    max_flops: int | None = None
+    """Largest number of floating-point operations per sample; None for no limit."""
+    train_size: int | None = DataOptions.train_size
+    """See ``DataOptions``, for these four."""
+    image_size: int | None = DataOptions.image_size
+    validation_fraction: float = DataOptions.validation_fraction
+    shuffle_labels: bool = DataOptions.shuffle_labels
+    batch_size: int = 128
+    """Samples per training step, at least 2."""
+    prune: bool = False
+    """True to stop candidates half-way if they fall behind the median."""
+    augment: Augmentation = Augmentation.NONE
+    """How training images are varied."""
+    device: str = "cpu"
+    """Torch device to train on, unless ``devices`` names several."""
+    devices: tuple[str, ...] | None = None
+    """Torch devices that the workers use in turn."""
+    storage: str | None = None
+    """Address of a storage that several machines share; None for SQLite in the run folder."""
+    study: str | None = None
+    """Name of the study in ``storage``; None for the name of the run folder."""
+    artifacts: str | None = None
+    """Folder or ``s3://BUCKET[/PREFIX]`` of profiles and weights; None for the run folder."""
+    heartbeat: int = 10
+    """Seconds between two heartbeats of a worker on a shared storage."""
+    out: Path | None = None
+    """Run folder; None for ``runs/DATA-SPACE``."""
+
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                shown = name.replace("_", " ")
+                raise InvalidInputError(f"Expected {shown} of at least 1, got {value}.")
+        if self.batch_size < 2:
+            raise InvalidInputError("Expected a batch size of at least 2, got 1.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise InvalidInputError(f"Expected a seed from 0 to 2^31 - 1, got {self.seed}.")
+        if not self.worker_devices:
+            raise InvalidInputError("Expected at least one device, got none.")
+        if self.study is not None and self.storage is None:
+            raise InvalidInputError(
+                "Expected --storage beside --study: in a run folder there is one study only."
+            )
+
+    @property
+    def worker_devices(self) -> tuple[str, ...]:
+        """Torch devices that the workers use in turn, at least one."""
+        return (self.device,) if self.devices is None else self.devices
+
+    @property
+    def worker_count(self) -> int:
+        """Number of processes on this machine."""
+        return len(self.worker_devices) if self.workers is None else self.workers
+
+    @property
+    def confirmation_epochs(self) -> int:
+        """Epochs of each confirmation run."""
+        if self.confirm_epochs is None:
+            return CONFIRMATION_FACTOR * self.epochs
+        return self.confirm_epochs
+
+    @property
+    def data_options(self) -> DataOptions:
+        """The options of the data set.
+
+        Raises:
+            DataError: if one is out of its range.
+        """
+        return DataOptions(
+            train_size=self.train_size,
+            image_size=self.image_size,
+            validation_fraction=self.validation_fraction,
+            seed=self.seed,
+            shuffle_labels=self.shuffle_labels,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Return ``IDENTITY_OPTIONS`` as the JSON values that a study stores."""
+        values = {name: getattr(self, name) for name in IDENTITY_OPTIONS}
+        return values | {"objective": str(self.objective), "augment": str(self.augment)}
+
+    def with_identity(self, identity: Mapping[str, Any]) -> SearchOptions:
+        """Return these options with those that a study stored.
+
+        Args:
+            identity: what ``identity`` returned; other keys are ignored.
+        """
+        values = {name: identity[name] for name in IDENTITY_OPTIONS}
+        values["objective"] = Objective(values["objective"])
+        values["augment"] = Augmentation(values["augment"])
+        return replace(self, **values)
