@@ -49,7 +49,7 @@ from designer.search.progress import Phase
 from designer.search.search import search
 from designer.search.settings import Effort, StudySettings
 from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
-from designer.search.storage.place import Place
+from designer.search.storage.location import StudyLocation
 from designer.search.storage.retrying import Patience, patient
 from designer.search.study import proposals
 from designer.search.study.claims import Rejected, claim, end, study_of
@@ -96,7 +96,7 @@ def show(result: Result) -> None:
     wide_console().print_json(data=result.figures)
 
 
-def job_at(place: Place, trials_wanted: int) -> Job:
+def job_at(location: StudyLocation, trials_wanted: int) -> Job:
     """Return a search of small perceptrons on the digits."""
     return Job(
         MlpSpace(),
@@ -104,7 +104,7 @@ def job_at(place: Place, trials_wanted: int) -> Job:
         load_dataset("digits"),
         StudySettings(epochs=EPOCHS),
         Effort(trials=trials_wanted),
-        place,
+        location,
     )
 
 
@@ -121,7 +121,7 @@ def cores(folder: Path, options: argparse.Namespace) -> Figures:
                 "mlp", "digits", trials=CORE_TRIALS, epochs=EPOCHS, workers=workers, confirm=1,
                 confirm_epochs=1, confirm_seeds=1, seed=pair, out=out,
             )  # fmt: skip
-            with open_storage(Place(out)) as storage:
+            with open_storage(StudyLocation(out)) as storage:
                 trials = optuna.load_study(study_name=Phase.SEARCH, storage=storage).get_trials()
             rates[workers].append(3600 * _per_second(_complete(trials), workers))
             say(f"{workers} workers: {rates[workers][-1]:.0f} trials per hour")
@@ -153,31 +153,31 @@ def workers(folder: Path, options: argparse.Namespace) -> Figures:
     rows, address = [], options.storage
     for count in CROWDS:
         with ExitStack() as stack:
-            places = {"SQLite": Place(folder / f"sqlite-{count}")}
+            locations = {"SQLite": StudyLocation(folder / f"sqlite-{count}")}
             if address is not None:
                 port = 13000 + count
-                places["PostgreSQL"] = _shared(folder, address, count, "direct")
+                locations["PostgreSQL"] = _shared(folder, address, count, "direct")
                 proxy = CONTEXT.Process(target=serve_proxy, args=(address, "127.0.0.1", port))
                 proxy.start()
                 stack.callback(proxy.kill)
                 behind = f"grpc://127.0.0.1:{port}"
-                places["gRPC proxy"] = _shared(folder, behind, count, "proxy")
-            for name, place in places.items():
-                rows.append({"storage": name, "workers": count, **_crowd(place, count)})
+                locations["gRPC proxy"] = _shared(folder, behind, count, "proxy")
+            for name, location in locations.items():
+                rows.append({"storage": name, "workers": count, **_crowd(location, count)})
                 say(str(rows[-1]))
     return {"sleep": SLEEP, "rows": rows}
 
 
-def _shared(folder: Path, address: str, count: int, kind: str) -> Place:
+def _shared(folder: Path, address: str, count: int, kind: str) -> StudyLocation:
     study = f"bench-{kind}-{count}-{os.getpid()}"
-    return Place(folder / study, address, study)
+    return StudyLocation(folder / study, address, study)
 
 
-def _crowd(place: Place, count: int) -> Figures:
-    place.folder.mkdir(exist_ok=True)
-    job = job_at(place, (1 + PER_WORKER + 1) * count)
+def _crowd(location: StudyLocation, count: int) -> Figures:
+    location.folder.mkdir(exist_ok=True)
+    job = job_at(location, (1 + PER_WORKER + 1) * count)
     ready = CONTEXT.Barrier(count)
-    with open_storage(place) as storage:
+    with open_storage(location) as storage:
         study = study_of(job, storage, Phase.SEARCH)
         study.set_user_attr(WANTED, job.effort.trials)
         crew = [CONTEXT.Process(target=sleeper, args=(job, i, ready)) for i in range(count)]
@@ -211,7 +211,7 @@ def sleeper(job: Job, number: int, ready: Barrier) -> None:
 
     vars(objective)["train_and_measure"] = slept
     ready.wait()
-    with quiet_optuna(), open_storage(job.place) as storage:
+    with quiet_optuna(), open_storage(job.location) as storage:
         Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
 
 
@@ -244,20 +244,20 @@ def growth(folder: Path, options: argparse.Namespace) -> Figures:
     """Measure what a trial costs besides training, in studies of several sizes."""
     rows, address = [], options.storage
     for size in SIZES:
-        places = {"SQLite": Place(folder / f"sqlite-{size}")}
+        locations = {"SQLite": StudyLocation(folder / f"sqlite-{size}")}
         if address is not None:
-            places["PostgreSQL"] = _shared(folder, address, size, "growth")
-        for name, place in places.items():
-            rows.append({"storage": name, "trials": size, **_cost(place, size)})
+            locations["PostgreSQL"] = _shared(folder, address, size, "growth")
+        for name, location in locations.items():
+            rows.append({"storage": name, "trials": size, **_cost(location, size)})
             say(str(rows[-1]))
     return {"rows": rows}
 
 
-def _cost(place: Place, size: int) -> Figures:
-    place.folder.mkdir(exist_ok=True)
-    job = job_at(place, size + TIMED)
-    with open_storage(place) as opened:
-        timed = Timed(place.shown)
+def _cost(location: StudyLocation, size: int) -> Figures:
+    location.folder.mkdir(exist_ok=True)
+    job = job_at(location, size + TIMED)
+    with open_storage(location) as opened:
+        timed = Timed(location.shown)
         study = study_of(job, patient(opened.inner, timed), Phase.SEARCH)  # type: ignore[attr-defined]
         study.add_trials(_random_trials(size))
         _untrained_trial(job, study)  # reads them all
@@ -324,7 +324,7 @@ def plain(folder: Path, options: argparse.Namespace) -> Figures:
 
 def _plain_jobs(mnist: Path) -> dict[str, Job]:
     """Return searches of our own space and of the networks of He & Su, PNAS 2023."""
-    nowhere = Place(Path())
+    nowhere = StudyLocation(Path())
     paper = MlpSpace(
         min_depth=4, max_depth=20, min_width=100, max_width=100, width_step=1,
         normalisations=("batch",), activations=("relu",),
@@ -341,11 +341,11 @@ def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
     folder.mkdir()
     ours, theirs, measuring = [], [], []
     for pair in range(-1, pairs):  # the first only warms up: imports, tables, caches
-        place = Place(folder / f"ours-{pair}")
-        place.folder.mkdir()
+        location = StudyLocation(folder / f"ours-{pair}")
+        location.folder.mkdir()
         settings = replace(job.settings, seed=max(pair, 0))
         effort = job.effort if pair >= 0 else replace(job.effort, trials=2)
-        done, seconds = _by_us(replace(job, settings=settings, effort=effort, place=place))
+        done, seconds = _by_us(replace(job, settings=settings, effort=effort, location=location))
         by_hand = _by_hand(job, done, folder / f"theirs-{pair}.db")
         if pair >= 0:
             ours.append(seconds)
@@ -364,7 +364,7 @@ def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
 
 
 def _by_us(job: Job) -> tuple[list[FrozenTrial], float]:
-    with open_storage(job.place) as storage:
+    with open_storage(job.location) as storage:
         study = study_of(job, storage, Phase.SEARCH)
         study.set_user_attr(WANTED, job.effort.trials)
         started = time.perf_counter()

@@ -10,7 +10,7 @@ from designer.choices import Augmentation, Scaling
 from designer.data.dataset import Dataset
 from designer.errors import RunFolderError
 from designer.search.settings import Effort, StudySettings
-from designer.search.storage.place import Place
+from designer.search.storage.location import StudyLocation
 from search_spaces import Space
 
 ADDED_LATER = {"augment": str(Augmentation.NONE), "data_scaling": str(Scaling.STANDARD)}
@@ -32,7 +32,7 @@ class Job:
     data: Dataset
     settings: StudySettings
     effort: Effort
-    place: Place
+    location: Place
 
     def identity(self) -> dict[str, Any]:
         """Settings, space and data as stored with the study, as JSON values."""
@@ -56,15 +56,17 @@ def definition(space: Space[Any]) -> str:
     return repr(space)
 
 
-def check_same_study(stored: Mapping[str, Any], wanted: Mapping[str, Any], place: Place) -> None:
+def check_same_study(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], location: StudyLocation
+) -> None:
     """Raise ``RunFolderError`` that names the first difference between two identities."""
     stored = {**ADDED_LATER, **stored}
     for name in ("data", "space", *wanted):
         if stored.get(name) != wanted[name]:
             raise RunFolderError(
-                f"Expected {place.title} to hold this study, but its {name.replace('_', ' ')} is "
+                f"Expected {location.title} to hold this study, but its {name.replace('_', ' ')} is "
                 f"{_shown(stored.get(name))}, not {_shown(wanted[name])}; "
-                f"choose another {place.option} or repeat the command that made it."
+                f"choose another {location.option} or repeat the command that made it."
             )
 
 

@@ -119,7 +119,7 @@ def _run_and_tell(job: Job, study: Study, trial: Trial, run: Run) -> None:
     try:
         record, values = run()
     except Stopped:
-        if job.place.shared:
+        if job.location.shared:
             hand_back(study, trial)
         else:
             reject(study, trial, "the run was stopped", lost=True)

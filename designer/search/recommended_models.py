@@ -39,7 +39,7 @@ def _is_foreign(path: Path) -> bool:
 
 def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -> None:
     """Write one folder per recommendation, with the weights of its first confirmation seed."""
-    new = job.place.folder / f"{BEST_FOLDER}.new"
+    new = job.location.folder / f"{BEST_FOLDER}.new"
     shutil.rmtree(new, ignore_errors=True)
     for rank, one in enumerate(confirmed, start=1):
         folder = new / str(rank)
@@ -47,7 +47,7 @@ def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -
         write_text(folder / SPEC_FILE, spec)
         weights = artifacts.read(one.runs[0], "model.safetensors")
         write_bytes(folder / WEIGHTS_FILE, weights)
-    best, old = job.place.folder / BEST_FOLDER, job.place.folder / f"{BEST_FOLDER}.old"
+    best, old = job.location.folder / BEST_FOLDER, job.location.folder / f"{BEST_FOLDER}.old"
     shutil.rmtree(old, ignore_errors=True)
     if best.exists():
         best.rename(old)

@@ -32,7 +32,7 @@ from designer.search.space_parameters import try_out
 from designer.search.stopping import StopRequest, stop_on_signals
 from designer.search.storage.artifacts import Artifacts, store_at
 from designer.search.storage.opening import open_storage, quiet_optuna
-from designer.search.storage.place import Place, checked_address
+from designer.search.storage.location import StudyLocation, checked_address
 from designer.search.storage.run_folder import run_folder
 from designer.search.study.claims import drop_waiting, release_running, study_of
 from designer.search.study.trials import last_rejection, trials_of
@@ -164,9 +164,11 @@ def search(
     folder = Path(out) if out is not None else default_folder(data.name, found.name)
     source = space if isinstance(space, str) else _importable_name(found)
     try_out(found, data.input_shape, data.num_classes)
-    place = Place(folder, storage, (study or folder.name) if storage else None, artifacts)
-    store_at(place.artifacts)
-    job = Job(found, source, data, settings, effort, place)
+    location = StudyLocation(
+        folder, storage, (study or folder.name) if storage else None, artifacts
+    )
+    store_at(location.artifacts)
+    job = Job(found, source, data, settings, effort, location)
     check_best(folder)
     if not (folder / STORAGE_FILE).exists():  # whose report it is
         check_free(folder, REPORT_SCHEMA)
@@ -182,7 +184,7 @@ def default_folder(data: str, space: str) -> Path:
 
 def run(job: Job, progress: ProgressCallback) -> SearchResult:
     """Search, confirm, summarise, write; the run folder is held by the caller."""
-    with stop_on_signals() as stop, open_storage(job.place, stop) as storage:
+    with stop_on_signals() as stop, open_storage(job.location, stop) as storage:
         study = study_of(job, storage, Phase.SEARCH)
         with leading(job, study, stop):
             return _run(job, storage, study, stop, progress)
@@ -197,8 +199,8 @@ def _run(
 ) -> SearchResult:
     write_plan(job, study)
     confirmation = study_of(job, storage, Phase.CONFIRMATION)
-    artifacts = Artifacts(job.place.artifacts, storage)
-    if not job.place.shared:  # elsewhere others may be at work
+    artifacts = Artifacts(job.location.artifacts, storage)
+    if not job.location.shared:  # elsewhere others may be at work
         for one in (study, confirmation):
             release_running(one, "The run that started it was killed.")
     drop_waiting(confirmation)
@@ -217,7 +219,7 @@ def _run(
     collected = collect(job, confirmation, candidates, artifacts)
     confirmed = chosen(collected)
     result = _result(job, study, confirmation, confirmed, artifacts, stop)
-    earlier = _recommended_before(job.place.folder)
+    earlier = _recommended_before(job.location.folder)
     runs = sum(len(one.runs) for one in collected)
     missing = len(candidates) * job.effort.confirm_seeds - runs
     if earlier and stop() and (missing or not collected):  # better ones are not known yet
@@ -228,7 +230,7 @@ def _run(
         )
     else:
         write_best(job, confirmed, artifacts)
-    write_text(job.place.folder / REPORT_FILE, report_to_json(result))
+    write_text(job.location.folder / REPORT_FILE, report_to_json(result))
     return result
 
 

@@ -26,7 +26,7 @@ from designer.search.storage import opening as storages
 from designer.search.storage import retrying
 from designer.search.storage.artifacts import Artifacts, Prefixed, store_at
 from designer.search.storage.opening import opened_address, opened_file
-from designer.search.storage.place import checked_address, shown
+from designer.search.storage.location import checked_address, shown
 from designer.search.storage.retrying import Patience, patient, trouble
 from designer.search.study.claims import claim, hand_back, open_study, retry_once
 from designer.search.study.trials import (

@@ -20,7 +20,7 @@ from designer.errors import InvalidInputError, RunFolderError
 from designer.folders import STORAGE_FILE
 from designer.search.stopping import Stop, never
 from designer.search.storage.database import Database
-from designer.search.storage.place import GRPC, Place, checked_address, shown
+from designer.search.storage.location import GRPC, StudyLocation, checked_address, shown
 from designer.search.storage.retrying import Patience, patient
 
 PORT = 13000
@@ -48,7 +48,9 @@ CONNECTING = {
 """So that a machine that vanishes is noticed; in seconds, the last in milliseconds."""
 
 
-def open_storage(place: Place, stop: Stop = never) -> AbstractContextManager[BaseStorage]:
+def open_storage(
+    location: StudyLocation, stop: Stop = never
+) -> AbstractContextManager[BaseStorage]:
     """Open the storage of a study; calls wait for it until ``stop``, and it closes on leaving.
 
     Raises:
@@ -56,9 +58,9 @@ def open_storage(place: Place, stop: Stop = never) -> AbstractContextManager[Bas
         StorageError: where it does not answer.
         RunFolderError: where its file cannot be opened as a study.
     """
-    if place.storage is not None:
-        return opened_address(place.storage, stop)
-    return opened_file(place.folder / STORAGE_FILE, stop)
+    if location.storage is not None:
+        return opened_address(location.storage, stop)
+    return opened_file(location.folder / STORAGE_FILE, stop)
 
 
 @contextmanager

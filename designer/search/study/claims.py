@@ -59,7 +59,7 @@ def open_study(
 
 def study_of(job: Job, storage: BaseStorage, phase: Phase) -> Study:
     """The study of a phase of a job."""
-    return open_study(storage, phase, job.settings, job.place.name_of(phase))
+    return open_study(storage, phase, job.settings, job.location.name_of(phase))
 
 
 class Rejected(Exception):

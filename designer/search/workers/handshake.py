@@ -18,7 +18,7 @@ from designer.models.spaces import find_space
 from designer.results.provenance import VERSION
 from designer.search.job import Job, check_same_study, definition
 from designer.search.settings import Effort, StudySettings
-from designer.search.storage.place import Place
+from designer.search.storage.location import StudyLocation
 from designer.search.study.trials import WANTED
 
 IDENTITY, PLAN, STAGE = "identity", "plan", "stage"
@@ -43,36 +43,36 @@ def write_plan(job: Job, study: Study) -> None:
     stored = study.user_attrs.get(IDENTITY)
     if stored is None and study.get_trials(deepcopy=False):
         raise RunFolderError(
-            f"Expected {job.place.title} to be a study of designer, but it says nothing of data "
-            f"or space; choose another {job.place.option}."
+            f"Expected {job.location.title} to be a study of designer, but it says nothing of data "
+            f"or space; choose another {job.location.option}."
         )
     if stored is None:
         study.set_user_attr(IDENTITY, job.identity())
     else:
-        check_same_study(stored, job.identity(), job.place)
+        check_same_study(stored, job.identity(), job.location)
     study.set_user_attr(WANTED, job.effort.trials)
-    if job.place.shared:
+    if job.location.shared:
         study.set_user_attr(PLAN, _plan(job, study.user_attrs.get(PLAN, {})))
 
 
 def _plan(job: Job, before: Mapping[str, Any]) -> dict[str, Any]:
     mark = before.get("mark") or uuid.uuid4().hex
-    _mark(job.place.artifacts, mark)
+    _mark(job.location.artifacts, mark)
     return {
         "version": VERSION,
         "data": job.data.recipe,
-        "artifacts": job.place.artifacts,
+        "artifacts": job.location.artifacts,
         "heartbeat": job.effort.heartbeat,
         "mark": mark,
     }
 
 
-def joined(study: Study, place: Place, data: str | None, effort: Effort) -> Job:
+def joined(study: Study, location: StudyLocation, data: str | None, effort: Effort) -> Job:
     """The job of a worker that joins a study.
 
     Args:
         study: that a leader has made.
-        place: where it is.
+        location: where it is.
         data: where the data lie on this machine, if elsewhere than on the leader's.
         effort: what this worker brings; the rest is the study's.
 
@@ -82,13 +82,13 @@ def joined(study: Study, place: Place, data: str | None, effort: Effort) -> Job:
     plan, identity = study.user_attrs[PLAN], study.user_attrs[IDENTITY]
     if plan["version"] != VERSION:
         raise InvalidInputError(
-            f"Expected a worker of version {plan['version']}, which {place.title} was made with, "
+            f"Expected a worker of version {plan['version']}, which {location.title} was made with, "
             f"but this is version {VERSION}; install the same one."
         )
     return Job(
-        space=_space(identity, place),
+        space=_space(identity, location),
         space_source=identity["space"],
-        data=_data(plan["data"], identity, data, place),
+        data=_data(plan["data"], identity, data, location),
         settings=_settings(identity),
         effort=Effort(
             trials=study.user_attrs[WANTED],
@@ -96,41 +96,46 @@ def joined(study: Study, place: Place, data: str | None, effort: Effort) -> Job:
             devices=effort.devices,
             heartbeat=plan["heartbeat"],
         ),
-        place=Place(place.folder, place.storage, place.study, _files(plan, place)),
+        location=StudyLocation(
+            location.folder, location.storage, location.study, _files(plan, location)
+        ),
     )
 
 
-def _space(identity: Mapping[str, Any], place: Place) -> Any:
+def _space(identity: Mapping[str, Any], location: StudyLocation) -> Any:
     try:
         space = find_space(identity["space"])
     except SpaceError as error:
-        raise SpaceError(f"{error} It is the space of {place.title}.") from error
+        raise SpaceError(f"{error} It is the space of {location.title}.") from error
     if definition(space) != identity["space_definition"]:
         raise SpaceError(
-            f"Expected the space '{identity['space']}' to be as in {place.title}, but here it is "
+            f"Expected the space '{identity['space']}' to be as in {location.title}, but here it is "
             f"another one; install the same version of it."
         )
     return space
 
 
 def _data(
-    recipe: Mapping[str, Any], identity: Mapping[str, Any], source: str | None, place: Place
+    recipe: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    source: str | None,
+    location: StudyLocation,
 ) -> Dataset:
     given = {**recipe, "source": source} if source is not None else dict(recipe)
     if not given.get("source"):
         raise DataError(
-            f"Expected --data, for {place.title} does not say where its data "
+            f"Expected --data, for {location.title} does not say where its data "
             f"'{identity['data']}' come from."
         )
     try:
         found = load_dataset(**given)
     except DataError as error:
         raise DataError(
-            f"{error} These are the data of {place.title}; say with --data where they are here."
+            f"{error} These are the data of {location.title}; say with --data where they are here."
         ) from error
     if found.fingerprint != identity["data_fingerprint"]:
         raise DataError(
-            f"Expected the data of {place.title}, with fingerprint "
+            f"Expected the data of {location.title}, with fingerprint "
             f"{identity['data_fingerprint'][:12]}, but '{given['source']}' has "
             f"{found.fingerprint[:12]}; use the same data."
         )
@@ -157,7 +162,7 @@ def _mark(artifacts: str, mark: str) -> None:
         ) from error
 
 
-def _files(plan: Mapping[str, Any], place: Place) -> str:
+def _files(plan: Mapping[str, Any], location: StudyLocation) -> str:
     artifacts = str(plan["artifacts"])
     if "://" in artifacts:
         return artifacts
@@ -167,7 +172,7 @@ def _files(plan: Mapping[str, Any], place: Place) -> str:
         same = False
     if not same:
         raise InvalidInputError(
-            f"Expected the folder '{artifacts}' of {place.title} on this machine, too, but it is "
+            f"Expected the folder '{artifacts}' of {location.title} on this machine, too, but it is "
             f"not here; search with --artifacts in a folder that all machines share, or "
             f"--artifacts s3://BUCKET."
         )

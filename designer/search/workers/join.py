@@ -18,7 +18,7 @@ from designer.search.progress import Phase, ProgressCallback
 from designer.search.settings import Effort
 from designer.search.stopping import Stop, stop_on_signals
 from designer.search.storage.opening import open_storage, quiet_optuna
-from designer.search.storage.place import Place, checked_address
+from designer.search.storage.location import StudyLocation, checked_address
 from designer.search.study.claims import study_of
 from designer.search.workers.handshake import DONE, PLAN, STAGE, joined
 from designer.search.workers.processes import crew_for, is_over
@@ -78,38 +78,38 @@ def work(
         quiet_optuna(),
         stop_on_signals() as stop,
     ):
-        place = Place(Path(folder), storage, study)
-        with open_storage(place, stop) as opened:
-            found = _found(opened, place, wait, stop)
+        location = StudyLocation(Path(folder), storage, study)
+        with open_storage(location, stop) as opened:
+            found = _found(opened, location, wait, stop)
             if found is None:
                 return
-            job = joined(found, place, data, effort)
+            job = joined(found, location, data, effort)
             _take_part(job, opened, stop, progress or (lambda _: None), idle)
 
 
-def _found(storage: BaseStorage, place: Place, wait: float, stop: Stop) -> Study | None:
+def _found(storage: BaseStorage, location: StudyLocation, wait: float, stop: Stop) -> Study | None:
     """The study, once a leader has written its plan; None where it was asked to stop before."""
     deadline = time.monotonic() + wait
     told = False
     while not stop():
-        study = _loaded(storage, place)
+        study = _loaded(storage, location)
         if study is not None and PLAN in study.user_attrs:
             return study
         if time.monotonic() > deadline:
             raise InvalidInputError(
-                f"Expected {place.title}, but there is none; start `designer search --storage ... "
-                f"--study {place.study}` first, or check the name."
+                f"Expected {location.title}, but there is none; start `designer search --storage ... "
+                f"--study {location.study}` first, or check the name."
             )
         if not told:
-            log.warning("Waiting for %s.", place.title)
+            log.warning("Waiting for %s.", location.title)
             told = True
         time.sleep(LOOK_SECONDS)
     return None
 
 
-def _loaded(storage: BaseStorage, place: Place) -> Study | None:
+def _loaded(storage: BaseStorage, location: StudyLocation) -> Study | None:
     try:
-        return optuna.load_study(study_name=place.name_of(Phase.SEARCH), storage=storage)
+        return optuna.load_study(study_name=location.name_of(Phase.SEARCH), storage=storage)
     except KeyError:
         return None
 
@@ -127,7 +127,7 @@ def _take_part(
                 crew.run(phase, stop, progress)
                 busy = time.monotonic()
             elif time.monotonic() - busy > idle:
-                log.warning("Nothing to do for %.0f s in %s: leaving.", idle, job.place.title)
+                log.warning("Nothing to do for %.0f s in %s: leaving.", idle, job.location.title)
                 return
             else:
                 time.sleep(LOOK_SECONDS)

@@ -30,7 +30,7 @@ def leading(job: Job, study: Study, stop: Stop) -> Iterator[None]:
             once its pulse has been still for long enough.
         KeyboardInterrupt: where the run was asked to stop while it waited for that.
     """
-    if not job.place.shared:
+    if not job.location.shared:
         yield
         return
     name = own_name()
@@ -54,7 +54,7 @@ def _wait_for_the_last(job: Job, study: Study, stop: Stop) -> None:
     while (now := study.user_attrs.get(LEADER)) and not stop():
         if now != first or time.monotonic() > deadline:
             raise RunFolderError(
-                f"Expected {job.place.title} to have no leader, but {now[0]} leads it; join it "
+                f"Expected {job.location.title} to have no leader, but {now[0]} leads it; join it "
                 f"with `designer worker`, or choose another --study."
             )
         if watch.still(study.study_name, -1, now):

@@ -142,12 +142,12 @@ class Team:
                 self._asked.value = 1
             time.sleep(_poll_seconds(self._job))
             self._replace_dead(phase, study, stop)
-            if self._job.place.shared:
+            if self._job.location.shared:
                 retry_gone(study, watch)
             else:
                 release_unsigned(study, UNSIGNED_SECONDS)
             progress(progress_of(phase, study))
-        if not self._job.place.shared:
+        if not self._job.location.shared:
             release_running(study, "Its worker ended at once.")
 
     def dismiss(self) -> None:
@@ -266,7 +266,7 @@ class _Bench:
         Raises:
             Rejected: where the one that was proposed is not worth training.
         """
-        worker, lock = own_name(), self.job.place.claim_lock()
+        worker, lock = own_name(), self.job.location.claim_lock()
         if self.phase is Phase.CONFIRMATION:
             device = self.job.data.train.inputs.device
             return claim_waiting(self.study, worker, lock, together(device))
@@ -287,7 +287,7 @@ class _Bench:
                 run_search_trial(self.job, self.study, trials[0], stopped)
 
     def _pulse(self, trial: Trial) -> AbstractContextManager[Stop]:
-        if not self.job.place.shared:
+        if not self.job.location.shared:
             return nullcontext(never)
         return beating(beat_of(trial), self.job.effort.heartbeat)
 
@@ -298,11 +298,11 @@ def _work(
     """One worker's loop."""
     device = torch.device(job.effort.devices[0])
     job = replace(job, data=job.data.to(device))
-    bench = _Bench(job, phase, study, Artifacts(job.place.artifacts, study._storage))
+    bench = _Bench(job, phase, study, Artifacts(job.location.artifacts, study._storage))
     watch = Watch(study._storage, job.effort.heartbeat)
     with single_threaded():
         while not stop() and not is_over(phase, study):
-            if job.place.shared and watch.due():
+            if job.location.shared and watch.due():
                 retry_gone(study, watch)
             try:
                 trials = bench.next_trials()
@@ -317,7 +317,7 @@ def _work(
 
 
 def _poll_seconds(job: Job) -> float:
-    return SHARED_POLL_SECONDS if job.place.shared else POLL_SECONDS
+    return SHARED_POLL_SECONDS if job.location.shared else POLL_SECONDS
 
 
 def _worker_main(job: Job, line: Connection, asked: c_byte) -> None:
@@ -329,7 +329,7 @@ def _worker_main(job: Job, line: Connection, asked: c_byte) -> None:
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers send it to all: the leader decides
     prints = redirect_stdout(sys.stderr)  # the leader's output is for reports alone
-    with prints, quiet_optuna(), open_storage(job.place, stop) as storage:
+    with prints, quiet_optuna(), open_storage(job.location, stop) as storage:
         while (phase := line.recv()) is not None:
             _work(job, phase, study_of(job, storage, phase), stop, lambda: None)
             line.send(phase)

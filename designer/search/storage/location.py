@@ -26,7 +26,7 @@ EXAMPLES = "postgresql+psycopg://user@host/database or grpc://host:13000"
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyLocation:
     """Where everything that belongs to a study is."""
 
     folder: Path
