@@ -32,7 +32,7 @@ class Job:
     data: Dataset
     settings: StudySettings
     effort: Effort
-    location: Place
+    location: StudyLocation
 
     def identity(self) -> dict[str, Any]:
         """Settings, space and data as stored with the study, as JSON values."""
