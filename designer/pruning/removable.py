@@ -1,15 +1,42 @@
-"""Which blocks of a model can be removed, how, and why the others cannot.
+"""Find out which blocks of a model can be removed, how, and why the others cannot.
 
-A block can go where what it receives can stand for what it gives: where both have the same shape,
-or where the next layer that everything passes through is linear (a ``Linear`` or a convolution)
-and can be fitted to the other width.  Every block is tried, alone, on a few samples.
+A block can go if the rest of the model can live with what the block receives instead of what it
+gives.  That holds if both have the same shape, or if the next layer that everything passes
+through is linear (a ``Linear`` or a convolution) and can be fitted to the other width.  Nothing is
+concluded from the code of the model: every block is tried, alone, on a few samples.
+
+1. *Watch.*  One forward pass is traced with autograd.  It shows which modules run when, the shape
+   of the model's output, its operations, and what flows past what.
+2. *Rule out.*  Some blocks stay whatever is put in their place: those that run several times, stand
+   in several places, give several tensors, or have no weights of their own.
+3. *Collect the parts.*  In a flat row of layers a block is a layer with the norm, activation and
+   dropout behind it; they go together.
+4. *Choose a stand-in.*  It gives zeros if the block's output is added to what flows past it, since
+   x + 0 = x; else it gives the block's input.  If code looks into the block and so cannot live with
+   a stand-in, the block is deleted from the list that holds it.
+5. *Find the consumers.*  These are the layers behind the block that can be fitted again.  The first
+   of them hides the removal from the rest of the model if it gives what it gave before.
+6. *Try.*  The model runs without the block.  The block stays if the model raises, if its output
+   changes shape, if it would need more operations, or if fitting the first consumer would cost
+   more parameters than the block has.
+7. *Put back.*  The model is afterwards as it was.
+
+Example: four blocks of a perceptron, each a ``Linear`` and a ReLU, and a head::
+
+    block 0   6 -> 12   goes: the layer of block 1 is fitted to 6 inputs instead of 12
+    block 1  12 ->  2   stays: the layer of block 2, fitted to 12 inputs instead of 2, would grow
+                        by 10 x 40 = 400 parameters, and only 12 x 2 + 2 = 26 would be freed
+    block 2   2 -> 40   goes: the layer of block 3 is fitted to 2 inputs instead of 40
+    block 3  40 ->  6   goes: the head is fitted to 40 inputs instead of 6
+
+If all were 6 -> 6, each could go without any fitting.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +47,7 @@ from torch import Tensor, nn
 
 from designer.errors import ModelError, first_line
 from designer.models.size import size_of_model
-from designer.models.surgery import Form, Removal, Way, form_of, places_of, remove
+from designer.models.surgery import Form, Removal, Way, form_of, places_of
 from designer.probing.blocks import RESHAPING
 from designer.probing.calling import (
     Inputs,
@@ -33,14 +60,8 @@ from designer.probing.calling import (
 from designer.probing.probes import taps_of
 from designer.probing.tracing import Call, Tap, trace_forward
 from designer.probing.untouched import untouched
-
-Fitted = nn.Linear | nn.Conv2d
-"""Layers that can be fitted to another input by least squares."""
-
-
-FIT_WIDTH = 4096
-"""The most features that a layer is fitted to."""
-
+from designer.pruning.forward_passes import handed, received, without
+from designer.pruning.least_squares import FIT_WIDTH, channel_axis, fitted_width, is_fittable
 
 SUMS = re.compile(r"^(Add|Sub)Backward")
 """Autograd nodes that add."""
@@ -52,111 +73,133 @@ SCALING = re.compile(f"{RESHAPING.pattern}|^(Mul|Div)Backward")
 
 @dataclass(frozen=True)
 class Removable:
-    """One block, and what it takes to remove it."""
+    """One block of a model: how it can be removed, or why it must stay."""
 
     name: str
+    """Name of the block, as in profiles and reports."""
     kind: str
+    """Class of the block."""
     place: int
-    """In running order, from 0."""
+    """Its place in running order, from 0."""
     removals: tuple[Removal, ...]
-    """Of its parts; empty where it must stay."""
+    """What removes its parts; empty if it must stay."""
     consumers: tuple[str, ...]
     """Names of the layers behind it, in running order, that can be fitted again."""
     refit: bool
-    """Whether the first of them must be, since the width changes."""
+    """True if the first consumer must be fitted, because the width changes."""
     reason: str
-    """Why it must stay, or how it goes."""
+    """How it goes, or why it must stay."""
 
     @property
     def can_go(self) -> bool:
+        """True if the block can be removed."""
         return bool(self.removals)
 
 
 def removable_blocks(
     model: nn.Module, few: Inputs, blocks: Sequence[str] | None = None
 ) -> list[Removable]:
-    """Every block of a model in running order.
+    """Return every block of a model in running order, also those that must stay.
 
     Args:
         model: unwrapped, in eval mode; left as it was.
-        few: a few samples, as the model takes them.
-        blocks: see ``designer.profile``.
+        few: a few samples (n, ...), in the form that the model takes.
+        blocks: names of submodules; by default those that ``designer.profile`` takes.
 
     Raises:
-        InvalidInputError: where there are no blocks, or those that are named are not there.
-        ModelError: where the model raises.
+        InvalidInputError: if there are no blocks, or a named one is not there.
+        ModelError: if the model raises.
     """
     with untouched(model):
         _, taps = taps_of(model, few, blocks)
-        return _Trial(model, few).of_all(taps)
+        return _Tester(model, few).test_all(taps)
 
 
 def names_left(
-    found: Sequence[Removable], removed: Sequence[str], blocks: Sequence[str] | None
+    removables: Sequence[Removable], removed: Sequence[str], blocks: Sequence[str] | None
 ) -> list[str] | None:
-    """Names of the blocks that are left, where the caller named blocks; else None."""
-    return None if blocks is None else [one.name for one in found if one.name not in removed]
+    """Return the names of the blocks that are left, or None for a model whose blocks are found.
+
+    Args:
+        removables: all blocks of the whole model.
+        removed: names of those that are gone.
+        blocks: the names that the caller asked for; None if blocks are to be found.
+    """
+    if blocks is None:
+        return None
+    return [block.name for block in removables if block.name not in removed]
 
 
 class _Stays(Exception):
-    """Why a block must."""
+    """The block must stay; the message says why."""
 
 
-class _Trial:
-    """Tries to remove one block after the other."""
+class _Tester:
+    """Removes one block after the other from a model, and puts it back."""
 
     def __init__(self, model: nn.Module, few: Inputs) -> None:
         self._model, self._few = model, few
         self._samples = len(tensors_of(few)[0])
-        self._seen = trace_forward(model, few, flow=True)
-        self._known = submodules(model)
-        self._runs = Counter(call.module for call in self._seen.calls)
-        self._takers = _takers(None if self._seen.output is None else self._seen.output.grad_fn)
-        self._users = _users(model)
-        self._deleting: set[nn.Module] = set()
-        """Lists from which blocks have to be deleted, since somebody looks into them."""
+        self._trace = trace_forward(model, few, flow=True)
+        self._modules = submodules(model)
+        self._runs = Counter(call.module for call in self._trace.calls)
+        output = self._trace.output
+        self._takers = _takers(None if output is None else output.grad_fn)
+        self._owners = _owners(model)
+        self._delete_from: set[nn.Module] = set()
+        """Lists from which blocks have to be deleted, because code looks into one of them."""
         self._forms: dict[nn.Module, Form | None] = {}
-        with _hooked(self._known.values(), self._note_form):
-            self._shape = self._run().shape
+        with _hooked(self._modules.values(), self._note_form):
+            self._output_shape = self._run().shape
         self._flops = self._count_flops()
 
-    def of_all(self, taps: Sequence[Tap]) -> list[Removable]:
-        """What became of every tap's block; of one list all go in the same way."""
-        found = [self._of(tap, place) for place, tap in enumerate(taps)]
-        deleted = [r.block for one in found for r in one.removals if r.way is Way.DELETE]
-        if not deleted:
-            return found
-        self._deleting = {self._parent(self._known[name]) for name in deleted}
-        return [self._of(tap, place) for place, tap in enumerate(taps)]
+    def test_all(self, taps: Sequence[Tap]) -> list[Removable]:
+        """Test the block of every tap; blocks of one list all go in the same way.
 
-    def _of(self, tap: Tap, place: int) -> Removable:
+        Deleting a block renumbers its list: a stand-in at place 1 would move to place 0, where the
+        code may look into it.  So where one block of a list must be deleted, deletion comes first
+        for all of them in a second round.
+        """
+        blocks = [self._test(tap, place) for place, tap in enumerate(taps)]
+        removals = [removal for block in blocks for removal in block.removals]
+        deleted = [removal.block for removal in removals if removal.way is Way.DELETE]
+        if not deleted:
+            return blocks
+        self._delete_from = {self._parent(self._modules[name]) for name in deleted}
+        return [self._test(tap, place) for place, tap in enumerate(taps)]
+
+    def _test(self, tap: Tap, place: int) -> Removable:
         call = self._call(*tap.entry)
         parts = self._parts(call, tap)
-        stays = partial(Removable, tap.name, tap.kind, place, (), (), refit=False)
-        why_not = self._fixed(call, parts)
+        block = partial(Removable, tap.name, tap.kind, place)
+        why_not = self._ruled_out(call, parts)
         if why_not:
-            return stays(reason=why_not)
+            return block((), (), refit=False, reason=why_not)
         consumers = self._consumers(parts)
         reasons = []
         for way in self._ways(call):
             removals = self._removals(parts, way)
             try:
-                refit = self._tried(parts, removals, consumers)
+                refit = self._try(parts, removals, consumers)
             except Exception as error:  # noqa: BLE001 - the model is the user's and may raise anything
-                reasons.append(self._why(parts, error))
+                reasons.append(self._reason(parts, error))
             else:
-                how = _how(way, consumers, refit=refit)
-                return Removable(tap.name, tap.kind, place, removals, consumers, refit, how)
-        return stays(reason=reasons[0])
+                return block(removals, consumers, refit, _how(way, consumers, refit=refit))
+        # the first way is the natural one, so what speaks against it is what the user understands
+        return block((), (), refit=False, reason=reasons[0])
 
-    def _fixed(self, call: Call, parts: list[Call]) -> str:
-        """Why the block cannot go, whatever is put in its place; empty where nothing speaks
-        against trying."""
+    # --- step 2: rule out ---
+
+    def _ruled_out(self, call: Call, parts: list[Call]) -> str:
+        """Return why the block cannot go, whatever is put in its place; empty if it may go."""
         runs = self._runs[call.module]
+        # a stand-in replaces the module in all its runs, of which each is a block of its own
         if runs > 1:
             return f"it runs {runs} times with the same weights, so removing it once frees nothing"
+        # a removal is written down by name, which has to name one place
         if len(places_of(self._model, call.module)) != 1:
             return "it stands in several places of the model"
+        # a stand-in hands on one tensor, and cannot know what the others mean
         if self._forms.get(call.module) is None:
             return "it gives more than one tensor, and what replaces it could give only one"
         if not any(True for part in parts for _ in part.module.parameters()):
@@ -166,58 +209,64 @@ class _Trial:
         return ""
 
     def _freed(self, parts: Sequence[Call]) -> int:
-        """Parameters that nothing but these parts uses."""
+        """Count the parameters that nothing but these parts uses."""
         inside = {module for part in parts for module in part.module.modules()}
         own = {p for module in inside for p in module.parameters(recurse=False)}
-        return sum(p.numel() for p in own if self._users[p] <= inside)
+        return sum(p.numel() for p in own if self._owners[p] <= inside)
+
+    # --- step 3: collect the parts ---
 
     def _parts(self, call: Call, tap: Tap) -> list[Call]:
-        """The block itself, and for a row of layers what follows up to where it is seen: norm,
-        activation, dropout."""
+        """Return the block, and in a flat row of layers what follows up to where it is measured.
+
+        In Linear, BatchNorm, ReLU the tap sits behind the ReLU.  If only the Linear went, norm and
+        ReLU of two blocks would follow each other.  Modules that run elsewhere, too, such as one
+        ReLU for all blocks, have to stay.
+        """
         if tap.receives or (tap.module, tap.run) == tap.entry:
             return [call]
         last = self._call(tap.module, tap.run)
         between = [
             c
-            for c in self._seen.calls
+            for c in self._trace.calls
             if c.parent is call.parent and call.ended < c.started and c.ended <= last.ended
         ]
         return [call, *(c for c in between if self._runs[c.module] == 1)]
 
-    def _consumers(self, parts: Sequence[Call]) -> tuple[str, ...]:
-        """Linear layers and convolutions behind a block that everything passes through."""
-        gone = {module for part in parts for module in part.module.modules()}
-        return tuple(
-            c.name
-            for c in self._seen.calls
-            if c.started > parts[-1].ended
-            and _fittable(c.module)
-            and self._users[c.module.get_parameter("weight")] <= gone | {c.module}
-            and self._runs[c.module] == 1
-            and c.node is not None
-            and self._seen.is_cut(c.node)
-            and self._seen.is_cut(c.received_node)
-        )
+    # --- step 4: choose a stand-in ---
 
     def _ways(self, call: Call) -> Iterator[Way]:
+        """Yield the ways to remove a block, the best first.
+
+        A stand-in comes before deletion since it keeps the names of all other parts.
+        """
         stand_in = Way.ZERO if self._is_added(call) else Way.PASS
         parent = self._parent(call.module)
-        if parent not in self._deleting:
+        if parent not in self._delete_from:
             yield stand_in
+        # code that looks into its blocks has them in a ModuleList; a Sequential just calls its
+        # parts in turn, and a stand-in can be called
         if isinstance(parent, nn.ModuleList):
             yield Way.DELETE
-        if parent in self._deleting:
+        if parent in self._delete_from:
             yield stand_in
 
     def _is_added(self, call: Call) -> bool:
-        """Whether what the block gives is added, outside of it, to what flows past it."""
+        """Return True if the block's output is added, outside of it, to what flows past it.
+
+        Handing x on would then give x + x.  The output is followed through the autograd graph for
+        as long as exactly one node takes it and zeros stay zeros (reshaping, scaling), up to a sum.
+        Whether the other summand flows past is told by its lying on a path from the input: a
+        parameter that is added, such as a position embedding, does not.
+        """
         node = call.node
-        takers = [] if self._seen.is_cut(node) else self._takers.get(node, [])
+        # if everything passes through the block's output, nothing flows past it
+        takers = [] if self._trace.is_cut(node) else self._takers.get(node, [])
         while len(takers) == 1:
             before, node = node, takers[0]
             if SUMS.search(node.name()):
-                summands = [given for given, _ in node.next_functions if given is not before]
-                return any(self._seen.on_path(given) for given in summands)
+                summands = [other for other, _ in node.next_functions if other is not before]
+                return any(self._trace.on_path(other) for other in summands)
             takers = self._takers[node] if SCALING.search(node.name()) else []
         return False
 
@@ -225,6 +274,7 @@ class _Trial:
         return places_of(self._model, module)[0][0]
 
     def _removals(self, parts: Sequence[Call], way: Way) -> tuple[Removal, ...]:
+        """Return the removal of the block in some way; norm and activation hand their input on."""
         first, *rest = parts
         form = self._forms.get(first.module) or Form()
         return (
@@ -232,42 +282,67 @@ class _Trial:
             *(Removal(part.name, Way.PASS, Form()) for part in rest),
         )
 
-    def _tried(
+    # --- step 5: find the consumers ---
+
+    def _consumers(self, parts: Sequence[Call]) -> tuple[str, ...]:
+        """Return the layers behind a block that can be fitted to what they receive without it."""
+        gone = {module for part in parts for module in part.module.modules()}
+        return tuple(
+            c.name
+            for c in self._trace.calls
+            if c.started > parts[-1].ended
+            and is_fittable(c.module)
+            # another layer with the same weights would be changed, too, unless it goes as well
+            and self._owners[c.module.get_parameter("weight")] <= gone | {c.module}
+            # there is one right output to fit to, not one per run
+            and self._runs[c.module] == 1
+            # if something flows past the layer, giving what it gave does not mend the rest
+            and c.node is not None
+            and self._trace.is_cut(c.node)
+            # and what it receives must hold all that is known of the input
+            and self._trace.is_cut(c.received_node)
+        )
+
+    # --- step 6: try ---
+
+    def _try(
         self, parts: Sequence[Call], removals: Sequence[Removal], consumers: tuple[str, ...]
     ) -> bool:
-        """Remove the block for a while; whether the first consumer has to be fitted to another
-        width.
+        """Remove the block for a while; return True if the first consumer has to be fitted.
 
         Raises:
-            _Stays: where it must stay.
-            Exception: what the model raises without it.
+            _Stays: if the block must stay.
+            Exception: whatever the model raises without it.
         """
         first = self._call(consumers[0], 0) if consumers else None
         dense = None if first is None else received(self._model, first.module, self._few)
         with without(self._model, removals):
-            found = None if first is None else received(self._model, first.module, self._few)
-            if first is None or dense is None or found is None or found.shape == dense.shape:
+            sparse = None if first is None else received(self._model, first.module, self._few)
+            if first is None or dense is None or sparse is None or sparse.shape == dense.shape:
                 self._check_rest()
                 return False
-            self._check_fit(first, dense, found, self._freed(parts))
-            with _handed(first.module, dense):  # what it will give once it is fitted
-                self._check_rest(more=_growth(first, found) * 2 * _rows_of(first))
+            self._check_fit(first, dense, sparse, self._freed(parts))
+            # once it is fitted it will give what it gave, so what is behind it is tried with that
+            with handed(first.module, dense):
+                self._check_rest(more=_growth(first, sparse) * 2 * _output_rows(first))
             return True
 
-    def _check_fit(self, first: Call, dense: Tensor, found: Tensor, freed: int) -> None:
-        """Whether fitting the first consumer to what it receives is possible, and worth it."""
-        if not _fits(first, dense, found):
+    def _check_fit(self, first: Call, dense: Tensor, sparse: Tensor, freed: int) -> None:
+        """Check that the first consumer can be fitted to what it receives, and that it pays."""
+        # least squares give weights for another number of channels, not for another map or number
+        # of tokens
+        if not _same_but_for_channels(first.module, dense, sparse):
             raise _Stays(
-                f"'{first.name}', the next layer, would receive {self._shown(found)} instead of "
+                f"'{first.name}', the next layer, would receive {self._shown(sparse)} instead of "
                 f"{self._shown(dense)}"
             )
-        width = fitted_width(first.module, found)
+        width = fitted_width(first.module, sparse)
         if width > FIT_WIDTH:
             raise _Stays(
                 f"'{first.name}', the next layer, would have to be fitted to {width:,} features, "
                 f"and the most are {FIT_WIDTH:,}"
             )
-        grown = _growth(first, found)
+        grown = _growth(first, sparse)
         if grown >= freed:
             raise _Stays(
                 f"'{first.name}', fitted to it, would grow by {grown:,} parameters, and only "
@@ -275,9 +350,12 @@ class _Trial:
             )
 
     def _check_rest(self, *, more: int = 0) -> None:
-        """Whether the model without the block, of which a layer needs ``more`` operations than
-        now, gives what it gave at less cost."""
-        if self._run().shape != self._shape:
+        """Check that the model without the block gives as much at no more cost.
+
+        A block that makes maps smaller saves its own operations and multiplies those behind it.
+        ``more`` operations are added for a layer that is not fitted yet.
+        """
+        if self._run().shape != self._output_shape:
             raise _Stays("the model's output changes shape")
         flops = self._count_flops() + more
         if flops > self._flops:
@@ -299,22 +377,26 @@ class _Trial:
         self._forms[module] = form_of(output)
 
     def _call(self, name: str, run: int) -> Call:
-        return next(c for c in self._seen.calls if (c.name, c.run) == (name, run))
+        return next(c for c in self._trace.calls if (c.name, c.run) == (name, run))
 
-    def _why(self, parts: Sequence[Call], error: Exception) -> str:
-        """Why a block must stay: what was raised without it, or where what it gives has another
-        shape than what it takes, that."""
+    # --- words ---
+
+    def _reason(self, parts: Sequence[Call], error: Exception) -> str:
+        """Say why a block must stay.
+
+        If it changes the shape, that is the cause, whatever the model makes of it: an error about
+        sizes deep in the model would only puzzle.
+        """
         takes, gives = parts[0].received, parts[-1].output
-        said = str(error) if isinstance(error, _Stays) else ""
+        message = str(error) if isinstance(error, _Stays) else ""
         if takes is None or gives is None or takes.shape[1:] == gives.shape[1:]:
-            return (
-                said or f"without it the model raises {type(error).__name__} ({first_line(error)})"
-            )
+            raised = f"without it the model raises {type(error).__name__} ({first_line(error)})"
+            return message or raised
         shapes = f"it takes {self._shown(takes)} and gives {self._shown(gives)}"
-        return f"{shapes}: {said}" if said else f"{shapes}, which what follows needs"
+        return f"{shapes}: {message}" if message else f"{shapes}, which what follows needs"
 
     def _shown(self, tensor: Tensor) -> str:
-        """A shape, with n for the number of samples."""
+        """Return a shape as text, with n for the number of samples."""
         rows, *others = tensor.shape
         times, rest = divmod(rows, self._samples)
         first = str(rows) if rest or not times else "n" if times == 1 else f"{times}n"
@@ -322,64 +404,7 @@ class _Trial:
 
 
 @contextmanager
-def without(model: nn.Module, removals: Sequence[Removal]) -> Iterator[None]:
-    """The model with blocks removed; on leaving they are back."""
-    before = [(module, dict(module._modules)) for module in model.modules()]
-    names = {key: value for key, value in vars(model).items() if key == "block_names"}
-    try:
-        remove(model, removals)
-        yield
-    finally:
-        vars(model).pop("block_names", None)
-        vars(model).update(names)
-        for module, children in before:
-            module._modules.clear()
-            module._modules.update(children)
-
-
-class _Reached(Exception):
-    """The forward pass has come far enough."""
-
-
-@torch.no_grad()
-def received(model: nn.Module, module: nn.Module, inputs: Inputs) -> Tensor:
-    """What a module receives in a forward pass of the model, which ends there.
-
-    Raises:
-        ModelError: where the module does not run, or receives no tensor.
-    """
-    seen: list[Tensor | None] = []
-
-    def stop(_module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        seen.append(first_tensor((*args, *named.values())))
-        raise _Reached
-
-    handle = module.register_forward_pre_hook(stop, with_kwargs=True)
-    # a first layer that works in place must not change the data
-    args, named = arguments(map_tensors(inputs, torch.clone))
-    try:
-        model(*args, **named)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
-    if not seen or seen[0] is None:
-        raise ModelError(f"Expected {type(module).__name__} to run and receive a tensor.")
-    return seen[0]
-
-
-@contextmanager
-def _handed(module: nn.Module, tensor: Tensor) -> Iterator[None]:
-    """The module receives ``tensor`` whatever is handed to it."""
-    handle = module.register_forward_pre_hook(lambda *_: ((tensor,), {}), with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _hooked(modules: Any, hook: Callable[..., None]) -> Iterator[None]:
+def _hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
     handles = [module.register_forward_hook(hook) for module in set(modules)]
     try:
         yield
@@ -389,60 +414,42 @@ def _hooked(modules: Any, hook: Callable[..., None]) -> Iterator[None]:
 
 
 def _takers(output: Any) -> dict[Any, list[Any]]:
-    """Per autograd node those that take what it gives, of all that lead to ``output``."""
-    found: dict[Any, list[Any]] = {output: []}
+    """Map each autograd node that leads to ``output`` to the nodes that take what it gives."""
+    takers: dict[Any, list[Any]] = {output: []}
     waiting = [] if output is None else [output]
     while waiting:
         node = waiting.pop()
-        for given in {given for given, _ in node.next_functions if given is not None}:
-            if given not in found:
-                waiting.append(given)
-            found.setdefault(given, []).append(node)
-    return found
+        for source in {source for source, _ in node.next_functions if source is not None}:
+            if source not in takers:
+                waiting.append(source)
+            takers.setdefault(source, []).append(node)
+    return takers
 
 
-def _users(model: nn.Module) -> dict[Any, set[nn.Module]]:
-    """Per parameter the modules that have it for their own."""
-    found: dict[Any, set[nn.Module]] = {}
+def _owners(model: nn.Module) -> dict[Any, set[nn.Module]]:
+    """Map each parameter to the modules that have it for their own."""
+    owners: dict[Any, set[nn.Module]] = {}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
-            found.setdefault(parameter, set()).add(module)
-    return found
+            owners.setdefault(parameter, set()).add(module)
+    return owners
 
 
-def _fittable(layer: nn.Module) -> bool:
-    """Whether least squares can find the weights of such a layer, and they are its own."""
-    if type(layer) not in Fitted.__args__ or "weight" not in layer._parameters:
-        return False
-    return not isinstance(layer, nn.Conv2d) or layer.groups == 1
-
-
-def _fits(layer: Call, dense: Tensor, found: Tensor) -> bool:
-    """Whether a layer fitted to what it receives now could give what it gave."""
-    channels = _channel_axis(layer.module) % dense.ndim
-    return found.ndim == dense.ndim and all(
-        found.shape[i] == dense.shape[i] for i in range(dense.ndim) if i != channels
+def _same_but_for_channels(layer: nn.Module, dense: Tensor, sparse: Tensor) -> bool:
+    channels = channel_axis(layer) % dense.ndim
+    return sparse.ndim == dense.ndim and all(
+        sparse.shape[i] == dense.shape[i] for i in range(dense.ndim) if i != channels
     )
 
 
-def _channel_axis(layer: nn.Module) -> int:
-    return 1 if isinstance(layer, nn.Conv2d) else -1
-
-
-def fitted_width(layer: nn.Module, x: Tensor) -> int:
-    """Weights per output that a layer has once it is fitted to ``x``, its bias left out."""
-    kernel = layer.get_parameter("weight")[0, 0].numel()
-    return x.shape[_channel_axis(layer)] * kernel
-
-
-def _growth(layer: Call, found: Tensor) -> int:
-    """Parameters that it would have more."""
+def _growth(layer: Call, x: Tensor) -> int:
+    """Return how many parameters more a layer has once it is fitted to ``x``."""
     weight: Any = layer.module.weight
-    return len(weight) * fitted_width(layer.module, found) - int(weight.numel())
+    return len(weight) * fitted_width(layer.module, x) - int(weight.numel())
 
 
-def _rows_of(layer: Call) -> int:
-    """Rows or positions in what it gives for the samples."""
+def _output_rows(layer: Call) -> int:
+    """Return the rows or positions in what a layer gives for the samples."""
     return 0 if layer.output is None else layer.output.numel() // len(layer.module.weight)  # type: ignore[arg-type]
 
 

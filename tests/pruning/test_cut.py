@@ -21,9 +21,11 @@ from designer.errors import ModelError
 from designer.models.size import size_of_model
 from designer.models.surgery import PassThrough
 from designer.probing.calling import unwrap
-from designer.pruning import cut as module
+from designer.pruning import cut as cutting
+from designer.pruning import least_squares
 from designer.pruning.cut import cut
-from designer.pruning.removable import Removable, removable_blocks, without
+from designer.pruning.forward_passes import without
+from designer.pruning.removable import Removable, removable_blocks
 from tests.probing.test_blocks import disturbed, state_of
 from tests.pruning.test_removable import mobile_net, reshaping, striding, wholly_tied
 from tests.support.networks import convolutional, perceptrons, sequences
@@ -157,8 +159,8 @@ SQUARES: dict[str, tuple[Make, LabelledTensors]] = {
 @pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel")
 @pytest.mark.parametrize("name", SQUARES)
 def test_a_layer_is_fitted_by_ridge_regression(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(module, "CHUNK_ROWS", 100)
-    monkeypatch.setattr(module, "FIT_BATCH", 5)
+    monkeypatch.setattr(least_squares, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(cutting, "FIT_BATCH", 5)
     make, given = SQUARES[name]
     if given is IMAGES:  # each of which is many rows
         given = LabelledTensors(given.inputs[:12], given.labels[:12])
@@ -169,14 +171,16 @@ def test_a_layer_is_fitted_by_ridge_regression(monkeypatch: pytest.MonkeyPatch, 
     smaller: Any = made_.model
     x = given.inputs.tanh()
     y = given_by(model.layer, given_by(model.block, x))
-    wanted = by_textbook(columns_of(model.layer, x), rows_of(model.layer, y), module.RIDGE)
+    wanted = by_textbook(columns_of(model.layer, x), rows_of(model.layer, y), least_squares.RIDGE)
     assert torch.allclose(weights_and_bias(smaller.layer), wanted, atol=1e-4, rtol=1e-3)
     assert type(smaller.layer) is type(model.layer)
     reach = given_by(smaller, given.inputs)
     hidden = given_by(smaller.layer, x).tanh()
     if hidden.ndim > 2:
         hidden = hidden.mean((2, 3) if hidden.ndim == 4 else 1)
-    head_ = by_textbook(columns_of(model.head, hidden), given_by(model, given.inputs), module.RIDGE)
+    head_ = by_textbook(
+        columns_of(model.head, hidden), given_by(model, given.inputs), least_squares.RIDGE
+    )
     assert torch.allclose(weights_and_bias(smaller.head), head_, atol=1e-4, rtol=1e-3)
     assert reach.shape == (len(x), 3)
 
@@ -185,11 +189,11 @@ def test_only_so_many_samples_and_rows_are_looked_at(monkeypatch: pytest.MonkeyP
     make, given = SQUARES["linear"]
     model = dense_net(make)
     blocks = blocks_of(model, given, "block", blocks=["block", "layer"])
-    monkeypatch.setattr(module, "FIT_BATCH", 8)
+    monkeypatch.setattr(cutting, "FIT_BATCH", 8)
     all_: Any = cut(model, blocks, given).model
     for bound in ("FIT_SAMPLES", "FIT_ROWS"):
         with monkeypatch.context() as patch:
-            patch.setattr(module, bound, 16)
+            patch.setattr(cutting, bound, 16)
             bounded: Any = cut(model, blocks, given).model
         first = LabelledTensors(given.inputs[:16], given.labels[:16])
         of_few: Any = cut(model, blocks, first).model
@@ -201,7 +205,7 @@ def test_a_layer_that_is_too_wide_stays_as_it_is(monkeypatch: pytest.MonkeyPatch
     given = IMAGES
     model = dense_net(conv_after(3))
     blocks = blocks_of(model, given, "block", blocks=["block", "layer"])
-    monkeypatch.setattr(module, "FIT_WIDTH", 26)
+    monkeypatch.setattr(cutting, "FIT_WIDTH", 26)
     made_ = cut(model, blocks, given)
     assert made_.fitted == ("head",)
     assert torch.equal(made_.model.get_parameter("layer.weight"), model.layer.weight)
@@ -260,7 +264,7 @@ def test_a_block_that_is_linear_is_not_missed(monkeypatch: pytest.MonkeyPatch, n
     spread = wanted.std()
     near = cut(model, blocks, given).model
     assert (given_by(near, given.inputs) - wanted).std() < 0.1 * spread  # what the ridge costs
-    monkeypatch.setattr(module, "RIDGE", 1e-9)
+    monkeypatch.setattr(least_squares, "RIDGE", 1e-9)
     exact = cut(model, blocks, given).model
     for inputs in (given.inputs, torch.randn(given.inputs.shape, generator=GENERATOR)):
         error = (given_by(exact, inputs) - given_by(model, inputs)).abs().max()
@@ -586,7 +590,7 @@ def test_hooks_of_the_user_run_once_more_only_where_the_model_does() -> None:
     smaller: Any = cut(model, blocks_of(model, VECTORS, "blocks.1"), VECTORS).model
     before = given_by(model.blocks[0], VECTORS.inputs)
     y = model.blocks[2][0].forward(2 * (given_by(model.blocks[1], before) + 1)).detach()
-    wanted = by_textbook(columns_of(linear(), 2 * (before + 1)), y, module.RIDGE)
+    wanted = by_textbook(columns_of(linear(), 2 * (before + 1)), y, least_squares.RIDGE)
     assert torch.allclose(weights_and_bias(smaller.blocks[2][0]), wanted, atol=1e-4)
 
 
@@ -610,7 +614,7 @@ def test_a_tail_that_is_gone_leaves_what_a_head_makes_of_less() -> None:
     assert isinstance(smaller.blocks[3], PassThrough)
     x = given_by(nn.Sequential(*model.blocks[:3]), VECTORS.inputs)
     wanted = by_textbook(
-        columns_of(model.head, x), given_by(model, VECTORS.inputs), module.RIDGE
+        columns_of(model.head, x), given_by(model, VECTORS.inputs), least_squares.RIDGE
     )  # of 8 features, not 6
     assert torch.allclose(weights_and_bias(smaller.head), wanted, atol=1e-5)
 

@@ -17,7 +17,8 @@ from designer.models.surgery import PassThrough
 from designer.probing.calling import arguments, first_tensor, unwrap
 from designer.probing.untouched import untouched
 from designer.pruning import removable as module
-from designer.pruning.removable import Removable, names_left, removable_blocks, without
+from designer.pruning.forward_passes import without
+from designer.pruning.removable import Removable, names_left, removable_blocks
 from tests.probing.test_blocks import NETWORKS, disturbed, of_all, state_of, unfused
 from tests.support.networks import convolutional, perceptrons, sequences
 from tests.support.networks.parts import (
