@@ -1,15 +1,38 @@
-"""Which parts of a model are its blocks: found by watching one forward pass.
+"""Decide which parts of a model are its blocks, from one traced forward pass.
 
-A block is a part through which everything passes that the output learns of the input.  That
-is decided on the graph that autograd records of a small batch: with a(v) the number of paths
-from the input to v and b(v) that from v to the output, all paths pass through v exactly where
-a(v) b(v) = a(output).  So the inside of a residual block, whose input flows past it, is no
-block, while the block as a whole is one.
+A block is a part through which everything passes that the output learns of the input: a *cut* of
+the graph, see ``designer.probing.tracing``. Its output alone is what the layers behind it work
+with, which is what separation is measured on. Cuts are many, so of these the parts are taken that
+repeat and are small enough to be a layer in the sense of He & Su (PNAS 2023).
 
-Of the parts that qualify those are taken that repeat (the children of an ``nn.Sequential`` or
-``nn.ModuleList``, the blocks in the stages of a residual network, the layers of a transformer);
-a model that is a flat row of layers is cut after each layer with weights, behind its activation.
-A layer that gives the model's output, the classifier head, is left out.
+The algorithm, step by step:
+
+1. Enter. A part that holds all weights, such as a network in a wrapper, is replaced by its parts.
+2. Expand, from the outermost parts inwards. A part that is made of parts with weights
+
+   a. is opened if it holds blocks: several parts that are cuts, or several alike parts in a list
+      whose results are put together outside of them (``_holds_blocks``);
+   b. is cut after each of its layers if it is a flat ``nn.Sequential`` of a kind of its own;
+   c. is a block otherwise, if there is a place behind it where everything passes.
+
+   Parts of one class are treated alike: if one of them is a block, all are.
+3. If that gives no block made of parts, the model is a flat row of layers; its layers are blocks.
+4. Cut rows. Layers of a row end behind their activation, be it a module or a function.
+5. Tap. A block is seen where it ends: at what it gives, or at what the next part receives if an
+   activation or the sum with a shortcut comes between that is no module. A part that can be seen
+   in neither place is no block.
+6. Drop the head. A last block that gives the logits is the classifier, not a block.
+
+For example, a small residual network whose ``Block`` computes ``relu(x + conv2(relu(conv1(x))))``::
+
+    part           cut  decision
+    conv1          yes  runs before the first block, and is not made of parts
+    layers         yes  holds two parts that are cuts, so it is opened (2a)
+      layers.0     yes  no cuts inside, since x flows past conv1 and conv2: a block (2c)
+        conv1      no   inside a block
+        conv2      no   inside a block
+      layers.1     yes  a block, like layers.0
+    fc             yes  a single layer outside of the blocks
 """
 
 from __future__ import annotations
@@ -30,16 +53,17 @@ from designer.probing.tracing import Call, Tap, Trace
 RESHAPING = re.compile(
     r"View|Reshape|Squeeze|Flatten|Pool|Mean|Transpose|Permute|Clone|Copy|Slice|Select"
 )
-"""Autograd nodes that hand a layer's output on without another activation."""
+"""Names of autograd nodes that hand a tensor on, reshaped or pooled, without an activation."""
 
 
 ACTIVATIONS = re.compile(
     r"[PR]relu|Relu|Gelu|Elu|Silu|Mish|Tanh|Sigmoid|Softplus|Hard(swish|tanh)|Clamp"
 )
+"""Names of autograd nodes that are activations."""
 
 
 PASSING = re.compile(r"Pool|Flatten|Dropout|Identity")
-"""Modules that do the same."""
+"""Class names of modules that hand their input on without an activation."""
 
 
 @dataclass(frozen=True)
@@ -47,154 +71,200 @@ class BlockCandidate:
     """A part of the model that might be a block."""
 
     name: str
+    """Name of the submodule, with the number of the run if it runs several times."""
     kind: str
+    """Class name of the submodule."""
     shape: tuple[int, ...] | None
-    """Of what it gives for one sample; None where that is no tensor."""
+    """Shape of what it gives for one sample; None if that is no tensor."""
     chosen: bool
+    """True if it is a block."""
     reason: str
-    """Why it is taken or not."""
+    """Why it is a block or not."""
 
 
-def taps_named(seen: Trace, model: nn.Module, patterns: Sequence[str]) -> list[Tap]:
-    """Taps at what the named runs give, in the order in which they ended.
+def taps_named(trace: Trace, model: nn.Module, patterns: Sequence[str]) -> list[Tap]:
+    """Return taps at what the named submodules give, in the order in which their runs ended.
 
     Args:
-        seen: of the model.
+        trace: of the model.
+        model: unwrapped.
         patterns: names of submodules, in which ``*``, ``?`` and ``[..]`` stand for parts of a name
             between dots.
 
     Raises:
-        InvalidInputError: where one of them is no submodule, did not run, or gave no tensor.
+        InvalidInputError: if one of them is no submodule, did not run, or gave no tensor.
     """
     known = submodules(model)
     for pattern in patterns:
-        if not any(_matches(name, pattern) for name in (*known, *(c.label for c in seen.calls))):
+        if not any(_matches(name, pattern) for name in (*known, *(c.label for c in trace.calls))):
             raise InvalidInputError(
                 f"Expected `blocks` among the model's submodules, got '{pattern}'. "
                 f"Its submodules are {_listed(name for name, _ in model.named_children())}."
             )
-        found = [call for call in seen.calls if _is_named(call, pattern)]
-        if not found:
+        calls = [call for call in trace.calls if _is_named(call, pattern)]
+        if not calls:
             raise InvalidInputError(
                 f"Expected block '{pattern}' to run in the forward pass, but it did not."
             )
-        if all(call.output is None for call in found):
+        if all(call.output is None for call in calls):
             raise InvalidInputError(f"Expected block '{pattern}' to give a tensor, got none.")
     return [
         _behind(call)
-        for call in seen.by_end
+        for call in trace.by_end
         if call.output is not None and any(_is_named(call, pattern) for pattern in patterns)
     ]
 
 
-def find_blocks(seen: Trace) -> tuple[list[Tap], list[BlockCandidate]]:
-    """The blocks of a traced model in running order, and what became of every candidate."""
-    return _Finder(seen).result()
+def find_blocks(trace: Trace) -> tuple[list[Tap], list[BlockCandidate]]:
+    """Find the blocks of a traced model.
+
+    Args:
+        trace: recorded with ``flow=True``.
+
+    Returns:
+        Taps at the blocks, in the order in which these ended, and what was decided on every part
+        with weights, in the order in which these started. No taps if there are no blocks.
+    """
+    return _BlockFinder(trace).result()
 
 
-class _Finder:
+class _BlockFinder:
     """Decides on every candidate, from the outermost inwards."""
 
-    def __init__(self, seen: Trace) -> None:
-        self._seen = seen
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
         self._taps: dict[Call, Tap] = {}
+        """Where each block is seen."""
         self._reasons: dict[Call, str] = {}
+        """Why parts are no blocks, where that was decided on the way."""
         self._rows: list[list[Call]] = []
-        """Runs of layers with weights, of each part that is a flat row of such."""
+        """Layers with weights of each flat row."""
+        # Without this rule the blocks of a MobileNetV2 that have no shortcut would be opened, since
+        # all parts inside are cuts, beside blocks of the same class that have one and stay whole.
+        # A Sequential says nothing about what it holds, so it is judged one by one.
         self._block_classes = {
             type(c.module)
-            for c in seen.calls
-            if c.compound and not isinstance(c.module, nn.Sequential) and not self._worthy(c)
+            for c in trace.calls
+            if c.is_compound
+            and not isinstance(c.module, nn.Sequential)
+            and not self._holds_blocks(c)
         }
-        """Classes of which one run is no more than a block; so are the others."""
+        """Classes of which at least one run is no more than a block."""
 
     def result(self) -> tuple[list[Tap], list[BlockCandidate]]:
-        top = self._entered(self._seen.top)
+        top = self._entered(self._trace.top)
         self._expand(top)
-        if not any(call.compound for call in self._taps):
-            self._rows.append([c for c in top if c.weighs and not c.compound])
+        if not any(call.is_compound for call in self._taps):
+            self._rows.append([c for c in top if c.has_weights and not c.is_compound])
         self._cut_rows()
         self._drop_head()
-        chosen = [call for call in self._seen.by_end if call in self._taps]
-        candidates = [self._candidate(call) for call in self._seen.calls if call.weighs]
+        chosen = [call for call in self._trace.by_end if call in self._taps]
+        candidates = [self._candidate(call) for call in self._trace.calls if call.has_weights]
         return [self._taps[call] for call in chosen], candidates
 
     def _entered(self, calls: list[Call]) -> list[Call]:
-        """The parts of a part that is the only one, such as a network in a wrapper."""
-        weighty = [call for call in calls if call.weighs]
-        if len(weighty) == 1 and weighty[0].compound:
-            self._reasons[weighty[0]] = "holds everything"
-            return self._entered(weighty[0].children)
+        """Step 1: replace a part that holds all weights by its parts, as often as possible."""
+        parts = [call for call in calls if call.has_weights]
+        if len(parts) == 1 and parts[0].is_compound:
+            self._reasons[parts[0]] = "holds everything"
+            return self._entered(parts[0].children)
         return calls
 
     def _expand(self, calls: list[Call]) -> None:
-        compound = [call for call in calls if call.compound]
-        alike = Counter(call.layers for call in compound)
+        """Step 2: open each part, cut it as a row, or take it as a block."""
+        compound = [call for call in calls if call.is_compound]
+        alike = Counter(call.structure for call in compound)
         for call in compound:
-            if self._worthy(call) and type(call.module) not in self._block_classes:
+            if self._holds_blocks(call) and type(call.module) not in self._block_classes:
                 self._reasons[call] = "holds blocks of its own"
                 self._expand(call.children)
-            elif self._is_row(call) and alike[call.layers] == 1:
+            # rows that repeat, such as the two convolutions of each level in a U-Net, are the
+            # units of their network; a row that is the only one of its kind is a network itself
+            elif self._is_row(call) and alike[call.structure] == 1:
                 self._reasons[call] = "a row of layers, each a block of its own"
-                self._rows.append([c for c in call.children if c.weighs])
+                self._rows.append([c for c in call.children if c.has_weights])
             else:
                 self._take(call, self._tap(call))
 
-    def _worthy(self, call: Call) -> bool:
-        """Whether it holds blocks, rather than being one."""
-        parts = [c for c in call.children if c.compound]
-        whole = [c for c in parts if self._cuts(c)]
-        received = Counter(c.layers for c in parts if c.numbered and self._tap(c) is not None)
+    def _holds_blocks(self, call: Call) -> bool:
+        """True if a part holds blocks, rather than being one.
+
+        It does if it has
+
+        - several parts made of parts that everything passes through, such as a stage of residual
+          blocks;
+        - one that holds blocks itself;
+        - a single one that gives the part's own output, for which the part is only a wrapper;
+        - several alike parts in a list that have a place where everything passes behind them, such
+          as residual branches whose sums lie in the part's own ``forward``. Only a list shows that
+          they are meant to repeat: the two branches within a mixer block look alike, too.
+        """
+        parts = [c for c in call.children if c.is_compound]
+        cuts = [c for c in parts if self._is_cut(c)]
+        repeated = Counter(c.structure for c in parts if c.is_numbered and self._tap(c) is not None)
         return (
-            len(whole) > 1
-            or any(map(self._worthy, whole))
-            or (len(whole) == 1 and whole[0].node is call.node is not None)
-            or max(received.values(), default=0) > 1
+            len(cuts) > 1
+            or any(map(self._holds_blocks, cuts))
+            or (len(cuts) == 1 and cuts[0].node is call.node is not None)
+            or max(repeated.values(), default=0) > 1
         )
 
     def _is_row(self, call: Call) -> bool:
-        layers = [c for c in call.children if c.weighs]
-        plain = type(call.module) is nn.Sequential and not any(c.compound for c in layers)
-        return plain and len(layers) > 1 and all(map(self._cuts, layers))
+        """True for an ``nn.Sequential`` of several layers with weights, all of them cuts.
 
-    def _cuts(self, call: Call) -> bool:
-        return call.output is not None and self._seen.is_cut(call.node)
+        A subclass is no row: whoever gives a sequence a class of its own means a unit.
+        """
+        layers = [c for c in call.children if c.has_weights]
+        plain = type(call.module) is nn.Sequential and not any(c.is_compound for c in layers)
+        return plain and len(layers) > 1 and all(map(self._is_cut, layers))
+
+    def _is_cut(self, call: Call) -> bool:
+        """True if everything passes through what a part gives."""
+        return call.output is not None and self._trace.is_cut(call.node)
 
     def _tap(self, call: Call) -> Tap | None:
-        """Behind a part: what it gives, or the next part receives once a sum or an activation
-        outside of any module has been applied; None where part of the input flows past."""
-        if self._cuts(call):
-            following = self._seen.after(call, weighs=True)
-            if following is not None and _activated(call.node, following.received_node):
+        """Step 5: return where a block is seen; None if part of the input flows past it for good.
+
+        Networks are often written with the last activation, or the sum with the shortcut, in the
+        ``forward`` of whoever holds the blocks. The block ends behind that, where no module does,
+        so it is seen at what the next part receives.
+        """
+        if self._is_cut(call):
+            following = self._trace.next_call(call, with_weights=True)
+            if following is not None and _is_activated(call.node, following.received_node):
                 return _handed_to(call, following)
             return _behind(call)
-        following = self._seen.after(call)
-        if following is None or not self._seen.gathers(call.node, following.received_node):
+        # any next part will do here, a norm or an activation as well: it receives the sum
+        following = self._trace.next_call(call)
+        if following is None or not self._trace.merges_at(call.node, following.received_node):
             return None
         return _handed_to(call, following)
 
     def _cut_rows(self) -> None:
-        """Cut rows of layers behind each one's activation."""
+        """Step 4: take each layer of the rows as a block, in running order."""
         layers = sorted((c for row in self._rows for c in row), key=lambda call: call.started)
         for call in layers:
             self._take(call, self._tap_behind_layer(call))
 
     def _tap_behind_layer(self, call: Call) -> Tap | None:
-        following = self._seen.after(call, weighs=True)
+        """Return where a layer of a row is seen: behind its norm and activation, before pooling."""
+        following = self._trace.next_call(call, with_weights=True)
         if following is None:
             return self._tap(call)
         last = self._last_before(call, following)
-        if self._cuts(last) and _handed_on(last.node, following.received_node):
-            return _behind(call, last, None if _runs_once(last, self._seen) else call.label)
-        if self._seen.gathers(call.node, following.received_node):
+        if self._is_cut(last) and _is_handed_on(last.node, following.received_node):
+            # an activation that serves all layers has one name, so that it cannot name a block
+            name = None if _runs_once(last, self._trace) else call.label
+            return _behind(call, last, name)
+        if self._trace.merges_at(call.node, following.received_node):  # a function comes between
             return _handed_to(call, following)
-        return _behind(call, last) if self._cuts(last) else None
+        return _behind(call, last) if self._is_cut(last) else None
 
     def _last_before(self, call: Call, following: Call) -> Call:
-        """The last layer from ``call`` on that does more than hand its input on."""
+        """The last module from ``call`` on that does more than hand its input on."""
         between = [
             c
-            for c in self._seen.calls
+            for c in self._trace.calls
             if call.ended < c.started < following.started
             and not c.children
             and not PASSING.search(c.kind)
@@ -207,32 +277,36 @@ class _Finder:
             self._taps[call] = tap
 
     def _drop_head(self) -> None:
-        """Leave out a last block that gives the logits."""
-        taken = [call for call in self._seen.by_end if call in self._taps]
-        output = self._seen.output
+        """Step 6: leave out a last block that gives the logits.
+
+        A single last layer always does. A last block made of parts does if it is unlike all others
+        and the output is (n, K), such as a classifier of two layers; a stack of equal blocks
+        without a head keeps its last one.
+        """
+        taken = [call for call in self._trace.by_end if call in self._taps]
+        output = self._trace.output
         if not taken or output is None:
             return
         last = taken[-1]
-        of_its_own = all(call.layers != last.layers for call in taken[:-1])
-        in_a_row = not last.compound
-        final = self._seen.after(last, weighs=True) is None
-        if final and (in_a_row or (of_its_own and output.ndim == 2)):
+        unlike_others = all(call.structure != last.structure for call in taken[:-1])
+        is_final = self._trace.next_call(last, with_weights=True) is None
+        if is_final and (not last.is_compound or (unlike_others and output.ndim == 2)):
             del self._taps[last]
             self._reasons[last] = "gives the model's output"
 
     def _candidate(self, call: Call) -> BlockCandidate:
         shape = None if call.output is None else tuple(call.output.shape[1:])
         chosen = call in self._taps
-        reason = self._taken_because(call) if chosen else self._skipped_because(call)
+        reason = self._why_taken(call) if chosen else self._why_skipped(call)
         return BlockCandidate(call.label, call.kind, shape, chosen, reason)
 
-    def _taken_because(self, call: Call) -> str:
+    def _why_taken(self, call: Call) -> str:
         tap = self._taps[call]
         if tap.receives:
             return f"a block, seen as '{tap.module}' receives it"
         return "a block" if tap.name == call.label else f"a block, seen behind '{tap.name}'"
 
-    def _skipped_because(self, call: Call) -> str:
+    def _why_skipped(self, call: Call) -> str:
         if call in self._reasons:
             return self._reasons[call]
         outer = call.parent
@@ -242,50 +316,51 @@ class _Finder:
             outer = outer.parent
         if call.output is None:
             return "gives no tensor"
-        if not self._seen.on_path(call.node):
-            return "what it gives does not lead from the input to the output"
-        if not self._seen.is_cut(call.node):
+        if not self._trace.on_path(call.node):
+            return "its output is not on the way from the input to the model's output"
+        if not self._trace.is_cut(call.node):
             return "part of the input flows past it"
         if call.ended < min((c.started for c in self._taps), default=0):
-            return "runs before the first block, whose step holds its share"
+            return "runs before the first block, whose step includes it"
         return "a single layer outside of the blocks"
 
 
-def _handed_on(made: Any, received: Any) -> bool:
-    """Whether ``received`` is ``made`` but for its shape and pooling."""
-    return _walk(made, received, RESHAPING) is not None
+def _is_handed_on(produced: Any, received: Any) -> bool:
+    """True if node ``received`` is ``produced`` but for its shape and pooling."""
+    return _nodes_between(produced, received, RESHAPING) is not None
 
 
-def _activated(made: Any, received: Any) -> bool:
-    """Whether ``received`` is ``made`` after an activation, and nothing else but reshaping."""
-    passed = _walk(made, received, re.compile(f"{RESHAPING.pattern}|{ACTIVATIONS.pattern}"))
-    return passed is not None and any(ACTIVATIONS.search(name) for name in passed)
+def _is_activated(produced: Any, received: Any) -> bool:
+    """True if node ``received`` is ``produced`` behind an activation and nothing but reshaping."""
+    allowed = re.compile(f"{RESHAPING.pattern}|{ACTIVATIONS.pattern}")
+    names = _nodes_between(produced, received, allowed)
+    return names is not None and any(ACTIVATIONS.search(name) for name in names)
 
 
-def _walk(made: Any, received: Any, allowed: re.Pattern[str]) -> list[str] | None:
-    """Names of the nodes between, None where one is not ``allowed``."""
-    passed: list[str] = []
-    while received is not made:
+def _nodes_between(produced: Any, received: Any, allowed: re.Pattern[str]) -> list[str] | None:
+    """Names of the nodes from ``received`` back to ``produced``; None if one is not ``allowed``."""
+    names: list[str] = []
+    while received is not produced:
         if received is None or not allowed.search(received.name()):
             return None
-        passed.append(received.name())
+        names.append(received.name())
         received = received.next_functions[0][0]
-    return passed
+    return names
 
 
-def _runs_once(call: Call, seen: Trace) -> bool:
-    return sum(other.module is call.module for other in seen.calls) == 1
+def _runs_once(call: Call, trace: Trace) -> bool:
+    return sum(other.module is call.module for other in trace.calls) == 1
 
 
 def _behind(block: Call, last: Call | None = None, name: str | None = None) -> Tap:
-    """What a block, or the last part of one, gives."""
+    """Tap at what a block gives, or at what its ``last`` part gives."""
     at = last or block
     shape = _shape(at.output)
     return Tap(name or at.label, block.kind, at.name, at.run, shape=shape, entry=_entry(block))
 
 
 def _handed_to(block: Call, following: Call) -> Tap:
-    """What the following part receives."""
+    """Tap at what the part that follows a block receives."""
     shape = _shape(following.received)
     at = (following.name, following.run)
     return Tap(block.label, block.kind, *at, receives=True, shape=shape, entry=_entry(block))

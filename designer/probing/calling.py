@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from designer.errors import ModelError, first_line
 
 Inputs = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
-"""What a model is called with: one tensor, several, or several by name; all (n, ...)."""
+"""What a model takes: one tensor, several, or several by name; each (n, ...)."""
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model itself where it is wrapped for parallel or compiled execution.
+    """Return the model itself if it is wrapped for parallel or compiled execution.
 
     Raises:
-        ModelError: where it is not in Python any more.
+        ModelError: if it is TorchScript, which is no longer Python.
     """
     while True:
         if isinstance(model, torch.jit.ScriptModule):
@@ -34,7 +34,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """Positional and named arguments to call a model with."""
+    """Return the positional and the named arguments to call a model with."""
     if isinstance(inputs, Tensor):
         return (inputs,), {}
     if isinstance(inputs, Mapping):
@@ -43,20 +43,23 @@ def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
 
 
 def tensors_of(inputs: Inputs) -> list[Tensor]:
-    """All tensors of a batch of inputs."""
+    """Return all tensors of a batch of inputs."""
     args, named = arguments(inputs)
     return [*args, *named.values()]
 
 
 def floating_inputs(inputs: Inputs) -> list[Tensor]:
-    """The floating tensors of a batch of inputs, less masks: those with a number per token."""
+    """Return the floating tensors of a batch of inputs, without masks.
+
+    A floating tensor with one number per token, in the shape of the tokens themselves, is a mask.
+    """
     tensors = tensors_of(inputs)
-    tokens = [tensor.shape for tensor in tensors if not tensor.is_floating_point()]
-    return [t for t in tensors if t.is_floating_point() and t.shape not in tokens]
+    token_shapes = [tensor.shape for tensor in tensors if not tensor.is_floating_point()]
+    return [t for t in tensors if t.is_floating_point() and t.shape not in token_shapes]
 
 
 def map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
-    """Inputs of the same form with every tensor changed."""
+    """Return inputs of the same form, with ``change`` applied to every tensor."""
     if isinstance(inputs, Tensor):
         return change(inputs)
     if isinstance(inputs, Mapping):
@@ -65,10 +68,10 @@ def map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
 
 
 def call_model(model: nn.Module, inputs: Inputs) -> object:
-    """What a model gives.
+    """Run a model and return whatever it gives.
 
     Raises:
-        ModelError: where it raises anything.
+        ModelError: if the model raises anything, also ``SystemExit``.
     """
     args, named = arguments(inputs)
     try:
@@ -82,8 +85,11 @@ def call_model(model: nn.Module, inputs: Inputs) -> object:
 
 
 def submodules(model: nn.Module) -> dict[str, nn.Module]:
-    """All submodules by each of their names, less the wrappers of compilation and what makes
-    weights from others, such as a spectral norm."""
+    """Return all submodules by each of their names.
+
+    Wrappers of compilation are left out of the names, and parametrizations, which make weights
+    from other weights, such as a spectral norm, out of the result.
+    """
     named = model.named_modules(remove_duplicate=False)
     return {
         _clean(name): module
@@ -93,7 +99,10 @@ def submodules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def first_tensor(value: object) -> Tensor | None:
-    """The first floating tensor in what a module gives, ``logits`` before all others."""
+    """Return the first floating tensor in what a module gives; None if there is none.
+
+    Tuples, lists and dicts are searched in order; in a dict ``logits`` comes before all others.
+    """
     if isinstance(value, Tensor):
         return value if value.is_floating_point() else None
     if isinstance(value, Mapping):
@@ -106,5 +115,5 @@ def first_tensor(value: object) -> Tensor | None:
 
 
 def _clean(name: str) -> str:
-    """A submodule's name without the wrappers of compilation."""
+    """Return a submodule's name without the wrappers of compilation."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")

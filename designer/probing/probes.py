@@ -1,8 +1,8 @@
-"""Taps on a module: the outputs of its blocks, in the order in which they run.
+"""See what the blocks of a module give, in the order in which they run.
 
-A tap is a forward hook that lives no longer than its context manager, which leaves the module
-as it was: hooks, training mode, buffers such as running statistics, gradients and the random
-state, also when it raises.
+Taps are forward hooks that live no longer than the context manager ``probing``, which leaves the
+module as it was: hooks, training mode, buffers such as running statistics, gradients and the random
+state, also if something raises.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from designer.probing.tracing import Tap, Trace, trace_forward
 from designer.probing.untouched import untouched
 
 TRACED_SAMPLES = 5
-"""Samples in the forward pass that finds the blocks."""
+"""Number of samples in the forward pass that finds the blocks."""
 
 
 class Probe:
-    """Runs a model and hands back what its blocks gave; made by ``probing``.
+    """Runs a model and returns what its blocks gave; made by ``probing``.
 
     Attributes:
-        taps: where it looks, in running order, once it has seen a batch.
-        named: whether the caller said which parts are blocks.
-        enters: whether what the first block receives stands for the input: where that is only
-            tokens, and where it was asked for and there are layers before the first block.
-        output: what the model gave for the last batch, its first floating tensor.
+        taps: one for each block, in running order; empty before the first batch.
+        named: True if the caller named the blocks.
+        enters: True if what the first block receives stands for the input. That is so if the input
+            is only tokens, and if it was asked for and there are layers before the first block.
+        output: the first floating tensor that the model gave for the last batch.
     """
 
     def __init__(self, model: nn.Module, blocks: Sequence[str] | None, *, entry: bool) -> None:
@@ -60,24 +60,30 @@ class Probe:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the blocks; empty before the first batch."""
+        """Names of the blocks in running order; empty before the first batch."""
         return tuple(tap.name for tap in self.taps)
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
     def features(self, inputs: Inputs) -> list[Tensor]:
-        """Input and block outputs for a batch of n samples, each (n, ...), on the model's device.
+        """Return the input and the block outputs for a batch, in running order.
 
-        The input is given as (n, p), all its tensors side by side, or as what the first block
-        receives, where that stands for it (``enters``).
+        Args:
+            inputs: n samples, as the model takes them, on any device; left as they are.
+
+        Returns:
+            Tensors (n, ...) on the model's device. The first is the input as (n, p), all its
+            tensors side by side, or what the first block receives if that stands for the input
+            (``enters``).
 
         Raises:
-            InvalidInputError: where there are no blocks, or one does not run as it did in the
-                first batch, or gives no tensor with a row for every sample.
+            InvalidInputError: if there are no blocks, or one does not run as it did in the first
+                batch, or gives no tensor with a row for every sample.
+            ModelError: if the model raises.
         """
         inputs = map_tensors(inputs, lambda t: t if self._like is None else t.to(self._like.device))
         if not self.taps:
-            self._look(inputs)
+            self._place_taps(inputs)
         outputs = self._run(inputs)
         rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
         if self.enters:
@@ -86,7 +92,7 @@ class Probe:
         return [torch.cat(flat, dim=1), *rows]
 
     def prepared(self, inputs: Inputs) -> Inputs:
-        """A batch as the model takes it: on its device, floating tensors in its precision."""
+        """Return a batch on the model's device, with floating tensors in its precision."""
         if self._like is None:
             return inputs
         like = self._like
@@ -96,12 +102,12 @@ class Probe:
         """Remove the hooks."""
         self._hooks.close()
 
-    def _look(self, inputs: Inputs) -> None:
-        """Find the taps, and along which axis the samples lie there."""
+    def _place_taps(self, inputs: Inputs) -> None:
+        """Find the blocks, hook them, and find the axis along which the samples lie there."""
         few = map_tensors(inputs, partial(_first, count=TRACED_SAMPLES))
-        seen, taps = taps_of(self._model, self.prepared(few), self._blocks)
-        tokens = not floating_inputs(inputs)
-        self.enters = tokens or (self._entry and seen.leads_to(taps[0]))
+        trace, taps = taps_of(self._model, self.prepared(few), self._blocks)
+        only_tokens = not floating_inputs(inputs)
+        self.enters = only_tokens or (self._entry and trace.has_layers_before(taps[0]))
         self._attach([taps[0].before, *taps] if self.enters else taps)
         self._axes = self._find_axes(few)
         self.taps = tuple(taps)
@@ -114,30 +120,34 @@ class Probe:
             self._hooks.callback(listener.attach(known[tap.module]))
 
     def _find_axes(self, few: Inputs) -> list[int]:
-        """0 or 1 for each tap: the axis that is as long as there are samples, whatever their
-        number."""
+        """Find the axis of samples of each tap: 0, or 1 in networks that put tokens first.
+
+        Two batches of different size tell it from an axis that is as long by chance.
+        """
         n = len(tensors_of(few)[0])
         counts = (n, n - 1) if n > 1 else (n,)
         batches = [self._run(map_tensors(few, partial(_first, count=m))) for m in counts]
-        found = []
-        for listener, *seen in zip(self._listeners, *batches, strict=True):
+        sample_axes = []
+        for listener, *outputs in zip(self._listeners, *batches, strict=True):
             axes = [
                 axis
                 for axis in (0, 1)
-                if all(t.shape[axis : axis + 1] == (m,) for t, m in zip(seen, counts, strict=True))
+                if all(
+                    t.shape[axis : axis + 1] == (m,) for t, m in zip(outputs, counts, strict=True)
+                )
             ]
             if not axes:
                 raise InvalidInputError(
                     f"Expected block '{listener.tap.name}' to give a row for each of {n} samples, "
-                    f"got shape {tuple(seen[0].shape)}; name other blocks."
+                    f"got shape {tuple(outputs[0].shape)}; name other blocks."
                 )
-            found.append(axes[0])
-        return found
+            sample_axes.append(axes[0])
+        return sample_axes
 
     def _run(self, inputs: Inputs) -> list[Tensor]:
         outputs = self._run_once(inputs)
         if not self._copy and any(listener.overwritten for listener in self._listeners):
-            # something later in the model works in place, so keep copies from now on
+            # a later part of the model works in place, so keep copies from now on
             self._copy = True
             outputs = self._run_once(inputs)
         return outputs
@@ -159,35 +169,35 @@ class Probe:
 
 
 class _Listener:
-    """Keeps what one tap sees in a forward pass."""
+    """Keeps the tensor that one tap sees in a forward pass."""
 
     def __init__(self, tap: Tap) -> None:
         self.tap = tap
-        self.seen = torch.empty(0)
-        self._version = -1
+        self._tensor = torch.empty(0)
+        self._version = -1  # below 0 until there is a tensor
         self._run = 0
         self._copy = False
 
     def attach(self, module: nn.Module) -> Callable[[], None]:
-        """Hook it to the tap's module; returns what unhooks it."""
+        """Hook the tap's module; return a function that removes the hook."""
         if self.tap.receives:
             return module.register_forward_pre_hook(self._before, with_kwargs=True).remove
         return module.register_forward_hook(self._behind).remove
 
     def expect(self, *, copy: bool) -> None:
-        """Be ready for the next forward pass."""
+        """Get ready for the next forward pass."""
         self._run, self._version, self._copy = 0, -1, copy
 
     @property
     def overwritten(self) -> bool:
-        """Whether what was seen has been changed in place since."""
-        return _version(self.seen) != self._version
+        """True if the tensor has been changed in place since it was seen."""
+        return _version(self._tensor) != self._version
 
     def result(self) -> Tensor:
-        """What was seen.
+        """Return the tensor of the last forward pass.
 
         Raises:
-            InvalidInputError: where the block did not run, or gave no tensor.
+            InvalidInputError: if the block did not run, or gave no tensor.
         """
         if self._run <= self.tap.run:
             raise InvalidInputError(
@@ -196,7 +206,7 @@ class _Listener:
             )
         if self._version < 0:
             raise InvalidInputError(f"Expected block '{self.tap.name}' to give a tensor, got none.")
-        return self.seen
+        return self._tensor
 
     def _before(
         self, _module: nn.Module, args: tuple[object, ...], named: dict[str, object]
@@ -211,21 +221,24 @@ class _Listener:
         self._run += 1
         if tensor is not None:
             kept = tensor.detach()
-            self.seen = kept.clone() if self._copy or kept.is_inference() else kept
-            self._version = _version(self.seen)
+            self._tensor = kept.clone() if self._copy or kept.is_inference() else kept
+            self._version = _version(self._tensor)
 
 
 @contextmanager
 def probing(
     model: nn.Module, blocks: Sequence[str] | None = None, *, entry: bool = False
 ) -> Iterator[Probe]:
-    """A ``Probe`` of the model in eval mode; on leaving, the model is as it was.
+    """Yield a ``Probe`` of the model in eval mode; on leaving, the model is as it was.
 
     Args:
         model: may be wrapped by ``DataParallel`` or ``torch.compile``; the probe looks inside.
-        blocks: names of submodules, see ``blocks.matching``; by default those that the model lists
-            in its attribute ``block_names``, else those that are found.
-        entry: whether what the first block receives shall stand for the input.
+        blocks: names of submodules, see ``blocks.taps_named``. By default the blocks are those
+            that the model lists in its attribute ``block_names``, else those that are found.
+        entry: let what the first block receives stand for the input if there are layers before.
+
+    Raises:
+        ModelError: if the model is TorchScript, which runs no hooks.
     """
     inner = unwrap(model)
     probe = Probe(inner, blocks, entry=entry)
@@ -238,43 +251,55 @@ def probing(
 
 
 def block_candidates(model: nn.Module, inputs: Inputs) -> list[BlockCandidate]:
-    """Every part of the model that might be a block, in running order, and why it is one or not.
+    """Return every part of the model that might be a block, and why it is one or not.
 
     Args:
-        model: left as it was.
-        inputs: a batch of a few samples.
+        model: may be wrapped; left as it was.
+        inputs: a batch, of which the first ``TRACED_SAMPLES`` samples are used.
+
+    Returns:
+        In running order; layers with weights that do not run come last.
+
+    Raises:
+        ModelError: if the model raises.
     """
     inner = unwrap(model)
     with untouched(model), probing(inner) as probe:
         few = probe.prepared(map_tensors(inputs, partial(_first, count=TRACED_SAMPLES)))
-        seen = trace_forward(inner, few, flow=True)
-        idle = seen.idle(inner)
+        trace = trace_forward(inner, few, flow=True)
         return [
-            *find_blocks(seen)[1],
-            *(_idle(name, type(module).__name__) for name, module in idle),
+            *find_blocks(trace)[1],
+            *(_idle(name, type(layer).__name__) for name, layer in trace.idle_layers(inner)),
         ]
 
 
 def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> tuple[Trace, list[Tap]]:
-    """Taps of a model in eval mode, from a pass over a few samples.
+    """Trace a model and return taps at its blocks.
+
+    Args:
+        model: unwrapped, in eval mode.
+        few: a few samples, as the model takes them.
+        blocks: names of submodules; None for those that the model lists itself, else those that
+            are found.
 
     Raises:
-        InvalidInputError: where no blocks are found, or those that are named do not run.
+        InvalidInputError: if no blocks are found, or those that are named do not run.
+        ModelError: if the model raises, or its ``block_names`` are no names.
     """
     names = blocks if blocks is not None else _own_names(model)
-    seen = trace_forward(model, few, flow=names is None)
-    taps = find_blocks(seen)[0] if names is None else taps_named(seen, model, names)
+    trace = trace_forward(model, few, flow=names is None)
+    taps = find_blocks(trace)[0] if names is None else taps_named(trace, model, names)
     if not taps:
         listed = ", ".join(f"'{name}'" for name, _ in model.named_children()) or "none"
         raise InvalidInputError(
             f"Expected a model with blocks to look at, found none in {type(model).__name__}: name "
             f"them with `blocks` (--blocks). Its submodules are {listed}."
         )
-    return seen, taps
+    return trace, taps
 
 
 def _own_names(model: nn.Module) -> Sequence[str] | None:
-    """Those that a model lists as its blocks."""
+    """Return the names that a model lists as its blocks; None if it lists none."""
     names = getattr(model, "block_names", None)
     if names is None or (
         isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
@@ -290,7 +315,10 @@ def _idle(name: str, kind: str) -> BlockCandidate:
 
 
 def _version(tensor: Tensor) -> int:
-    """How often it has been changed in place; inference mode does not count, so copies are kept."""
+    """Return how often a tensor was changed in place.
+
+    Inference mode does not count that; what is seen there is copied at once.
+    """
     return 0 if tensor.is_inference() else tensor._version
 
 

@@ -1,4 +1,31 @@
-"""Record one forward pass: which module was called when, and how its tensors are connected."""
+"""Record one forward pass: which submodule ran when, and what flows past what.
+
+Hooks on every submodule note each of its runs (``Call``). What flows past what is read from the
+graph that autograd records of the same pass. Let a node be one recorded operation:
+
+=========  ==========================================================================
+symbol     meaning
+=========  ==========================================================================
+v          node of autograd's graph; "output" is the node that computed the logits
+a(v)       number of paths from the input to v
+b(v)       number of paths from v to the output
+a(v) b(v)  number of paths from the input to the output that pass through v
+=========  ==========================================================================
+
+All that the output learns of the input passes through v exactly where a(v) b(v) = a(output); such
+a node is called a cut. A residual block with a shortcut, for example::
+
+    input ──> stem ──┬──> conv ──> relu ──> add ──> head ──> output
+                     └───────────────────────┘
+
+    v          stem  conv  relu  add  head
+    a(v)          1     1     1    2     2
+    b(v)          2     1     1    1     1
+    a(v) b(v)     2     1     1    2     2     a(output) = 2: stem, add and head are cuts
+
+The counts are exact: they are Python integers, which have no upper limit, and a network of many
+residual blocks has 2^blocks paths.
+"""
 
 from __future__ import annotations
 
@@ -22,34 +49,35 @@ from designer.probing.calling import (
 )
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+"""Layers that turn tokens into vectors. Gradients begin behind them, so paths do, too."""
 
 
 ATTENTION = nn.MultiheadAttention
-"""Applies the weights of its ``out_proj`` by itself."""
+"""Applies the weights of its ``out_proj`` by itself, so that no hook sees ``out_proj`` run."""
 
 
 @dataclass(frozen=True)
 class Tap:
-    """Where to look: at what the given run of a submodule gives, or at what it receives."""
+    """A place to look at in a forward pass: what one run of a submodule gives or receives."""
 
     name: str
-    """As reported."""
+    """Name of the block in results."""
     kind: str
-    """Class of the block."""
+    """Class name of the block."""
     module: str
     """Name of the submodule to hook."""
     run: int
-    """Which of its runs in a forward pass, from 0."""
+    """Which of the submodule's runs in a forward pass is meant, from 0."""
     receives: bool = False
-    """Whether what it receives is meant, not what it gives."""
+    """True if the tap sees what the submodule receives, not what it gives."""
     shape: tuple[int, ...] = ()
-    """Of what was seen there."""
+    """Shape of the tensor that the traced pass had there, samples included."""
     entry: tuple[str, int] = ("", 0)
-    """The block itself and its run: where to look for what it receives."""
+    """Name and run of the block itself; what that run receives is the block's input."""
 
     @property
     def before(self) -> Tap:
-        """Where to look for what the block receives."""
+        """The tap at what the block receives."""
         return Tap("input", "", *self.entry, receives=True)
 
 
@@ -58,50 +86,68 @@ class Call:
     """One run of a submodule within a forward pass."""
 
     name: str
+    """First of the submodule's names."""
     module: nn.Module
     run: int
+    """Which of the submodule's runs it is, from 0."""
     parent: Call | None
+    """The run within which it ran; None at the top."""
     children: list[Call] = field(default_factory=list)
+    """Runs directly within it, in the order in which they started."""
     label: str = ""
+    """Name in results: unique within the pass."""
     names: tuple[str, ...] = ()
-    """By which it may be asked for."""
+    """All names by which a caller may ask for it."""
     received: Tensor | None = None
+    """First floating tensor among its arguments."""
     received_node: Any = None
+    """Autograd node that computed ``received``."""
     output: Tensor | None = None
+    """First floating tensor in what it gave."""
     node: Any = None
-    """Of autograd, that made ``output``."""
+    """Autograd node that computed ``output``."""
     started: int = 0
+    """Tick at which it started; starts and ends share one clock."""
     ended: int = 0
+    """Tick at which it ended."""
 
     @property
     def kind(self) -> str:
+        """Class name of the submodule."""
         return type(self.module).__name__
 
     @property
-    def weighs(self) -> bool:
-        """Whether it has weights, not only scales and shifts."""
+    def has_weights(self) -> bool:
+        """True if it has weight matrices, not only scales, shifts or embeddings."""
         return not isinstance(self.module, EMBEDDINGS) and any(
             p.ndim >= 2 for p in self.module.parameters()
         )
 
     @property
-    def compound(self) -> bool:
-        """Whether it is made of parts, of which one has weights."""
-        return any(child.weighs for child in self.children)
+    def is_compound(self) -> bool:
+        """True if a part with weights ran within it."""
+        return any(child.has_weights for child in self.children)
 
     @property
-    def numbered(self) -> bool:
-        """Whether it is one of a sequence."""
+    def is_numbered(self) -> bool:
+        """True if it is an element of a list or sequence, whose names end in a number."""
         return self.name.rpartition(".")[2].isdigit()
 
     @property
-    def layers(self) -> tuple[str, ...]:
-        """Classes of all that ran in it: what makes two blocks alike."""
-        return (self.kind, *(kind for child in self.children for kind in child.layers))
+    def structure(self) -> tuple[str, ...]:
+        """Class names of all that ran in it; blocks of equal structure are alike."""
+        return (self.kind, *(kind for child in self.children for kind in child.structure))
 
 
 class Trace:
-    """All runs of submodules in one forward pass, and what flows past what."""
+    """All runs of submodules in one forward pass, and what flows past what.
+
+    Attributes:
+        calls: in the order in which they started.
+        by_end: the same in the order in which they ended.
+        top: those that ran within no other.
+        output: the first floating tensor that the model gave; None if there was none.
+    """
 
     def __init__(self, calls: Sequence[Call], output: object, sources: Iterable[Any]) -> None:
         self.calls = calls
@@ -110,22 +156,38 @@ class Trace:
         self.output = first_tensor(output)
         node = None if self.output is None else self.output.grad_fn
         self._through = _paths_through(node, sources)
+        # no more paths than there are in all pass through any node, and all pass through the last
         self._total = max(self._through.values(), default=0)
         self._place = {node: i for i, node in enumerate(self._through)}
-        """Of autograd's nodes, from the output backwards."""
+        """Places of the nodes in topological order, from the output backwards."""
 
     def is_cut(self, node: Any) -> bool:
-        """Whether all paths from input to output pass through ``node``."""
+        """True if all paths from input to output pass through ``node``.
+
+        Without any path, as in a graph that the model breaks with ``detach``, nothing is known to
+        flow past anything, and every node counts as a cut.
+        """
         return not self._total or self._through.get(node, 0) == self._total
 
-    def leads_to(self, tap: Tap) -> bool:
-        """Whether anything with weights runs before the tap's block."""
+    def on_path(self, node: Any) -> bool:
+        """True if any path from input to output passes through ``node``, or none is known."""
+        return not self._total or self._through.get(node, 0) > 0
+
+    def merges_at(self, node: Any, later: Any) -> bool:
+        """True if ``later`` is a cut downstream of ``node``, so that it gathers what ``node`` gave
+        and what flowed past it."""
+        known = node in self._place and later in self._place
+        downstream = known and self._place[later] <= self._place[node]
+        return downstream and self.on_path(node) and self.is_cut(later)
+
+    def has_layers_before(self, tap: Tap) -> bool:
+        """True if anything with weights runs before the tap's block."""
         name, run = tap.entry
         block = next(call for call in self.calls if (call.name, call.run) == (name, run))
-        return any(call.weighs and call.ended < block.started for call in self.calls)
+        return any(call.has_weights and call.ended < block.started for call in self.calls)
 
-    def idle(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        """Layers with weights that did not run, with their names."""
+    def idle_layers(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        """Names and modules of layers with weights that did not run."""
         ran = {call.module for call in self.calls}
         used = {call.module.out_proj for call in self.calls if isinstance(call.module, ATTENTION)}
         for name, module in submodules(model).items():
@@ -133,25 +195,25 @@ class Trace:
             if module not in ran | used and any(p.ndim >= 2 for p in parameters):
                 yield name, module
 
-    def on_path(self, node: Any) -> bool:
-        """Whether any path does."""
-        return not self._total or self._through.get(node, 0) > 0
-
-    def gathers(self, node: Any, later: Any) -> bool:
-        """Whether all paths pass through ``later``, and those through ``node`` go on to there."""
-        known = node in self._place and later in self._place
-        downstream = known and self._place[later] <= self._place[node]
-        return downstream and self.on_path(node) and self.is_cut(later)
-
-    def after(self, call: Call, *, weighs: bool = False) -> Call | None:
-        """The first run to start once ``call`` has ended; with weights, if asked for."""
+    def next_call(self, call: Call, *, with_weights: bool = False) -> Call | None:
+        """The first run that started once ``call`` had ended, or the first such with weights."""
         later = (c for c in self.calls if c.started > call.ended)
-        return next((c for c in later if c.weighs or not weighs), None)
+        return next((c for c in later if c.has_weights or not with_weights), None)
 
 
 @torch.inference_mode(mode=False)
 def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
-    """Watch one forward pass; ``flow`` says whether to find out what flows past what."""
+    """Run a model once and record what ran.
+
+    Args:
+        model: unwrapped, in eval mode. Its gradients stay as they are.
+        inputs: a few samples, as the model takes them; left as they are.
+        flow: whether to record autograd's graph, which tells what flows past what. Without it
+            every part counts as a cut.
+
+    Raises:
+        ModelError: if the model raises.
+    """
     recorder = _Recorder(model)
     values = floating_inputs(inputs)
     leaves: list[Tensor] = []
@@ -160,11 +222,12 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
         copied = tensor.clone()
         if flow and any(tensor is value for value in values):
             leaves.append(copied.requires_grad_())
-            return copied * 1  # a layer that works in place may not change a leaf
+            return copied * 1  # autograd refuses layers that change a leaf in place
         return copied
 
     with torch.set_grad_enabled(flow), recorder:
         output = call_model(model, map_tensors(inputs, leaf))
+    # paths begin at floating inputs; tokens have no gradient, so theirs begin at the embeddings
     sources = [_leaf_node(tensor) for tensor in leaves] or recorder.embedded
     return Trace(recorder.calls, output, sources or recorder.first_received())
 
@@ -175,9 +238,9 @@ class _Recorder:
     def __init__(self, model: nn.Module) -> None:
         self.calls: list[Call] = []
         self.embedded: list[Any] = []
-        """Autograd nodes of embeddings, where tokens become vectors."""
-        self._model = model
+        """Autograd nodes of what embeddings gave."""
         self._stack: list[Call] = []
+        """Runs under way, outermost first."""
         self._runs: Counter[nn.Module] = Counter()
         self._clock = 0
         self._handles: list[Any] = []
@@ -200,8 +263,8 @@ class _Recorder:
 
     def first_received(self) -> list[Any]:
         """Autograd node of what the first part with weights received."""
-        nodes = (c.received_node for c in self.calls if c.weighs and c.received_node is not None)
-        return list(islice(nodes, 1))
+        nodes = (c.received_node for c in self.calls if c.has_weights)
+        return list(islice((node for node in nodes if node is not None), 1))
 
     def _start(
         self, name: str, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
@@ -219,11 +282,12 @@ class _Recorder:
 
     def _end(self, module: nn.Module, _args: object, output: object) -> object:
         call = self._stack.pop()
-        while call.module is not module:  # one that raised, and whose caller went on
+        while call.module is not module:  # its part raised, so that no hook saw that part end
             call = self._stack.pop()
         embedded = isinstance(module, EMBEDDINGS) and torch.is_grad_enabled()
-        if embedded and isinstance(output, Tensor) and not output.requires_grad:  # frozen
-            output = output.requires_grad_() * 1  # not the leaf, as above
+        if embedded and isinstance(output, Tensor) and not output.requires_grad:
+            # a frozen embedding records no node; again no leaf, which layers could not change
+            output = output.requires_grad_() * 1
         call.output = first_tensor(output)
         call.node = None if call.output is None else call.output.grad_fn
         call.ended = self._tick()
@@ -232,8 +296,11 @@ class _Recorder:
         return output
 
     def _label(self, call: Call) -> None:
-        """Its module's name; where that runs more than once, with the number of the run, unless
-        it has a name for each."""
+        """Name a run after its module.
+
+        A module that runs several times numbers its runs, unless it is registered under exactly
+        as many names, which then stand for its runs in order.
+        """
         names, runs = self._names[call.module], self._runs[call.module]
         if runs == 1:
             call.label, call.names = names[0], tuple(names)
@@ -249,32 +316,35 @@ class _Recorder:
 
 
 def _paths_through(output: Any, sources: Iterable[Any]) -> dict[Any, int]:
-    """Per autograd node, how many paths from the sources to the output pass through it."""
+    """Number of paths a(v) b(v) through each node v, in topological order from the output."""
     if output is None:
         return {}
     order = _topological(output)
-    to_output: Counter[Any] = Counter({output: 1})
+    to_output: Counter[Any] = Counter({output: 1})  # b(v)
     for node in order:
         for following, _ in node.next_functions:
             if following is not None:
                 to_output[following] += to_output[node]
-    wanted = set(sources)
-    from_source: Counter[Any] = Counter()
+    starts = set(sources)
+    from_source: Counter[Any] = Counter()  # a(v)
     for node in reversed(order):
-        from_source[node] = int(node in wanted) + sum(
+        from_source[node] = int(node in starts) + sum(
             from_source[following] for following, _ in node.next_functions if following is not None
         )
     return {node: from_source[node] * to_output[node] for node in order}
 
 
 def _topological(output: Any) -> list[Any]:
-    """All nodes from the output backwards, each before those that it depends on."""
+    """All nodes from the output backwards, each before those that it depends on.
+
+    Deep networks have more nodes in a row than Python allows nested calls, hence the stack.
+    """
     done: set[Any] = set()
     order: list[Any] = []
     stack = [(output, False)]
     while stack:
         node, left = stack.pop()
-        if left:
+        if left:  # all that it depends on is in the order already
             order.append(node)
         elif node not in done:
             done.add(node)
@@ -284,7 +354,7 @@ def _topological(output: Any) -> list[Any]:
 
 
 def _leaf_node(leaf: Tensor) -> Any:
-    """The autograd node that stands for a leaf."""
+    """The autograd node that stands for a leaf tensor, which has no ``grad_fn`` itself."""
     with torch.enable_grad():
         node: Any = leaf.view_as(leaf).grad_fn
     return node.next_functions[0][0]

@@ -13,11 +13,14 @@ from torch import nn
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Whatever is done to the model's mode and buffers and to torch's random state is undone.
+    """Undo on leaving whatever was done to the model's modes and buffers and to random states.
 
-    Compiled parts run as they were written, since they run no hooks, and transformer encoders
-    do not pack tokens, which would give blocks of no shape. (A transformer layer leaves out its
-    fused kernel by itself once it has a hook.)
+    Within the context, compiled parts run as plain Python, since compiled code runs no hooks, and
+    transformer encoders do not pack padded sequences into nested tensors, which have no regular
+    shape. (A transformer layer leaves out its fused kernel by itself once it has a hook.)
+
+    Args:
+        model: may be wrapped. Parameters and gradients are not restored: do not change them.
     """
     modules = list(model.modules())
     states = [(module.training, dict(module._buffers)) for module in modules]
@@ -29,7 +32,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         finally:
             for module, (mode, registered) in zip(modules, states, strict=True):
                 module.training = mode
-                module._buffers.update(registered)  # a forward pass may have put others there
+                module._buffers.update(registered)  # a forward pass may replace them
             for buffer, before in buffers:
                 if not torch.equal(buffer, before):
                     buffer.data.copy_(before)
@@ -37,7 +40,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _rng_kept(devices: list[torch.device]) -> Iterator[None]:
-    """Python's, NumPy's and torch's generators are afterwards as they were."""
+    """Restore Python's, NumPy's and torch's global generators on leaving."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's code may use it
     with torch.random.fork_rng(devices=devices):
         try:
@@ -48,14 +51,17 @@ def _rng_kept(devices: list[torch.device]) -> Iterator[None]:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's first parameter lives; the CPU for a model without any."""
+    """Return the device of the model's first parameter; the CPU if it has none."""
     parameter = next(model.parameters(), None)
     return torch.device("cpu") if parameter is None else parameter.device
 
 
 @contextmanager
 def _eager(model: nn.Module) -> Iterator[None]:
-    """No compiled code; importing what controls it is slow, so only where there is any."""
+    """Run compiled parts as plain Python.
+
+    Importing what controls that is slow, so it is done only if there are compiled parts.
+    """
     if not any(_is_compiled(module) for module in model.modules()):
         yield
         return
@@ -65,7 +71,7 @@ def _eager(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _padded(model: nn.Module) -> Iterator[None]:
-    """Sequences stay padded inside of torch's own transformer encoders."""
+    """Keep sequences padded inside torch's own transformer encoders."""
     encoders = (m for m in model.modules() if isinstance(m, nn.TransformerEncoder))
     packing = [encoder for encoder in encoders if encoder.use_nested_tensor]
     try:

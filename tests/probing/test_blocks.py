@@ -394,7 +394,7 @@ def test_reasons_in_a_residual_network() -> None:
     model = seeded(convolutional.residual_net)
     model.add_module("unused", nn.Linear(2, 2))
     said = reasons(model, IMAGES)
-    assert said["conv1"] == "runs before the first block, whose step holds its share"
+    assert said["conv1"] == "runs before the first block, whose step includes it"
     assert said["layer1"] == "holds blocks of its own"
     assert said["layer1.0"] == "a block"
     assert said["layer2.0.downsample.0"] == "inside block 'layer2.0'"
@@ -431,7 +431,7 @@ def test_a_side_output_is_no_block() -> None:
     )
     assert found(model, VECTORS) == ["blocks.0", "blocks.1", "blocks.2"]
     reason = reasons(model, VECTORS)["side"]
-    assert reason == "what it gives does not lead from the input to the output"
+    assert reason == "its output is not on the way from the input to the model's output"
 
 
 @pytest.mark.parametrize("model", [head(), nn.Sequential(head()), nn.Identity()])
