@@ -11,7 +11,9 @@ from torch import nn
 
 from designer.analysis.advice import input_report, law_warnings, layer_reports, stage_laws
 from designer.analysis.data_for_model import ModelData
-from designer.analysis.profile import MANY_CLASSES, PassProgress, profile
+from designer.analysis.options import MANY_CLASSES
+from designer.analysis.passes import PassProgress
+from designer.analysis.profile import profile
 from designer.data.batches import LabelledData, batches_of
 from designer.measures.law import tunnel_entrance
 from designer.measures.score import beats_chance

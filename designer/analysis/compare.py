@@ -15,7 +15,7 @@ import torch
 
 from designer.analysis.analyze import IN_MEMORY, analyze, with_origin
 from designer.analysis.data_for_model import data_for_model
-from designer.analysis.profile import PassProgress
+from designer.analysis.passes import PassProgress
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
 from designer.measures.proportions import wilson

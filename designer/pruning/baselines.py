@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from designer.analysis.profile import PassProgress
+from designer.analysis.passes import PassProgress
 from designer.errors import ModelError, TrialFailed
 from designer.models.surgery import Removal, remove, resize
 from designer.pruning.cut import cut

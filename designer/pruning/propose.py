@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.analysis.advice import layer_reports
-from designer.analysis.profile import PassProgress, profile
+from designer.analysis.passes import PassProgress
+from designer.analysis.profile import profile
 from designer.choices import Criterion
 from designer.measures.law import LOW
 from designer.probing.probes import probing

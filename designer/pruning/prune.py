@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from designer.analysis.profile import PassProgress
+from designer.analysis.passes import PassProgress
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.measures.score import beats_chance
 from designer.models.surgery import Removal

@@ -8,7 +8,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional
 
-from designer.analysis.profile import PassProgress
+from designer.analysis.passes import PassProgress
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
 from designer.pruning.evaluation import logits_of

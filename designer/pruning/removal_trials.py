@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from designer.analysis.advice import layer_reports
-from designer.analysis.profile import PassProgress, profile
+from designer.analysis.passes import PassProgress
+from designer.analysis.profile import profile
 from designer.errors import InvalidInputError, ModelError
 from designer.measures.proportions import drop_of
 from designer.pruning.cut import Cut, cut

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from designer.analysis.profile import PassProgress, profile
+from designer.analysis.passes import PassProgress
+from designer.analysis.profile import profile
 from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
 from designer.models.size import size_of_model

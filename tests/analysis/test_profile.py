@@ -114,7 +114,7 @@ def test_torchs_generator_is_left_as_it_was() -> None:
 def test_features_that_are_not_kept_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_mlp()
     kept = profile(model, TRAIN, HELDOUT, batch_size=16)
-    monkeypatch.setattr(import_module("designer.analysis.profile"), "KEEP_FEATURES", 0)
+    monkeypatch.setattr(import_module("designer.analysis.passes"), "KEEP_FEATURES", 0)
     runs = []
     model.register_forward_hook(lambda *_: runs.append(1))
     assert_close(profile(model, TRAIN, HELDOUT, batch_size=16), kept)
@@ -158,7 +158,7 @@ def test_a_pair_and_a_list_of_batches_give_the_same_as_labelled_tensors() -> Non
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_shuffling_data_loader_is_refused(keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not keep:
-        monkeypatch.setattr(import_module("designer.analysis.profile"), "KEEP_FEATURES", 0)
+        monkeypatch.setattr(import_module("designer.analysis.passes"), "KEEP_FEATURES", 0)
     loader = DataLoader(TensorDataset(TRAIN.inputs, TRAIN.labels), batch_size=16, shuffle=True)
     with pytest.raises(InvalidInputError, match=r"same order .* shuffle=False"):
         profile(small_mlp(), loader)
@@ -269,7 +269,7 @@ def test_intervals_from_a_part_run_the_model_again_for_that_part_alone(
     model.register_forward_hook(lambda _m, args, _o: seen.append(len(args[0])))
     profile(model, sample(0, 4000), sample(1, 30), permutations=0, batch_size=40, seed=5)
     batches = batches_of(sample(0, 4000), 40)
-    part = batches.drawn(500 / 4000, seed=5)  # an eighth
+    part = batches.sample_mask(500 / 4000, seed=5)  # an eighth
     chosen = [int(part[rows].sum()) for _, _, rows in batches]
     looked = [TRACED_SAMPLES, TRACED_SAMPLES, TRACED_SAMPLES - 1]
     assert seen == [*looked, *[40] * 200, *filter(None, chosen), 30]
@@ -280,7 +280,7 @@ def test_batches_without_a_sample_of_the_part_do_not_run_again(not_kept: None) -
     model, seen = small_mlp(), list[int]()
     model.register_forward_hook(lambda _m, args, _o: seen.append(len(args[0])))
     profile(model, sample(0, 1000), permutations=0, batch_size=2)
-    part = batches_of(sample(0, 1000), 2).drawn(256 / 1000, seed=0)
+    part = batches_of(sample(0, 1000), 2).sample_mask(256 / 1000, seed=0)
     again = int(part.view(500, 2).any(1).sum())
     assert 150 < again < 300
     assert len(seen) == 3 + 2 * 500 + again
@@ -298,7 +298,7 @@ def test_intervals_from_a_part_are_as_wide_as_those_from_all(
 ) -> None:
     model = small_mlp()
     full = spreads_of(profile(model, sample(0, 4000), resamples=1000))
-    monkeypatch.setattr(import_module("designer.analysis.profile"), "KEEP_FEATURES", 0)
+    monkeypatch.setattr(import_module("designer.analysis.passes"), "KEEP_FEATURES", 0)
     part = profile(model, sample(0, 4000), resamples=1000)
     np.testing.assert_allclose(spreads_of(part), full, rtol=0.15)
     centre = np.log(part.resampled).mean(axis=0)
@@ -555,7 +555,7 @@ def test_every_token_is_a_sample(
     measure: str, features: str, keep: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not keep:
-        monkeypatch.setattr(import_module("designer.analysis.profile"), "KEEP_FEATURES", 0)
+        monkeypatch.setattr(import_module("designer.analysis.passes"), "KEEP_FEATURES", 0)
     train, held = sequences(40), sequences(20, seed=1)
     seen, rows = (
         profile(
@@ -600,7 +600,7 @@ def test_labels_of_tokens_where_blocks_give_none() -> None:
 
 
 def test_heldout_data_of_another_kind() -> None:
-    with pytest.raises(InvalidInputError, match=r"labels \(n, tokens\) such .* got labels \(n,\)"):
+    with pytest.raises(InvalidInputError, match=r"labels \(n, tokens\) as .* got labels \(n,\)"):
         profile(tagger(), sequences(40), (TRAIN.inputs, TRAIN.labels))
 
 
@@ -720,12 +720,12 @@ def progress_of(measure: str) -> dict[str, list[tuple[int, int]]]:
 @pytest.fixture
 def not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """No features are kept in memory, as if they were many."""
-    monkeypatch.setattr(import_module("designer.analysis.profile"), "KEEP_FEATURES", 0)
+    monkeypatch.setattr(import_module("designer.analysis.passes"), "KEEP_FEATURES", 0)
 
 
 def limit_memory(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     """Let the measuring hold ``limit`` bytes."""
-    monkeypatch.setattr(import_module("designer.analysis.profile"), "MEMORY", limit)
+    monkeypatch.setattr(import_module("designer.analysis.feature_choice"), "MEMORY", limit)
 
 
 def spreads_of(seen: SeparationProfile) -> FloatArray:

@@ -1,0 +1,162 @@
+"""Passes of data through a probed model: features at every tap, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from designer.analysis.feature_choice import FeatureChoice
+from designer.data.batches import Batches
+from designer.errors import InvalidInputError
+from designer.probing.calling import Inputs, floating_inputs, map_tensors, tensors_of
+from designer.probing.probes import Probe
+
+KEEP_FEATURES = 1 << 26
+"""Features of all taps and samples together are kept between passes up to this number: 256 MiB as
+float32."""
+
+
+INTERVAL_SAMPLES = 8192
+"""Intervals are computed from at most this number of samples."""
+
+
+INTERVAL_SAMPLES_AGAIN = 256
+"""Where the model has to run again for the intervals, they are computed from this number of samples
+or an eighth of all, whichever is more."""
+
+
+PassProgress = Callable[[str, int, int], None]
+"""Called with the name of the pass, the samples done and the samples in all."""
+
+
+@dataclass(frozen=True, eq=False)
+class TapFeatures:
+    """Features of one batch at every tap, and the targets of its rows."""
+
+    taps: list[Tensor]
+    """(rows, p) features at each tap, the input first."""
+    targets: Tensor
+    """(rows,) or (rows, q) targets."""
+    rows: slice
+    """Position of the batch in the data."""
+
+    def at(self, mask: Tensor) -> TapFeatures:
+        """Return the features and targets of the rows under the mask (rows,)."""
+        taps = [tap[mask.to(tap.device)] for tap in self.taps]
+        return TapFeatures(taps, self.targets[mask], self.rows)
+
+
+class Passes:
+    """Runs data through a model, and keeps their features where they are few.
+
+    Args:
+        probe: the model with its taps.
+        choice: how outputs become features.
+        num_classes: K; 0 for real targets.
+        progress: called after every batch that the model has run on.
+    """
+
+    def __init__(
+        self, probe: Probe, choice: FeatureChoice, num_classes: int, progress: PassProgress
+    ) -> None:
+        self._probe = probe
+        self._choice = choice
+        self._num_classes = num_classes
+        self._progress = progress
+        self._kept: dict[Batches, list[TapFeatures]] = {}
+        self._correct: dict[Batches, float] = {}
+
+    def all_rows(self, data: Batches, name: str) -> Iterator[TapFeatures]:
+        """Yield the features of all batches; from memory after the first pass, if they are few.
+
+        Args:
+            data: training or held-out data.
+            name: name of the pass, for progress.
+        """
+        if data in self._kept:
+            yield from self._kept[data]
+            return
+        correct, kept = 0.0, list[TapFeatures]()
+        for inputs, targets, rows in data:
+            features = TapFeatures(self._features(inputs), targets, rows)
+            correct += self._count_correct(features, tokens=data.tokens)
+            if len(data) * sum(tap.shape[1] for tap in features.taps) <= KEEP_FEATURES:
+                kept.append(features)
+            yield features
+            self._progress(name, rows.stop, len(data))
+        self._correct[data] = correct
+        if kept:
+            self._kept[data] = kept
+
+    def some_rows(self, data: Batches, mask: Tensor, name: str) -> Iterator[TapFeatures]:
+        """Yield the features of the rows under a mask, batch by batch.
+
+        Args:
+            data: training or held-out data.
+            mask: (rows,) true for all rows of a sample, or for none of them.
+            name: name of the pass, for progress.
+        """
+        if data in self._kept:
+            yield from (features.at(mask[features.rows]) for features in self._kept[data])
+            return
+        for inputs, targets, rows in data:
+            chosen = mask[rows]
+            samples = chosen.view(len(tensors_of(inputs)[0]), -1)[:, 0]
+            if bool(samples.any()):
+                part = map_tensors(inputs, partial(_rows_under, mask=samples))
+                yield TapFeatures(self._features(part), targets[chosen], rows)
+            self._progress(name, rows.stop, len(data))
+
+    def interval_share(self, data: Batches) -> float:
+        """Return the share of the samples that intervals are computed from.
+
+        It is smaller where features were not kept, because the model has to run again.
+        """
+        runs_again = data not in self._kept
+        wanted = max(INTERVAL_SAMPLES_AGAIN, len(data) // 8) if runs_again else len(data)
+        return min(wanted, INTERVAL_SAMPLES) / len(data)
+
+    def accuracy_of(self, data: Batches) -> float:
+        """Return the accuracy of the model's own predictions; NaN if it gives no logits."""
+        return self._correct[data] / len(data)
+
+    def _features(self, inputs: Inputs) -> list[Tensor]:
+        outputs = self._probe.features(inputs)
+        values = floating_inputs(inputs)
+        if self._choice.tokens and not self._probe.enters and len(values) == 1:
+            # The probe flattens the input; here every token needs a row of its own, as in blocks.
+            outputs[0] = outputs[0].view_as(values[0])
+        return self._choice.reduce(outputs)
+
+    def _count_correct(self, features: TapFeatures, *, tokens: bool) -> float:
+        """Return how many rows the model classifies correctly; NaN if it gives no logits."""
+        logits = self._probe.output
+        logits = logits.flatten(0, 1) if tokens and logits.ndim == 3 else logits
+        targets = features.targets
+        is_a_block = _equal(logits, features.taps[-1]) and not (
+            self._probe.named and logits.shape[-1] == self._num_classes
+        )
+        if targets.is_floating_point() or logits.ndim != 2 or is_a_block:
+            return float("nan")
+        if len(logits) != len(targets):
+            return float("nan")
+        if logits.shape[1] == 1:  # one logit tells two classes apart
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        if int(targets.max()) >= logits.shape[1]:
+            raise InvalidInputError(
+                f"Expected labels below {logits.shape[1]}, the number of classes that the model "
+                f"tells apart, got {int(targets.max())}."
+            )
+        return float((logits.argmax(1).cpu() == targets).sum())
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)
+
+
+def _rows_under(tensor: Tensor, mask: Tensor) -> Tensor:
+    return tensor[mask.to(tensor.device)]
