@@ -8,27 +8,29 @@ from designer.results.layers import InputReport, LawSummary, LayerReport, Report
 from designer.results.measured import Measured
 
 ANALYSIS_SCHEMA = "designer.analysis/1"
+"""Name and version of the records in this file."""
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """The model that was looked at."""
+    """The model that was analysed."""
 
     name: str
-    """As given, such as ``package.module:callable``."""
+    """The name it was given by, for example ``package.module:callable``."""
     weights: str | None
-    """File that they came from; None for those that the model was made with."""
+    """File that the weights came from; None for those that the model was built with."""
     kind: str
-    """Its class."""
+    """Class of the model."""
     parameters: int
     accuracy: Measured
-    """Of its own predictions on training data; None where it gives no logits."""
+    """Accuracy of its own predictions on training data; None if it gives no logits."""
     accuracy_heldout: Measured
+    """The same on held-out data."""
 
 
 @dataclass(frozen=True)
 class DataUsed:
-    """What a model was looked at with."""
+    """The data that a model was analysed with."""
 
     name: str
     train: int
@@ -36,36 +38,38 @@ class DataUsed:
     heldout: int
     """0 for none."""
     heldout_part: str
-    """Which part of the data that is, such as ``test``."""
+    """The part of the data that was held out, for example ``test``."""
     num_classes: int
     """0 for real targets."""
     chance: Measured
+    """Share of the largest class."""
     fingerprint: str = ""
+    """SHA-256 of the arrays after splitting, before scaling; empty if not known."""
     scaling: str = ""
-    """Of the inputs: ``standard``, ``none`` or ``given`` with the model; empty where they were
-    taken as they came."""
+    """How inputs were scaled: ``standard``, ``none``, or ``given`` with the model; empty if they
+    were taken as they came."""
 
 
 @dataclass(frozen=True)
 class Tunnel:
-    """Where the network stops separating held-out data (Masarczyk et al., NeurIPS 2023)."""
+    """The blocks that separate held-out data no further (Masarczyk et al., NeurIPS 2023)."""
 
     entrance: str
-    """The last block that improves on held-out data; ``input`` where none does."""
+    """The last block that improves on held-out data; ``input`` if none does."""
     blocks: tuple[str, ...]
-    """Those beyond, which do not."""
+    """The blocks behind it, which do not improve."""
     reason: str
 
 
 @dataclass(frozen=True)
 class AnalysisResult:
-    """What was seen inside a model; ``designer analyze --json`` is this record as JSON."""
+    """What the blocks of a model do; ``designer analyze --json`` prints this record as JSON."""
 
     schema: str
     model: ModelSummary
     data: DataUsed
     measure: str
-    """``separation`` or ``residual``: what stands for D in all that follows."""
+    """The ruler that stands for D in all fields below: ``separation`` or ``residual``."""
     features: str
     """How outputs became feature vectors."""
     law: LawSummary
@@ -73,10 +77,10 @@ class AnalysisResult:
     input: InputReport
     layers: tuple[LayerReport, ...]
     stages: tuple[StageLaw, ...]
-    """Where there are several."""
+    """One per stage; empty if there is only one."""
     tunnel: Tunnel | None
-    """None without held-out data, and where D does not exist."""
+    """None without held-out data, or if D does not exist somewhere."""
     warnings: tuple[ReportWarning, ...]
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
-    """That made it; empty where it was not a command."""
+    """The command that made the report; empty if it was made from Python."""

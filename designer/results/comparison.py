@@ -9,68 +9,72 @@ from designer.results.layers import InputReport, LawSummary, LayerReport, Propor
 from designer.results.measured import Measured
 
 COMPARISON_SCHEMA = "designer.comparison/1"
+"""Name and version of the records in this file."""
 
 
 @dataclass(frozen=True)
 class ComparedNetwork:
-    """One of the networks that are compared."""
+    """One network among those that are compared."""
 
     name: str
-    """As it was given."""
+    """The name it was given by."""
     kind: str
     """Class of the model, or name of the search space."""
     spec: dict[str, Any]
-    """Of a search's recommendation; empty for any other."""
+    """The architecture, if a search recommended it; else empty."""
     data: str
+    """Name of the data."""
     fingerprint: str
-    """Of the data; empty where that is not known."""
+    """SHA-256 of the data; empty if not known."""
     parameters: int
     flops: int | None
     """Floating-point operations of one forward pass on one sample."""
     accuracy: Proportion | None
-    """On held-out data."""
+    """Accuracy on held-out data."""
     accuracy_part: str
-    """Which those are, such as ``validation``."""
+    """The part of the data that was held out, for example ``validation``."""
     law: LawSummary
     input: InputReport | None
     layers: tuple[LayerReport, ...]
     num_classes: int | None = None
-    """That it tells apart; None where that is not known."""
+    """Classes that the network tells apart; None if not known."""
 
 
 @dataclass(frozen=True)
 class LayerDifference:
-    """Layers of several networks that stand at the same place."""
+    """The layers at one place in several networks."""
 
     index: int
     """0 for the input."""
     layers: tuple[str | None, ...]
-    """One for each network; None where it has none at this place."""
+    """One name per network; None if it has no layer at this place."""
     separation: tuple[Measured, ...]
-    """log D minus that of the first network, training data, in nats; below 0 it is better."""
+    """log D minus log D of the first network, training data, in nats; below 0 is better."""
     separation_heldout: tuple[Measured, ...]
+    """The same of the cross-fitted D."""
 
 
 @dataclass(frozen=True)
 class Advantage:
-    """Which network is better in one respect."""
+    """The better network in one respect."""
 
     what: str
+    """The respect."""
     values: tuple[Measured, ...]
-    """One for each network."""
+    """One value per network."""
     best: str
-    """Name of the network; empty where the best cannot be told from another."""
+    """Name of the best network; empty if it cannot be told from another."""
     reason: str
 
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """Networks side by side; ``designer compare --format json`` is this record as JSON."""
+    """Networks side by side; ``designer compare --format json`` prints this record as JSON."""
 
     schema: str
     networks: tuple[ComparedNetwork, ...]
     aligned_by: str
-    """How layers were brought together: ``name`` or ``position``."""
+    """How layers were matched: by ``name`` or ``position``."""
     differences: tuple[LayerDifference, ...]
     advantages: tuple[Advantage, ...]
     conclusion: str

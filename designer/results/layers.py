@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +23,21 @@ class MeanSd:
 
     mean: float
     sd: Measured
+    """None for a single seed."""
     seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> MeanSd:
+        """Return the mean and sample standard deviation of values (n,), n >= 1, one per seed."""
+        n = len(values)
+        mean = sum(values) / n
+        variance = sum((value - mean) ** 2 for value in values) / (n - 1) if n > 1 else float("nan")
+        return cls(mean, measured(variance**0.5), n)
 
 
 @dataclass(frozen=True)
 class LawSummary:
-    """The law in a few numbers, as the report shows it."""
+    """The law in a few numbers, as the report shows it; for each number see ``LawFit``."""
 
     rho: Measured
     half_life: Measured
@@ -42,7 +52,7 @@ class LawSummary:
 
     @classmethod
     def of(cls, law: LawFit) -> LawSummary:
-        """The summary of a fit."""
+        """Return the summary of a fit."""
         return cls(
             rho=measured(law.rho),
             half_life=measured(law.half_life),
@@ -59,7 +69,7 @@ class LawSummary:
 
 @dataclass(frozen=True)
 class Curve:
-    """D through one network, the input first, to four significant digits: there are many."""
+    """D through one network, the input first, rounded to four significant digits to save space."""
 
     blocks: tuple[str, ...]
     """Names of all taps, the input first."""
@@ -68,23 +78,22 @@ class Curve:
     separation_heldout: tuple[Measured, ...] = ()
     """(L + 1,) cross-fitted D; empty without held-out data."""
     epoch: int | None = None
-    """Of training after which this was; None for its end."""
+    """Training epoch after which D was measured; None for the end of training."""
 
     @classmethod
-    def of(cls, seen: SeparationProfile, epoch: int | None = None) -> Curve:
-        """The curve of a profile."""
+    def of(cls, profile: SeparationProfile, epoch: int | None = None) -> Curve:
+        """Return the curve of a profile that was measured after an epoch."""
+        heldout = profile.values_heldout if profile.law_heldout else ()
         return cls(
-            blocks=tuple(layer.name for layer in seen.layers),
-            separation=tuple(map(_rounded, seen.values)),
-            separation_heldout=tuple(map(_rounded, seen.values_heldout))
-            if seen.law_heldout
-            else (),
+            blocks=tuple(layer.name for layer in profile.layers),
+            separation=tuple(map(_rounded, profile.values)),
+            separation_heldout=tuple(map(_rounded, heldout)),
             epoch=epoch,
         )
 
     @classmethod
     def read(cls, stored: dict[str, Any]) -> Curve:
-        """A curve that was kept as JSON values."""
+        """Return a curve that was stored as JSON values."""
         return cls(
             blocks=tuple(stored["blocks"]),
             separation=tuple(stored["separation"]),
@@ -94,8 +103,8 @@ class Curve:
 
 
 def _rounded(value: float) -> Measured:
-    known = measured(value)
-    return None if known is None else float(f"{known:.4g}")
+    number = measured(value)
+    return None if number is None else float(f"{number:.4g}")
 
 
 @dataclass(frozen=True)
@@ -108,24 +117,30 @@ class LawRow:
     separation: tuple[Measured, ...]
     """(L + 1,) D on training data."""
     separation_heldout: tuple[Measured, ...] | None
+    """(L + 1,) cross-fitted D; None without held-out data."""
     law: LawSummary
     law_heldout: LawSummary | None
     design_score: Measured
     """None without held-out data."""
     accuracy: Measured
+    """On training data; None if the model gives no logits."""
     accuracy_heldout: Measured
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One block of a recommended architecture."""
+    """One block: what it separates, and what to do about it."""
 
     name: str
+    """Path of the block in the model."""
     width: int
+    """Features per sample."""
     separation: Measured
     """D on training data, geometric mean over the seeds."""
     separation_heldout: Measured
+    """The same of the cross-fitted D."""
     separation_null: Measured
+    """The same of D with permuted labels."""
     step: Measured
     """log D before this block minus log D after it, training data, in nats."""
     share: Measured
@@ -134,13 +149,19 @@ class LayerReport:
     """95 % interval of ``share`` over resamples of the data and seeds."""
     verdict: Verdict
     advice: str
+    """What to do, and why: ``keep``, ``remove: ...``, ``widen: ...``."""
     step_interval: Interval | None = None
+    """95 % interval of ``step``."""
     step_heldout: Measured = None
     """The same step in the cross-fitted D."""
     step_heldout_interval: Interval | None = None
+    """95 % interval of ``step_heldout``."""
     nearest_class_mean_accuracy: Measured = None
+    """On held-out data, with class means from training data; mean over the seeds."""
     rank: int = 0
+    """Class directions kept, in the seed that keeps the fewest."""
     full_rank: int = 0
+    """K - 1 for the K classes present."""
     kind: str = ""
     """Class of the block."""
     null_range: Interval | None = None
@@ -152,12 +173,13 @@ class StageLaw:
     """The law within one stage: consecutive blocks of one kind in one part of the network."""
 
     name: str
-    """Of the part, such as ``layer1``."""
+    """The part of the network, for example ``layer1``."""
     kind: str
     """Class of its blocks."""
     blocks: tuple[str, ...]
+    """Paths of its blocks in running order."""
     law: LawSummary
-    """From what the first of them receives to what the last one gives."""
+    """The law from the input of the first block to the output of the last."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +187,17 @@ class InputReport:
     """D_0: separation of the data before the first block."""
 
     width: int
+    """Features per sample."""
     separation: Measured
+    """D on training data."""
     separation_heldout: Measured
+    """Cross-fitted D."""
     separation_null: Measured
+    """D with permuted labels."""
     nearest_class_mean_accuracy: Measured
+    """On held-out data, with class means from training data."""
     null_range: Interval | None = None
-    """As of ``LayerReport``."""
+    """As in ``LayerReport``."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +205,9 @@ class ReportWarning:
     """Something that the reader should know before trusting the numbers."""
 
     code: str
+    """A fixed word for machines, for example ``too_few_layers``."""
     message: str
+    """One or two sentences."""
 
 
 @dataclass(frozen=True)

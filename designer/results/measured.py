@@ -9,51 +9,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-
+"""An array of float64 numbers of any shape."""
 
 Interval = tuple[float, float]
-
+"""Lower and upper bound."""
 
 Measured = float | None
 """A reported number; None where it could not be measured."""
 
-
 Draws = tuple[tuple[float, ...], ...]
 """Bootstrap draws, one row per resample."""
 
+LOW_SHARE, HIGH_SHARE = 0.5, 2.0
+"""A layer whose share lies below or above contributes too little or too much."""
+
 
 class SeparationStatus(StrEnum):
-    """Whether a separation fuzziness means anything, and if not, why."""
+    """What a separation fuzziness means, or why it means nothing."""
 
     OK = "ok"
+    """All class directions are there."""
     RANK_DEFICIENT = "rank deficient"
     """The class means span fewer than K - 1 directions; D covers those that are left."""
     COLLAPSED = "collapsed"
-    """No scatter within the classes: D = 0, its logarithm does not exist."""
+    """There is no scatter within the classes: D = 0, and its logarithm does not exist."""
     NO_SIGNAL = "no class signal"
     """All class means coincide: D does not exist."""
     NON_FINITE = "non-finite features"
+    """The features contain NaN or infinity: D does not exist."""
 
 
 class LawStatus(StrEnum):
-    """Whether the law of equi-separation describes a network."""
+    """How well the law of equi-separation describes a network."""
 
     HOLDS = "holds"
+    """The steps are nearly equal."""
     DOES_NOT_HOLD = "does not hold"
+    """D falls in unequal steps."""
     TOO_FEW_LAYERS = "too few layers"
+    """One or two steps nearly fit any line."""
     NOT_DECREASING = "not decreasing"
+    """D does not fall from the input to the last layer."""
     DEGENERATE = "degenerate"
+    """Some D has no logarithm."""
 
 
 class Verdict(StrEnum):
     """What a layer contributes, judged on its share and the interval of that share."""
 
     OK = "ok"
+    """The share lies within the bounds."""
     LOW = "low"
+    """The whole interval of the share lies below ``LOW_SHARE``."""
     HIGH = "high"
+    """The whole interval of the share lies above ``HIGH_SHARE``."""
     NEGATIVE = "negative"
+    """The whole interval lies at or below 0: the layer undoes separation."""
     DEGENERATE = "degenerate"
+    """A class direction is missing before or behind the layer, or D has no logarithm there."""
     UNCERTAIN = "uncertain"
+    """The interval does not settle it."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +83,9 @@ class Separation:
     """K - 1 for the K classes present."""
     status: SeparationStatus
     reason: str = ""
-    """One sentence where ``status`` is not ok, else empty."""
+    """One sentence if ``status`` is not ok, else empty."""
     terms: tuple[float, ...] = ()
-    """What each kept class direction adds to ``value``, strongest direction first."""
+    """(rank,) What each kept class direction adds to ``value``, strongest direction first."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +94,16 @@ class LawFit:
 
     status: LawStatus
     reason: str
-    """One sentence that says why ``status``."""
+    """One sentence that explains ``status``."""
     rho: float
-    """Decay ratio per layer from least squares of log D_l on l. Not comparable across depths."""
+    """Decay ratio per layer: exp of the least-squares slope of log D_l on l. It cannot be compared
+    between networks of different depth."""
     half_life: float
     """Layers in which D halves, ln 2 / -ln rho; inf where D does not fall."""
     r: float
     """Pearson correlation of log D_l with l (-1 where the law holds)."""
     r_squared: float
+    """Square of ``r``."""
     uniformity: float
     """mean(g) / rms(g) of the steps g: 1 where the law holds exactly, below 0 where D rises."""
     curvature: float
@@ -96,31 +113,33 @@ class LawFit:
     robustness_ratio: float
     """sum(1 / rho_l) / (L (prod rho_l)^(-1/L)) >= 1; 1 where all steps are equal."""
     steps: tuple[float, ...]
-    """g_l = log D_{l-1} - log D_l for l = 1..L, in nats."""
+    """(L,) g_l = log D_{l-1} - log D_l for l = 1..L, in nats."""
     shares: tuple[float, ...]
-    """g_l / mean(g); nan where D does not fall in total."""
+    """(L,) g_l / mean(g); nan if D does not fall in total."""
     residuals: tuple[float, ...]
-    """log D_l minus the fitted line, l = 0..L, in nats."""
+    """(L + 1,) log D_l minus the fitted line, l = 0..L, in nats."""
 
 
 @dataclass(frozen=True)
 class LayerSeparation:
-    """What was measured at one tap: the input (first) or the output of a block."""
+    """Measurements at one tap: the input, which comes first, or the output of a block."""
 
     name: str
+    """Path of the block in the model; ``input`` for the input."""
     width: int
     """Features per sample."""
     train: Separation
+    """D on training data."""
     heldout: Separation | None = None
-    """Cross-fitted: means and directions from training data, scatter from held-out data."""
+    """Cross-fitted D: means and directions from training data, scatter from held-out data."""
     null: float = float("nan")
     """Mean D of the same training features with permuted labels."""
     nearest_class_mean_accuracy: float = float("nan")
-    """On held-out data, class means from training data."""
+    """Accuracy on held-out data of the nearest class mean of training data; nan without any."""
     kind: str = ""
     """Class of the block; empty for the input."""
     nulls: tuple[float, ...] = ()
-    """D with each of the permuted labels, whose mean is ``null``."""
+    """D with each permutation of the labels; their mean is ``null``."""
 
 
 @dataclass(frozen=True)
@@ -128,30 +147,36 @@ class SeparationProfile:
     """Separation through a network, input first, then every block in running order."""
 
     layers: tuple[LayerSeparation, ...]
+    """(L + 1) taps."""
     law: LawFit
-    """Of the training values."""
+    """The law on training data."""
     law_heldout: LawFit | None
-    """Of the cross-fitted values."""
+    """The law on held-out data; None without any."""
     num_classes: int
+    """K; 0 for real targets."""
     chance: float
-    """Share of the largest class in the held-out (else training) data."""
+    """Share of the largest class in the held-out data, without any in the training data."""
     samples: int
+    """Training samples; tokens where every token has a target."""
     samples_heldout: int
+    """Held-out samples; 0 for none."""
     resampled: Draws = ()
     """(B, L + 1) bootstrap values of D on training data."""
     resampled_heldout: Draws = ()
     """(B, L + 1) bootstrap values of the cross-fitted D."""
     measure: str = "separation"
-    """What stands for D: ``separation``, or ``residual`` for 1 - R^2 of a linear prediction."""
+    """The ruler that stands for D: ``separation``, or ``residual`` for 1 - R^2 of a linear
+    prediction."""
     features: str = "flatten"
-    """How outputs became feature vectors, such as ``project 2048``."""
+    """How outputs became feature vectors, for example ``project 2048``."""
     accuracy: float = float("nan")
-    """Of the model's own predictions on training data; nan where it gives no logits."""
+    """Accuracy of the model's own predictions on training data; nan if it gives no logits."""
     accuracy_heldout: float = float("nan")
+    """The same on held-out data."""
     chance_train: float = float("nan")
     """Share of the largest class in the training data."""
     notes: tuple[str, ...] = ()
-    """What the reader should know of how this was measured."""
+    """Sentences about how this was measured that the reader should know."""
 
     @property
     def values(self) -> FloatArray:
@@ -174,6 +199,7 @@ class DesignScore:
     """The number that a search maximises, with its parts visibly apart."""
 
     value: float
+    """Higher is better, at most 1."""
     heldout_separation: float
     """Held-out nearest-class-mean accuracy over the later two thirds of the depth; 0 is chance,
     1 is perfect."""
@@ -184,5 +210,5 @@ class DesignScore:
 
 
 def measured(value: float) -> Measured:
-    """``value``, or None where it is nan or infinite."""
+    """Return a number, or None if it is nan or infinite."""
     return float(value) if np.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a result was made with."""
+"""Versions that a result was made with."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 VERSION = "0.1.0"
+"""The version of this package."""
 
 
 def versions() -> dict[str, str]:
-    """Of everything that can change the numbers."""
-    found = {"python": platform.python_version()}
-    for package in ("equisep-designer", "torch", "optuna", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
+    """Return the versions of everything that can change the numbers, by name."""
+    packages = ("equisep-designer", "torch", "optuna", "numpy")
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

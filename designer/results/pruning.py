@@ -11,17 +11,18 @@ from designer.results.layers import Curve, LawSummary, Proportion, ReportWarning
 from designer.results.measured import Interval, Measured
 
 PRUNING_SCHEMA = "designer.pruning/1"
+"""Name and version of the records in this file."""
 
 
 class Decision(StrEnum):
-    """What is proposed for a block before anything has been removed."""
+    """The proposal for one block, before anything is removed."""
 
     SAFE = "safe"
-    """Its held-out step is surely small: remove it first."""
+    """The whole interval of its held-out step is small: remove it first."""
     DOUBTFUL = "doubtful"
     """Its held-out step may be small: remove it and see."""
     KEEP = "keep"
-    """Its held-out step is surely large."""
+    """The whole interval of its held-out step is large."""
     FIXED = "fixed"
     """It cannot be removed, whatever it contributes."""
 
@@ -31,20 +32,23 @@ class BlockProposal:
     """One block of the model that is pruned."""
 
     name: str
+    """Path of the block in the model."""
     kind: str
+    """Class of the block."""
     decision: Decision
     order: int | None
-    """1 for the block that goes first; None for one that cannot go."""
+    """1 for the block that is removed first; None for a block that cannot be removed."""
     value: Measured
-    """By the criterion; the least goes first."""
+    """Its value by the criterion; the block of the least value is removed first."""
     step: Measured
-    """log D before the block minus log D after it, on training data."""
+    """log D before the block minus log D after it, on training data, in nats."""
     step_heldout: Measured
     """The same of the cross-fitted D on held-out data."""
     step_heldout_interval: Interval | None
+    """95 % interval of ``step_heldout``."""
     removed: bool
     reason: str
-    """How it goes, or why it cannot."""
+    """How it can be removed, or why it cannot."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +66,32 @@ class NetworkFigures:
     validation_accuracy: Proportion
     test_accuracy: Proportion | None
     drop: Measured
-    """Validation accuracy that it lacks to the original."""
+    """Validation accuracy of the original minus its own."""
     drop_bound: Measured
-    """So much it lacks at the most, with 95 % confidence (paired)."""
+    """Upper 95 % confidence bound on ``drop`` (paired)."""
     epochs: int
-    """That it was trained for here."""
+    """Epochs that it was trained for in this pruning."""
     law: LawSummary | None
     removed: tuple[str, ...] = ()
+    """Blocks that it lacks."""
     curve: Curve | None = None
 
 
 @dataclass(frozen=True)
 class RemovalTrial:
-    """Blocks that were removed to see what it costs."""
+    """A removal that was tried to see what it costs."""
 
     removed: tuple[str, ...]
+    """Blocks that were removed."""
     recovered: bool
-    """Whether it was trained afterwards, or only fitted."""
+    """True if the network was trained afterwards, False if layers were only fitted again."""
     validation_accuracy: float
     drop: float
+    """Validation accuracy of the original minus that of this network."""
     drop_bound: float
+    """Upper 95 % confidence bound on ``drop`` (paired)."""
     within: bool | None
-    """Whether the bound is within what was allowed; None where nothing was said."""
+    """True if ``drop_bound`` is at most ``max_drop``; None if no ``max_drop`` was set."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +103,15 @@ class PruningReport:
     data: DataUsed
     criterion: str
     request: dict[str, Any]
-    """``remove``, ``max_drop`` or ``target_params``."""
+    """The one of ``remove``, ``max_drop`` and ``target_params`` that was set."""
     blocks: tuple[BlockProposal, ...]
-    """In running order."""
+    """All blocks in running order."""
     removed: tuple[str, ...]
+    """Blocks that were removed."""
     fitted: tuple[str, ...]
-    """Layers that were fitted to what they receive now."""
+    """Layers that were fitted again to their new input."""
     narrowed: dict[str, tuple[int, int]]
-    """Layers that lost output units: how many they had and have."""
+    """Layers that lost output units: the number before and after."""
     networks: tuple[NetworkFigures, ...]
     trials: tuple[RemovalTrial, ...]
     conclusion: str
@@ -110,4 +119,4 @@ class PruningReport:
     settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     command: str = ""
-    """As of ``AnalysisResult``."""
+    """As in ``AnalysisResult``."""

@@ -17,13 +17,15 @@ from designer.results.layers import (
 from designer.results.measured import Interval, Measured
 
 REPORT_SCHEMA = "designer.report/1"
+"""Name and version of the records in this file."""
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One architecture that was retrained with fresh seeds, and why it is shown."""
+    """One architecture that was retrained with fresh seeds, and why it is recommended."""
 
     rank: int
+    """1 for the best."""
     spec: dict[str, Any]
     parameters: int
     flops: int
@@ -42,11 +44,12 @@ class Recommendation:
     trial: int = -1
     """Number of the search trial that found it."""
     score_parts: dict[str, Measured] = field(default_factory=dict)
+    """Parts of the design score by name, mean over the confirmation seeds."""
     train_accuracy: Measured = None
     stages: tuple[StageLaw, ...] = ()
-    """Where there are several."""
+    """One per stage; empty if there is only one."""
     emergence: tuple[Curve, ...] = ()
-    """D on training data after some epochs of its first confirmation run."""
+    """D on training data after some epochs of the first confirmation run."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,11 @@ class TrialRow:
     epochs: int
     seconds: float
     reason: str = ""
-    """Why the trial failed or was pruned."""
+    """Why the trial failed or was pruned; else empty."""
     depth: int | None = None
     """Number of blocks."""
     curve: Curve | None = None
-    """Kept for the best trials alone."""
+    """Stored for the best trials alone."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class TrialCounts:
     pruned: int
     failed: int
     retried: int = 0
-    """Those of them that were begun before, by a worker that was killed or cut off."""
+    """Those that repeat a trial whose worker was killed or cut off."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class StudySummary:
     seed: int
     trials: TrialCounts
     epochs: int
+    """Training epochs per trial."""
     objective: str
     seconds: float
     """Sum of the time spent in trials and confirmation runs, over all workers."""
@@ -122,8 +126,11 @@ class StudySummary:
     confirmation: dict[str, int] = field(default_factory=dict)
     """``candidates``, ``epochs`` and ``seeds`` of the confirmation."""
     settings: dict[str, Any] = field(default_factory=dict)
+    """Options of the search by name."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages that can change the numbers."""
     score_explanation: str = ""
+    """One sentence about the design score."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,9 @@ class RankAgreement:
     """Spearman correlation of one criterion with validation accuracy over the trials."""
 
     spearman: Measured
+    """-1..1; None with too few trials, or if one side is constant."""
     n: int
+    """Trials compared."""
     interval: Interval | None
     """95 % bootstrap interval over the trials."""
 
@@ -144,5 +153,6 @@ class SearchResult:
     study: StudySummary
     recommendations: tuple[Recommendation, ...]
     criterion: dict[str, RankAgreement]
+    """Agreement of each criterion with validation accuracy, by its name."""
     trials: tuple[TrialRow, ...]
     warnings: tuple[ReportWarning, ...]

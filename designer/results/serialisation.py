@@ -1,4 +1,4 @@
-"""Records to and from JSON, and the published schema of ``report.json``."""
+"""Convert records to JSON and back; publish the schema of ``report.json``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from designer.errors import RunFolderError
+from designer.errors import RunFolderError, first_line
 from designer.folders import REPORT_FILE
 from designer.results.analysis import ANALYSIS_SCHEMA, AnalysisResult
 from designer.results.comparison import COMPARISON_SCHEMA, ComparisonReport
@@ -17,104 +17,98 @@ from designer.results.pruning import PRUNING_SCHEMA, PruningReport
 from designer.results.search import REPORT_SCHEMA, SearchResult
 
 Report = SearchResult | AnalysisResult | PruningReport | ComparisonReport
-"""Whatever a command reports."""
-
+"""The report of any command."""
 
 _PROFILE = TypeAdapter(SeparationProfile)
-
-
-_RESULT = TypeAdapter(SearchResult)
-
-
-_ANALYSIS = TypeAdapter(AnalysisResult)
-
-
-_PRUNING = TypeAdapter(PruningReport)
-
-
-_COMPARISON = TypeAdapter(ComparisonReport)
-
-
+_SEARCH = TypeAdapter(SearchResult)
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
-    REPORT_SCHEMA: _RESULT,
-    ANALYSIS_SCHEMA: _ANALYSIS,
-    PRUNING_SCHEMA: _PRUNING,
-    COMPARISON_SCHEMA: _COMPARISON,
+    REPORT_SCHEMA: _SEARCH,
+    ANALYSIS_SCHEMA: TypeAdapter(AnalysisResult),
+    PRUNING_SCHEMA: TypeAdapter(PruningReport),
+    COMPARISON_SCHEMA: TypeAdapter(ComparisonReport),
 }
 
 
 def profile_to_json(profile: SeparationProfile) -> bytes:
-    """A profile for ``profile_from_json``, in JSON that keeps nan and infinity as such."""
+    """Return a profile as JSON that keeps nan and infinity, for ``profile_from_json``."""
     return json.dumps(_PROFILE.dump_python(profile)).encode()
 
 
 def profile_from_json(content: bytes) -> SeparationProfile:
-    """The profile that ``profile_to_json`` wrote."""
+    """Return the profile that ``profile_to_json`` wrote.
+
+    Raises:
+        ValueError: if the content is no JSON, or no profile.
+    """
     return _PROFILE.validate_python(json.loads(content))
 
 
 def report_to_json(report: Report) -> str:
-    """The text of ``report.json``: strict JSON, indented, with null for what does not exist."""
+    """Return the text of ``report.json``: strict, indented JSON with null for missing values."""
     return _strict_json(_ADAPTERS[report.schema].dump_python(report, mode="json"))
 
 
 def read_result(folder: Path) -> SearchResult:
-    """The result that a run wrote into its folder.
+    """Read the result that a search wrote into its folder.
 
     Raises:
-        RunFolderError: where there is none, or it is of another schema or damaged.
+        RunFolderError: if there is none, or it has another schema or is damaged.
     """
-    found = _read(folder, (REPORT_SCHEMA,))
-    assert isinstance(found, SearchResult)  # noqa: S101 - that is what the schema says
-    return found
+    result = _read(folder, (REPORT_SCHEMA,))
+    assert isinstance(result, SearchResult)  # noqa: S101 - the schema guarantees it
+    return result
 
 
 def read_report(source: Path) -> Report:
-    """The report of a search, an analysis, a pruning or a comparison.
+    """Read the report of a search, an analysis, a pruning or a comparison.
 
     Args:
         source: the folder that it was written into, or the file itself.
 
     Raises:
-        RunFolderError: where there is none, or it is of another schema or damaged.
+        RunFolderError: if there is none, or it has another schema or is damaged.
     """
     return _read(source, tuple(_ADAPTERS))
 
 
 def check_free(folder: Path, schema: str) -> None:
-    """See that a report of a kind may be written to a folder: there is none of another kind.
+    """Check that a folder holds no report of another kind, which would be overwritten.
+
+    Args:
+        folder: the folder to write to.
+        schema: the kind of report to write.
 
     Raises:
-        RunFolderError: where there is one.
+        RunFolderError: if there is a report of another kind.
     """
     path = folder / REPORT_FILE
     if path.exists() and _schema_of(_json(path)) != schema:
         raise RunFolderError(
-            f"Expected a folder that is free or holds a report of the same kind, but '{path}' is "
-            f"something else; choose another --out."
+            f"'{path}' is no report of the same kind and would be overwritten; choose another "
+            f"--out."
         )
 
 
 def _read(source: Path, schemas: tuple[str, ...]) -> Report:
     path = source if source.is_file() and source.suffix == ".json" else source / REPORT_FILE
     content = _json(path)
-    found = _schema_of(content)
-    if found not in schemas:
-        raise RunFolderError(f"Expected schema {' or '.join(schemas)} in '{path}', got {found}.")
+    schema = _schema_of(content)
+    if schema not in schemas:
+        raise RunFolderError(f"Expected schema {' or '.join(schemas)} in '{path}', got {schema}.")
     try:
-        report: Report = _ADAPTERS[found].validate_python(content)
+        report: Report = _ADAPTERS[schema].validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunFolderError(
-            f"Expected '{path}' to keep to {found}, but {where}: {first['msg']}."
+            f"'{path}' is damaged: {schema} does not allow its {where}: {first['msg']}."
         ) from error
     return report
 
 
 def _schema_of(content: Any) -> str:
-    found = content.get("schema") if isinstance(content, dict) else None
-    return str(found)
+    schema = content.get("schema") if isinstance(content, dict) else None
+    return str(schema)
 
 
 def _json(path: Path) -> Any:
@@ -127,7 +121,7 @@ def _json(path: Path) -> Any:
         ) from error
     except (OSError, ValueError) as error:
         raise RunFolderError(
-            f"Expected JSON in '{path}', but reading it failed: {error}."
+            f"Expected JSON in '{path}', but reading it failed: {first_line(error)}."
         ) from error
 
 
@@ -136,8 +130,8 @@ def _strict_json(values: Any) -> str:
 
 
 def report_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of ``report.json``, version 1."""
-    schema = _RESULT.json_schema()
+    """Return the JSON Schema (2020-12) of ``report.json``, version 1."""
+    schema = _SEARCH.json_schema()
     schema["properties"]["schema"] = {"const": REPORT_SCHEMA, "type": "string"}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

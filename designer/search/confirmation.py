@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 
 from designer.errors import RunFolderError
 from designer.results.layers import MeanSd
-from designer.results.measured import SeparationProfile, measured
+from designer.results.measured import SeparationProfile
 from designer.results.serialisation import profile_from_json
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts
@@ -44,15 +44,7 @@ class Confirmed:
 
     def mean_sd(self, name: str) -> MeanSd:
         """Mean and sd of a recorded number over the runs."""
-        return mean_sd(_values(self.runs, name))
-
-
-def mean_sd(values: Sequence[float]) -> MeanSd:
-    """Mean and sample standard deviation; no sd of a single value."""
-    n = len(values)
-    mean = sum(values) / n
-    variance = sum((v - mean) ** 2 for v in values) / (n - 1) if n > 1 else float("nan")
-    return MeanSd(mean, measured(variance**0.5), n)
+        return MeanSd.of(_values(self.runs, name))
 
 
 def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts) -> int:

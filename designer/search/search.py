@@ -22,7 +22,7 @@ from designer.models.spaces import find_space
 from designer.results.layers import MeanSd, ReportWarning
 from designer.results.search import REPORT_SCHEMA, Recommendation, SearchResult
 from designer.results.serialisation import check_free, read_result, report_to_json
-from designer.search.confirmation import Confirmed, collect, enqueue, mean_sd
+from designer.search.confirmation import Confirmed, collect, enqueue
 from designer.search.job import Job
 from designer.search.progress import Phase, ProgressCallback
 from designer.search.recommend import chosen, recommend, shortlist
@@ -31,8 +31,8 @@ from designer.search.settings import Effort, StudySettings
 from designer.search.space_parameters import try_out
 from designer.search.stopping import StopRequest, stop_on_signals
 from designer.search.storage.artifacts import Artifacts, store_at
-from designer.search.storage.opening import open_storage, quiet_optuna
 from designer.search.storage.location import StudyLocation, checked_address
+from designer.search.storage.opening import open_storage, quiet_optuna
 from designer.search.storage.run_folder import run_folder
 from designer.search.study.claims import drop_waiting, release_running, study_of
 from designer.search.study.trials import last_rejection, trials_of
@@ -279,7 +279,7 @@ def _test_accuracy(job: Job, one: Confirmed, artifacts: Artifacts) -> MeanSd:
     for trained in one.runs:
         model.load_state_dict(load_tensors(artifacts.read(trained, "model.safetensors")))
         correct.append(accuracy(model, job.data.test))
-    return mean_sd(correct)
+    return MeanSd.of(correct)
 
 
 def _confirm_epochs(asked: int | None, epochs: int) -> int:
