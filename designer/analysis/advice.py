@@ -14,9 +14,11 @@ from itertools import groupby
 import numpy as np
 
 from designer.measures.intervals import intervals, pool_seeds
-from designer.measures.law import HIGH, LOW, ROUNDING, fit_law, judge, shares, steps
+from designer.measures.law import ROUNDING, fit_law, judge, shares, steps
 from designer.results.layers import InputReport, LawSummary, LayerReport, ReportWarning, StageLaw
 from designer.results.measured import (
+    HIGH_SHARE,
+    LOW_SHARE,
     FloatArray,
     Interval,
     LawFit,
@@ -235,7 +237,7 @@ def _width_confounds(all_: _Contributions, i: int, verdict: Verdict) -> bool:
     corrected = all_.null_corrected_shares[i]
     if max(before, after) < WIDTH_CHANGE * min(before, after) or np.isnan(corrected):
         return False
-    return bool((LOW <= corrected <= HIGH) != (verdict is Verdict.OK))
+    return bool((LOW_SHARE <= corrected <= HIGH_SHARE) != (verdict is Verdict.OK))
 
 
 def _advice(verdict: Verdict, all_: _Contributions, i: int) -> str:
@@ -294,7 +296,7 @@ def _advice_low(all_: _Contributions, i: int) -> str:
 def _little_heldout(all_: _Contributions, i: int) -> bool:
     """Whether the held-out share is low; without shares, whether the step is not positive."""
     share = all_.heldout_shares[i]
-    return bool(all_.heldout_steps[i] <= 0 if np.isnan(share) else share < LOW)
+    return bool(all_.heldout_steps[i] <= 0 if np.isnan(share) else share < LOW_SHARE)
 
 
 def _narrows(all_: _Contributions, i: int) -> bool:

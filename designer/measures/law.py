@@ -1,4 +1,4 @@
-"""The law of equi-separation on the values D_0 .. D_L of one network.
+"""The law of equi-separation on the values D_0 .. D_L of one network, and its bounds.
 
 ======  ===========================================================  ========
 symbol  meaning                                                      shape
@@ -15,6 +15,9 @@ two layers fit any line.  The steps themselves tell: mean(g) / rms(g) is the cos
 g and (1, .., 1), so it is 1 exactly when the law holds, 0 without net progress, and negative
 where separation gets worse.
 
+All bounds on these numbers, from which a verdict or a warning follows, are the constants below;
+the bounds on shares, which the report draws, are in ``designer.results.measured``.
+
 Reference: He & Su, "A law of data separation in deep learning", PNAS 120(36), 2023.
 """
 
@@ -25,26 +28,33 @@ from collections.abc import Sequence
 import numpy as np
 
 from designer.errors import InvalidInputError
-from designer.results.measured import FloatArray, Interval, LawFit, LawStatus, Verdict
+from designer.results.measured import (
+    HIGH_SHARE,
+    LOW_SHARE,
+    FloatArray,
+    Interval,
+    LawFit,
+    LawStatus,
+    Verdict,
+)
 
 MIN_STEPS = 3
-"""Fewer steps are called too few layers: one or two nearly fit any line."""
-
+"""With fewer steps there are too few layers: one or two nearly fit any line."""
 
 HOLDS_FROM = 0.9
-"""Uniformity from which the law is said to hold: the steps' sd is below half their mean."""
-
+"""The law holds from this uniformity on: the sd of the steps is then below half their mean."""
 
 ROUNDING = 1e-6
-"""A step of fewer nats is none."""
-
-
-LOW, HIGH = 0.5, 2.0
-"""Shares outside these bounds are called too little or too much."""
-
+"""A step of fewer nats counts as none."""
 
 LEAST_GAIN = 0.02
-"""Less than this share of the total reduction is no gain, however sure."""
+"""A fall of log D by less than this share of the total reduction is no gain, however certain."""
+
+MEMORISED_GAP = 0.3
+"""A network memorises if its training accuracy is this far above its held-out accuracy."""
+
+DEEP = 6
+"""With this many blocks or more, the law is not expected without normalisation."""
 
 
 def fit_law(values: Sequence[float] | FloatArray) -> LawFit:
@@ -54,11 +64,14 @@ def fit_law(values: Sequence[float] | FloatArray) -> LawFit:
         values: (L + 1,) separation fuzziness, input first; at least two values.
 
     Returns:
-        ``LawFit``. Values that are not positive and finite give status ``degenerate`` and
-        nan in every number that needs them.
+        The fit. If a value is not positive and finite, its status is ``degenerate`` and all its
+        numbers are nan.
 
     Raises:
-        InvalidInputError: on fewer than two values or more than one dimension.
+        InvalidInputError: on fewer than two values, or more than one dimension.
+
+    Reference: He & Su, PNAS 2023, who fit the same line; their L counts the layer of the logits,
+    too.
     """
     d = np.asarray(values, dtype=np.float64)
     if d.ndim != 1 or len(d) < 2:
@@ -87,29 +100,33 @@ def fit_law(values: Sequence[float] | FloatArray) -> LawFit:
 
 
 def steps(values: FloatArray) -> FloatArray:
-    """(..., L) steps in nats from (..., L + 1) values of D; positive where D falls."""
+    """Return the steps (..., L) in nats of D (..., L + 1); positive where D falls."""
     g: FloatArray = -np.diff(np.log(values), axis=-1)
     return g
 
 
 def shares(g: FloatArray) -> FloatArray:
-    """(..., L) steps over their mean; nan where the mean is not positive."""
+    """Return the steps g (..., L) over their mean; nan where the mean is not positive."""
     mean = g.mean(axis=-1, keepdims=True)
     share: FloatArray = np.where(mean > 0, g / np.where(mean > 0, mean, 1), np.nan)
     return share
 
 
 def uniformity(g: FloatArray) -> float:
-    """mean(g) / rms(g) of steps (L,), -1..1: the cosine between g and (1, .., 1)."""
+    """Return mean(g) / rms(g) of the steps g (L,), -1..1: the cosine between g and (1, .., 1).
+
+    0 if all steps are 0.
+    """
     rms = float(np.sqrt(np.mean(g**2)))
     return float(np.clip(g.mean() / rms, -1, 1)) if rms > 0 else 0.0
 
 
 def depth_fair_uniformity(g: FloatArray) -> float:
-    """Uniformity of steps (L,) with the unbiased variance, -1..1; 0 for a single step.
+    """Return the uniformity of the steps g (L,) with the unbiased variance, -1..1.
 
     mean(g)^2 / rms(g)^2 flatters shallow networks: one step is always equal to itself.  With
-    rms^2 = mean^2 + variance and the variance over L - 1 that advantage is gone.
+    rms^2 = mean^2 + variance and the variance over L - 1 that advantage is gone.  0 for a single
+    step, and if all steps are 0.
     """
     if len(g) < 2:
         return 0.0
@@ -118,9 +135,10 @@ def depth_fair_uniformity(g: FloatArray) -> float:
 
 
 def curvature(g: FloatArray) -> float:
-    """Least-squares rise of the shares from the first to the last step; nan without shares.
+    """Return the least-squares rise of the shares of the steps g (L,) from the first to the last.
 
-    0 where the law holds, above 0 where late layers do more, below 0 where early ones do.
+    0 if the law holds, above 0 if late layers do more, below 0 if early ones do.  nan for a
+    single step, and without shares.
     """
     share = shares(g)
     if len(g) < 2 or not np.isfinite(share).all():
@@ -129,54 +147,55 @@ def curvature(g: FloatArray) -> float:
 
 
 def robustness_ratio(g: FloatArray) -> float:
-    """sum(1 / rho_l) / (L (prod rho_l)^(-1/L)) of steps (L,), at least 1.
+    """Return sum(1 / rho_l) / (L (prod rho_l)^(-1/L)) of the steps g (L,), at least 1.
 
-    For a given total reduction the sensitivity to perturbation, sum(1 / rho_l), is least when
-    all steps are equal; this says how far the network is from that (He & Su, PNAS 2023).
+    rho_l = exp(-g_l).  For a given total reduction the sensitivity to perturbation,
+    sum(1 / rho_l), is least when all steps are equal; this ratio says how far the network is from
+    that (He & Su, PNAS 2023).
     """
     with np.errstate(over="ignore"):
         return float(np.mean(np.exp(g - g.mean())))
 
 
 def correlation(log_values: FloatArray) -> float:
-    """Pearson correlation of log D_l (L + 1,) with l; nan where log D is constant."""
+    """Return the Pearson correlation of log D_l (L + 1,) with l; nan if log D is constant."""
     if np.ptp(log_values) == 0:
         return float("nan")
     return float(np.corrcoef(np.arange(len(log_values)), log_values)[0, 1])
 
 
 def tunnel_entrance(values: FloatArray, draws: FloatArray) -> int:
-    """The first tap after which D falls no further, 0..L; L where every layer adds something.
+    """Return the first tap behind which D falls no further, 0..L; L if every layer adds something.
 
-    What lies beyond is called a tunnel (Masarczyk et al., "The tunnel effect", NeurIPS 2023,
-    there of linear probes).  A later tap counts as an improvement where the whole 95 % interval
-    of the fall says so, and that fall is more than ``LEAST_GAIN`` of the largest one.
+    The layers behind it are called a tunnel (Masarczyk et al., "The tunnel effect", NeurIPS 2023,
+    who use linear probes).  A later tap is an improvement if the 95 % interval of the fall lies
+    above ``LEAST_GAIN`` times the largest fall.
 
     Args:
         values: (L + 1,) cross-fitted D, positive and finite.
-        draws: (B, L + 1) bootstrap values of it; (0, L + 1) to go by ``values`` alone.
+        draws: (B, L + 1) bootstrap values of it; with (0, L + 1) ``values`` alone decide.
     """
     logs = np.log(np.vstack([values, draws]))
     bound = LEAST_GAIN * (logs[0, 0] - logs[0].min())
     for tap in range(len(values) - 1):
         falls = logs[:, tap, None] - logs[:, tap + 1 :]
-        sure = falls[0] if not len(draws) else np.percentile(falls[1:], 2.5, axis=0)
-        if not (sure > bound).any():
+        certain = falls[0] if not len(draws) else np.percentile(falls[1:], 2.5, axis=0)
+        if not (certain > bound).any():
             return tap
     return len(values) - 1
 
 
 def judge(share: float, interval: Interval, step_interval: Interval, degenerate: bool) -> Verdict:
-    """What one layer contributes.
+    """Return the verdict on one layer.
 
-    A layer is only called low, high or negative where its whole interval lies beyond the
-    bound; where its share lies beyond but the interval does not, it is uncertain.
+    A layer is low, high or negative only if its whole interval lies beyond the bound.  If its
+    share lies beyond but its interval does not, it is uncertain.
 
     Args:
-        share: of the layer; nan where D does not fall in total.
-        interval: of the share, over resamples of data and seeds.
-        step_interval: of the step in nats, used where there is no share.
-        degenerate: whether a class direction is missing before or after this layer.
+        share: share of the layer; nan if D does not fall in total.
+        interval: interval of the share, over resamples of data and seeds.
+        step_interval: interval of the step in nats, which decides if there is no share.
+        degenerate: True if a class direction is missing before or behind the layer.
     """
     if degenerate:
         return Verdict.DEGENERATE
@@ -187,15 +206,15 @@ def judge(share: float, interval: Interval, step_interval: Interval, degenerate:
         return Verdict.LOW
     if high <= 0:
         return Verdict.NEGATIVE
-    if LOW <= share <= HIGH:
+    if LOW_SHARE <= share <= HIGH_SHARE:
         return Verdict.OK
-    if high < LOW:
+    if high < LOW_SHARE:
         return Verdict.LOW
-    return Verdict.HIGH if low > HIGH else Verdict.UNCERTAIN
+    return Verdict.HIGH if low > HIGH_SHARE else Verdict.UNCERTAIN
 
 
 def _least_squares(log_values: FloatArray) -> tuple[float, FloatArray]:
-    """Slope, 0 where it is but rounding, and the fitted values (L + 1,), of log D_l on l."""
+    """Return the slope of log D_l on l, 0 if it is within rounding, and the fit (L + 1,)."""
     layers = np.arange(len(log_values))
     slope, intercept = np.polyfit(layers, log_values, 1)
     rounding = 8 * np.finfo(np.float64).eps * (1 + np.abs(log_values).max())
@@ -205,6 +224,7 @@ def _least_squares(log_values: FloatArray) -> tuple[float, FloatArray]:
 
 
 def _judge_law(g: FloatArray) -> tuple[LawStatus, str]:
+    """Return the status of the law for steps g (L,), and the sentence that explains it."""
     u = uniformity(g)
     if len(g) < MIN_STEPS:
         return (
@@ -223,6 +243,7 @@ def _judge_law(g: FloatArray) -> tuple[LawStatus, str]:
 
 
 def _degenerate(d: FloatArray) -> LawFit:
+    """Return the fit without numbers of D (L + 1,), some of which have no logarithm."""
     nan = float("nan")
     bad = int(np.flatnonzero(~(np.isfinite(d) & (d > 0)))[0])
     length = len(d) - 1

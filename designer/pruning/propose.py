@@ -21,14 +21,13 @@ from designer.analysis.advice import layer_reports
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
 from designer.choices import Criterion
-from designer.measures.law import LOW
 from designer.probing.probes import probing
 from designer.pruning.cut import cut
 from designer.pruning.evaluation import mean_loss
 from designer.pruning.removable import Removable
 from designer.pruning.splits import Splits
 from designer.results.layers import LayerReport
-from designer.results.measured import SeparationProfile, measured
+from designer.results.measured import LOW_SHARE, SeparationProfile, measured
 from designer.results.pruning import BlockProposal, Decision
 
 INFLUENCE_BATCH = 512
@@ -85,7 +84,7 @@ def propose(
     values = _values(criterion, model, found, layers, parts, blocks, seed, progress)
     ranked = sorted((i for i, one in enumerate(found) if one.can_go), key=lambda i: (values[i], -i))
     places = {i: place for place, i in enumerate(ranked, start=1)}
-    bound = LOW * _mean_step(layers)
+    bound = LOW_SHARE * _mean_step(layers)
     proposed = tuple(
         BlockProposal(
             name=one.name,
@@ -184,4 +183,4 @@ def _decision(one: Removable, layer: LayerReport, bound: float) -> Decision:
     low, high = layer.step_heldout_interval
     if high < bound:
         return Decision.SAFE
-    return Decision.KEEP if low > bound / LOW else Decision.DOUBTFUL
+    return Decision.KEEP if low > bound / LOW_SHARE else Decision.DOUBTFUL

@@ -13,8 +13,6 @@ from hypothesis.extra.numpy import arrays
 from designer.errors import InvalidInputError
 from designer.measures.intervals import intervals, pool_seeds, resample
 from designer.measures.law import (
-    HIGH,
-    LOW,
     curvature,
     depth_fair_uniformity,
     fit_law,
@@ -24,7 +22,14 @@ from designer.measures.law import (
     steps,
     uniformity,
 )
-from designer.results.measured import FloatArray, Interval, LawStatus, Verdict
+from designer.results.measured import (
+    HIGH_SHARE,
+    LOW_SHARE,
+    FloatArray,
+    Interval,
+    LawStatus,
+    Verdict,
+)
 from tests.support.helpers import draws_around, values_of_steps
 
 few = settings(max_examples=50, deadline=None, derandomize=True)
@@ -121,12 +126,12 @@ def test_fewer_than_two_values_are_refused(values: list[float]) -> None:
 @few
 @given(g=some_steps, exponent=st.floats(-5, 5))
 def test_the_unit_of_d_does_not_matter(g: FloatArray, exponent: float) -> None:
-    one = fit_law(values_of_steps(g.tolist()))
+    fit = fit_law(values_of_steps(g.tolist()))
     other = fit_law(values_of_steps(g.tolist(), first=10**exponent))
-    assert other.steps == pytest.approx(one.steps, abs=1e-9)
-    assert other.rho == pytest.approx(one.rho)
-    assert other.uniformity == pytest.approx(one.uniformity, abs=1e-6)
-    assert other.robustness_ratio == pytest.approx(one.robustness_ratio)
+    assert other.steps == pytest.approx(fit.steps, abs=1e-9)
+    assert other.rho == pytest.approx(fit.rho)
+    assert other.uniformity == pytest.approx(fit.uniformity, abs=1e-6)
+    assert other.robustness_ratio == pytest.approx(fit.robustness_ratio)
 
 
 @few
@@ -209,8 +214,8 @@ def test_curvature_says_which_end_does_more() -> None:
     [
         (1.0, (0.9, 1.1), Verdict.OK),
         (1.0, (0.1, 3.0), Verdict.OK),
-        (LOW, (0.3, 0.7), Verdict.OK),
-        (HIGH, (1.5, 2.5), Verdict.OK),
+        (LOW_SHARE, (0.3, 0.7), Verdict.OK),
+        (HIGH_SHARE, (1.5, 2.5), Verdict.OK),
         (0.2, (0.1, 0.4), Verdict.LOW),
         (0.2, (-0.1, 0.4), Verdict.LOW),
         (0.2, (0.1, 0.6), Verdict.UNCERTAIN),
