@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
+from designer.training.trainer import correct_answers
 
 EVALUATION_BATCH, LOSS_BATCH = 1024, 512
 
@@ -49,7 +50,7 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
 
 def correct_mask(model: nn.Module, data: LabelledTensors) -> Tensor:
     """(n,) mask of samples that the model classifies correctly."""
-    return logits_of(model, data.inputs).argmax(1) == data.labels
+    return correct_answers(model, data, EVALUATION_BATCH)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Devices by name."""
+"""Find the torch device that a name stands for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from designer.errors import InvalidInputError
 
 
 def usable_device(name: str) -> torch.device:
-    """The torch device of that name.
+    """Return the torch device of that name.
+
+    Args:
+        name: as torch has it, for example ``cpu`` or ``cuda:0``.
 
     Raises:
-        InvalidInputError: where torch cannot use it here.
+        InvalidInputError: if there is no such device, or torch cannot use it here.
     """
     try:
         device = torch.device(name)

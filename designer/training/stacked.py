@@ -1,8 +1,17 @@
-"""Several small networks of one architecture trained in one step for all of them.
+"""Train several small networks of one architecture at once, with one step for all of them.
 
-A small network leaves a GPU idle: its step is many launches and little arithmetic.  Stacked, each
-weight of all networks is one tensor, and each layer of all of them one batched product.  What comes
-out is what ``designer.trainer.train`` gives one by one, within the rounding of floats.
+A small network leaves a GPU idle: its step is many launches and little arithmetic. Stacked, each
+weight of all networks is one tensor, and each layer of all networks one batched product. Each
+network becomes what ``designer.training.trainer.train`` makes of it alone, within the rounding of
+floats.
+
+Status: this is meant for GPUs, and the gain on a GPU has not been measured yet. It was measured on
+one thread of a processor only, with 16 perceptrons of He & Su (width 100; depth 4, 8 and 20):
+training them at once was 1.14 to 1.25 times as fast as one by one. The command is ``python -m
+benchmarks.run scaling --part stacked``, its result ``benchmarks/results/scaling_stacked.json``. A
+search stacks the seeds of a confirmation on CUDA devices only. If the command gives less than 2
+times on a GPU, stacking is not worth its code and should go: this file and its uses in
+``designer.search``.
 """
 
 from __future__ import annotations
@@ -30,32 +39,35 @@ from designer.training.trainer import (
     memory_exhaustion_as_failure,
 )
 
-PROBED = 4
-"""Samples with which it is tried out whether networks can be stacked."""
+TRIED_SAMPLES = 4
+"""Number of samples in the step that tries out whether networks can be stacked."""
 
 
 StackedCallback = Callable[[int], None]
-"""Called after each epoch with its number from 1 on, once the models are up to date."""
+"""Called after each epoch with its number from 1 on; the models then have their weights."""
 
 
 Tensors = dict[str, Tensor]
-"""Of all networks, by name: (m, ...)."""
+"""Parameters or buffers of m networks by name, each (m, ...)."""
 
 
 def can_be_stacked(models: Sequence[nn.Module], inputs: Tensor) -> bool:
-    """Whether they are of one architecture, and ``torch.func.vmap`` runs it on inputs (n, ...) in
-    training mode: it takes nothing that draws random numbers, as dropout does, or that depends on
-    the values of the data."""
-    drops = [m for m in models[0].modules() if isinstance(m, _DropoutNd) and m.p]
-    if drops or len({_architecture(model) for model in models}) > 1:
+    """Return True if ``train_stacked`` can train the models on inputs (n, ...).
+
+    They must be of one architecture, and ``torch.func.vmap`` must be able to run it in training
+    mode. That excludes modules that draw random numbers, such as dropout, and modules whose code
+    depends on the values of the data. One step on copies of the models tries it out.
+    """
+    dropouts = [m for m in models[0].modules() if isinstance(m, _DropoutNd) and m.p]
+    if dropouts or len({_architecture(model) for model in models}) > 1:
         return False
-    few = inputs[:PROBED].expand(len(models), *inputs[:PROBED].shape)
+    few = inputs[:TRIED_SAMPLES].expand(len(models), *inputs[:TRIED_SAMPLES].shape)
     labels = torch.zeros(few.shape[:2], dtype=torch.long, device=few.device)
     try:
         _Stack(copy.deepcopy(list(models)), torch.zeros(len(models), device=few.device)).step(
             few, labels, 1.0
         )
-    except Exception:  # noqa: BLE001 - whatever a user's model does that cannot be stacked
+    except Exception:  # noqa: BLE001 - a user's model may raise anything
         return False
     return True
 
@@ -72,26 +84,27 @@ def train_stacked(
     augmentation: Augmentation = Augmentation.NONE,
     on_epoch: StackedCallback | None = None,
 ) -> list[TrainingHistory]:
-    """Train classifiers of one architecture in place with cross-entropy and Adam.
+    """Train m classifiers of one architecture in place with cross-entropy and Adam.
 
     Args:
-        models: on the device of ``data``.
+        models: m models on the device of ``data``.
         data: the whole training set.
         epochs: passes over it; a last batch of fewer than two samples is left out.
         learning_rates: one for each model, before the schedule.
         seeds: one for each model, of the order of its batches and of augmentation.
         schedule: of the learning rates.
         batch_size: samples per step and model, at least 2.
-        augmentation: of every training batch, anew in every epoch.
+        augmentation: applied to every training batch, with new random numbers in every epoch.
         on_epoch: called after each epoch.
 
     Returns:
-        A history for each model; where a loss is not finite it says so, and the others go on.
+        A history for each model. Losses of a model that diverged are not finite; the others are
+        trained to the end.
 
     Raises:
         InvalidInputError: on models that cannot be stacked, on batches or data of fewer than two
             samples, and on inputs that the augmentation is not made for.
-        TrialFailed: when memory runs out.
+        TrialFailed: if memory runs out.
     """
     check_trainable(data, batch_size, augmentation)
     if not can_be_stacked(models, data.inputs):
@@ -99,21 +112,21 @@ def train_stacked(
             "Expected models of one architecture without dropout; train these one by one."
         )
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
-    variations = [augmentation_generator(seed) for seed in seeds]
+    generators = [augmentation_generator(seed) for seed in seeds]
     losses: list[Tensor] = []
     with memory_exhaustion_as_failure():
         stack = _Stack(models, torch.tensor(learning_rates, device=data.inputs.device))
         for epoch in range(1, epochs + 1):
-            total, seen = torch.zeros(len(models), device=data.inputs.device), 0
+            total, samples = torch.zeros(len(models), device=data.inputs.device), 0
             order = torch.stack([torch.randperm(len(data), generator=g) for g in orders])
             for rows in torch.split(order.to(data.labels.device), batch_size, dim=1):
                 if rows.shape[1] < 2:  # BatchNorm cannot normalise a single sample
                     continue
-                inputs = _varied(data.inputs[rows], augmentation, variations)
+                inputs = _augmented(data.inputs[rows], augmentation, generators)
                 factor = decay_factor(schedule, epoch - 1, epochs)
                 total += stack.step(inputs, data.labels[rows], factor) * rows.shape[1]
-                seen += rows.shape[1]
-            losses.append(total / max(seen, 1))
+                samples += rows.shape[1]
+            losses.append(total / max(samples, 1))
             if on_epoch is not None:
                 stack.unstack()
                 on_epoch(epoch)
@@ -132,14 +145,18 @@ class _Stack:
         self._optimizer = adam(self._parameters.values(), 1.0)
 
     def step(self, inputs: Tensor, labels: Tensor, factor: float) -> Tensor:
-        """(m,) losses on (m, n, ...) inputs and (m, n) labels, before the step that they cause."""
+        """Take one step on (m, n, ...) inputs and (m, n) labels; return the (m,) losses before it.
+
+        The learning rate of each model is multiplied with ``factor``.
+        """
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that is stacked everywhere
             losses: Tensor = vmap(self._loss)(self._parameters, self._buffers, inputs, labels)
         self._optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         before = [p.detach().clone() for p in self._parameters.values()]
         self._optimizer.step()
-        # a step is proportional to its rate, and here each model has its own
+        # Adam was told a rate of 1; its step is proportional to the rate, of which each model has
+        # its own, so that each goes as far along the step as its rate says
         with torch.no_grad():
             for new, old in zip(self._parameters.values(), before, strict=True):
                 rates = (factor * self._rates).view(-1, *[1] * (new.dim() - 1))
@@ -147,7 +164,7 @@ class _Stack:
         return losses.detach()
 
     def unstack(self) -> None:
-        """Give every model its weights and statistics."""
+        """Copy its weights and buffers back into every model."""
         stacked = {**self._parameters, **self._buffers}
         with torch.no_grad():
             for i, model in enumerate(self._models):
@@ -161,10 +178,10 @@ class _Stack:
         return nn.functional.cross_entropy(logits, labels)
 
 
-def _varied(
+def _augmented(
     inputs: Tensor, augmentation: Augmentation, generators: Sequence[torch.Generator]
 ) -> Tensor:
-    """(m, n, ...) inputs, those of each model augmented by its own random numbers."""
+    """Augment (m, n, ...) inputs, those of each model with its own random numbers."""
     if augmentation is Augmentation.NONE:
         return inputs
     pairs = zip(inputs, generators, strict=True)
@@ -172,6 +189,6 @@ def _varied(
 
 
 def _architecture(model: nn.Module) -> tuple[str, ...]:
-    """The same for models that differ in their numbers alone."""
+    """Return a description that is equal for models that differ only in their numbers."""
     tensors = [f"{n} {tuple(t.shape)} {t.dtype} {t.device}" for n, t in model.state_dict().items()]
     return (repr(model), *tensors)

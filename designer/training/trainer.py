@@ -1,8 +1,8 @@
-"""One short, seeded training run on tensors that stay where they are.
+"""Train a classifier in one short, seeded run, and measure its accuracy.
 
-No ``DataLoader``: batches are index selections of resident tensors, which for small networks
-is most of the speed.  Seeds cover the initial weights, the order of the batches, augmentation and
-dropout, and leave torch's global generators as they were.
+There is no ``DataLoader``: batches are index selections of tensors that stay on the device, which
+for small networks is most of the speed. Seeds decide the initial weights, the order of the batches,
+augmentation and dropout; torch's global generators are left as they were.
 """
 
 from __future__ import annotations
@@ -24,37 +24,47 @@ from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, TrialFailed
 
 WEIGHT_DECAY = 5e-4
-"""As in He & Su, PNAS 2023."""
+"""Weight decay of the default optimizer, as in He & Su, PNAS 2023."""
+
+
+EVALUATION_BATCH = 4096
+"""Number of samples in a forward pass that only counts correct answers."""
 
 
 CPU_MEMORY_EXHAUSTED = ("can't allocate memory", "not enough memory")
-"""How torch's CPU allocator says so, on Linux and macOS, and on Windows."""
+"""Words of the errors of torch's CPU allocator on Linux and macOS, and on Windows."""
 
 
 class Schedule(StrEnum):
-    """How the learning rate goes over a run."""
+    """How the learning rate changes over a run."""
 
     CONSTANT = "constant"
-    """For short runs that are only compared with each other."""
+    """It stays: for short runs that are only compared with each other."""
     STEP = "step"
-    """Divided by 10 at 1/3 and at 2/3 of the run, as in He & Su, PNAS 2023."""
+    """It is divided by 10 at 1/3 and at 2/3 of the run, as in He & Su, PNAS 2023."""
 
 
 @dataclass(frozen=True)
 class TrainingHistory:
-    """What a finished run leaves behind besides the trained model."""
+    """What a run leaves behind besides the trained model."""
 
     losses: tuple[float, ...]
     """Mean training loss of each epoch, in nats."""
 
     @property
     def summed_loss(self) -> float:
-        """The losses added up, a learning-speed criterion (Ru et al., NeurIPS 2021)."""
+        """Sum of the losses in nats, a measure of learning speed (Ru et al., NeurIPS 2021)."""
         return sum(self.losses)
 
     def check(self, learning_rate: float) -> None:
-        """Raise ``TrialFailed``, with the rate that it was trained at, on a loss that is not
-        finite."""
+        """Check that all losses are finite.
+
+        Args:
+            learning_rate: the rate of the run, for the message.
+
+        Raises:
+            TrialFailed: if one is not.
+        """
         for epoch, loss in enumerate(self.losses, 1):
             if not math.isfinite(loss):
                 raise TrialFailed(
@@ -68,16 +78,23 @@ EpochCallback = Callable[[int, nn.Module], None]
 
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
-"""Makes an optimizer for parameters at a learning rate."""
+"""Makes an optimizer from parameters and a learning rate."""
 
 
 def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """What networks are trained with, unless said otherwise."""
+    """Return the default optimizer: fused Adam with weight decay ``WEIGHT_DECAY``."""
     return torch.optim.Adam(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
 
 
 def build_seeded(build: Callable[[], nn.Module], seed: int, device: torch.device) -> nn.Module:
-    """A module whose initial weights depend on ``seed`` alone."""
+    """Build a module whose initial weights depend on ``seed`` alone.
+
+    Args:
+        build: makes the module on the CPU; it may draw from torch's global generators, which are
+            left as they were.
+        seed: of the weights.
+        device: where the module goes.
+    """
     with _seeded(seed, device):
         return build().to(device)
 
@@ -102,49 +119,68 @@ def train(
         data: the whole training set.
         epochs: passes over it; a last batch of fewer than two samples is left out.
         learning_rate: before the schedule.
-        seed: of the batch order, of augmentation and of what the model draws, as dropout does.
+        seed: of the batch order, of augmentation and of what the model draws, such as dropout.
         schedule: of the learning rate.
         batch_size: samples per step, at least 2.
-        augmentation: of every training batch, anew in every epoch.
-        optimizer: makes what takes the steps; Adam by default.
+        augmentation: applied to every training batch, with new random numbers in every epoch.
+        optimizer: makes the optimizer; Adam by default.
         on_epoch: called after each epoch.
+
+    Returns:
+        The mean loss of each epoch.
 
     Raises:
         InvalidInputError: on batches or data of fewer than two samples, and on inputs that the
             augmentation is not made for.
-        TrialFailed: on a loss that is not finite, or when memory runs out.
+        TrialFailed: if a loss is not finite, or memory runs out.
     """
     check_trainable(data, batch_size, augmentation)
-    stepping = optimizer(model.parameters(), learning_rate)
+    stepper = optimizer(model.parameters(), learning_rate)
     generator = torch.Generator().manual_seed(seed)
     vary = partial(augmented, kind=augmentation, generator=augmentation_generator(seed))
     losses: list[float] = []
     with memory_exhaustion_as_failure(), _seeded(seed, data.inputs.device):
         for epoch in range(1, epochs + 1):
-            for group in stepping.param_groups:
+            for group in stepper.param_groups:
                 group["lr"] = learning_rate * decay_factor(schedule, epoch - 1, epochs)
             model.train()
-            losses.append(_train_epoch(model, data, stepping, batch_size, generator, vary))
+            losses.append(_train_epoch(model, data, stepper, batch_size, generator, vary))
             TrainingHistory(tuple(losses)).check(learning_rate)
             if on_epoch is not None:
                 on_epoch(epoch, model)
     return TrainingHistory(tuple(losses))
 
 
+def accuracy(model: nn.Module, data: LabelledTensors, batch_size: int = EVALUATION_BATCH) -> float:
+    """Return the share of samples that a model classifies correctly; see ``correct_answers``."""
+    return int(correct_answers(model, data, batch_size).sum()) / len(data)
+
+
 @torch.no_grad()
-def accuracy(model: nn.Module, data: LabelledTensors, batch_size: int = 4096) -> float:
-    """Share of ``data`` that the model, put into eval mode for it, classifies correctly."""
+def correct_answers(
+    model: nn.Module, data: LabelledTensors, batch_size: int = EVALUATION_BATCH
+) -> Tensor:
+    """Tell for each sample whether a model classifies it correctly.
+
+    Args:
+        model: gives logits (n, K); on the device of ``data``. It runs in eval mode, and afterwards
+            every submodule is in the mode that it had.
+        data: n samples; left as they are, also by a first layer that works in place.
+        batch_size: samples per forward pass.
+
+    Returns:
+        (n,) mask, on the device of ``data``.
+    """
     with _evaluating(model):
-        hits = sum(
-            int((model(inputs).argmax(1) == labels).sum())
-            for inputs, labels in data.batches(batch_size)
-        )
-    return hits / len(data)
+        masks = [
+            model(inputs.clone()).argmax(1) == labels for inputs, labels in data.batches(batch_size)
+        ]
+    return torch.cat(masks)
 
 
 @contextmanager
 def memory_exhaustion_as_failure() -> Iterator[None]:
-    """Turn running out of memory, on any device, into ``TrialFailed``."""
+    """Raise ``TrialFailed`` in place of any error that says that memory ran out."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -157,7 +193,7 @@ def memory_exhaustion_as_failure() -> Iterator[None]:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """One compute thread, so that workers do not fight for cores and sums do not vary."""
+    """Compute on one thread, so that workers do not compete for cores and sums do not vary."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -168,22 +204,22 @@ def single_threaded() -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds torch's generators of the CPU and of ``device``; on leaving they are as they were.
+    """Seed torch's generators of the CPU and of ``device``; restore them on leaving.
 
-    Not with ``torch.manual_seed``, which would seed every other device for good.
+    ``torch.manual_seed`` will not do, since it would seed every other device for good.
     """
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed)
-        for used in cuda:
-            with torch.cuda.device(used):
+        for gpu in cuda:
+            with torch.cuda.device(gpu):
                 torch.cuda.manual_seed(seed)
         yield
 
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode; on leaving, every module has the mode that it had."""
+    """Put a model into eval mode; on leaving, every submodule has the mode that it had."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -201,17 +237,17 @@ def _train_epoch(
     generator: torch.Generator,
     vary: Callable[[Tensor], Tensor],
 ) -> float:
-    """One pass over the data; the mean loss."""
+    """Train for one pass over the data and return the mean loss."""
     order = torch.randperm(len(data), generator=generator).to(data.labels.device)
     total = torch.zeros((), device=data.inputs.device)
-    seen = 0
+    samples = 0
     for rows in torch.split(order, batch_size):
         if len(rows) < 2:  # BatchNorm cannot normalise a single sample
             continue
         loss = _step(model, vary(data.inputs[rows]), data.labels[rows], optimizer)
         total += loss * len(rows)
-        seen += len(rows)
-    return float(total) / max(seen, 1)
+        samples += len(rows)
+    return float(total) / max(samples, 1)
 
 
 def _step(
@@ -225,8 +261,12 @@ def _step(
 
 
 def check_trainable(data: LabelledTensors, batch_size: int, augmentation: Augmentation) -> None:
-    """Raise ``InvalidInputError`` on batches or data of fewer than two samples, and on inputs that
-    the augmentation is not made for."""
+    """Check that a model can be trained on the data.
+
+    Raises:
+        InvalidInputError: on batches or data of fewer than two samples, since BatchNorm cannot
+            normalise a single one, and on inputs that the augmentation is not made for.
+    """
     if batch_size < 2:
         raise InvalidInputError(f"Expected a batch size of at least 2, got {batch_size}.")
     if len(data) < 2:
@@ -235,13 +275,13 @@ def check_trainable(data: LabelledTensors, batch_size: int, augmentation: Augmen
 
 
 def augmentation_generator(seed: int) -> torch.Generator:
-    """Random numbers for augmentation alone, so that the batch order knows nothing of it."""
+    """Return random numbers for augmentation alone, so that it leaves the batch order as it is."""
     own = int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0])
     return torch.Generator().manual_seed(own)
 
 
 def decay_factor(schedule: Schedule, epochs_done: int, epochs: int) -> float:
-    """What the learning rate is multiplied with after so many epochs of a run."""
+    """Return the factor of the learning rate in the epoch after ``epochs_done`` of ``epochs``."""
     if schedule is Schedule.CONSTANT:
         return 1.0
     return float(0.1 ** int(3 * epochs_done / epochs))
