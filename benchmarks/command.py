@@ -88,6 +88,11 @@ def wide_console() -> Console:
     return Console(width=max(Console().width, TABLE_WIDTH))
 
 
+def verdict(met: bool) -> str:
+    """Return the word, in rich's markup, that tells if an acceptance is met."""
+    return "[green]met[/]" if met else "[bold red]MISSED[/]"
+
+
 def complain(message: str) -> None:
     """Print one line on stderr."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)

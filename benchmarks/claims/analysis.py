@@ -1,6 +1,6 @@
 """What looking inside costs: time over plain forward passes, and memory with many classes.
 
-    python -m benchmarks.bench_analysis [--quick] [--json FILE]
+    python -m benchmarks.run analysis [--quick] [--json FILE]
 
 Time: ``designer.analyze`` of a ResNet-18 on 32x32 images, with nulls and intervals, takes turns
 with two plain forward passes over the same images; the ratio is the median over the rounds.
@@ -11,9 +11,10 @@ memory depends on what is in them.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -23,9 +24,9 @@ import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.command import Parser, output_file, run_and_exit, say, wide_console
+from benchmarks.claim import Figures, Result
+from benchmarks.command import Parser, say, verdict, wide_console
 from benchmarks.memory import highest_mib
-from benchmarks.result_files import meta_of, write_result
 from designer import analyze
 from search_spaces import ResnetSpace, ResnetSpec
 
@@ -36,48 +37,43 @@ SEED, BATCH = 0, 256
 
 ROUNDS = 3
 SAMPLES = {10: 2048, 100: 1024}
-"""By number of classes, for the time."""
+"""Images by number of classes, for the time."""
 TIMES_FORWARD = 1.5
-"""Acceptance: at most so many times the time of two forward passes."""
+"""Acceptance: the longest time of an analysis over that of two forward passes."""
 
 MANY_CLASSES, MANY_SAMPLES = 1000, 50_000
+QUICK_SAMPLES, QUICK_MANY_SAMPLES = 256, 4096
 PEAK_MIB = 2048.0
 """Acceptance: less memory than this beyond the model and the images."""
 
-Figures = dict[str, Any]
 
-
-def main(arguments: Sequence[str]) -> None:
-    """Measure, print, and write the result file where asked to."""
-    parser = Parser("bench_analysis", description=__doc__.partition("\n")[0])
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
     parser.add_argument("--quick", action="store_true", help="one round, few images")
-    parser.add_argument("--json", type=output_file, help="result file to write")
-    given = parser.parse_args(arguments)
-    started = time.perf_counter()
-    rounds = 1 if given.quick else ROUNDS
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Measure time and memory."""
+    rounds = 1 if options.quick else ROUNDS
     figures = {
         "time": {
-            str(k): against_forward(k, 256 if given.quick else n, rounds)
+            str(k): against_forward(k, QUICK_SAMPLES if options.quick else n, rounds)
             for k, n in SAMPLES.items()
         },
-        "memory": memory(4096 if given.quick else MANY_SAMPLES),
+        "memory": memory(QUICK_MANY_SAMPLES if options.quick else MANY_SAMPLES),
     }
-    show(figures)
-    if given.json:
-        seconds = time.perf_counter() - started
-        meta = meta_of("bench_analysis", arguments, seeds=[SEED], seconds=seconds)
-        write_result(given.json, figures, {**meta, "threads": torch.get_num_threads()})
+    return Result(options, figures, seeds=[SEED], about={"threads": torch.get_num_threads()})
 
 
 def network(spec: ResnetSpec, classes: int) -> nn.Module:
-    """An untrained network in eval mode."""
+    """Return an untrained network in eval mode."""
     torch.manual_seed(SEED)
     model: nn.Module = ResnetSpace().build(spec, SHAPE, classes).eval()
     return model
 
 
 def images(n: int, classes: int) -> tuple[Tensor, Tensor]:
-    """Noise around one mean per class, and balanced labels."""
+    """Return images (n, *SHAPE) of noise around one mean per class, and balanced labels (n,)."""
     generator = torch.Generator().manual_seed(SEED)
     labels = torch.arange(n) % classes
     means = torch.empty(classes, *SHAPE).normal_(generator=generator)
@@ -88,7 +84,7 @@ def images(n: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def against_forward(classes: int, n: int, rounds: int) -> Figures:
-    """Time of an analysis over that of two forward passes."""
+    """Time an analysis over two forward passes, in turns."""
     say(f"{classes} classes, {n:,} images: {rounds} rounds")
     model, data = network(RESNET18, classes), images(n, classes)
     forward(model, data[0][:BATCH])
@@ -110,25 +106,25 @@ def against_forward(classes: int, n: int, rounds: int) -> Figures:
 
 
 def look(model: nn.Module, data: tuple[Tensor, Tensor]) -> Any:
-    """The analysis."""
+    """Analyse the model."""
     return analyze(model, data, batch_size=BATCH)
 
 
 def twice(model: nn.Module, data: tuple[Tensor, Tensor]) -> None:
-    """Two plain forward passes."""
+    """Run two plain forward passes."""
     for _ in range(2):
         forward(model, data[0])
 
 
 @torch.no_grad()
 def forward(model: nn.Module, inputs: Tensor) -> None:
-    """One pass over all inputs."""
+    """Run one pass over all inputs."""
     for batch in torch.split(inputs, BATCH):
         model(batch)
 
 
 def memory(n: int) -> Figures:
-    """Peak beyond model and images, with many classes."""
+    """Measure the peak of memory beyond model and images, with many classes."""
     say(f"{MANY_CLASSES:,} classes, {n:,} images: memory")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         figures = pool.submit(peak, n).result()
@@ -136,24 +132,24 @@ def memory(n: int) -> Figures:
 
 
 def peak(n: int) -> Figures:
-    """Meant for a new process, whose highest use so far is having made model and images."""
+    """Measure the peak of this process, which must be new: nothing before may have used more."""
     model, data = network(SMALL, MANY_CLASSES), images(n, MANY_CLASSES)
     before, started = highest_mib(), time.perf_counter()
-    seen = look(model, data)
+    analysis = look(model, data)
     return {
         "classes": MANY_CLASSES,
         "images": n,
-        "blocks": len(seen.layers),
-        "widest": max(layer.width for layer in seen.layers),
-        "features": seen.features,
+        "blocks": len(analysis.layers),
+        "widest": max(layer.width for layer in analysis.layers),
+        "features": analysis.features,
         "seconds": round(time.perf_counter() - started, 1),
         "peak_mib": round(highest_mib() - before, 1),
     }
 
 
-def show(figures: Figures) -> None:
-    """Both, and what they mean."""
-    console = wide_console()
+def show(result: Result) -> None:
+    """Print time and memory, and whether the acceptances are met."""
+    console, figures = wide_console(), result.figures
     table = Table("classes", "images", "analyze", "two forward passes", "ratio", "acceptance")
     table.title = "ResNet-18 on 32x32 images"
     for classes, row in figures["time"].items():
@@ -163,14 +159,14 @@ def show(figures: Figures) -> None:
             f"{row['analyze_s']:.1f} s",
             f"{row['two_forward_passes_s']:.1f} s",
             f"{row['ratio']:.2f} ({row['ratio_range'][0]:.2f} to {row['ratio_range'][1]:.2f})",
-            f"at most {row['acceptance']}: {_verdict(row['met'])}",
+            f"at most {row['acceptance']}: {verdict(row['met'])}",
         )
     console.print(table)
     row = figures["memory"]
     console.print(
         f"{row['classes']:,} classes, {row['images']:,} images, {row['blocks']} blocks: "
         f"{row['peak_mib']:,.0f} MiB beyond model and images ({row['features']}), acceptance "
-        f"under {row['acceptance_mib']:,.0f} MiB: {_verdict(row['met'])}.",
+        f"under {row['acceptance_mib']:,.0f} MiB: {verdict(row['met'])}.",
         highlight=False,
     )
 
@@ -179,11 +175,3 @@ def _seconds(call: Callable[[], Any]) -> float:
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
-
-
-def _verdict(met: bool) -> str:
-    return "[green]met[/]" if met else "[bold red]MISSED[/]"
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -1,9 +1,9 @@
 """Which number from a short run agrees best with the accuracy after long training.
 
-    python -m benchmarks.bench_criterion --pool FILE.jsonl [--json FILE]
-    python -m benchmarks.bench_criterion --data SOURCE --archs N --epochs E [...] [--json FILE]
+    python -m benchmarks.run criterion --pool FILE.jsonl
+    python -m benchmarks.run criterion --data SOURCE --archs N --epochs E [...]
 
-The first reads a pool of networks that somebody trained; the second draws architectures at
+The first reads a pool of networks that were trained before; the second draws architectures at
 random from a search space and trains them with the search's own trainer.  Criteria and final
 test accuracies are averaged over the seeds of an architecture, then compared:
 
@@ -22,27 +22,25 @@ The higher a criterion the better; where it does not exist, it counts as worse t
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 from scipy.stats import kendalltau
 
+from benchmarks.claim import Figures, Result
 from benchmarks.command import (
     Parser,
     output_file,
     positive,
     refuse,
-    run_and_exit,
+    verdict,
     wide_console,
 )
 from benchmarks.pools.fresh_pool import Protocol, measure_pool
 from benchmarks.pools.pool import Network, ShortRun, network, read_pool, write_pool
-from benchmarks.result_files import meta_of, write_result
 from benchmarks.statistics import (
     Indices,
     bootstrap,
@@ -59,15 +57,14 @@ from designer.measures.score import adherence, combine, heldout_separation
 from designer.models.spaces import find_space
 from designer.results.measured import FloatArray
 
-Figures = dict[str, Any]
-
 REFERENCE = "validation_accuracy"
 """What every other criterion is measured against."""
 
 MIN_ARCHITECTURES = 6
 
 ACCEPTANCE = {5: (0.91, 0.70), 10: (0.93, 0.74), 20: (0.94, 0.74)}
-"""Of the design score on ``ACCEPTANCE_POOL``, by epochs: over all, among the better half."""
+"""Least Spearman correlation of the design score on ``ACCEPTANCE_POOL``, by epochs: over all
+architectures, and among the better half."""
 ACCEPTANCE_POOL = "fashion_mlp.jsonl"
 
 FRESH_OPTIONS = (
@@ -84,30 +81,30 @@ FRESH_OPTIONS = (
 )
 
 
-def design(net: Network, run: ShortRun) -> float:
-    """The design score, from the parts that ``designer.design_score`` has."""
-    return combine(blocks_accuracy(net, run), follows(net, run))
+def short_design_score(net: Network, run: ShortRun) -> float:
+    """Return the design score, from the parts that ``designer.design_score`` has."""
+    return combine(short_separation(net, run), short_adherence(net, run))
 
 
-def blocks_accuracy(net: Network, run: ShortRun) -> float:
-    """Held-out separation, over the blocks without the input."""
+def short_separation(net: Network, run: ShortRun) -> float:
+    """Return the held-out separation over the blocks, without the input."""
     return heldout_separation(run.accuracies[1:], net.chance)
 
 
-def follows(_: Network, run: ShortRun) -> float:
-    """Adherence."""
+def short_adherence(_: Network, run: ShortRun) -> float:
+    """Return the adherence to the law."""
     return adherence(run.values, run.nulls)
 
 
 def mean_step(values: FloatArray) -> float:
-    """Mean step of log D, for D (L + 1,)."""
+    """Return the mean step of log D, for D (L + 1,)."""
     return fit_law(values).total_reduction / (len(values) - 1)
 
 
 CRITERIA: dict[str, Callable[[Network, ShortRun], float]] = {
-    "design_score": design,
-    "heldout_separation": blocks_accuracy,
-    "adherence": follows,
+    "design_score": short_design_score,
+    "heldout_separation": short_separation,
+    "adherence": short_adherence,
     "uniformity": lambda _, run: fit_law(run.values).uniformity,
     "validation_accuracy": lambda _, run: run.validation_accuracy,
     "training_loss": lambda _, run: -run.summed_loss,
@@ -120,15 +117,16 @@ CRITERIA: dict[str, Callable[[Network, ShortRun], float]] = {
     "parameters": lambda net, _: float(net.parameters),
     "depth": lambda net, _: -float(len(net.widths)),
     "flops": lambda net, _: net.flops,
-    "extrapolation": lambda _, run: extrapolated(run.curve, HORIZON),
+    "extrapolation": lambda _, run: extrapolate(run.curve, HORIZON),
     "naswot": lambda net, _: net.zero_cost["naswot"],
     "synflow": lambda net, _: net.zero_cost["synflow_log"],
     "gradient_norm": lambda net, _: net.zero_cost["gradient_norm"],
     "snip": lambda net, _: net.zero_cost["snip"],
     "jacobian_covariance": lambda net, _: net.zero_cost["jacobian_covariance"],
 }
-"""By the name in the result file.  Training loss, Pearson's r and depth enter with a minus; the
-accuracies of layers are those of the nearest class mean, on held-out data, input included."""
+"""Criteria by their name in the result file.  Training loss, Pearson's r and depth enter with a
+minus; the accuracies of layers are those of the nearest class mean, on held-out data, input
+included."""
 
 ZERO_COST_CRITERIA = {
     "naswot": "naswot",
@@ -137,7 +135,7 @@ ZERO_COST_CRITERIA = {
     "snip": "snip",
     "jacobian_covariance": "jacobian_covariance",
 }
-"""And what pools call them."""
+"""Criteria that need no training, and what pools call them."""
 
 FREE = {"parameters", "depth", "flops"}
 """Criteria for which nothing runs."""
@@ -152,10 +150,11 @@ POWERS = np.linspace(0.1, 3.0, 30)
 """Exponents that are tried for learning curves."""
 
 
-def extrapolated(curve: FloatArray, horizon: int) -> float:
-    """What a validation accuracy (E,) over epochs 1, 2, ... comes to: a - b t^-c by least squares,
-    of the curves that rise and never pass 1; its last value where it has fewer than three, or
-    none of them fits.
+def extrapolate(curve: FloatArray, horizon: int) -> float:
+    """Extrapolate validation accuracy (E,) over epochs 1, 2, ... to a later epoch.
+
+    The curve is a - b t^-c, fitted by least squares among those that rise and never pass 1.  The
+    last value is returned if there are fewer than three values or no curve fits, nan without any.
 
     Reference: the family pow3 of Domhan et al., "Speeding up automatic hyperparameter optimization
     of deep neural networks by extrapolation of learning curves", IJCAI 2015.
@@ -173,41 +172,69 @@ def extrapolated(curve: FloatArray, horizon: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Merits:
-    """What criteria are compared with, per architecture (A,)."""
+    """What criteria are compared with, for each architecture."""
 
     final: FloatArray
-    """Test accuracy after the long run."""
+    """(A,) test accuracy after the long run."""
     depth: FloatArray
+    """(A,) number of hidden blocks."""
     width: FloatArray
-    """Mean over the hidden blocks."""
+    """(A,) mean width of the hidden blocks."""
 
 
 def better_half(final: FloatArray) -> Indices:
-    """Indices of those whose final accuracy (A,) is at least the median."""
+    """Return the indices of the architectures whose final accuracy (A,) is at least the median."""
     return np.flatnonzero(final >= np.median(final))
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Read or train a pool, compare, print, and write the result file where asked to."""
-    given = _arguments(arguments)
-    started = time.perf_counter()
-    networks = _trained(given) if given.data else read_pool(given.pool, given.chance)
-    figures = compare(networks)
-    show(figures)
-    if given.pool and given.pool.name == ACCEPTANCE_POOL:
-        show_acceptance(figures)
-    if given.json:
-        seeds = sorted({net.seed for net in networks})
-        seconds = time.perf_counter() - started
-        meta = meta_of("bench_criterion", arguments, seeds=seeds, seconds=seconds)
-        write_result(given.json, figures, {**meta, **_about(networks)})
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--pool", type=Path, help="file of trained networks, one JSON line each")
+    source.add_argument("--data", help="train on this instead; as for `designer search`")
+    parser.add_argument("--chance", type=float, default=0.1, help="of a pool that does not say")
+    parser.add_argument("--archs", type=positive, default=40, help="architectures to train")
+    parser.add_argument("--epochs", type=positive, default=20, help="of the short run")
+    parser.add_argument("--train-size", type=positive, help="samples to train on")
+    parser.add_argument("--image-size", type=positive, help="resize images to this, in pixels")
+    parser.add_argument("--seeds", type=positive, default=2, help="networks per architecture")
+    parser.add_argument("--final-epochs", type=positive, default=60, help="of the long run")
+    parser.add_argument("--validation-fraction", type=float, default=0.25, help="held out")
+    parser.add_argument("--space", default="mlp", help="where architectures are drawn from")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the draw, the split and the first run"
+    )
+    parser.add_argument("--pool-out", type=output_file, help="write the trained pool here")
+    parser.checks.append(_check)
+
+
+def _check(parser: Parser, options: argparse.Namespace) -> None:
+    if options.pool:
+        refuse(parser, options, FRESH_OPTIONS, "--data")
+    elif options.chance != parser.get_default("chance"):
+        parser.error("--chance needs --pool")
+    if not 0 <= options.chance < 1:
+        parser.error(f"expected a chance from 0 to below 1, got {options.chance:g}")
+    if options.archs < MIN_ARCHITECTURES:
+        parser.error(f"expected at least {MIN_ARCHITECTURES} --archs to rank, got {options.archs}")
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Read or train a pool, and compare all criteria."""
+    networks = _trained(options) if options.data else read_pool(options.pool, options.chance)
+    seeds = sorted({net.seed for net in networks})
+    about = {
+        "architectures": len({net.architecture for net in networks}),
+        "ceiling": ceiling(networks),
+    }
+    return Result(options, compare(networks), seeds, about)
 
 
 def compare(networks: Sequence[Network]) -> Figures:
-    """{criterion: {epochs: agreement}}, for the criteria that the pool has figures for.
+    """Return {criterion: {epochs: agreement}} for the criteria that the pool has figures for.
 
     Raises:
-        InvalidInputError: on too few architectures, or none with a short run in common.
+        InvalidInputError: if there are too few architectures, or no checkpoint that all share.
     """
     architectures = {net.architecture for net in networks}
     if len(architectures) < MIN_ARCHITECTURES:
@@ -237,7 +264,7 @@ def compare(networks: Sequence[Network]) -> Figures:
 
 
 def _is_known(name: str, net: Network) -> bool:
-    """Whether a pool has what a criterion needs."""
+    """True if a network of a pool has what a criterion needs."""
     if name in ZERO_COST_CRITERIA:
         return ZERO_COST_CRITERIA[name] in net.zero_cost
     if name == "flops":
@@ -246,7 +273,7 @@ def _is_known(name: str, net: Network) -> bool:
 
 
 def seconds(name: str, net: Network, epochs: int) -> float:
-    """Processor time of a criterion, training included; nan where the pool does not say."""
+    """Return the processor time of a criterion, training included; nan if the pool lacks it."""
     if name in FREE:
         return 0.0
     if name in ZERO_COST_CRITERIA:
@@ -257,13 +284,13 @@ def seconds(name: str, net: Network, epochs: int) -> float:
 
 
 def valued(networks: Sequence[Network], name: str, epochs: int) -> FloatArray:
-    """A criterion after so many epochs, per architecture (A,)."""
+    """Return a criterion after ``epochs`` epochs for each architecture, (A,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return averaged(networks, lambda net: CRITERIA[name](net, net.short[epochs]))
 
 
 def averaged(networks: Sequence[Network], value: Callable[[Network], float]) -> FloatArray:
-    """Mean over the seeds of each architecture (A,); -inf where it does not exist."""
+    """Return means (A,) over the seeds of each architecture; -inf where the value is nan."""
     values: dict[int, list[float]] = {}
     for net in networks:
         values.setdefault(net.architecture, []).append(value(net))
@@ -272,7 +299,7 @@ def averaged(networks: Sequence[Network], value: Callable[[Network], float]) -> 
 
 
 def agreement(criterion: FloatArray, reference: FloatArray, merits: Merits) -> Figures:
-    """One criterion (A,) against the final accuracy, beside the reference criterion (A,)."""
+    """Compare one criterion (A,) with the final accuracy, beside the reference criterion (A,)."""
     half = better_half(merits.final)
     rank = _correlations(criterion, reference, merits.final)
     rank_half = _correlations(criterion[half], reference[half], merits.final[half])
@@ -308,18 +335,30 @@ def _correlations(criterion: FloatArray, reference: FloatArray, final: FloatArra
     }
 
 
-def show(figures: Figures) -> None:
-    """A table for each number of epochs, and what it means."""
+def show(result: Result) -> None:
+    """Print a table for each number of epochs, what it means, and if the acceptance is met."""
+    for epochs in result.figures["design_score"]:
+        show_table(result.figures, epochs)
+    show_meaning(result.figures)
+    pool = result.options.pool
+    if pool and pool.name == ACCEPTANCE_POOL:
+        show_acceptance(result.figures)
+
+
+def show_table(figures: Figures, epochs: str) -> None:
+    """Print a row for every criterion after ``epochs`` epochs."""
+    table = Table("criterion", box=None)
+    table.title = f"Spearman [95 %] with the final accuracy, after {epochs} epochs"
+    for column in ("all", "better half", "deep", "wide", "top 1", "top 5", "seconds"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, by_epochs in figures.items():
+        table.add_row(name.replace("_", " "), *_cells(by_epochs[epochs]))
+    wide_console().print(table, "")
+
+
+def show_meaning(figures: Figures) -> None:
+    """Explain the columns, and compare the design score with validation accuracy."""
     console = wide_console()
-    columns = ("all", "better half", "deep", "wide", "top 1", "top 5", "seconds")
-    for epochs in figures["design_score"]:
-        table = Table("criterion", box=None)
-        table.title = f"Spearman [95 %] with the final accuracy, after {epochs} epochs"
-        for column in columns:
-            table.add_column(column, justify="right", no_wrap=True)
-        for name, by_epochs in figures.items():
-            table.add_row(name.replace("_", " "), *_cells(by_epochs[epochs]))
-        console.print(table, "")
     console.print(
         "deep, wide: partial correlation with depth and width given the final accuracy; 0 is no "
         "preference.  top 1, top 5: regret in points of accuracy.  seconds: processor time per "
@@ -340,13 +379,12 @@ def show(figures: Figures) -> None:
 
 
 def show_acceptance(figures: Figures) -> None:
-    """Whether the design score agrees as well as it must."""
+    """Tell if the design score agrees as well as it must."""
     for epochs, (bar, half_bar) in ACCEPTANCE.items():
         row = figures["design_score"][str(epochs)]
         met = row["all"] >= bar and row["top_half"] >= half_bar
         wide_console().print(
-            f"Acceptance at {epochs} epochs: at least {bar} and {half_bar}: "
-            + ("[green]met[/]" if met else "[bold red]MISSED[/]")
+            f"Acceptance at {epochs} epochs: at least {bar} and {half_bar}: {verdict(met)}"
         )
 
 
@@ -371,73 +409,33 @@ def _range(interval: Sequence[float | None]) -> str:
     return f"[{_figure(low)}, {_figure(high)}]"
 
 
-def _about(networks: Sequence[Network]) -> Figures:
-    architectures = {net.architecture for net in networks}
-    return {"architectures": len(architectures), "ceiling": ceiling(networks)}
-
-
 def ceiling(networks: Sequence[Network]) -> Figures | None:
-    """How well one seed's final accuracy agrees with the next seed's; None with one seed."""
+    """Return how well the final accuracies of two seeds agree; None with one seed."""
     seeds = sorted({net.seed for net in networks})
     if len(seeds) < 2:
         return None
-    one, other = (
+    first, second = (
         averaged([net for net in networks if net.seed == seed], lambda net: net.final_accuracy)
         for seed in seeds[:2]
     )
-    half = better_half(one + other)
+    half = better_half(first + second)
     return {
-        "all": rounded(spearman(one, other)),
-        "top_half": rounded(spearman(one[half], other[half])),
+        "all": rounded(spearman(first, second)),
+        "top_half": rounded(spearman(first[half], second[half])),
     }
 
 
-def _trained(given: argparse.Namespace) -> list[Network]:
+def _trained(options: argparse.Namespace) -> list[Network]:
     data = load_dataset(
-        given.data,
-        train_size=given.train_size,
-        image_size=given.image_size,
-        validation_fraction=given.validation_fraction,
-        seed=given.seed,
+        options.data,
+        train_size=options.train_size,
+        image_size=options.image_size,
+        validation_fraction=options.validation_fraction,
+        seed=options.seed,
     )
-    protocol = Protocol(find_space(given.space), data, given.epochs, given.final_epochs)
-    seeds = [given.seed + i for i in range(given.seeds)]
-    rows = measure_pool(protocol, given.archs, seeds, given.seed)
-    if given.pool_out:
-        write_pool(given.pool_out, rows)
+    protocol = Protocol(find_space(options.space), data, options.epochs, options.final_epochs)
+    seeds = [options.seed + i for i in range(options.seeds)]
+    rows = measure_pool(protocol, options.archs, seeds, options.seed)
+    if options.pool_out:
+        write_pool(options.pool_out, rows)
     return [network(row) for row in rows]
-
-
-def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("bench_criterion", description=__doc__.partition("\n")[0])
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--pool", type=Path, help="file of trained networks, one JSON line each")
-    source.add_argument("--data", help="train on this instead; as for `designer search`")
-    parser.add_argument("--json", type=output_file, help="result file to write")
-    parser.add_argument("--chance", type=float, default=0.1, help="of a pool that does not say")
-    parser.add_argument("--archs", type=positive, default=40, help="architectures to train")
-    parser.add_argument("--epochs", type=positive, default=20, help="of the short run")
-    parser.add_argument("--train-size", type=positive, help="samples to train on")
-    parser.add_argument("--image-size", type=positive, help="resize images to this, in pixels")
-    parser.add_argument("--seeds", type=positive, default=2, help="networks per architecture")
-    parser.add_argument("--final-epochs", type=positive, default=60, help="of the long run")
-    parser.add_argument("--validation-fraction", type=float, default=0.25, help="held out")
-    parser.add_argument("--space", default="mlp", help="where architectures are drawn from")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the draw, the split and the first run"
-    )
-    parser.add_argument("--pool-out", type=output_file, help="write the trained pool here")
-    given = parser.parse_args(arguments)
-    if given.pool:
-        refuse(parser, given, FRESH_OPTIONS, "--data")
-    elif given.chance != parser.get_default("chance"):
-        parser.error("--chance needs --pool")
-    if not 0 <= given.chance < 1:
-        parser.error(f"expected a chance from 0 to below 1, got {given.chance:g}")
-    if given.archs < MIN_ARCHITECTURES:
-        parser.error(f"expected at least {MIN_ARCHITECTURES} --archs to rank, got {given.archs}")
-    return given
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

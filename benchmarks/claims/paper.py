@@ -1,7 +1,7 @@
 """The figures of He & Su (PNAS 2023), reproduced: what the paper says, and what was measured.
 
-    python -m benchmarks.paper --figure all --runs FILE.jsonl [--json FILE]
-    python -m benchmarks.paper --quick
+    python -m benchmarks.run paper --figure all --runs FILE.jsonl [--json FILE]
+    python -m benchmarks.run paper --quick
 
 Every network is one line of the runs' file, so that a run that was stopped continues where it
 was.  The setting is the paper's unless a figure says otherwise: 1,000 training images of 10x10
@@ -29,15 +29,16 @@ import torch
 from rich.table import Table
 from torch import nn
 
-from benchmarks.command import Parser, output_file, run_and_exit, say, wide_console
+from benchmarks.claim import Figures
+from benchmarks.command import Parser, say, wide_console
 from benchmarks.processes import in_processes
-from benchmarks.result_files import meta_of, write_result
 from benchmarks.statistics import rounded
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed
 from designer.measures.law import HOLDS_FROM, fit_law
+from designer.results.layers import MeanSd
 from designer.results.measured import measured
 from designer.training.trainer import (
     WEIGHT_DECAY,
@@ -50,7 +51,6 @@ from designer.training.trainer import (
 )
 from search_spaces import CnnSpace, CnnSpec, MlpSpace, MlpSpec, ResnetSpace, ResnetSpec
 
-Figures = dict[str, Any]
 Row = Mapping[str, Any]
 
 TRAIN_SIZE, IMAGE_SIZE = 1000, 10
@@ -564,11 +564,11 @@ def _mean_logs(curves: Iterable[Sequence[float | None] | None]) -> list[float | 
 
 def _mean_sd(values: Iterator[float]) -> Figures:
     """Over the seeds; None where it does not exist."""
-    some = np.array([value for value in values if np.isfinite(value)])
-    if not len(some):
+    finite = [float(value) for value in values if np.isfinite(value)]
+    if not finite:
         return {"mean": None, "sd": None, "n": 0}
-    sd = some.std(ddof=1) if len(some) > 1 else 0.0
-    return {"mean": rounded(some.mean()), "sd": rounded(sd), "n": len(some)}
+    spread = MeanSd.of(finite)
+    return {"mean": rounded(spread.mean), "sd": rounded(spread.sd or 0.0), "n": spread.seeds}
 
 
 def show(found: Mapping[str, Figures]) -> None:
@@ -615,7 +615,3 @@ def _arguments(arguments: Sequence[str]) -> Any:
                     f"Expected --{name} to name a file, got '{path}'; or give --quick."
                 )
     return given
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

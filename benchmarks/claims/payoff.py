@@ -1,6 +1,6 @@
 """Does the search pay: the true accuracy of the best so far, against the compute it took.
 
-    python -m benchmarks.bench_payoff --data SOURCE [--train-size N] [--image-size S] [--json FILE]
+    python -m benchmarks.run payoff --data SOURCE [--train-size N] [--image-size S] [--json FILE]
 
 Every arm searches the space ``mlp`` with the same trainer until it has trained so many epochs:
 the designer's search on the design score after a short run, the same search on validation
@@ -49,17 +49,15 @@ from optuna.trial import Trial, TrialState
 from rich.table import Column, Table
 from torch import nn
 
+from benchmarks.claim import Figures, Result
 from benchmarks.command import (
     Parser,
-    output_file,
     positive,
     refuse,
-    run_and_exit,
     say,
     wide_console,
 )
 from benchmarks.processes import in_processes
-from benchmarks.result_files import meta_of, write_result
 from benchmarks.statistics import mean_and_interval, rounded
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
@@ -74,7 +72,6 @@ from designer.search.study.trials import SPEC, trials_of
 from designer.training.trainer import Schedule, accuracy
 from search_spaces import MlpSpace, MlpSpec
 
-Figures = dict[str, Any]
 Unit = Literal["epochs", "seconds"]
 
 SPACE = MlpSpace()
@@ -550,7 +547,3 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     given.train_size = given.train_size or 1000
     given.image_size = given.image_size or 10
     return given
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -1,8 +1,8 @@
 """Which criterion tells the blocks that a network can lose, and what that costs.
 
-    python -m benchmarks.bench_pruning --data NAME=SOURCE ... [--json FILE]
-    python -m benchmarks.bench_pruning --best --data NAME=SOURCE ... [--json FILE]
-    python -m benchmarks.bench_pruning --max-drop 0.01 --data NAME=SOURCE ... [--json FILE]
+    python -m benchmarks.run pruning --data NAME=SOURCE ... [--json FILE]
+    python -m benchmarks.run pruning --best --data NAME=SOURCE ... [--json FILE]
+    python -m benchmarks.run pruning --max-drop 0.01 --data NAME=SOURCE ... [--json FILE]
 
 Networks of 10 blocks (the transformer of 6) are trained, and 2, 4 and 6 blocks are removed in the
 order of each criterion, with the same recovery after each; beside them what greedy ablation
@@ -32,16 +32,14 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from benchmarks.claim import Figures, Result
 from benchmarks.command import (
     Parser,
-    output_file,
     positive,
-    run_and_exit,
     say,
     wide_console,
 )
 from benchmarks.processes import in_processes
-from benchmarks.result_files import meta_of, write_result
 from benchmarks.statistics import mean_and_interval, rounded
 from designer.choices import Criterion
 from designer.data.dataset import Dataset
@@ -136,8 +134,6 @@ ROOTS: tuple[type[nn.Module], ...] = (
     ResidualMlp,
     *(type(f.build((1, 8, 8), 2)) for f in FAMILIES.values()),
 )
-
-Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -594,7 +590,3 @@ def show_decided(figures: Figures) -> None:
 
 def _ignore(_what: str, _done: int, _total: int) -> None:
     pass
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -1,6 +1,6 @@
 """The law with the prediction residual: a small character-level transformer.
 
-    python -m benchmarks.bench_residual [--steps N] [--depth L] [--json FILE]
+    python -m benchmarks.run residual [--steps N] [--depth L] [--json FILE]
 
 He & Su, "A law of next-token prediction in large language models" (2024), measure for each layer
 of a language model 1 - R^2 of the least-squares fit from its features to the next token, and find
@@ -11,58 +11,64 @@ library; the residual is shown before and after training, on training and on hel
 
 from __future__ import annotations
 
+import argparse
 import ast
 import sys
 import sysconfig
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.table import Table
 from torch import Tensor, nn
 
-from benchmarks.command import Parser, output_file, positive, run_and_exit, say, wide_console
-from benchmarks.result_files import meta_of, write_result
+from benchmarks.claim import Figures, Result
+from benchmarks.command import Parser, positive, say, wide_console
 from designer import SeparationProfile, profile
 
 CONTEXT, WIDTH, HEADS, BATCH = 64, 64, 4, 32
 RARE = 200
-"""Characters that occur less often become one."""
+"""Characters that occur less often count as one and the same."""
 CHARACTERS = 1_000_000
 HELDOUT = 0.1
 MEASURED = 256
-"""Sequences that the residual is measured on, of either part."""
+"""Sequences of either part on which the residual is measured."""
 LEARNING_RATE = 2e-3
 SEEDS = (0, 1, 2)
 
-Figures = dict[str, Any]
 
-
-def main(arguments: Sequence[str]) -> None:
-    """Train, measure, print, and write the result file where asked to."""
-    parser = Parser("bench_residual", description=__doc__.partition("\n")[0])
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
     parser.add_argument("--steps", type=positive, default=1200, help="training steps")
     parser.add_argument("--depth", type=positive, default=6, help="transformer layers")
-    parser.add_argument("--json", type=output_file, help="result file to write")
-    given = parser.parse_args(arguments)
-    started = time.perf_counter()
-    train, heldout, vocabulary = encoded(text())
-    say(f"{len(train):,} + {len(heldout):,} characters, {vocabulary} different ones")
-    runs = []
-    for seed in SEEDS:
-        runs.append(run(train, heldout, vocabulary, given.depth, given.steps, seed))
-        show(runs[-1], seed)
-    if given.json:
-        seconds = time.perf_counter() - started
-        meta = meta_of("bench_residual", arguments, seeds=SEEDS, seconds=seconds)
-        figures = {"characters": len(train) + len(heldout), "vocabulary": vocabulary, "runs": runs}
-        write_result(given.json, figures, {**meta, "python": sys.version.split()[0]})
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Train and measure with every seed."""
+    corpus = encoded(text())
+    characters = len(corpus.train) + len(corpus.heldout)
+    say(f"{characters:,} characters, {corpus.vocabulary} different ones")
+    runs = [trained_run(corpus, options.depth, options.steps, seed) for seed in SEEDS]
+    figures = {"characters": characters, "vocabulary": corpus.vocabulary, "runs": runs}
+    return Result(options, figures, SEEDS, about={"python": sys.version.split()[0]})
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Text as numbers, one for each character."""
+
+    train: Tensor
+    """(n,) characters to train on."""
+    heldout: Tensor
+    """(m,) characters that follow them."""
+    vocabulary: int
+    """Number of different characters; the last one stands for all rare ones."""
 
 
 def text() -> str:
-    """Documentation strings of the standard library, in the order of its files."""
+    """Return documentation strings of the standard library, in the order of its files."""
     collected: list[str] = []
     folder = Path(sysconfig.get_paths()["stdlib"])
     for path in sorted(folder.glob("*.py")) + sorted(folder.glob("[a-z]*/*.py")):
@@ -74,30 +80,30 @@ def text() -> str:
 
 
 def docstrings(path: Path) -> Iterator[str]:
-    """Of a module and everything in it."""
+    """Yield the documentation strings of a module and of everything in it."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):  # test data of the library's own
         return
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            found = ast.get_docstring(node)
-            if found:
-                yield found
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+            docstring := ast.get_docstring(node)
+        ):
+            yield docstring
 
 
-def encoded(characters: str) -> tuple[Tensor, Tensor, int]:
-    """Training and held-out characters as numbers, and how many different ones there are."""
+def encoded(characters: str) -> Corpus:
+    """Return a text as numbers, cut into a training and a held-out part."""
     counts = {c: characters.count(c) for c in sorted(set(characters))}
     common = [c for c, count in counts.items() if count >= RARE]
     index = {c: i for i, c in enumerate(common)}
     codes = torch.tensor([index.get(c, len(common)) for c in characters])
     cut = int(len(codes) * (1 - HELDOUT))
-    return codes[:cut], codes[cut:], len(common) + 1
+    return Corpus(codes[:cut], codes[cut:], len(common) + 1)
 
 
 class CharacterModel(nn.Module):
-    """Token and position embedding, causal pre-norm transformer layers, a linear head."""
+    """A transformer: token and position embedding, causal pre-norm layers, a linear head."""
 
     def __init__(self, vocabulary: int, depth: int) -> None:
         super().__init__()
@@ -121,7 +127,7 @@ class CharacterModel(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(n, CONTEXT) characters to (n, CONTEXT, vocabulary) logits of the next ones."""
+        """Return logits (n, CONTEXT, vocabulary) of the next characters."""
         x = self.tokens(tokens) + self.positions.weight
         for layer in self.layers:
             x = layer(x, src_mask=self.mask, is_causal=True)
@@ -129,28 +135,26 @@ class CharacterModel(nn.Module):
         return logits
 
 
-def run(
-    train: Tensor, heldout: Tensor, vocabulary: int, depth: int, steps: int, seed: int
-) -> Figures:
-    """One training run, measured before and after."""
+def trained_run(corpus: Corpus, depth: int, steps: int, seed: int) -> Figures:
+    """Train one network and measure it before and after."""
     torch.manual_seed(seed)
-    model = CharacterModel(vocabulary, depth)
-    parts = [windows(part, MEASURED, seed=100 + seed) for part in (train, heldout)]
-    before = measured(model, parts)
+    model = CharacterModel(corpus.vocabulary, depth)
+    parts = [windows(part, MEASURED, seed=100 + seed) for part in (corpus.train, corpus.heldout)]
+    before = residuals(model, parts)
     started = time.perf_counter()
-    loss = learn(model, train, steps, seed)
+    loss = learn(model, corpus.train, steps, seed)
     return {
         "steps": steps,
         "depth": depth,
         "final_loss": round(loss, 4),
         "training_seconds": round(time.perf_counter() - started, 1),
         "before": before,
-        "after": measured(model, parts),
+        "after": residuals(model, parts),
     }
 
 
 def learn(model: nn.Module, characters: Tensor, steps: int, seed: int) -> float:
-    """Train with Adam and a one-cycle rate; the mean loss of the last tenth in nats."""
+    """Train with Adam and a one-cycle rate; return the mean loss of the last tenth in nats."""
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     losses = []
@@ -169,28 +173,28 @@ def learn(model: nn.Module, characters: Tensor, steps: int, seed: int) -> float:
 
 
 def windows(characters: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(count, CONTEXT) characters from random places, and those that follow each of them."""
+    """Return (count, CONTEXT) characters from random places, and those that follow each."""
     generator = torch.Generator().manual_seed(seed)
     starts = torch.randint(len(characters) - CONTEXT, (count, 1), generator=generator)
     rows = starts + torch.arange(CONTEXT + 1)
     return characters[rows[:, :-1]], characters[rows[:, 1:]]
 
 
-def measured(model: nn.Module, parts: Sequence[tuple[Tensor, Tensor]]) -> Figures:
-    """Residual per layer and the law, on training and held-out text."""
-    seen = profile(model, parts[0], parts[1], measure="residual", batch_size=64)
+def residuals(model: nn.Module, parts: Sequence[tuple[Tensor, Tensor]]) -> Figures:
+    """Return the residual of every layer and the law, on training and held-out text."""
+    layers = profile(model, parts[0], parts[1], measure="residual", batch_size=64)
     return {
-        "layers": [layer.name for layer in seen.layers],
-        "train": _rounded(seen.values.tolist()),
-        "heldout": _rounded(seen.values_heldout.tolist()),
-        "accuracy_heldout": round(seen.accuracy_heldout, 4),
-        "law": law(seen),
+        "layers": [layer.name for layer in layers.layers],
+        "train": _rounded(layers.values.tolist()),
+        "heldout": _rounded(layers.values_heldout.tolist()),
+        "accuracy_heldout": round(layers.accuracy_heldout, 4),
+        "law": heldout_law(layers),
     }
 
 
-def law(seen: SeparationProfile) -> Figures:
-    """On held-out text."""
-    fit = seen.law_heldout
+def heldout_law(layers: SeparationProfile) -> Figures:
+    """Return the law on held-out text."""
+    fit = layers.law_heldout
     assert fit is not None
     return {
         "rho": round(fit.rho, 4),
@@ -201,8 +205,14 @@ def law(seen: SeparationProfile) -> Figures:
     }
 
 
-def show(figures: Figures, seed: int) -> None:
-    """The residual of one run, layer by layer."""
+def show(result: Result) -> None:
+    """Print every run."""
+    for seed, figures in zip(result.seeds, result.figures["runs"], strict=True):
+        show_run(figures, seed)
+
+
+def show_run(figures: Figures, seed: int) -> None:
+    """Print the residual of one run, layer by layer."""
     before, after = figures["before"], figures["after"]
     table = Table("block", "before training", "train", "held-out")
     table.title = f"1 - R^2, seed {seed}, loss {figures['final_loss']:.3f} nats"
@@ -211,10 +221,10 @@ def show(figures: Figures, seed: int) -> None:
         table.add_row(name, *(f"{value:.4f}" for value in row))
     console = wide_console()
     console.print(table)
-    found = after["law"]
+    fit = after["law"]
     console.print(
-        f"Held-out: rho {found['rho']:.3f}, r {found['r']:.3f}, uniformity "
-        f"{found['uniformity']:.2f}; {100 * after['accuracy_heldout']:.1f} % of the next "
+        f"Held-out: rho {fit['rho']:.3f}, r {fit['r']:.3f}, uniformity "
+        f"{fit['uniformity']:.2f}; {100 * after['accuracy_heldout']:.1f} % of the next "
         f"characters are right.",
         highlight=False,
     )
@@ -222,7 +232,3 @@ def show(figures: Figures, seed: int) -> None:
 
 def _rounded(values: Sequence[float]) -> list[float]:
     return [round(value, 5) for value in values]
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -1,7 +1,7 @@
 """Evidence for the search's sampler and pruner.
 
-    python -m benchmarks.bench_search --table FILE.json [--seeds 20] [--json FILE]
-    python -m benchmarks.bench_search --data SOURCE --train-size N --image-size S [--json FILE]
+    python -m benchmarks.run search --table FILE.json [--seeds 20] [--json FILE]
+    python -m benchmarks.run search --data SOURCE --train-size N --image-size S [--json FILE]
 
 The first lets samplers loose on a table of networks that others trained (NAS-Bench-Macro: eight
 slots, each one of three kinds) and shows simple regret: what the best so far lacks to the best
@@ -38,16 +38,14 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import Trial
 from rich.table import Table
 
+from benchmarks.claim import Figures, Result
 from benchmarks.command import (
     Parser,
-    output_file,
     positive,
     refuse,
-    run_and_exit,
     wide_console,
 )
 from benchmarks.processes import in_processes
-from benchmarks.result_files import meta_of, write_result
 from benchmarks.statistics import mean_and_interval
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
@@ -58,8 +56,6 @@ from designer.search.search import search
 from designer.search.study import claims as study_module
 from designer.search.study.claims import reject
 from designer.search.study.sampler import SeededSampler
-
-Figures = dict[str, Any]
 
 KINDS = ("0", "1", "2")
 """What a slot of the table's networks may be: identity, or one of two convolutions."""
@@ -414,7 +410,3 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     given.trials = given.trials or (50 if given.table else 25)
     given.seeds = given.seeds or (20 if given.table else 8)
     return given
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -1,6 +1,6 @@
 """Separation fuzziness without p x p matrices, side by side with the textbook form.
 
-    python -m benchmarks.bench_separation [--quick] [--json FILE]
+    python -m benchmarks.run separation [--quick] [--json FILE]
 
 The textbook form is that of the program published with He & Su (PNAS 2023): a loop over the
 classes adds up the within- and between-class scatter (p, p), and the trace is taken of their
@@ -14,12 +14,12 @@ and again with one, for on small matrices the threads of NumPy may cost it more 
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -29,9 +29,9 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
-from benchmarks.command import Parser, output_file, run_and_exit, say, wide_console
+from benchmarks.claim import Figures, Result
+from benchmarks.command import Parser, say, verdict, wide_console
 from benchmarks.memory import highest_mib
-from benchmarks.result_files import meta_of, write_result
 from designer import separation_fuzziness
 from designer.results.measured import FloatArray
 from designer.training.trainer import single_threaded
@@ -39,15 +39,15 @@ from designer.training.trainer import single_threaded
 SAMPLES, CLASSES, SEED = 1000, 10, 0
 
 ROUNDS = {100: 15, 1_000: 9, 3_000: 3}
-"""By width, for the comparison with the textbook form."""
+"""Rounds by width, for the comparison with the textbook form."""
 ROUNDS_READING = 31
 
 TIMES_FASTER = {100: 10, 1_000: 50, 3_000: 200}
-"""Width to the acceptance: at least so many times the speed of the textbook form."""
+"""Acceptance by width: the least speed over that of the textbook form."""
 
 WIDE = 65_536
 TIMES_READING = 4.0
-"""Acceptance at that width: at most so many times the time of reading the features twice."""
+"""Acceptance at that width: the longest time over that of reading the features twice."""
 PEAK_MIB = 1024.0
 """Acceptance at that width: less memory than this beyond the features."""
 
@@ -56,36 +56,34 @@ PAUSE = 0.3
 BLOCK = 0.1
 """Seconds that a block lasts at least."""
 CALLS = 21
-"""Calls that a block of ours has at least; one call of the textbook form may take seconds."""
+"""Least number of calls in a block of ours; one call of the textbook form may take seconds."""
 
 MIB = 1 << 20
 
-Figures = dict[str, Any]
 
-
-def main(arguments: Sequence[str]) -> None:
-    """Measure, print, and write the result file where asked to."""
-    parser = Parser("bench_separation", description=__doc__.partition("\n")[0])
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
     parser.add_argument("--quick", action="store_true", help="few rounds")
-    parser.add_argument("--json", type=output_file, help="result file to write")
-    given = parser.parse_args(arguments)
-    started = time.perf_counter()
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Measure with every thread and again with one."""
     threads = torch.get_num_threads()
-    figures = measure(quick=given.quick)
+    figures = measure(quick=options.quick)
     with single_threaded(), threadpool_limits(1):
-        one_thread = measure(quick=given.quick)
-    show(figures, f"{threads} threads")
-    show(one_thread, "one thread")
-    if given.json:
-        seconds = time.perf_counter() - started
-        meta = meta_of("bench_separation", arguments, seeds=[SEED], seconds=seconds)
-        write_result(
-            given.json, {**figures, "one_thread": one_thread}, {**meta, "threads": threads}
-        )
+        one_thread = measure(quick=options.quick)
+    figures = {**figures, "one_thread": one_thread}
+    return Result(options, figures, seeds=[SEED], about={"threads": threads})
+
+
+def show(result: Result) -> None:
+    """Print both measurements."""
+    show_with(result.figures, f"{result.about['threads']} threads")
+    show_with(result.figures["one_thread"], "one thread")
 
 
 def measure(*, quick: bool) -> Figures:
-    """All figures, with as many threads as there are."""
+    """Return all figures, measured with as many threads as torch and NumPy take."""
     against = {str(p): against_textbook(p, 1 if quick else ROUNDS[p]) for p in TIMES_FASTER}
     return {
         "against_textbook": against,
@@ -94,7 +92,7 @@ def measure(*, quick: bool) -> Figures:
 
 
 def textbook(x: FloatArray, y: NDArray[np.int64]) -> float:
-    """D of features x (n, p) with labels y (n,), through scatter matrices (p, p)."""
+    """Return D of features x (n, p) with labels y (n,), through scatter matrices (p, p)."""
     n, p = x.shape
     mean = x.mean(axis=0)
     within, between = np.zeros((p, p)), np.zeros((p, p))
@@ -108,7 +106,7 @@ def textbook(x: FloatArray, y: NDArray[np.int64]) -> float:
 
 
 def features_and_labels(p: int) -> tuple[Tensor, Tensor]:
-    """Features (n, p) float32 as after a ReLU, around one random mean per class."""
+    """Return features (n, p) float32 as after a ReLU, one mean per class, and labels (n,)."""
     generator = torch.Generator().manual_seed(SEED)
     labels = torch.arange(SAMPLES) % CLASSES
     features = torch.empty(SAMPLES, p).normal_(generator=generator)
@@ -119,7 +117,7 @@ def features_and_labels(p: int) -> tuple[Tensor, Tensor]:
 
 
 def against_textbook(p: int, rounds: int) -> Figures:
-    """Times, ratio and difference in value at width p."""
+    """Compare time and value with those of the textbook form at width p."""
     say(f"p = {p:,}: {rounds} rounds of ours and the textbook form")
     features, labels = features_and_labels(p)
     x, y = features.double().numpy(), labels.numpy()
@@ -143,7 +141,7 @@ def against_textbook(p: int, rounds: int) -> Figures:
 
 
 def block(call: Callable[[], float], calls: int) -> float:
-    """Median seconds of at least so many calls, after a pause and one that is not timed."""
+    """Return the median seconds of at least ``calls`` calls, after a pause and a first call."""
     time.sleep(PAUSE)
     call()
     taken: list[float] = []
@@ -153,7 +151,7 @@ def block(call: Callable[[], float], calls: int) -> float:
 
 
 def against_reading(p: int, rounds: int) -> Figures:
-    """Time over that of reading the features twice, and memory, at width p."""
+    """Compare the time with that of reading the features twice, and measure memory, at width p."""
     say(f"p = {p:,}: {rounds} rounds of ours and reading the features twice")
     features, labels = features_and_labels(p)
 
@@ -183,9 +181,9 @@ def against_reading(p: int, rounds: int) -> Figures:
 
 
 def peak_mib_beyond_features(p: int) -> float:
-    """How much higher the memory of this process has ever been once D of them is known.
+    """Return the peak of this process beyond the features, once D is computed.
 
-    Meant for a new process, whose highest use so far is having made the features.
+    The process must be new: nothing before may have used more memory than making the features.
     """
     features, labels = features_and_labels(p)
     before = highest_mib()
@@ -193,8 +191,8 @@ def peak_mib_beyond_features(p: int) -> float:
     return highest_mib() - before
 
 
-def show(figures: Figures, threads: str) -> None:
-    """Both comparisons, and what they mean."""
+def show_with(figures: Figures, threads: str) -> None:
+    """Print both comparisons and what they mean."""
     against, wide = figures["against_textbook"], figures["wide"]
     console = wide_console()
     table = Table("p", "ours", "textbook", "ratio", "relative difference", "acceptance")
@@ -206,7 +204,7 @@ def show(figures: Figures, threads: str) -> None:
             f"{row['textbook_ms']:,.4g} ms",
             f"{row['ratio']:,.0f}x ({_range(row)})",
             f"{row['relative_difference']:.0e}",
-            f"at least {row['acceptance']}x: {_verdict(row['met'])}",
+            f"at least {row['acceptance']}x: {verdict(row['met'])}",
         )
     console.print(table)
     table = Table(f"p = {wide['p']:,}", "measured", "acceptance")
@@ -214,12 +212,12 @@ def show(figures: Figures, threads: str) -> None:
         "time over reading the features twice",
         f"{wide['ours_ms']:.0f} / {wide['reading_twice_ms']:.0f} ms = {wide['ratio']:.2f}x "
         f"({_range(wide)})",
-        f"at most {wide['acceptance']:.0f}x: {_verdict(wide['met'])}",
+        f"at most {wide['acceptance']:.0f}x: {verdict(wide['met'])}",
     )
     table.add_row(
         "peak memory beyond the features",
         f"{wide['peak_mib_beyond_features']:.0f} MiB (features: {wide['features_mib']:.0f} MiB)",
-        f"under {wide['peak_acceptance']:,.0f} MiB: {_verdict(wide['peak_met'])}",
+        f"under {wide['peak_acceptance']:,.0f} MiB: {verdict(wide['peak_met'])}",
     )
     console.print(table)
     ratios = [f"{row['ratio']:,.0f}" for row in against.values()]
@@ -236,10 +234,6 @@ def _range(row: Figures) -> str:
     return "{:,.4g} to {:,.4g}".format(*row["ratio_range"])
 
 
-def _verdict(met: bool) -> str:
-    return "[green]met[/]" if met else "[bold red]MISSED[/]"
-
-
 def _seconds(call: Callable[[], float]) -> float:
     started = time.perf_counter()
     call()
@@ -249,7 +243,3 @@ def _seconds(call: Callable[[], float]) -> float:
 def _in_a_new_process(function: Callable[[int], float], argument: int) -> float:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, argument).result()
-
-
-if __name__ == "__main__":
-    run_and_exit(main)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.claims.criterion import extrapolated
+from benchmarks.claims.criterion import extrapolate
 from benchmarks.pools.zero_cost import gradient_norm, jacobian_covariance, snip
 
 X = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.5, 0.25]])
@@ -48,7 +48,7 @@ def test_inputs_that_all_do_the_same_have_the_worst_jacobians() -> None:
 
 def test_a_power_law_is_continued() -> None:
     epochs = np.arange(1.0, 11)
-    assert extrapolated(0.9 - 0.5 * epochs**-0.7, 60) == pytest.approx(0.9 - 0.5 * 60**-0.7)
-    assert extrapolated(np.array([0.5, 0.6]), 60) == 0.6
-    assert extrapolated(np.array([0.8, 0.7, 0.6, 0.5]), 60) == 0.5
-    assert math.isnan(extrapolated(np.array([]), 60))
+    assert extrapolate(0.9 - 0.5 * epochs**-0.7, 60) == pytest.approx(0.9 - 0.5 * 60**-0.7)
+    assert extrapolate(np.array([0.5, 0.6]), 60) == 0.6
+    assert extrapolate(np.array([0.8, 0.7, 0.6, 0.5]), 60) == 0.5
+    assert math.isnan(extrapolate(np.array([]), 60))
