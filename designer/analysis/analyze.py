@@ -1,4 +1,4 @@
-"""What is inside a model that somebody already has: its blocks, their law, and what to change."""
+"""Analyze a model: its blocks, their law, and what to change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from designer.analysis.advice import input_report, law_warnings, layer_reports, stage_laws
+from designer.analysis.advice import input_report, layer_reports, stage_laws
 from designer.analysis.data_for_model import ModelData
-from designer.analysis.options import MANY_CLASSES
+from designer.analysis.options import MANY_CLASSES, AnalysisOptions
 from designer.analysis.passes import PassProgress
-from designer.analysis.profile import profile
+from designer.analysis.profile import profile_with_options
+from designer.analysis.warnings import (
+    law_warnings,
+    memorised_warnings,
+    no_normalisation_warning,
+)
 from designer.data.batches import LabelledData, batches_of
-from designer.measures.law import tunnel_entrance
+from designer.measures.law import DEEP, tunnel_entrance
 from designer.measures.score import beats_chance
 from designer.models.loaded import LoadedModel
 from designer.probing.blocks import BlockCandidate
@@ -33,15 +38,7 @@ from designer.results.measured import SeparationProfile, SeparationStatus, measu
 from designer.results.provenance import versions
 
 IN_MEMORY = "data in memory"
-"""What data without a name are called."""
-
-
-MEMORISED_GAP = 0.3
-"""A training accuracy this far above the held-out one is called memorising."""
-
-
-DEEP = 6
-"""From so many blocks on, the law is not expected without normalisation."""
+"""The name of data that come without one."""
 
 
 def analyze(
@@ -59,22 +56,30 @@ def analyze(
     seed: int = 0,
     progress: PassProgress | None = None,
 ) -> AnalysisResult:
-    """Look inside a model: what each block contributes, and what to change.
+    """Analyze a model: what each block contributes, and what to change.
 
     Args:
-        model: any module; left exactly as it was.
-        train, heldout, blocks, measure, features, dimension, permutations, resamples, batch_size,
-            seed, progress: see ``designer.profile``.
+        model: any module; it is left exactly as it was.
+        train: training data; see ``designer.profile``.
+        heldout: held-out data; without them there is no cross-fitted D and no tunnel.
+        blocks: names of submodules; see ``designer.profile``.
+        measure: ``separation`` or ``residual``.
+        features: ``flatten``, ``pool`` or ``project``; see ``designer.profile``.
+        dimension: number of features to project to; implies ``project``.
+        permutations: label permutations for the null of separation.
+        resamples: bootstrap resamples for intervals; 0 for none.
+        batch_size: samples per forward pass for data in memory.
+        seed: seed of permutations, resamples and projections.
+        progress: called after every batch.
+
+    Returns:
+        What was measured, verdicts and advice per block, and warnings.
 
     Raises:
-        ModelError: where the model raises, or has no blocks.
-        InvalidInputError: on malformed data or arguments.
+        ModelError: if the model raises.
+        InvalidInputError: if data or options are malformed, or the model has no blocks.
     """
-    seen = profile(
-        model,
-        train,
-        heldout,
-        blocks,
+    options = AnalysisOptions(
         measure=measure,
         features=features,
         dimension=dimension,
@@ -82,56 +87,36 @@ def analyze(
         resamples=resamples,
         batch_size=batch_size,
         seed=seed,
-        progress=progress,
     )
-    law = LawSummary.of(seen.law)
-    layers = layer_reports([seen])
-    inner = unwrap(model)
-    return AnalysisResult(
-        schema=ANALYSIS_SCHEMA,
-        model=ModelSummary(
-            name=type(inner).__name__,
-            weights=None,
-            kind=type(inner).__name__,
-            parameters=sum(p.numel() for p in inner.parameters()),
-            accuracy=measured(seen.accuracy),
-            accuracy_heldout=measured(seen.accuracy_heldout),
-        ),
-        data=DataUsed(
-            name=IN_MEMORY,
-            train=seen.samples,
-            heldout=seen.samples_heldout,
-            heldout_part="held-out",
-            num_classes=seen.num_classes,
-            chance=measured(seen.chance),
-        ),
-        measure=seen.measure,
-        features=seen.features,
-        law=law,
-        law_heldout=None if seen.law_heldout is None else LawSummary.of(seen.law_heldout),
-        input=input_report([seen]),
-        layers=layers,
-        stages=stage_laws([seen]),
-        tunnel=_tunnel(seen),
-        warnings=(*_warnings(seen, inner), *law_warnings("The model", law, layers)),
-        versions=versions(),
-    )
+    profile = profile_with_options(model, train, heldout, blocks, options, progress)
+    return _result(profile, unwrap(model))
 
 
 def list_candidates(model: nn.Module, train: LabelledData) -> list[BlockCandidate]:
-    """Every part of a model that might be a block, in running order, and why it is one or not.
+    """Return every part of a model that might be a block, in running order, with the reasons.
+
+    Args:
+        model: any module; it is left exactly as it was.
+        train: training data, of which the first samples run through the model.
 
     Raises:
-        ModelError: where the model raises.
+        ModelError: if the model raises.
     """
     inputs, _, _ = next(iter(batches_of(train, TRACED_SAMPLES)))
     return block_candidates(model, inputs)
 
 
 def with_origin(
-    result: AnalysisResult, model: LoadedModel, weights: Path | None, model_data: ModelData
+    result: AnalysisResult, model: LoadedModel, weights: Path | None, data: ModelData
 ) -> AnalysisResult:
-    """The result with where the model and its data came from."""
+    """Return the result with the origin of its model and of its data.
+
+    Args:
+        result: what was measured.
+        model: the model, as it was loaded.
+        weights: file that the weights came from, if it was named.
+        data: the data, as they were loaded for the model.
+    """
     return replace(
         result,
         model=replace(
@@ -139,22 +124,68 @@ def with_origin(
         ),
         data=replace(
             result.data,
-            name=model_data.name,
-            heldout_part=model_data.heldout_part,
-            fingerprint=model_data.fingerprint,
-            scaling=model_data.scaling,
+            name=data.name,
+            heldout_part=data.heldout_part,
+            fingerprint=data.fingerprint,
+            scaling=data.scaling,
         ),
-        warnings=(*model_data.warnings, *result.warnings),
+        warnings=(*data.warnings, *result.warnings),
     )
 
 
-def _tunnel(seen: SeparationProfile) -> Tunnel | None:
-    values = seen.values_heldout
+def _result(profile: SeparationProfile, model: nn.Module) -> AnalysisResult:
+    """Return what a profile says about a model."""
+    law = LawSummary.of(profile.law)
+    law_heldout = None if profile.law_heldout is None else LawSummary.of(profile.law_heldout)
+    layers = layer_reports([profile])
+    return AnalysisResult(
+        schema=ANALYSIS_SCHEMA,
+        model=_model_summary(profile, model),
+        data=_data_used(profile),
+        measure=profile.measure,
+        features=profile.features,
+        law=law,
+        law_heldout=law_heldout,
+        input=input_report([profile]),
+        layers=layers,
+        stages=stage_laws([profile]),
+        tunnel=_tunnel(profile),
+        warnings=(*_warnings(profile, model), *law_warnings("The model", law, layers)),
+        versions=versions(),
+    )
+
+
+def _model_summary(profile: SeparationProfile, model: nn.Module) -> ModelSummary:
+    kind = type(model).__name__
+    return ModelSummary(
+        name=kind,
+        weights=None,
+        kind=kind,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        accuracy=measured(profile.accuracy),
+        accuracy_heldout=measured(profile.accuracy_heldout),
+    )
+
+
+def _data_used(profile: SeparationProfile) -> DataUsed:
+    return DataUsed(
+        name=IN_MEMORY,
+        train=profile.samples,
+        heldout=profile.samples_heldout,
+        heldout_part="held-out",
+        num_classes=profile.num_classes,
+        chance=measured(profile.chance),
+    )
+
+
+def _tunnel(profile: SeparationProfile) -> Tunnel | None:
+    """Return where held-out separation stops improving; None without a D at every tap."""
+    values = profile.values_heldout
     if not np.all(np.isfinite(values) & (values > 0)):
         return None
-    draws = np.array(seen.resampled_heldout).reshape(-1, len(values))
+    draws = np.array(profile.resampled_heldout).reshape(-1, len(values))
     entrance = tunnel_entrance(values, draws)
-    names = [layer.name for layer in seen.layers]
+    names = [layer.name for layer in profile.layers]
     beyond = tuple(names[entrance + 1 :])
     return Tunnel(names[entrance], beyond, _tunnel_reason(names[entrance], beyond))
 
@@ -162,60 +193,69 @@ def _tunnel(seen: SeparationProfile) -> Tunnel | None:
 def _tunnel_reason(entrance: str, beyond: Sequence[str]) -> str:
     if not beyond:
         return "The separation of held-out data improves up to the last block."
-    said = "1 block lies" if len(beyond) == 1 else f"{len(beyond)} blocks lie"
+    blocks = "1 block lies" if len(beyond) == 1 else f"{len(beyond)} blocks lie"
     return (
-        f"On held-out data the separation improves no more after '{entrance}': {said} beyond, "
+        f"On held-out data the separation does not improve after '{entrance}': {blocks} beyond, "
         f"and may not be needed."
     )
 
 
-def _non_finite(seen: SeparationProfile) -> Iterator[ReportWarning]:
-    for part, of in (("training", "train"), ("held-out", "heldout")):
-        for layer in seen.layers:
-            found = getattr(layer, of)
-            if found is not None and found.status is SeparationStatus.NON_FINITE:
-                yield ReportWarning(
-                    "non_finite",
-                    f"On {part} data the features contain NaN or infinity from '{layer.name}' on: "
-                    f"look there first, nothing behind it can be judged.",
-                )
-                break
+def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
+    """Yield what makes the measurements doubtful, apart from the law itself."""
+    yield from (ReportWarning("measured_otherwise", note) for note in profile.notes)
+    yield from _feature_warnings(profile)
+    yield from _accuracy_warnings(profile)
+    yield from _setting_warnings(profile, model)
 
 
-def _warnings(seen: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
-    for note in seen.notes:
-        yield ReportWarning("measured_otherwise", note)
-    yield from _non_finite(seen)
-    chance = seen.chance_train
-    if np.isfinite(seen.accuracy) and not beats_chance(seen.accuracy, seen.samples, chance):
+def _feature_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
+    """Yield the first layer with NaN or infinity, on training and on held-out data."""
+    parts = {
+        "training": [(layer.name, layer.train) for layer in profile.layers],
+        "held-out": [(layer.name, layer.heldout) for layer in profile.layers],
+    }
+    for part, separations in parts.items():
+        broken = [
+            name
+            for name, separation in separations
+            if separation is not None and separation.status is SeparationStatus.NON_FINITE
+        ]
+        if broken:
+            yield ReportWarning(
+                "non_finite",
+                f"On {part} data the features contain NaN or infinity from '{broken[0]}' on: "
+                f"look there first, because no block behind it can be judged.",
+            )
+
+
+def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
+    """Yield what the model's own accuracy says against trusting its law."""
+    accuracy, chance = profile.accuracy, profile.chance_train
+    if np.isfinite(accuracy) and not beats_chance(accuracy, profile.samples, chance):
         yield ReportWarning(
             "model_at_chance",
-            f"The model is right on {100 * seen.accuracy:.1f} % of the training data, which is no "
+            f"The model is right on {100 * accuracy:.1f} % of the training data, which is no "
             f"better than chance: is it trained, are these its weights (--weights), its data, and "
             f"its scaling of them (--scaling none)?",
         )
-    if seen.accuracy - seen.accuracy_heldout > MEMORISED_GAP:
-        gap = 100 * (seen.accuracy - seen.accuracy_heldout)
-        yield ReportWarning(
-            "memorised_labels",
-            f"The model is right {gap:.0f} points more often on training than on held-out data: it "
-            f"has memorised labels, and the law holds for memorised labels, too.",
-        )
-    if seen.measure == "separation" and seen.num_classes > MANY_CLASSES:
+    yield from memorised_warnings("The model", accuracy, profile.accuracy_heldout, "held-out")
+
+
+def _setting_warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
+    """Yield where the measure, the network or the data are outside of what the law is for."""
+    if profile.measure == "separation" and profile.num_classes > MANY_CLASSES:
         yield ReportWarning(
             "many_classes",
-            f"With {seen.num_classes} classes separation is the wrong ruler; --measure residual "
-            f"is made for more than {MANY_CLASSES}.",
+            f"Separation is not suited to {profile.num_classes} classes; use --measure residual "
+            f"for more than {MANY_CLASSES}.",
         )
-    if len(seen.layers) > DEEP and not any("Norm" in type(m).__name__ for m in model.modules()):
-        yield ReportWarning(
-            "no_normalisation",
-            "The model has no normalisation: the law is not expected in deep networks of that "
-            "kind.",
-        )
-    if not seen.samples_heldout:
+    normalised = any("Norm" in type(module).__name__ for module in model.modules())
+    blocks = len(profile.layers) - 1
+    if blocks >= DEEP and not normalised:
+        yield no_normalisation_warning("The model")
+    if not profile.samples_heldout:
         yield ReportWarning(
             "no_heldout_data",
             "There are no held-out data: what the last blocks do on training data alone says "
-            "little of whether they are needed.",
+            "little about whether they are needed.",
         )

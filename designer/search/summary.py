@@ -12,7 +12,11 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.analysis.advice import law_warnings
+from designer.analysis.warnings import (
+    law_warnings,
+    memorised_warnings,
+    no_normalisation_warning,
+)
 from designer.measures.ranks import spearman
 from designer.measures.score import ADHERENCE_WEIGHT, beats_chance
 from designer.results.layers import Curve, LawSummary, ReportWarning
@@ -50,10 +54,6 @@ MIN_FOR_AGREEMENT = 5
 
 CURVES_KEPT = 100
 """Trials, the best by design score, whose curve the report holds: others would make it large."""
-
-
-MEMORISED_GAP = 0.3
-"""A training accuracy this far above validation is called memorising."""
 
 
 SCORE_EXPLANATION = (
@@ -224,27 +224,21 @@ def _data_warnings(job: Job, confirmed: Sequence[Confirmed]) -> Iterator[ReportW
             f"({job.data.chance:.3f}) with {len(job.data.validation)} validation samples: "
             f"no architecture here is known to be good, and following the law means nothing.",
         )
-    for rank, one in enumerate(confirmed, start=1):
-        gap = one.mean("train_accuracy") - one.mean("validation_accuracy")
-        if gap > MEMORISED_GAP:
-            yield ReportWarning(
-                "memorised_labels",
-                f"Recommendation {rank} is right {100 * gap:.0f} points more often on training "
-                f"than on validation data: it has memorised labels, and the law holds for "
-                f"memorised labels, too.",
-            )
+    for rank, candidate in enumerate(confirmed, start=1):
+        yield from memorised_warnings(
+            f"Recommendation {rank}",
+            candidate.mean("train_accuracy"),
+            candidate.mean("validation_accuracy"),
+            "validation",
+        )
 
 
 def _law_warnings(recommendations: Sequence[Recommendation]) -> Iterator[ReportWarning]:
-    for one in recommendations:
-        name = f"Recommendation {one.rank}"
-        yield from law_warnings(name, one.law, one.layers)
-        if one.spec.get("normalisation") == "none":
-            yield ReportWarning(
-                "no_normalisation",
-                f"{name} has no normalisation: the law is not expected in deep networks of "
-                f"that kind.",
-            )
+    for recommendation in recommendations:
+        name = f"Recommendation {recommendation.rank}"
+        yield from law_warnings(name, recommendation.law, recommendation.layers)
+        if recommendation.spec.get("normalisation") == "none":
+            yield no_normalisation_warning(name)
 
 
 def _row(trial: FrozenTrial) -> TrialRow:
