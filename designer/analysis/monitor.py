@@ -1,4 +1,4 @@
-"""The law while a network learns: one row each time it is asked, in any training loop."""
+"""Follow the law during training, in any training loop: one row per call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any, Protocol, Self
 
 from torch import nn
 
-from designer.analysis.profile import profile
+from designer.analysis.options import AnalysisOptions
+from designer.analysis.profile import profile_with_options
 from designer.data.batches import LabelledData
 from designer.errors import InvalidInputError
 from designer.measures.score import design_score
@@ -20,15 +21,17 @@ from designer.results.measured import SeparationProfile, measured
 
 
 class ScalarWriter(Protocol):
-    """The part of TensorBoard's ``SummaryWriter`` that is used."""
+    """The methods of TensorBoard's ``SummaryWriter`` that ``LawMonitor`` calls."""
 
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> Any: ...
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> Any:
+        """Write one number under a tag, at an epoch."""
 
-    def flush(self) -> Any: ...
+    def flush(self) -> Any:
+        """Write everything to disk."""
 
 
 class LawMonitor:
-    """Measures a model between epochs; the model is left as it was.
+    """Measure a model between epochs; the model is left exactly as it was.
 
     ::
 
@@ -41,15 +44,21 @@ class LawMonitor:
     Args:
         model: any module.
         train: a fixed sample of the training data; see ``designer.profile``.
-        heldout: of held-out data.
-        blocks: where to look; by default the blocks that are found.
-        file: to which every row is added as a line of JSON; what is there already stays.
-        tensorboard: folder for TensorBoard's event files, or a ``SummaryWriter`` of yours.
-        measure, features, batch_size, seed: see ``designer.profile``.
+        heldout: a fixed sample of held-out data.
+        blocks: names of submodules; by default the blocks that are found.
+        file: file that every row is appended to as a line of JSON.
+        tensorboard: folder for TensorBoard's event files, or your own ``SummaryWriter``.
+        measure: ``separation`` or ``residual``.
+        features: ``flatten``, ``pool`` or ``project``; see ``designer.profile``.
+        batch_size: samples per forward pass for data in memory.
+        seed: seed of the label permutation and of projections.
+
+    Attributes:
+        rows: all rows so far.
 
     Raises:
-        InvalidInputError: where a folder for TensorBoard is given and it is not installed, or the
-            file cannot be written.
+        InvalidInputError: if an option is out of its range, the file cannot be written, or
+            TensorBoard is not installed but asked for with a folder.
     """
 
     def __init__(
@@ -67,30 +76,31 @@ class LawMonitor:
         seed: int = 0,
     ) -> None:
         self._model, self._train, self._heldout, self._blocks = model, train, heldout, blocks
-        self._options: dict[str, Any] = {
-            "measure": measure,
-            "features": features,
-            "batch_size": batch_size,
-            "seed": seed,
-            "permutations": 1,
-            "resamples": 0,
-        }
+        self._options = AnalysisOptions(
+            measure=measure,
+            features=features,
+            batch_size=batch_size,
+            seed=seed,
+            permutations=1,
+            resamples=0,
+        )
         self._file = None if file is None else _writable(Path(file))
         self._writer = _writer(tensorboard)
         self.rows: list[LawRow] = []
-        """All rows so far."""
 
     def __call__(self, epoch: int | None = None) -> LawRow:
-        """Measure now.
+        """Measure the model as it is now.
 
         Args:
-            epoch: to note with it; by default the number of rows so far.
+            epoch: epoch of the row; by default the number of rows so far.
 
         Raises:
             InvalidInputError: as ``designer.profile``.
         """
-        seen = profile(self._model, self._train, self._heldout, self._blocks, **self._options)
-        row = _row(seen, len(self.rows) if epoch is None else epoch)
+        profile = profile_with_options(
+            self._model, self._train, self._heldout, self._blocks, self._options
+        )
+        row = _row(profile, len(self.rows) if epoch is None else epoch)
         self.rows.append(row)
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as lines:
@@ -112,18 +122,20 @@ class LawMonitor:
             self._writer.flush()
 
 
-def _row(seen: SeparationProfile, epoch: int) -> LawRow:
-    scored = seen.law_heldout is not None and seen.measure == "separation"
+def _row(profile: SeparationProfile, epoch: int) -> LawRow:
+    scored = profile.law_heldout is not None and profile.measure == "separation"
     return LawRow(
         epoch=epoch,
-        blocks=tuple(layer.name for layer in seen.layers),
-        separation=tuple(map(measured, seen.values)),
-        separation_heldout=tuple(map(measured, seen.values_heldout)) if seen.law_heldout else None,
-        law=LawSummary.of(seen.law),
-        law_heldout=None if seen.law_heldout is None else LawSummary.of(seen.law_heldout),
-        design_score=measured(design_score(seen).value) if scored else None,
-        accuracy=measured(seen.accuracy),
-        accuracy_heldout=measured(seen.accuracy_heldout),
+        blocks=tuple(layer.name for layer in profile.layers),
+        separation=tuple(map(measured, profile.values)),
+        separation_heldout=tuple(map(measured, profile.values_heldout))
+        if profile.law_heldout
+        else None,
+        law=LawSummary.of(profile.law),
+        law_heldout=None if profile.law_heldout is None else LawSummary.of(profile.law_heldout),
+        design_score=measured(design_score(profile).value) if scored else None,
+        accuracy=measured(profile.accuracy),
+        accuracy_heldout=measured(profile.accuracy_heldout),
     )
 
 
@@ -150,13 +162,14 @@ def _by_block(
 
 
 def _writable(file: Path) -> Path:
+    """Return the file, with its folders, once rows can be appended to it."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8"):
             return file
     except OSError as error:
         raise InvalidInputError(
-            f"Expected a file that rows can be added to, but '{file}' cannot be written: "
+            f"Expected a file that rows can be appended to, but '{file}' cannot be written: "
             f"{error.strerror}."
         ) from error
 
