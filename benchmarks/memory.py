@@ -1,4 +1,4 @@
-"""How much memory this process has ever used."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PROCESS_STATUS = Path("/proc/self/status")
 
 
 def highest_mib() -> float:
-    """Peak resident memory in MiB."""
+    """Return the peak resident memory in MiB."""
     if PROCESS_STATUS.exists():  # Linux hands ru_maxrss down from the process that started this
         lines = PROCESS_STATUS.read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))

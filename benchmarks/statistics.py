@@ -1,7 +1,7 @@
-"""How well one ranking agrees with another, and how sure that is.
+"""Means with their spread, and how well one ranking agrees with another.
 
-Every function takes the last axis as the items that are ranked, so bootstrap resamples are
-rows of one array.  A value of -inf is worse than all others, and ranks there.
+Every function on rankings takes the last axis as the items that are ranked, so bootstrap resamples
+are rows of one array.  A value of -inf is worse than all others, and ranks there.
 
 ======  ==================================================  ========
 symbol  meaning                                             shape
@@ -12,13 +12,14 @@ draws   bootstrap resamples: which items, with repetition   (B, n)
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from designer.measures.intervals import intervals
-from designer.measures.ranks import spearman
 from designer.results.measured import FloatArray, measured
 
 RESAMPLES = 2000
@@ -27,37 +28,62 @@ Indices = NDArray[np.int64]
 
 
 def bootstrap(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Indices:
-    """(B, n) resamples of n items; the same for all criteria, so that differences are paired."""
+    """Return (B, n) resamples of n items; the same for all criteria, so differences are paired."""
     return np.random.default_rng(seed).integers(n, size=(resamples, n))
 
 
-def partial_spearman(x: FloatArray, y: FloatArray, given: FloatArray) -> FloatArray:
-    """(...) Spearman correlation of x and y (..., n) with what ``given`` explains taken out."""
-    xy, xz, yz = spearman(x, y), spearman(x, given), spearman(y, given)
+def spearman(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return Spearman's correlation (...) of x and y (..., n); nan where one is constant."""
+    return _correlation(rankdata(x, axis=-1), rankdata(y, axis=-1))
+
+
+def partial_spearman(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
+    """Return Spearman's correlation (...) of x and y (..., n) with what z explains taken out."""
+    xy, xz, yz = spearman(x, y), spearman(x, z), spearman(y, z)
     with np.errstate(divide="ignore", invalid="ignore"):
         partial: FloatArray = (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
     return partial
 
 
 def regret(score: FloatArray, merit: FloatArray, top: int) -> float:
-    """What the best of the ``top`` by ``score`` (n,) lacks to the best ``merit`` (n,) of all."""
+    """Return what the best of the ``top`` by score (n,) lacks to the best merit (n,) of all."""
     picked = np.argsort(-score, kind="stable")[:top]
     return float(merit.max() - merit[picked].max())
 
 
 def mean_and_interval(values: FloatArray, decimals: int = 4) -> dict[str, Any]:
-    """Mean of values (n,) and its 95 % bootstrap interval."""
+    """Return the mean of values (n,) and its 95 % bootstrap interval, for a result file."""
     drawn = values[bootstrap(len(values))].mean(axis=1)
     return {"mean": rounded(values.mean(), decimals), "interval": interval(drawn, decimals)}
 
 
+def mean_and_sd(values: Iterable[float]) -> dict[str, Any]:
+    """Return mean, sample standard deviation and number of the finite values, for a result file.
+
+    The standard deviation of a single value is 0; without any value, mean and sd are None.
+    """
+    finite = np.array([value for value in values if np.isfinite(value)])
+    if not len(finite):
+        return {"mean": None, "sd": None, "n": 0}
+    sd = finite.std(ddof=1) if len(finite) > 1 else 0.0
+    return {"mean": rounded(finite.mean()), "sd": rounded(sd), "n": len(finite)}
+
+
 def interval(drawn: FloatArray, decimals: int = 4) -> list[float | None]:
-    """95 % percentile interval of bootstrap values (B,), for a result file."""
+    """Return the 95 % percentile interval of bootstrap values (B,), for a result file."""
     low, high = intervals(drawn[:, None])[0]
     return [rounded(low, decimals), rounded(high, decimals)]
 
 
 def rounded(value: float | np.floating[Any] | FloatArray, decimals: int = 4) -> float | None:
-    """A number for a result file: None where it is nan or infinite."""
+    """Return a number for a result file, None if it is nan or infinite."""
     number = measured(float(value))
     return None if number is None else round(number, decimals)
+
+
+def _correlation(x: FloatArray, y: FloatArray) -> FloatArray:
+    x = x - x.mean(axis=-1, keepdims=True)
+    y = y - y.mean(axis=-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r: FloatArray = (x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
+    return r

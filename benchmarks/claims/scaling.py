@@ -50,7 +50,7 @@ from designer.search.search import search
 from designer.search.settings import Effort, StudySettings
 from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
 from designer.search.storage.location import StudyLocation
-from designer.search.storage.retrying import Patience, patient
+from designer.search.storage.retrying import RetryPolicy, patient
 from designer.search.study import proposals
 from designer.search.study.claims import Rejected, claim, end, study_of
 from designer.search.study.trials import RECORD, SPEC, WANTED, Trials
@@ -225,13 +225,13 @@ def _some_parameters() -> dict[str, Any]:
 # --- growth ---
 
 
-class Timed(Patience):
+class Timed(RetryPolicy):
     """Count the questions to a storage and the seconds that they take."""
 
     asked_times, seconds_inside = 0, 0.0
 
     def asked(self, question: Callable[[], Any]) -> Any:
-        """See ``Patience``."""
+        """See ``RetryPolicy``."""
         started = time.perf_counter()
         try:
             return super().asked(question)

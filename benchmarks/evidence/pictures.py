@@ -15,7 +15,7 @@ import vl_convert
 from benchmarks.evidence.criterion import TOLD, known_pools
 from benchmarks.result_files import is_measured, read_result
 from designer.report.charts.palette import LIGHT
-from designer.report.charts.theme import finished, sequence
+from designer.report.charts.theme import colour_ramp, themed_specification
 
 PICTURES = Path(__file__).parents[2] / "docs" / "evidence"
 
@@ -58,7 +58,7 @@ def draw() -> None:
     """Draw all of which there are results."""
     PICTURES.mkdir(exist_ok=True)
     for name, picture in ALL.items():
-        specification = finished(picture(), LIGHT, background=LIGHT.raised)
+        specification = themed_specification(picture(), LIGHT, background=LIGHT.raised)
         svg = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
         (PICTURES / f"{name}.svg").write_text(svg, encoding="utf-8")
 
@@ -87,7 +87,7 @@ def law() -> alt.HConcatChart:
         for layer, value in enumerate(moment["log_d"])
     ]
     epochs = [int(epoch) for epoch in moments]
-    shades = alt.Scale(domain=epochs, range=sequence(len(epochs), LIGHT))
+    shades = alt.Scale(domain=epochs, range=colour_ramp(len(epochs), LIGHT))
     emergence = (
         alt.Chart(alt.InlineData(values=emerging))
         .mark_line(point=True)

@@ -1,4 +1,4 @@
-"""A pool measured from scratch: a search space, any data, and the search's own trainer."""
+"""Measure a pool from scratch: architectures of a search space, trained as a search trains them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from designer.errors import InvalidInputError, TrialFailed
 from designer.probing.probes import probing
 from designer.results.measured import FloatArray, measured
 from designer.search.candidates import size_of, spec_key, spec_values, train_spec
-from designer.search.workers.processes import MAX_REJECTED
 from designer.training.trainer import (
     EpochCallback,
     Schedule,
@@ -47,10 +46,13 @@ PERMUTATIONS = 3
 
 ZERO_COST_BATCH = 128
 
+MAX_IN_VAIN = 300
+"""Known specs drawn in a row after which the space counts as exhausted."""
+
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """What is done with every network."""
+    """How every network of a pool is trained."""
 
     space: Space[Any]
     data: Dataset
@@ -60,7 +62,7 @@ class Protocol:
     """Of the long run, with the learning rate falling in steps, as in the confirmation."""
 
     def checkpoints(self) -> list[int]:
-        """Epochs after which to look inside."""
+        """Return the epochs of the short run after which to look inside."""
         return sorted({*(e for e in CHECKPOINTS if e < self.epochs), self.epochs})
 
 
@@ -75,11 +77,17 @@ class _Task:
 def measure_pool(
     protocol: Protocol, architectures: int, seeds: Sequence[int], sampling_seed: int
 ) -> list[Row]:
-    """Rows of a pool; an architecture of which a run failed is left out.
+    """Return the rows of a pool; an architecture is left out if one of its runs failed.
+
+    Args:
+        protocol: space, data and epochs.
+        architectures: how many to draw.
+        seeds: training seeds; every architecture is trained with each.
+        sampling_seed: the seed of the draw.
 
     Raises:
-        InvalidInputError: where the space has fewer distinct specs.
-        TrialFailed: where every architecture failed.
+        InvalidInputError: if the space has fewer distinct specs.
+        TrialFailed: if every architecture failed.
     """
     specs = distinct_specs(protocol.space, architectures, sampling_seed)
     tasks = [_Task(protocol, i, spec, seed) for i, spec in enumerate(specs) for seed in seeds]
@@ -94,7 +102,7 @@ def measure_pool(
 
 
 def distinct_specs(space: Space[Any], count: int, seed: int) -> list[Spec]:
-    """``count`` different specs, drawn at random."""
+    """Return ``count`` different specs, drawn at random."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
     specs: dict[str, Spec] = {}
@@ -104,7 +112,7 @@ def distinct_specs(space: Space[Any], count: int, seed: int) -> list[Spec]:
         known = len(specs)
         specs.setdefault(spec_key(spec_values(spec)), spec)
         in_vain = in_vain + 1 if len(specs) == known else 0
-        if in_vain == MAX_REJECTED:
+        if in_vain == MAX_IN_VAIN:
             raise InvalidInputError(
                 f"Expected at least {count} different architectures in space '{space.name}', "
                 f"found {known}; ask for fewer."
@@ -113,7 +121,7 @@ def distinct_specs(space: Space[Any], count: int, seed: int) -> list[Spec]:
 
 
 def _measured(task: _Task) -> Row | None:
-    """A row of the pool; None where training failed."""
+    """Return a row of the pool, or None if training failed."""
     space, data = task.protocol.space, task.protocol.data
     try:
         short, final = _short_run(task), _long_run(task)
@@ -136,9 +144,9 @@ def _measured(task: _Task) -> Row | None:
 
 
 def _short_run(task: _Task) -> dict[str, Row]:
-    """What is seen at each checkpoint, by number of epochs."""
+    """Return what each checkpoint shows, by number of epochs."""
     data, checkpoints = task.protocol.data, task.protocol.checkpoints()
-    seen: dict[int, Row] = {}
+    shown: dict[int, Row] = {}
     accuracies: list[float] = []
     aside = 0.0
     began = time.process_time()
@@ -149,7 +157,7 @@ def _short_run(task: _Task) -> dict[str, Row]:
         accuracies.append(accuracy(model, data.validation))
         if epoch in checkpoints:
             inside, seconds = _timed(lambda: _inside(model, data))
-            seen[epoch] = {
+            shown[epoch] = {
                 **inside,
                 "validation_accuracy": accuracies[-1],
                 "validation_accuracies": list(accuracies),
@@ -160,7 +168,7 @@ def _short_run(task: _Task) -> dict[str, Row]:
     _, history = _trained(task, task.protocol.epochs, Schedule.CONSTANT, look)
     return {
         str(epoch): {**inside, "summed_training_loss": sum(history.losses[:epoch])}
-        for epoch, inside in seen.items()
+        for epoch, inside in shown.items()
     }
 
 
@@ -195,13 +203,15 @@ def _untrained(task: _Task) -> nn.Module:
 
 
 def _inside(model: nn.Module, data: Dataset) -> Row:
-    """Separation per layer, measured as in a search trial."""
-    seen = profile(model, data.train, data.validation, permutations=PERMUTATIONS, resamples=0)
+    """Return separation per layer, measured as in a search trial."""
+    inside = profile(model, data.train, data.validation, permutations=PERMUTATIONS, resamples=0)
     return {
-        "separation_train": _rounded(seen.values),
-        "separation_permuted_labels": _rounded(seen.nulls),
-        "separation_cross_fitted": _rounded(seen.values_heldout),
-        "nearest_class_mean_accuracy": [layer.nearest_class_mean_accuracy for layer in seen.layers],
+        "separation_train": _rounded(inside.values),
+        "separation_permuted_labels": _rounded(inside.nulls),
+        "separation_cross_fitted": _rounded(inside.values_heldout),
+        "nearest_class_mean_accuracy": [
+            layer.nearest_class_mean_accuracy for layer in inside.layers
+        ],
     }
 
 
@@ -214,25 +224,25 @@ def _zero_cost(model: nn.Module, data: Dataset) -> Row:
         "snip": lambda: snip(model, inputs, labels),
         "jacobian_covariance": lambda: jacobian_covariance(model, inputs),
     }
-    found = {name: _timed(score) for name, score in scores.items()}
+    timed = {name: _timed(score) for name, score in scores.items()}
     return {
-        **{name: measured(value) for name, (value, _) in found.items()},
-        "zero_cost_seconds": {name: seconds for name, (_, seconds) in found.items()},
+        **{name: measured(value) for name, (value, _) in timed.items()},
+        "zero_cost_seconds": {name: seconds for name, (_, seconds) in timed.items()},
     }
 
 
 def _timed(run: Callable[[], T]) -> tuple[T, float]:
-    """What comes out, and the processor seconds that it took."""
+    """Return the outcome and the processor seconds that it took."""
     started = time.process_time()
     return run(), time.process_time() - started
 
 
 def _widths(model: nn.Module, data: Dataset) -> list[int]:
-    """Features per sample after each block."""
+    """Return the number of features per sample after each block."""
     with probing(model) as probe:
         return [features.shape[1] for features in probe.features(data.train.inputs[:1])[1:]]
 
 
 def _rounded(values: FloatArray) -> list[float | None]:
-    """Six digits, for JSON: None where nan or infinite."""
+    """Return numbers of six digits for JSON, None for nan and infinity."""
     return [measured(float(f"{value:.6g}")) for value in values]

@@ -2,9 +2,9 @@
 
 A pool is a file of JSON lines, one trained network each: ``architecture``, ``seed``,
 ``parameters``, ``widths`` (of the hidden blocks), scores at initialisation (``ZERO_COST``),
-``final`` with the accuracies after the long run, and ``short`` with what was seen after so many
-epochs of a short run; per layer, input first.  Some pools also say ``flops``, the validation
-accuracy after each epoch, and what all that took in processor seconds.
+``final`` with the accuracies after the long run, and ``short`` with what checkpoints of a short run
+show, by epoch; per layer, input first.  Some pools also have ``flops``, the validation accuracy
+after each epoch, and the processor seconds of all this.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class ShortRun:
-    """What was seen of one network after a short run; layers as (L + 1,), input first."""
+    """What a checkpoint of one network shows; layers as (L + 1,), input first."""
 
     accuracies: FloatArray
     """(L + 1,) held-out nearest-class-mean accuracy."""
@@ -37,11 +37,11 @@ class ShortRun:
     """(L + 1,) D with permuted labels."""
     validation_accuracy: float
     summed_loss: float
-    """Training loss added up over the epochs."""
+    """Training loss in nats, added up over the epochs."""
     curve: FloatArray
-    """(E,) validation accuracy after each epoch; (0,) in a pool that does not say."""
+    """(E,) validation accuracy after each epoch; (0,) if the pool lacks it."""
     seconds: dict[str, float]
-    """Of ``training`` and of ``looking`` inside; empty in a pool that does not say."""
+    """Processor seconds of ``training`` and of ``looking`` inside; empty if the pool lacks them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,27 +53,28 @@ class Network:
     widths: tuple[int, ...]
     parameters: int
     flops: float
-    """Of a forward pass of one sample; nan in a pool that does not say."""
+    """FLOPs of a forward pass of one sample; nan if the pool lacks them."""
     zero_cost: dict[str, float]
     """Scores at initialisation, those that the pool has."""
     zero_cost_seconds: dict[str, float]
+    """Processor seconds of each score; empty if the pool lacks them."""
     chance: float
     """Held-out accuracy of always naming the largest class."""
     final_accuracy: float
-    """On test data, after the long run."""
+    """Accuracy on test data after the long run."""
     short: dict[int, ShortRun]
-    """By number of epochs."""
+    """Checkpoints of the short run, by number of epochs."""
 
 
 def read_pool(path: Path, chance: float) -> list[Network]:
-    """The networks of a pool.
+    """Read the networks of a pool.
 
     Args:
         path: the file.
-        chance: for rows that do not say theirs.
+        chance: the chance of rows that do not have their own.
 
     Raises:
-        InvalidInputError: where the file is missing or is no pool.
+        InvalidInputError: if the file is missing or is no pool.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -88,12 +89,12 @@ def read_pool(path: Path, chance: float) -> list[Network]:
 
 
 def write_pool(path: Path, rows: Iterable[Row]) -> None:
-    """Rows for ``read_pool``."""
+    """Write rows that ``read_pool`` reads."""
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
 def network(row: Row, chance: float = float("nan")) -> Network:
-    """The network that a row of a pool describes."""
+    """Return the network that a row of a pool describes."""
     return Network(
         architecture=int(row["architecture"]),
         seed=int(row["seed"]),
@@ -104,19 +105,19 @@ def network(row: Row, chance: float = float("nan")) -> Network:
         zero_cost_seconds=dict(row.get("zero_cost_seconds", {})),
         chance=float(row.get("chance", chance)),
         final_accuracy=float(row["final"]["test_accuracy"]),
-        short={int(epochs): _short_run(seen) for epochs, seen in row["short"].items()},
+        short={int(epochs): _short_run(checkpoint) for epochs, checkpoint in row["short"].items()},
     )
 
 
-def _short_run(seen: Row) -> ShortRun:
+def _short_run(checkpoint: Row) -> ShortRun:
     return ShortRun(
-        accuracies=_array(seen["nearest_class_mean_accuracy"]),
-        values=_array(seen["separation_train"]),
-        nulls=_array(seen["separation_permuted_labels"]),
-        validation_accuracy=float(seen["validation_accuracy"]),
-        summed_loss=float(seen["summed_training_loss"]),
-        curve=_array(seen.get("validation_accuracies", [])),
-        seconds=dict(seen.get("seconds", {})),
+        accuracies=_array(checkpoint["nearest_class_mean_accuracy"]),
+        values=_array(checkpoint["separation_train"]),
+        nulls=_array(checkpoint["separation_permuted_labels"]),
+        validation_accuracy=float(checkpoint["validation_accuracy"]),
+        summed_loss=float(checkpoint["summed_training_loss"]),
+        curve=_array(checkpoint.get("validation_accuracies", [])),
+        seconds=dict(checkpoint.get("seconds", {})),
     )
 
 
@@ -125,7 +126,7 @@ def _number(value: float | None) -> float:
 
 
 def _array(values: Sequence[float | None]) -> FloatArray:
-    """None, JSON's null, becomes nan."""
+    """Return an array in which None, JSON's null, is nan."""
     return np.array(values, dtype=np.float64)
 
 
@@ -134,6 +135,6 @@ def _network_of_line(path: Path, number: int, line: str, chance: float) -> Netwo
         return network(json.loads(line), chance)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInputError(
-            f"Expected one network per line in '{path}', as benchmarks/pool.py says, but line "
+            f"Expected one network per line in '{path}', as benchmarks/pools/pool.py says, but line "
             f"{number} is not: {type(error).__name__} {error}."
         ) from error

@@ -12,26 +12,26 @@ NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
 def naswot(model: nn.Module, inputs: Tensor) -> float:
-    """log |det H|, where H counts the units that two inputs (n, ...) switch alike.
+    """Return log |det H|, where H counts the units that two inputs (n, ...) switch alike.
 
-    A unit is on where its activation gets something positive.  -inf where H is singular.
+    A unit is on where the input of its activation is positive.  The score is -inf if H is singular.
 
     Reference: Mellor et al., "Neural architecture search without training", ICML 2021.
     """
     model = copy.deepcopy(model).train()  # with the batch's own statistics, as in the paper
-    seen: list[Tensor] = []
+    activated: list[Tensor] = []
     for module in model.modules():
         if isinstance(module, ACTIVATIONS):
-            module.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+            module.register_forward_pre_hook(lambda _, x: activated.append(x[0]))
     with torch.no_grad():
         model(inputs)
-    on = torch.cat([(x > 0).flatten(1) for x in seen], dim=1).double()
+    on = torch.cat([(x > 0).flatten(1) for x in activated], dim=1).double()
     alike = on @ on.T + (1 - on) @ (1 - on).T
     return float(torch.linalg.slogdet(alike).logabsdet)
 
 
 def synflow_log(model: nn.Module, input_shape: tuple[int, ...]) -> float:
-    """log of the synaptic flow: sum of theta dR/dtheta with all weights made positive.
+    """Return the log of the synaptic flow: sum of theta dR/dtheta with all weights positive.
 
     R is the sum of the outputs for an input of ones.  Normalisations and activations are left
     out: on positive signals ReLU changes nothing, and the others would stop the flow.
@@ -52,7 +52,7 @@ def synflow_log(model: nn.Module, input_shape: tuple[int, ...]) -> float:
 
 
 def gradient_norm(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Euclidean norm of the gradient of cross-entropy, in training mode.
+    """Return the Euclidean norm of the gradient of cross-entropy, in training mode.
 
     Reference: Abdelfattah et al., "Zero-cost proxies for lightweight NAS", ICLR 2021.
     """
@@ -63,7 +63,7 @@ def gradient_norm(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
 
 def snip(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
-    """Sum of |theta dL/dtheta| over weight matrices and kernels, in training mode.
+    """Return the sum of |theta dL/dtheta| over weight matrices and kernels, in training mode.
 
     Reference: Lee et al., "SNIP: single-shot network pruning based on connection sensitivity",
     ICLR 2019; summed over the network by Abdelfattah et al., ICLR 2021.
@@ -78,8 +78,10 @@ def snip(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
 
 def jacobian_covariance(model: nn.Module, inputs: Tensor) -> float:
-    """How differently the outputs depend on each input (n, ...): -sum(log(v + k) + 1 / (v + k))
-    over the eigenvalues v of the correlation matrix of the n Jacobians, k = 1e-5.
+    """Return a score of how differently the outputs depend on each input (n, ...).
+
+    It is -sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of the correlation matrix of the n
+    Jacobians, with k = 1e-5.
 
     Reference: Mellor et al., "Neural architecture search without training", first version, 2020;
     as in Abdelfattah et al., "Zero-cost proxies for lightweight NAS", ICLR 2021.
@@ -92,7 +94,7 @@ def jacobian_covariance(model: nn.Module, inputs: Tensor) -> float:
 
 
 def _without(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> nn.Module:
-    """The model with modules of these kinds replaced by the identity, in place."""
+    """Replace modules of these kinds by the identity, in place, and return the model."""
     for name, child in model.named_children():
         if isinstance(child, kinds):
             setattr(model, name, nn.Identity())
