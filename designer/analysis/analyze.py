@@ -21,7 +21,7 @@ from designer.analysis.warnings import (
 )
 from designer.data.batches import LabelledData, batches_of
 from designer.measures.law import DEEP, tunnel_entrance
-from designer.measures.score import beats_chance
+from designer.measures.proportions import beats_chance
 from designer.models.loaded import LoadedModel
 from designer.probing.blocks import BlockCandidate
 from designer.probing.calling import unwrap

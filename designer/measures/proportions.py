@@ -1,44 +1,107 @@
-"""Proportions and their paired differences with confidence intervals."""
+"""Proportions of samples: their intervals, their paired differences, and chance.
+
+======  =======================================================  ======
+symbol  meaning                                                  shape
+======  =======================================================  ======
+n       samples                                                  scalar
+k       samples among them that are classified correctly         scalar
+p       the proportion k / n                                     scalar
+z       quantile of the normal distribution                      scalar
+b, c    samples that only the one network, or only the other,    scalar
+        classifies correctly
+======  =======================================================  ======
+
+References: Wilson, "Probable inference, the law of succession, and statistical inference",
+Journal of the American Statistical Association 22, 1927; Bonett & Price, "Adjusted Wald
+confidence interval for a difference of binomial proportions based on paired data", Journal of
+Educational and Behavioral Statistics 37(4), 2012.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from scipy.stats import binomtest, norm
+from scipy.special import betainc, ndtr, ndtri
 from torch import Tensor
 
 from designer.results.layers import Proportion
 
 CONFIDENCE = 0.95
+"""Confidence of all intervals and bounds."""
+
+CHANCE_DEVIATIONS = 3
+"""Standard deviations above chance from which an accuracy is no chance. That many, because it is
+often the best of several accuracies that is tested."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """Accuracy that a network lacks to another."""
+    """Accuracy that a smaller network lacks."""
 
     value: float
+    """Accuracy of the original minus accuracy of the smaller network."""
     bound: float
-    """It lacks no more than this, with 95 % confidence."""
+    """Upper 95 % confidence bound on ``value`` (paired)."""
 
 
 def proportion(mask: Tensor) -> Proportion:
-    """Share of a mask (n,), with its Wilson interval."""
+    """Return the share of True in a mask (n,), n >= 1, with its Wilson interval."""
     hits, n = int(mask.sum()), len(mask)
     return Proportion(hits / n, wilson(hits, n), n)
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, which has a width also where all or none are right."""
-    found = binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
+    """Return the two-sided 95 % interval of a proportion (Wilson, 1927).
+
+    It has a width even if none or all of the samples are hits.
+
+    Args:
+        hits: k, 0..n.
+        n: at least 1.
+    """
+    p = hits / n
+    z = float(ndtri(0.5 + 0.5 * CONFIDENCE))
+    scale = 2 * (n + z**2)
+    centre = (2 * n * p + z**2) / scale
+    half_width = z / scale * math.sqrt(4 * n * p * (1 - p) + z**2)
+    low = 0.0 if hits == 0 else centre - half_width
+    high = 1.0 if hits == n else centre + half_width
+    return low, high
 
 
 def drop_of(original: Tensor, smaller: Tensor) -> Drop:
-    """From what both (n,) are right on."""
+    """Return the accuracy that a smaller network lacks, with its upper 95 % bound.
+
+    The bound is Wald's for paired samples, with one sample added to b and to c (Bonett & Price,
+    2012), so that it lies above the value even if both networks agree on all samples.
+
+    Args:
+        original: (n,) mask of the samples that the original classifies correctly.
+        smaller: (n,) the same for the smaller network, in the same order.
+    """
     n = len(original)
     b = int((original & ~smaller).sum())
     c = int((smaller & ~original).sum())
     p, q = (b + 1) / (n + 2), (c + 1) / (n + 2)
     spread = math.sqrt((p + q - (p - q) ** 2) / (n + 2))
-    return Drop((b - c) / n, p - q + float(norm.ppf(CONFIDENCE)) * spread)
+    return Drop((b - c) / n, p - q + float(ndtri(CONFIDENCE)) * spread)
+
+
+def beats_chance(accuracy: float, samples: int, chance: float) -> bool:
+    """Return True if an accuracy is better than to always name the largest class.
+
+    This is the one-sided binomial test at ``CHANCE_DEVIATIONS`` standard deviations.
+
+    Args:
+        accuracy: share of the samples that are classified correctly.
+        samples: n.
+        chance: share of the largest class.
+    """
+    hits = round(accuracy * samples)
+    return _at_least(hits, samples, chance) <= float(ndtr(-CHANCE_DEVIATIONS))
+
+
+def _at_least(hits: int, n: int, p: float) -> float:
+    """Return the probability of at least this many hits among n, each with probability p."""
+    return float(betainc(hits, n - hits + 1, p)) if hits > 0 else 1.0

@@ -1,34 +1,35 @@
 """The design score: profile and accuracies to the number that a search maximises.
 
-======  =================================================================
-symbol  meaning
-======  =================================================================
-a_l     held-out nearest-class-mean accuracy after block l
-c       chance: share of the largest held-out class
-H       held-out separation: (a - c) / (1 - c) with a the mean of a_l over the
-        later two thirds of the depth
-U       adherence: depth-fair uniformity of the steps of log(D / D_null)
-======  =================================================================
+======  ====================================================================  ========
+symbol  meaning                                                               shape
+======  ====================================================================  ========
+a_l     held-out nearest-class-mean accuracy after block l                    (L,)
+c       chance: share of the largest held-out class                           scalar
+H       held-out separation (a - c) / (1 - c), where a is the mean of a_l     scalar
+        over the later two thirds of the depth
+U       adherence: depth-fair uniformity of the steps of log(D / D_null)      scalar
+W       weight of the adherence, 0.05                                         scalar
+======  ====================================================================  ========
 
-    score = H (1 - W (1 - U) / 2),   W = 0.05
+    score = H (1 - W (1 - U) / 2)
 
-H says which architecture will win: of what a short run offers, nearest-class-mean accuracy
-inside the network agreed best with the accuracy after long training.  The first third is left
-out, because there the features are still near the input and tell networks apart by chance; the
-later blocks are averaged, because that is steadier than the last or the best one alone.  Depth
-is cut at exactly one third (a block in which the cut falls counts in part), so that adding
-layers does not move the cut to and fro.  U says how equally the blocks
-share the work.  It always counts, and it multiplies, so a network that follows the law on
-memorised labels (H = 0) scores nothing.  D is taken over its label-permutation null, because
-wide layers look separated by chance, and the uniformity is the depth-fair one, because few
-steps look equal by chance.  W is small because the measurements say so: adherence alone is a
-poor predictor.  ``benchmarks/bench_criterion.py`` shows each part beside every baseline.
+H says which architecture will win: of all figures of a short run, nearest-class-mean accuracy
+inside the network agreed best with the accuracy after long training.  The first third of the
+depth does not count, because its features are still near the input and tell networks apart by
+chance.  The later blocks are averaged, because the mean is steadier than the last or the best
+block alone.  Depth is cut at exactly one third, and a block in which the cut falls counts in part,
+so that adding layers does not move the cut to and fro.
+
+U says how equally the blocks share the work.  It multiplies H, so a network that follows the law
+on memorised labels (H = 0) scores nothing.  D is divided by its label-permutation null, because
+wide layers look separated by chance, and the uniformity is the depth-fair one, because few steps
+look equal by chance.  W is small, because adherence alone predicts the accuracy poorly.
+``benchmarks/claims/criterion.py`` shows each part beside every baseline.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binom, norm
 
 from designer.errors import InvalidInputError
 from designer.measures.law import depth_fair_uniformity, steps
@@ -37,16 +38,18 @@ from designer.results.measured import DesignScore, FloatArray, SeparationProfile
 EARLY = 1 / 3
 """Share of the depth, from the input on, that does not count in H."""
 
-
 ADHERENCE_WEIGHT = 0.05
-"""W: what the score loses at the most for steps that depart from equi-separation."""
+"""W: the largest share of the score that unequal steps can cost."""
 
 
 def design_score(profile: SeparationProfile) -> DesignScore:
-    """The design score of a profile with held-out data, higher is better, at most 1.
+    """Return the design score of a profile: higher is better, at most 1.
+
+    Args:
+        profile: measured with held-out data.
 
     Raises:
-        InvalidInputError: where the profile was measured without held-out data.
+        InvalidInputError: if the profile was measured without held-out data.
     """
     if profile.law_heldout is None:
         raise InvalidInputError(
@@ -57,13 +60,18 @@ def design_score(profile: SeparationProfile) -> DesignScore:
         np.array([layer.nearest_class_mean_accuracy for layer in profile.layers[1:]]),
         profile.chance,
     )
-    follows = adherence(profile.values, profile.nulls)
-    value = combine(heldout, follows)
-    return DesignScore(value, heldout, follows, explain(value, heldout, follows))
+    uniformity = adherence(profile.values, profile.nulls)
+    value = combine(heldout, uniformity)
+    return DesignScore(value, heldout, uniformity, explain(value, heldout, uniformity))
 
 
 def heldout_separation(accuracies: FloatArray, chance: float) -> float:
-    """H from held-out nearest-class-mean accuracies (L,) of the blocks: 0 chance, 1 perfect."""
+    """Return H: 0 is chance, 1 is perfect; 0 if chance is certain.
+
+    Args:
+        accuracies: (L,) held-out nearest-class-mean accuracies of the blocks.
+        chance: share of the largest held-out class.
+    """
     depth = len(accuracies)
     weights = np.clip(np.arange(1, depth + 1) - EARLY * depth, 0, 1)
     mean = float(weights @ accuracies / weights.sum())
@@ -71,10 +79,11 @@ def heldout_separation(accuracies: FloatArray, chance: float) -> float:
 
 
 def adherence(values: FloatArray, nulls: FloatArray) -> float:
-    """U from D (L + 1,) and its label-permutation null (L + 1,), -1..1.
+    """Return U, -1..1; -1, the worst, if some D does not exist or is not positive.
 
-    -1, the worst, where D does not exist somewhere or is not positive. A null that was not
-    measured (nan) leaves D as it is.
+    Args:
+        values: (L + 1,) D.
+        nulls: (L + 1,) its label-permutation null; if some are nan, D is taken as it is.
     """
     if not np.all(np.isfinite(values) & (values > 0)):
         return -1.0
@@ -83,24 +92,14 @@ def adherence(values: FloatArray, nulls: FloatArray) -> float:
 
 
 def combine(heldout: float, adherence: float) -> float:
-    """The design score from its parts; below chance there is nothing to reduce."""
+    """Return the design score from H and U; an H below chance is returned as it is."""
     if heldout <= 0:
         return heldout
     return heldout * (1 - ADHERENCE_WEIGHT * (1 - adherence) / 2)
 
 
-def beats_chance(accuracy: float, samples: int, chance: float) -> bool:
-    """Whether an accuracy on so many samples can be told from always naming the largest class.
-
-    One-sided binomial test at three standard deviations, which allows for having looked at the
-    best of several.
-    """
-    hits = round(accuracy * samples)
-    return float(binom.sf(hits - 1, samples, chance)) <= float(norm.sf(3))
-
-
 def explain(value: float, heldout: float, adherence: float) -> str:
-    """One sentence that says what the score is and how it came about."""
+    """Return one sentence that explains the score and its parts."""
     return (
         f"Design score {value:.3f}: on held-out data the nearest class mean is right "
         f"{heldout:.3f} of the way from chance to perfect over the later two thirds of the "

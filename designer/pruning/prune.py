@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from designer.analysis.passes import PassProgress
 from designer.errors import InvalidInputError, ModelError, first_line
-from designer.measures.score import beats_chance
+from designer.measures.proportions import beats_chance
 from designer.models.surgery import Removal
 from designer.probing.calling import call_model, unwrap
 from designer.probing.untouched import device_of

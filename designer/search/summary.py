@@ -17,8 +17,9 @@ from designer.analysis.warnings import (
     memorised_warnings,
     no_normalisation_warning,
 )
+from designer.measures.proportions import beats_chance
 from designer.measures.ranks import spearman
-from designer.measures.score import ADHERENCE_WEIGHT, beats_chance
+from designer.measures.score import ADHERENCE_WEIGHT
 from designer.results.layers import Curve, LawSummary, ReportWarning
 from designer.results.measured import LawStatus, measured
 from designer.results.provenance import versions
