@@ -15,9 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 import designer
-from designer.report.pictures import Kind, picture
+from designer.report.pictures import PictureFormat, picture
 from designer.report.terminal import print_report
-from designer.report.views.search import report_view
+from designer.report.views.search import search_view
 
 COMMAND = "designer search --data digits --trials 30 --epochs 10"
 
@@ -26,11 +26,11 @@ def main(folder: str) -> None:
     """Run the search and write the pictures to ``folder``."""
     with tempfile.TemporaryDirectory() as run:
         result = designer.search("mlp", "digits", trials=30, epochs=10, out=run)
-    view = report_view(result)
+    view = search_view(result)
     console = Console(record=True, width=108, file=io.StringIO(), force_terminal=True)
     print_report(replace(view, notes=()), console)
     console.save_svg(str(Path(folder, "report.svg")), title=COMMAND)
-    Path(folder, "charts.svg").write_bytes(picture(view, Kind.SVG))
+    Path(folder, "charts.svg").write_bytes(picture(view, PictureFormat.SVG))
 
 
 if __name__ == "__main__":

@@ -17,13 +17,13 @@ from optuna.study import Study
 from designer.errors import InvalidInputError, RunFolderError
 from designer.folders import ARTIFACTS_FOLDER, STORAGE_FILE
 from designer.report.markdown import markdown_report
-from designer.report.pictures import Kind, pictures
-from designer.report.views.search import report_view
+from designer.report.pictures import PictureFormat, pictures
+from designer.report.views.search import search_view
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_result, report_to_json
 from designer.search.progress import Phase
-from designer.search.storage.artifacts import uploaded
-from designer.search.storage.opening import opened_file, quiet_optuna
+from designer.search.storage.artifacts import upload
+from designer.search.storage.opening import open_file, quiet_optuna
 
 ATTACHED = "attached"
 """Attribute of the study that says which charts are attached, and to what report they belong."""
@@ -78,7 +78,7 @@ def dashboard(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> Iterat
             f"dashboard needs more than the report."
         )
     store = FileSystemArtifactStore(folder / ARTIFACTS_FOLDER)
-    with quiet_optuna(), opened_file(folder / STORAGE_FILE) as storage:
+    with quiet_optuna(), open_file(folder / STORAGE_FILE) as storage:
         attach(optuna.load_study(study_name=Phase.SEARCH, storage=storage), result, store)
         try:
             server = make_server(host, port, wsgi(storage, artifact_store=store), _Server, _Quiet)
@@ -102,14 +102,14 @@ def attach(study: Study, result: SearchResult, store: FileSystemArtifactStore) -
     known = study.user_attrs.get(ATTACHED, {})
     if known.get("digest") == digest:
         return
-    view = report_view(result)
-    charts = pictures(view, Kind.SVG)
+    view = search_view(result)
+    charts = pictures(view, PictureFormat.SVG)
     attached: dict[str, str] = dict(known.get("artifacts", {}))
     for name, artifact in attached.items():
         store.write(artifact, io.BytesIO(charts.get(name, NO_MORE)))
     new = charts.keys() - attached.keys()
     attached |= {
-        name: uploaded(store, study, name, charts[name], SVG_TYPE) for name in charts if name in new
+        name: upload(store, study, name, charts[name], SVG_TYPE) for name in charts if name in new
     }
     save_note(study, markdown_report(view))
     study.set_user_attr(ATTACHED, {"digest": digest, "artifacts": attached})

@@ -14,7 +14,7 @@ from designer.errors import InvalidInputError
 from designer.folders import HTML_FILE, MARKDOWN_FILE, REPORT_FILE, write_text, writing_to
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
-from designer.report.views.any_report import view_of
+from designer.report.views.dispatch import view_of
 from designer.report.views.page import ReportView
 from designer.results.serialisation import Report, report_to_json
 
@@ -61,10 +61,10 @@ def show_report(view: ReportView, report: Report, form: Format, output: Path | N
     elif output is None:
         _write_out(_rendered(view, report, form))
     elif form in PICTURES and (output.is_dir() or not output.suffix):
-        from designer.report.pictures import Kind, pictures
+        from designer.report.pictures import PictureFormat, pictures
 
         with writing_to(output):
-            for name, content in pictures(view, Kind(form)).items():
+            for name, content in pictures(view, PictureFormat(form)).items():
                 (output / name).write_bytes(content)
         print_status(f"Written to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
     else:
@@ -76,9 +76,9 @@ def show_report(view: ReportView, report: Report, form: Format, output: Path | N
 def _rendered(view: ReportView, report: Report, form: Format) -> bytes:
     """Return the report as bytes, in UTF-8 where it is text."""
     if form in PICTURES:
-        from designer.report.pictures import Kind, picture
+        from designer.report.pictures import PictureFormat, picture
 
-        return picture(view, Kind(form))
+        return picture(view, PictureFormat(form))
     if form is Format.TERMINAL:
         file = io.StringIO()
         print_report(view, Console(file=file, width=FILE_WIDTH))

@@ -48,7 +48,7 @@ def _report(
     picture. With a folder as --output each chart becomes a file of its own.
     """
     from designer.cli.output import show_report
-    from designer.report.views.any_report import view_of
+    from designer.report.views.dispatch import view_of
     from designer.results.serialisation import read_report, report_schema
 
     if schema:
@@ -82,7 +82,7 @@ def _compare(
     with interruptible("Stopped."), prints_to_stderr(), pass_progress() as bars:
         from designer.analysis.compare import compare
         from designer.cli.output import show_report
-        from designer.report.views.any_report import view_of
+        from designer.report.views.dispatch import view_of
 
         report = compare(networks, command=str(context.obj), progress=bars)
     show_report(view_of(report), report, form, output)

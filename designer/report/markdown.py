@@ -10,10 +10,11 @@ from designer.report.figures.figure import TableView
 from designer.report.views.page import LayerView, NetworkView, ReportView
 
 BAR_WIDTH = 12
+"""Most characters of a bar of log D."""
 
 
 def markdown_report(view: ReportView) -> str:
-    """The whole view as one Markdown text."""
+    """Return the whole report as one Markdown text; every text in it is escaped."""
     return "\n".join(_lines(view)).rstrip() + "\n"
 
 
@@ -31,8 +32,8 @@ def _lines(view: ReportView) -> Iterator[str]:
         elif section.rows:
             yield from _table(section)
     command = (("command", view.command),) if view.command else ()
-    if view.made.rows:
-        yield from _table(replace(view.made, rows=(*command, *view.made.rows)))
+    if view.provenance.rows:
+        yield from _table(replace(view.provenance, rows=(*command, *view.provenance.rows)))
     for note in view.notes:
         yield from (_line(note), "")
 
@@ -73,11 +74,11 @@ def _rows(
 
 
 def _line(text: str) -> str:
-    """``_text`` that may begin a line: no heading, no list."""
+    """Escape a text that begins a line, where Markdown could also read a heading or a list."""
     return re.sub(r"^(\d*)(#+|[-+.)])(?= )", r"\1\\\2", _text(text))
 
 
 def _text(text: str) -> str:
-    """Plain text that Markdown and the HTML inside it leave as it is, on one line."""
+    """Escape a text, so that Markdown and HTML show it as it is, on one line."""
     escaped = re.sub(r"([\\`*_~$\[\]|])", r"\\\1", " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,4 +1,4 @@
-"""The report in a terminal, from 80 columns on, with or without colour."""
+"""The report in a terminal of at least 80 columns, with or without colour."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from designer.report.figures.figure import Spark, TableView
-from designer.report.views.page import LayerView, NetworkView, ReportView, rewritten
+from designer.report.figures.figure import Sparkline, TableView
+from designer.report.views.page import LayerView, NetworkView, ReportView, map_text
 from designer.results.measured import Verdict
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table of layers shows beside D, its steps and verdicts."""
+    """Columns of a table of layers besides D, steps, shares and verdicts, which it always has."""
 
     bar: int
-    """Cells of it."""
+    """Width of the bar of log D, in cells."""
     null: bool
+    """True if there is a column with the null."""
     advice: bool
-    """Its first word, which the sentences below the table begin with, too."""
+    """True if there is a column with the first word of the advice, which also stands below."""
     heldout: bool = True
+    """True if there is a column with D on held-out data."""
     gap: int = 1
-    """Between columns."""
+    """Cells between two columns."""
 
 
 LAYOUTS = (
@@ -37,11 +39,11 @@ LAYOUTS = (
     Layout(bar=5, null=False, advice=False),
     Layout(bar=5, null=False, advice=False, heldout=False),
 )
-"""From rich to plain."""
+"""From the richest to the plainest."""
 
 
 UNLIMITED = 10_000
-"""Columns."""
+"""More columns than any table needs."""
 
 
 STYLES = {
@@ -52,22 +54,35 @@ STYLES = {
     Verdict.DEGENERATE: "bold red",
     Verdict.UNCERTAIN: "cyan",
 }
+"""Colours of the verdicts, by rich's names."""
 
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
+"""The last cell of a bar, from 0 to 8 eighths full."""
 
 
 RAMP = "▁▂▃▄▅▆▇█"
+"""Characters of a sparkline, from the least to the largest log D."""
 
 
 ASCII_RAMP = "_.-~=+*#"
-"""From the least to the largest log D."""
+"""Characters of a sparkline for consoles without Unicode, from the least to the largest log D."""
+
+
+_GAP = (0, 2, 0, 0)
+"""Padding of a table's cells: top, right, bottom, left."""
 
 
 def print_report(view: ReportView, console: Console) -> None:
-    """Print the whole view."""
+    """Print the whole report.
+
+    Args:
+        view: the report.
+        console: where to print; its width decides how much a table shows, and with an ASCII
+            encoding every other character is replaced.
+    """
     if console.options.ascii_only:
-        view = rewritten(view, _ascii)
+        view = map_text(view, _ascii)
     console.print(Text(view.title, style="bold"))
     console.print(Text(view.headline))
     for fact in view.facts:
@@ -78,11 +93,11 @@ def print_report(view: ReportView, console: Console) -> None:
         if isinstance(section, NetworkView):
             console.print(_section(_network(section, console)))
         elif section.rows and not section.background:
-            sparks = _sparks(section.sparks, console)
-            console.print(_section(Group(*sparks, _table(section))))
+            sparklines = _sparklines(section.sparklines, console)
+            console.print(_section(Group(*sparklines, _table(section))))
     console.print()
     if view.command:
-        console.print(Text(f"Made with: {view.command}", style="dim"))
+        console.print(Text(f"To repeat this run: {view.command}", style="dim"))
     for note in view.notes:
         console.print(Text(note, style="dim"))
 
@@ -118,7 +133,7 @@ def _network(view: NetworkView, console: Console) -> Group:
         Text(view.heading, style="bold"),
         Text(view.reason),
         Text(view.law, style="dim"),
-        *_sparks(view.sparks, console),
+        *_sparklines(view.sparklines, console),
         _layers(view.layers, console),
         *(Text(f"{arrow} {line}") for line in view.advice),
     ]
@@ -127,23 +142,23 @@ def _network(view: NetworkView, console: Console) -> Group:
     return Group(*parts)
 
 
-def _sparks(sparks: tuple[Spark, ...], console: Console) -> Iterator[Text]:
-    """log D from layer to layer, a cell each; left out where the layers do not fit on a line."""
+def _sparklines(sparklines: tuple[Sparkline, ...], console: Console) -> Iterator[Text]:
+    """Yield one line for each sparkline, leaving out those with too many layers for the console."""
     ramp = ASCII_RAMP if console.options.ascii_only else RAMP
-    label = max((len(spark.label) for spark in sparks), default=0)
-    for spark in sparks:
-        cells = "".join(_spark(level, ramp) for level in spark.levels)
-        line = f"log D {spark.label:<{label}}  {cells}  {spark.ends}"
+    width = max((len(sparkline.label) for sparkline in sparklines), default=0)
+    for sparkline in sparklines:
+        cells = "".join(_cell(level, ramp) for level in sparkline.levels)
+        line = f"log D {sparkline.label:<{width}}  {cells}  {sparkline.ends}"
         if len(line) <= console.width:
             yield Text(line)
 
 
-def _spark(level: float | None, ramp: str) -> str:
+def _cell(level: float | None, ramp: str) -> str:
     return "?" if level is None else ramp[round(level * (len(ramp) - 1))]
 
 
 def _layers(layers: tuple[LayerView, ...], console: Console) -> Table:
-    """The richest table that fits, else the plainest, where long names go over several lines."""
+    """Return the richest table that fits, else the plainest one, which folds long names."""
     unlimited = console.options.update(max_width=UNLIMITED)
     for layout in LAYOUTS:
         table = _layer_table(layers, layout, ascii_only=console.options.ascii_only)
@@ -183,13 +198,10 @@ def _layer_table(layers: tuple[LayerView, ...], layout: Layout, *, ascii_only: b
 
 
 def _bar(share: float | None, width: int, *, ascii_only: bool) -> str:
-    """Of at least an eighth of a cell, so that no layer that has D looks as if it had none."""
+    """Return a bar of at least one eighth of a cell, so that it differs from a missing D."""
     if share is None:
         return ""
     if ascii_only:
         return "#" * max(1, round(share * width))
     full, eighth = divmod(max(1, round(share * width * 8)), 8)
     return "█" * full + EIGHTHS[eighth].strip()
-
-
-_GAP = (0, 2, 0, 0)

@@ -1,4 +1,4 @@
-"""Numbers, intervals and architectures as text: how many digits, and what stands for none."""
+"""Text for numbers, intervals and architectures: how many digits, and what stands for none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MISSING = "-"
 
 
 def spec_label(spec: dict[str, Any]) -> str:
-    """A spec in a few words, such as ``64-64-32, batch, relu, lr 0.001``."""
+    """Return a spec in a few words, such as ``64-64-32, batch, relu, lr 0.001``."""
     parts = []
     for name, value in spec.items():
         if name == "widths" and isinstance(value, list | tuple):
@@ -32,7 +32,13 @@ def spec_label(spec: dict[str, Any]) -> str:
 
 
 def number(value: Measured, digits: int = 2) -> str:
-    """Fixed digits, or two significant ones where those would show nothing."""
+    """Return a number as text.
+
+    Args:
+        value: None, NaN and infinities become ``MISSING``.
+        digits: decimal places.  A number that they would show as zero gets two significant digits
+            instead; one below 1e-4 or from 1e5 on is written with an exponent.
+    """
     if value is None or not math.isfinite(value):
         return MISSING
     if value != 0 and not 1e-4 <= abs(value) < 1e5:
@@ -43,7 +49,7 @@ def number(value: Measured, digits: int = 2) -> str:
 
 
 def percent(value: MeanSd | None) -> str:
-    """Accuracy in percent, mean ± sd."""
+    """Return a share in percent as mean ± sd, such as ``97.0 ± 0.4``; no sd for a single seed."""
     if value is None or not math.isfinite(value.mean):
         return MISSING
     spread = f" ± {100 * value.sd:.1f}" if value.sd is not None else ""
@@ -51,7 +57,7 @@ def percent(value: MeanSd | None) -> str:
 
 
 def interval_text(interval: Interval | None) -> str:
-    """Such as ``0.75 to 1.25``."""
+    """Return an interval such as ``0.75 to 1.25``; ``MISSING`` unless both ends are finite."""
     if interval is None or not all(map(math.isfinite, interval)):
         return MISSING
     low, high = (f"{bound:.2f}".replace("-0.00", "0.00") for bound in interval)
@@ -59,6 +65,6 @@ def interval_text(interval: Interval | None) -> str:
 
 
 def _widths(widths: Sequence[int]) -> str:
-    """Widths in order, runs of equal ones as ``4x64``."""
+    """Return widths in order; a run of more than two equal ones is written like ``4x64``."""
     runs = [(width, len(list(group))) for width, group in groupby(widths)]
     return "-".join(f"{n}x{width}" if n > 2 else "-".join([str(width)] * n) for width, n in runs)

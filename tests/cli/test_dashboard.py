@@ -17,10 +17,10 @@ from optuna_dashboard import get_note
 from designer.cli.dashboard import attach, dashboard
 from designer.errors import InvalidInputError, RunFolderError
 from designer.report.markdown import markdown_report
-from designer.report.views.search import report_view
+from designer.report.views.search import search_view
 from designer.results.serialisation import read_result
 from designer.search.progress import Phase
-from designer.search.storage.opening import opened_file
+from designer.search.storage.opening import open_file
 from tests.support.command import Command, refused
 from tests.support.toy import tiny_run
 
@@ -51,7 +51,7 @@ def test_answers_with_the_charts_of_the_run(run: Path) -> None:
             one = next(a for a in shown["artifacts"] if a["filename"] == "curve-1.svg")
             path = f"/artifacts/{search['study_id']}/{one['artifact_id']}"
             assert asked(port, path).startswith(b"<svg ")
-            assert shown["note"]["body"] == markdown_report(report_view(read_result(run)))
+            assert shown["note"]["body"] == markdown_report(search_view(read_result(run)))
         finally:
             server.shutdown()
             thread.join()
@@ -60,7 +60,7 @@ def test_answers_with_the_charts_of_the_run(run: Path) -> None:
 def test_charts_of_an_older_report_are_replaced(run: Path) -> None:
     result = read_result(run)
     store = FileSystemArtifactStore(run / "artifacts")
-    with opened_file(run / "study.db") as storage:
+    with open_file(run / "study.db") as storage:
         study = optuna.load_study(study_name=Phase.SEARCH, storage=storage)
         attach(study, result, store)
         before = {one.filename: one.artifact_id for one in artifacts(study)}

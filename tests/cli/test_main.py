@@ -100,7 +100,7 @@ class TestSearch:
         outcome = command("search", *TOY, "--space", "tests.support.toy:BrokenSpace")
         assert outcome.code == FAILED
         assert "ValueError: cannot be trained" in outcome.out
-        assert "0 trials complete, 0 pruned, 4 failed" in outcome.out
+        assert "Trials: 0 complete, 0 pruned, 4 failed" in outcome.out
         assert "No trial was finished." in outcome.err
         assert Path("runs/tests.support.toy_blobs-broken/report.json").is_file()
 

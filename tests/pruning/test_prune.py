@@ -407,22 +407,22 @@ class TestReport:
         for i, one in enumerate(told["networks"]):
             assert rows["blocks"][i] == str(one["blocks"])
             assert rows["parameters"][i] == str(one["parameters"])
-            assert rows["FLOPs per sample"][i] == f"{one['flops']:,}"
+            assert rows["operations"][i] == f"{one['flops']:,}"
             accuracy = f"{100 * one['validation_accuracy']['value']:.1f}"
             assert rows["validation %"][i].startswith(accuracy)
             if i:
                 assert rows["time"][i] == f"{one['latency']:.2f}"
                 assert float(rows["points lost"][i]) == pytest.approx(100 * one["drop"], abs=0.051)
                 bound = pytest.approx(100 * one["drop_bound"], abs=0.051)
-                assert float(rows["at most"][i]) == bound
+                assert float(rows["95 % bound"][i]) == bound
         blocks = tables["Block by block"].rows
         assert [row[0] for row in blocks] == NAMES
         assert [row[1] for row in blocks] == [str(one["order"]) for one in told["blocks"]]
         assert [row[-1] == "yes" for row in blocks] == [one["removed"] for one in told["blocks"]]
-        ways = tables["How they go, or why not"].rows
+        ways = tables["How blocks are removed, or why they must stay"].rows
         assert sorted(name for row in ways for name in row[0].split(", ")) == NAMES
         assert all(row[1].startswith("can go: ") for row in ways)
-        assert len(tables["Trial removals"].rows) == len(told["trials"]) == 1
+        assert len(tables["Removals that were tried"].rows) == len(told["trials"]) == 1
 
     def test_says_why_blocks_stay(self, data: Triple) -> None:
         class Wide(nn.Module):
@@ -473,7 +473,7 @@ class TestReport:
         table = pruning_view(replace(pruned.report, networks=large)).sections[0]
         assert isinstance(table, TableView)
         rows = {row[0]: row for row in table.rows}
-        assert rows["parameters"][1] == rows["FLOPs per sample"][1] == shown
+        assert rows["parameters"][1] == rows["operations"][1] == shown
 
     def test_text_from_outside_stays_on_its_line(self, pruned: PruningResult) -> None:
         nasty = replace(pruned.report.model, name="a\nb\x1b[31m")

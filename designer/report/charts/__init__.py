@@ -1,1 +1,1 @@
-"""Charts drawn from figures."""
+"""Charts: how Altair draws each figure, with one palette for light and one for dark."""

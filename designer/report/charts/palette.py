@@ -1,7 +1,7 @@
 """Colours of the charts and the page, and the signs that stand beside them.
 
-After Okabe & Ito, Color Universal Design (2008), whose hues are told apart with any kind of
-colour vision.  A colour never says anything alone: every verdict has a sign and its word, too.
+The hues follow Okabe & Ito, Color Universal Design (2008); readers with any kind of colour vision
+can tell them apart.  Colour is never the only cue: every verdict also has a sign and its word.
 """
 
 from __future__ import annotations
@@ -14,33 +14,44 @@ from designer.results.pruning import Decision
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours as CSS writes them."""
+    """Colours by their role, as CSS writes them."""
 
     paper: str
-    """Behind everything."""
+    """Background of the page."""
     raised: str
-    """Behind charts and tables."""
+    """Background of charts and tables."""
     ink: str
-    """Text."""
+    """Main text."""
     muted: str
-    """Text of less weight."""
+    """Text of less importance."""
     hairline: str
     """Borders and grids."""
     training: str
+    """D on training data; the first of several networks."""
     heldout: str
+    """D on held-out data; the second of several networks."""
     null: str
+    """D with permuted labels."""
     ok: str
+    """Verdict ``ok``; the third of several networks."""
     low: str
+    """Verdict ``low``."""
     high: str
+    """Verdict ``high``."""
     negative: str
+    """Verdict ``negative``."""
     degenerate: str
+    """Verdict ``degenerate``."""
     uncertain: str
+    """Verdict ``uncertain``."""
     early: str
-    """The first of a sequence."""
+    """Start of a colour ramp."""
     middle: str
+    """Middle of a colour ramp."""
     late: str
+    """End of a colour ramp."""
     fourth: str
-    """Of four networks side by side; the others are ``training``, ``heldout`` and ``ok``."""
+    """The fourth of several networks."""
 
 
 LIGHT = Palette(
@@ -88,7 +99,7 @@ DARK = Palette(
 
 
 VARIABLES = Palette(**{field.name: f"var(--{field.name})" for field in fields(Palette)})
-"""Whatever the page says at the moment: its light, its dark or its printed colours."""
+"""Names of CSS variables: the page sets them to its light, dark or printed colours."""
 
 
 SIGNS = {
@@ -105,11 +116,11 @@ SIGNS = {
     "input": "○",
     "criterion": "●",
 }
-"""By verdict, decision or what else a mark stands for."""
+"""Signs by the kind of a mark: a verdict, a decision, the input or a criterion."""
 
 
 def kind_colours(palette: Palette) -> dict[str, str]:
-    """By verdict, decision or what else a mark stands for."""
+    """Return colours by the kind of a mark: a verdict, a decision, the input or a criterion."""
     return {
         **{str(verdict): getattr(palette, verdict) for verdict in Verdict},
         str(Decision.SAFE): palette.low,
@@ -122,5 +133,5 @@ def kind_colours(palette: Palette) -> dict[str, str]:
 
 
 def variables(palette: Palette) -> dict[str, str]:
-    """By the name of the variable in CSS."""
+    """Return the colours of a palette by the name of their CSS variable."""
     return {f"--{field.name}": getattr(palette, field.name) for field in fields(palette)}

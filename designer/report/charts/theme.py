@@ -1,4 +1,4 @@
-"""Fonts, sizes and colours of the charts."""
+"""Fonts, sizes and colours that all charts share."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ import altair as alt
 
 from designer.report.charts.palette import Palette
 
-Layers = alt.LayerChart
-
-
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 
 
-def for_page(layers: Layers, palette: Palette) -> dict[str, Any]:
-    """A specification that is as wide as the place where it is put."""
-    fitted = {"type": "fit-x", "contains": "padding"}
-    return finished(layers, palette, width="container", autosize=fitted)
+def responsive_specification(chart: alt.LayerChart, palette: Palette) -> dict[str, Any]:
+    """Return a Vega-Lite specification that is as wide as its place in the page."""
+    autosize = {"type": "fit-x", "contains": "padding"}
+    return themed_specification(chart, palette, width="container", autosize=autosize)
 
 
-def sequence(count: int, palette: Palette) -> list[str]:
-    """Colours from early to late, as many."""
+def colour_ramp(count: int, palette: Palette) -> list[str]:
+    """Return ``count`` colours from early to late, as CSS writes them."""
     stops = (palette.early, palette.middle, palette.late)
     if count == 1:
         return [stops[-1]]
     places = [2 * i / (count - 1) for i in range(count)]
+    starts = [min(int(place), 1) for place in places]
     return [
-        _between(
-            stops[min(int(place), 1)], stops[min(int(place), 1) + 1], place - min(int(place), 1)
-        )
-        for place in places
+        _mixture(stops[start], stops[start + 1], place - start)
+        for place, start in zip(places, starts, strict=True)
     ]
 
 
-def _between(first: str, second: str, share: float) -> str:
-    """A mixture in sRGB; the browser mixes what only it knows."""
+def _mixture(first: str, second: str, share: float) -> str:
+    """Mix two colours in sRGB, the second with ``share``; the browser mixes CSS variables."""
     if first.startswith("var("):
         return f"color-mix(in srgb, {second} {100 * share:.0f}%, {first})"
     parts = [(int(first[i : i + 2], 16), int(second[i : i + 2], 16)) for i in (1, 3, 5)]
     return "#" + "".join(f"{round(a + share * (b - a)):02x}" for a, b in parts)
 
 
-def finished(charts: Any, palette: Palette, **properties: Any) -> dict[str, Any]:
-    """The specification of a whole, with its type, grid and colours, which are the same for all.
+def themed_specification(chart: Any, palette: Palette, **properties: Any) -> dict[str, Any]:
+    """Return the Vega-Lite specification of a chart, with the fonts and colours of all charts.
 
-    Properties of the whole are added here: Altair copies all data each time it is asked to.
+    Args:
+        chart: an Altair chart of any kind.
+        palette: colours.
+        **properties: top-level properties.  They are added here and not to the chart, because
+            Altair copies all data at every change of a chart.
     """
-    return {**charts.to_dict(), **properties, "config": _config(palette).to_dict()}
+    return {**chart.to_dict(), **properties, "config": _config(palette).to_dict()}
 
 
 def _config(palette: Palette) -> alt.Config:

@@ -1,1 +1,1 @@
-"""The data behind every chart, as frozen records."""
+"""Figures: the data and the texts of every chart, as frozen records."""

@@ -1,4 +1,4 @@
-"""Figures about the layers of one network."""
+"""Figures of the layers of one network."""
 
 from __future__ import annotations
 
@@ -10,53 +10,57 @@ from dataclasses import dataclass
 from designer.report.figures.figure import (
     Bar,
     Figure,
+    LayerPoint,
     TableView,
-    Tap,
-    ends,
     finite,
+    interval_ends,
     known_figures,
     positive,
-    unlike,
+    unique_names,
 )
 from designer.report.words import interval_text, number
 from designer.results.layers import Curve, InputReport, LawSummary, LayerReport
-from designer.results.measured import Interval, Measured, Verdict
-
-LOW_SHARE, HIGH_SHARE = 0.5, 2.0
-"""Shares outside of these are too little and too much."""
+from designer.results.measured import HIGH_SHARE, LOW_SHARE, Interval, Measured, Verdict
 
 
 @dataclass(frozen=True)
 class CurveFigure(Figure):
-    """D against layer, with the null and the fitted law."""
+    """D of every layer, with the null and the fitted law."""
 
-    taps: tuple[Tap, ...]
+    points: tuple[LayerPoint, ...]
+    """The input, where it was measured, and all blocks in running order."""
 
 
 @dataclass(frozen=True)
 class ResidualsFigure(Figure):
-    """Distance of log D from the fitted law."""
+    """Distance of log D from the fitted law at every layer."""
 
-    taps: tuple[Tap, ...]
+    points: tuple[LayerPoint, ...]
+    """The input, where it was measured, and all blocks in running order."""
 
 
 @dataclass(frozen=True)
 class SharesFigure(Figure):
-    """Share of each block in the work, with the bounds of too little and too much."""
+    """Share of each block in the separation, with the bounds of too little and too much."""
 
     bars: tuple[Bar, ...]
+    """One for each block."""
     bounds: tuple[float, float] = (LOW_SHARE, HIGH_SHARE)
+    """Shares outside of these are too little or too much."""
 
 
 @dataclass(frozen=True)
 class Slab:
-    """One layer as a slab as high as it is wide."""
+    """One layer, drawn as high as it is wide."""
 
     index: int
+    """0 for the input, l for block l."""
     layer: str
+    """Name of the block, unique within the network."""
     width: int
+    """Features per sample."""
     kind: str
-    """Its verdict; ``input`` for what comes in."""
+    """Verdict of the block; ``input`` for the input."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +68,29 @@ class ArchitectureFigure(Figure):
     """The network drawn to scale."""
 
     slabs: tuple[Slab, ...]
+    """The input, where it was measured, and all blocks in running order."""
 
 
 @dataclass(frozen=True)
-class Moment:
-    """D at one place after one epoch."""
+class EpochPoint:
+    """D at the input or after one block, at the end of one training epoch."""
 
     epoch: int
+    """Number of epochs trained so far."""
     index: int
+    """0 for the input, l for the output of block l."""
     layer: str
+    """Name of the block, unique within the network."""
     training: Measured
+    """D on training data."""
 
 
 @dataclass(frozen=True)
 class EmergenceFigure(Figure):
-    """D against layer after ever more epochs."""
+    """D of every layer after several epochs of one training run."""
 
-    moments: tuple[Moment, ...]
+    points: tuple[EpochPoint, ...]
+    """All layers of the first epoch, then all of the next."""
 
 
 def network_figures(
@@ -90,141 +100,173 @@ def network_figures(
     law: LawSummary,
     emergence: Sequence[Curve] = (),
 ) -> tuple[Figure, ...]:
-    """The charts of one network.
+    """Return the charts of one network.
 
     Args:
-        key: that tells their names from those of another network.
-        first: what comes in.
-        layers: its blocks, in running order.
-        law: that was fitted to them.
-        emergence: its curves after some epochs.
+        key: end of the figures' names, unique within the report.
+        first: the input of the first block; None where it was not measured.
+        layers: the blocks in running order.
+        law: the law that was fitted to them.
+        emergence: curves after some epochs of training, in order; empty for none.
+
+    Returns:
+        The figures that have anything to show; none without layers.
     """
     if not layers:
         return ()
-    taps = taps_of(first, layers, law)
-    emerging = _emergence(f"emergence{key}", emergence) if emergence else None
+    points = layer_points(first, layers, law)
+    measured = any(point.training is not None for point in points)
+    emerged = any(positive(value) is not None for curve in emergence for value in curve.separation)
     return known_figures(
-        _curve(f"curve{key}", taps) if any(tap.training is not None for tap in taps) else None,
-        _residuals(f"residuals{key}", taps) if taps[0].residual is not None else None,
+        _curve(f"curve{key}", points) if measured else None,
+        _residuals(f"residuals{key}", points) if points[0].residual is not None else None,
         _shares(f"shares{key}", layers),
         _architecture(f"architecture{key}", first, layers),
-        emerging
-        if emerging and any(one.training is not None for one in emerging.moments)
-        else None,
+        _emergence(f"emergence{key}", emergence) if emerged else None,
     )
 
 
-def taps_of(
+def layer_points(
     first: InputReport | None, layers: Sequence[LayerReport], law: LawSummary
-) -> tuple[Tap, ...]:
-    """D at the input and after every block, with the fitted law."""
+) -> tuple[LayerPoint, ...]:
+    """Return D at the input and after every block, with the fitted law.
+
+    Args:
+        first: the input of the first block; without it the points begin at index 1.
+        layers: the blocks in running order.
+        law: the law that was fitted to them.
+    """
     reports: list[InputReport | LayerReport] = [*([first] if first else []), *layers]
-    names = unlike([*(["input"] if first else []), *(layer.name for layer in layers)])
-    line = _fitted([positive(one.separation) for one in reports], law.rho)
+    names = unique_names([*(["input"] if first else []), *(layer.name for layer in layers)])
+    line = _fitted_line([positive(report.separation) for report in reports], law.rho)
     start = 0 if first else 1
     return tuple(
-        _tap(index, name, one, fitted)
-        for index, (name, one, fitted) in enumerate(zip(names, reports, line, strict=True), start)
+        _layer_point(index, name, report, fitted)
+        for index, (name, report, fitted) in enumerate(
+            zip(names, reports, line, strict=True), start
+        )
     )
 
 
-def _tap(index: int, name: str, one: InputReport | LayerReport, fitted: Measured) -> Tap:
-    value = positive(one.separation)
-    low, high = one.null_range or (None, None)
-    return Tap(
+def curve_points(curve: Curve) -> tuple[LayerPoint, ...]:
+    """Return D of every layer of a curve, on training and, where it is known, held-out data."""
+    heldout = curve.separation_heldout or (None,) * len(curve.blocks)
+    values = zip(unique_names(curve.blocks), curve.separation, heldout, strict=True)
+    return tuple(
+        LayerPoint(index, name, positive(training), positive(held))
+        for index, (name, training, held) in enumerate(values)
+    )
+
+
+def _layer_point(
+    index: int, name: str, report: InputReport | LayerReport, fitted: Measured
+) -> LayerPoint:
+    value = positive(report.separation)
+    low, high = report.null_range or (None, None)
+    return LayerPoint(
         index=index,
         layer=name,
         training=value,
-        heldout=positive(one.separation_heldout),
-        null=positive(one.separation_null),
-        null_low=positive(low if low is not None else one.separation_null),
-        null_high=positive(high if high is not None else one.separation_null),
+        heldout=positive(report.separation_heldout),
+        null=positive(report.separation_null),
+        null_low=positive(low if low is not None else report.separation_null),
+        null_high=positive(high if high is not None else report.separation_null),
         line=fitted,
         residual=math.log(value / fitted) if value is not None and fitted is not None else None,
     )
 
 
-def _fitted(values: Sequence[Measured], rho: Measured) -> Iterator[Measured]:
-    """The least-squares line of log D on the layer, which goes through the mean of both."""
+def _fitted_line(values: Sequence[Measured], rho: Measured) -> Iterator[Measured]:
+    """Yield D of the fitted law at every layer, or None for all where it cannot be drawn.
+
+    The least-squares line of log D on the layer goes through the mean of both, so rho and the
+    values give it.
+    """
     logs = [math.log(value) for value in values if value is not None]
-    fits = rho is not None and rho > 0 and len(logs) == len(values) > 1
-    slope = math.log(rho) if rho is not None and fits else 0.0
+    drawable = rho is not None and rho > 0 and len(logs) == len(values) > 1
+    slope = math.log(rho) if rho is not None and drawable else 0.0
     middle = (len(values) - 1) / 2
     mean = sum(logs) / len(logs) if logs else 0.0
     for index in range(len(values)):
-        yield math.exp(mean + slope * (index - middle)) if fits else None
+        yield math.exp(mean + slope * (index - middle)) if drawable else None
 
 
-def _curve(name: str, taps: tuple[Tap, ...]) -> CurveFigure:
+def _curve(name: str, points: tuple[LayerPoint, ...]) -> CurveFigure:
     rows = tuple(
         (
-            str(tap.index),
-            tap.layer,
-            number(tap.training),
-            number(tap.heldout),
-            number(tap.line),
-            number(tap.residual),
-            number(tap.null),
-            interval_text(_both(tap.null_low, tap.null_high)),
+            str(point.index),
+            point.layer,
+            number(point.training),
+            number(point.heldout),
+            number(point.line),
+            number(point.residual),
+            number(point.null),
+            interval_text(_interval(point.null_low, point.null_high)),
         )
-        for tap in taps
+        for point in points
     )
     columns = ("layer", "name", "training", "held-out", "line", "residual", "null", "null range")
-    said = _from_to([tap.training for tap in taps])
     return CurveFigure(
         name=name,
         title="Separation, layer by layer",
         caption=(
-            f"D on a logarithmic axis; smaller is better separated. {said}The law holds where the "
-            f"points lie on the dotted line. The grey band is what labels without meaning give at "
-            f"the same width."
+            f"The vertical axis shows D on a logarithmic scale; smaller D is better separated. "
+            f"{_fall([point.training for point in points])}The law holds where the points lie on "
+            f"the dotted line. The grey band shows D with randomly permuted labels."
         ),
         table=TableView(
             "D at every layer", columns, rows, frozenset(columns) - frozenset({"name"})
         ),
-        taps=taps,
+        points=points,
     )
 
 
-def _from_to(values: Sequence[Measured]) -> str:
+def _fall(values: Sequence[Measured]) -> str:
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return ""
-    return f"On training data it goes from {number(known[0])} to {number(known[-1])}. "
+    return f"On training data, D goes from {number(known[0])} to {number(known[-1])}. "
 
 
-def _both(low: Measured, high: Measured) -> Interval | None:
+def _interval(low: Measured, high: Measured) -> Interval | None:
     return None if low is None or high is None else (low, high)
 
 
-def _residuals(name: str, taps: tuple[Tap, ...]) -> ResidualsFigure:
-    known = [abs(tap.residual) for tap in taps if tap.residual is not None]
-    said = f" The largest is {number(max(known))} nats." if known else ""
+def _residuals(name: str, points: tuple[LayerPoint, ...]) -> ResidualsFigure:
+    known = [abs(point.residual) for point in points if point.residual is not None]
+    largest = f" The largest distance is {number(max(known))} nats." if known else ""
     columns = ("layer", "name", "residual")
-    rows = tuple((str(tap.index), tap.layer, number(tap.residual)) for tap in taps)
+    rows = tuple((str(point.index), point.layer, number(point.residual)) for point in points)
     return ResidualsFigure(
         name=name,
         title="Distance from the law",
-        caption=f"log D minus the fitted line, in nats.{said}",
+        caption=f"A residual is log D minus the fitted line, in nats.{largest}",
         table=TableView("Residuals", columns, rows, frozenset({"layer", "residual"})),
-        taps=taps,
+        points=points,
     )
 
 
 def _shares(name: str, layers: Sequence[LayerReport]) -> SharesFigure:
-    names = unlike([layer.name for layer in layers])
+    named = list(zip(unique_names([layer.name for layer in layers]), layers, strict=True))
     rows = tuple(
-        (told, number(one.share), interval_text(one.interval), str(one.verdict), one.advice)
-        for told, one in zip(names, layers, strict=True)
+        (
+            unique,
+            number(layer.share),
+            interval_text(layer.interval),
+            str(layer.verdict),
+            layer.advice,
+        )
+        for unique, layer in named
     )
     counts = Counter(layer.verdict for layer in layers)
-    said = ", ".join(f"{counts[kind]} {kind}" for kind in Verdict if counts[kind])
+    verdicts = ", ".join(f"{counts[kind]} {kind}" for kind in Verdict if counts[kind])
     return SharesFigure(
         name=name,
         title="What each block contributes",
         caption=(
-            f"A block's step over the mean step, with its 95 % interval; 1 is an equal share. "
-            f"Below {LOW_SHARE:g} is too little, above {HIGH_SHARE:g} too much. Verdicts: {said}."
+            f"The share of a block is its step divided by the mean step, with its 95 % interval; "
+            f"1 is an equal share. Below {LOW_SHARE:g} is too little, above {HIGH_SHARE:g} too "
+            f"much. Verdicts: {verdicts}."
         ),
         table=TableView(
             "Shares",
@@ -233,8 +275,8 @@ def _shares(name: str, layers: Sequence[LayerReport]) -> SharesFigure:
             frozenset({"share", "95 %"}),
         ),
         bars=tuple(
-            Bar(told, finite(one.share), *ends(one.interval), str(one.verdict))
-            for told, one in zip(names, layers, strict=True)
+            Bar(unique, finite(layer.share), *interval_ends(layer.interval), str(layer.verdict))
+            for unique, layer in named
         ),
     )
 
@@ -242,12 +284,12 @@ def _shares(name: str, layers: Sequence[LayerReport]) -> SharesFigure:
 def _architecture(
     name: str, first: InputReport | None, layers: Sequence[LayerReport]
 ) -> ArchitectureFigure:
-    names = unlike([layer.name for layer in layers])
+    names = unique_names([layer.name for layer in layers])
     slabs = (
         *([Slab(0, "input", first.width, "input")] if first else []),
         *(
-            Slab(index, told, one.width, str(one.verdict))
-            for index, (told, one) in enumerate(zip(names, layers, strict=True), 1)
+            Slab(index, unique, layer.width, str(layer.verdict))
+            for index, (unique, layer) in enumerate(zip(names, layers, strict=True), 1)
         ),
     )
     widths = [layer.width for layer in layers]
@@ -256,8 +298,9 @@ def _architecture(
         name=name,
         title="The architecture, to scale",
         caption=(
-            f"Every slab is as high as its layer is wide, from {min(widths):,} features per "
-            f"sample ({narrowest}) to {max(widths):,}. Colours and signs are those of the verdicts."
+            f"Every layer is drawn as high as it is wide. The narrowest block has "
+            f"{min(widths):,} features per sample ({narrowest}), the widest {max(widths):,}. "
+            f"Colours and signs stand for the verdicts."
         ),
         table=TableView(
             "Layers",
@@ -270,23 +313,25 @@ def _architecture(
 
 
 def _emergence(name: str, curves: Sequence[Curve]) -> EmergenceFigure:
-    names = unlike(list(curves[0].blocks))
+    names = unique_names(curves[0].blocks)
     epochs = [curve.epoch or 0 for curve in curves]
     columns = ("layer", *(f"epoch {epoch}" for epoch in epochs))
     rows = tuple(
-        (told, *(number(curve.separation[i]) for curve in curves)) for i, told in enumerate(names)
+        (unique, *(number(curve.separation[i]) for curve in curves))
+        for i, unique in enumerate(names)
     )
     return EmergenceFigure(
         name=name,
-        title="The law emerging",
+        title="How the law emerges during training",
         caption=(
-            f"D at every layer after epochs {min(epochs)} to {max(epochs)} of its first "
-            f"confirmation run: the curve falls, and straightens where the law takes hold."
+            f"D at every layer after epochs {min(epochs)} to {max(epochs)} of the first "
+            f"confirmation run. The curve falls with training, and becomes straight where the law "
+            f"takes hold."
         ),
         table=TableView("D over the epochs", columns, rows, frozenset(columns[1:])),
-        moments=tuple(
-            Moment(curve.epoch or 0, index, told, positive(curve.separation[index]))
+        points=tuple(
+            EpochPoint(curve.epoch or 0, index, unique, positive(curve.separation[index]))
             for curve in curves
-            for index, told in enumerate(names)
+            for index, unique in enumerate(names)
         ),
     )

@@ -1,4 +1,4 @@
-"""Figures about the trials of a search."""
+"""Figures of the trials of a search."""
 
 from __future__ import annotations
 
@@ -9,63 +9,73 @@ from dataclasses import dataclass
 from designer.report.figures.figure import (
     Bar,
     Figure,
+    LayerPoint,
     TableView,
-    Tap,
-    ends,
     finite,
+    interval_ends,
     positive,
-    unlike,
+    unique_names,
 )
+from designer.report.figures.network import curve_points
 from designer.report.words import number, spec_label
 from designer.results.layers import Curve
 from designer.results.measured import Measured
 from designer.results.search import RankAgreement, Recommendation, TrialRow
 
 TRIALS_LISTED = 100
-"""Rows of the table behind the chart of all trials."""
+"""Most rows of the table behind the chart of all trials."""
 
 
 TRIALS_SPELT_OUT = 1000
-"""Points of that chart, the best, that name their architecture."""
+"""Only so many of the best trials name their architecture in the chart, to keep it small."""
 
 
 @dataclass(frozen=True)
 class TrialPoint:
-    """One complete trial."""
+    """One complete trial in the chart of accuracy against size."""
 
     trial: int
+    """Number of the trial."""
     architecture: str
+    """Its spec in a few words; empty except for the best ``TRIALS_SPELT_OUT`` trials."""
     parameters: int
+    """Number of parameters."""
     accuracy: float
     """Validation accuracy in percent."""
     error: float
-    """What it lacks to 100, for a logarithmic axis: never less than half of what can be told."""
+    """100 - ``accuracy`` for a logarithmic axis; a perfect trial gets half of the least error."""
     score: Measured
+    """Design score."""
     front: bool
-    """Whether no other is as accurate with fewer parameters."""
+    """True if no trial with fewer parameters is as accurate."""
     rank: int | None
-    """Of the recommendation that it became."""
+    """Rank of the recommendation that came from the trial; None if none did."""
     curve: bool
-    """Whether its curve is there."""
+    """True if the trial's curve of D was kept."""
 
 
 @dataclass(frozen=True)
 class TrialCurve:
-    """The curve of one trial."""
+    """D of every layer of one trial."""
 
     trial: int
+    """Number of the trial."""
     title: str
+    """Number and architecture of the trial."""
     figures: str
-    """Of the trial, in words."""
-    taps: tuple[Tap, ...]
+    """Accuracy, size and score of the trial in one sentence."""
+    points: tuple[LayerPoint, ...]
+    """Its layers in running order, the input first."""
 
 
 @dataclass(frozen=True)
 class TrialsFigure(Figure):
-    """Accuracy against parameters, and the curves of the best."""
+    """Accuracy against number of parameters, and the curves of the best trials."""
 
     points: tuple[TrialPoint, ...]
+    """One for each complete trial."""
     curves: tuple[TrialCurve, ...]
+    """Best design score first; empty where no curves were kept."""
 
 
 @dataclass(frozen=True)
@@ -73,40 +83,30 @@ class AgreementFigure(Figure):
     """Rank correlation of each criterion with validation accuracy."""
 
     bars: tuple[Bar, ...]
+    """One for each criterion."""
 
 
 def trials_figure(
     trials: Sequence[TrialRow], recommendations: Sequence[Recommendation]
 ) -> TrialsFigure | None:
-    """All trials that were completed and measured; None without any."""
-    known = [row for row in trials if _placed(row)]
-    if not known:
+    """Return all trials that are complete and measured in one chart; None where there are none.
+
+    Args:
+        trials: the trials of a search, whatever their state.
+        recommendations: the recommendations that came from them.
+    """
+    measured = [row for row in trials if _is_measured(row)]
+    if not measured:
         return None
-    best = sorted(known, key=lambda row: -(finite(row.score) or -math.inf))
-    ranks = {one.trial: one.rank for one in recommendations}
-    front = pareto_front({row.number: (_parameters(row), _percent(row)) for row in known})
-    least = min((100 - _percent(row) for row in known if _percent(row) < 100), default=1.0) / 2
-    spelt = {row.number for row in best[:TRIALS_SPELT_OUT]}
+    best = sorted(measured, key=lambda row: -(finite(row.score) or -math.inf))
+    ranks = {recommendation.trial: recommendation.rank for recommendation in recommendations}
+    front = pareto_front({row.number: (_parameters(row), _percent(row)) for row in measured})
     curves = tuple(
         _trial_curve(row, row.curve)
         for row in best
         if row.curve is not None and any(map(positive, row.curve.separation))
     )
-    shown = {curve.trial for curve in curves}
-    points = tuple(
-        TrialPoint(
-            trial=row.number,
-            architecture=spec_label(row.spec) if row.number in spelt else "",
-            parameters=_parameters(row),
-            accuracy=_percent(row),
-            error=round(max(100 - _percent(row), least), 3),
-            score=_shortened(row.score),
-            front=row.number in front,
-            rank=ranks.get(row.number),
-            curve=row.number in shown,
-        )
-        for row in known
-    )
+    points = _trial_points(measured, best, front, ranks, curves)
     return TrialsFigure(
         name="trials",
         title="Accuracy against size",
@@ -117,21 +117,51 @@ def trials_figure(
     )
 
 
+def _trial_points(
+    measured: Sequence[TrialRow],
+    best: Sequence[TrialRow],
+    front: frozenset[int],
+    ranks: Mapping[int, int],
+    curves: Sequence[TrialCurve],
+) -> tuple[TrialPoint, ...]:
+    least = min((100 - _percent(row) for row in measured if _percent(row) < 100), default=1.0) / 2
+    spelt_out = {row.number for row in best[:TRIALS_SPELT_OUT]}
+    with_curve = {curve.trial for curve in curves}
+    return tuple(
+        TrialPoint(
+            trial=row.number,
+            architecture=spec_label(row.spec) if row.number in spelt_out else "",
+            parameters=_parameters(row),
+            accuracy=_percent(row),
+            error=round(max(100 - _percent(row), least), 3),
+            score=_shortened(row.score),
+            front=row.number in front,
+            rank=ranks.get(row.number),
+            curve=row.number in with_curve,
+        )
+        for row in measured
+    )
+
+
 def _trials_caption(points: Sequence[TrialPoint], curves: Sequence[TrialCurve]) -> str:
     n, kept = len(points), len(curves)
-    said = f"{n:,} trials, coloured by design score. " if n > 1 else "One trial. "
-    said += "The line joins those that no smaller one equals in accuracy; numbers are ranks of "
-    said += "recommendations."
-    if kept:
-        whose = "A click on a point" if kept == n else f"A click on one of the {kept:,} best"
-        said += f" {whose} shows its curve beside it."
-    return said
+    trials = (
+        f"Each of the {n:,} points is a trial; its colour shows its design score."
+        if n > 1
+        else "The point is the only trial."
+    )
+    clickable = "a point" if kept == n else f"one of the {kept:,} best points"
+    click = f" Click on {clickable} to see the curve of its trial." if kept else ""
+    return (
+        f"{trials} The line joins the trials that are more accurate than all smaller ones. "
+        f"Numbers are the ranks of recommendations.{click}"
+    )
 
 
 def _trials_table(
     best: Sequence[TrialRow], front: frozenset[int], ranks: Mapping[int, int]
 ) -> TableView:
-    shown = best[:TRIALS_LISTED]
+    listed = best[:TRIALS_LISTED]
     rows = tuple(
         (
             str(row.number),
@@ -141,15 +171,15 @@ def _trials_table(
             number(_percent(row), 1),
             ", ".join(
                 [
-                    *(["on the front"] if row.number in front else []),
+                    *(["on the line"] if row.number in front else []),
                     *([f"recommendation {ranks[row.number]}"] if row.number in ranks else []),
                 ]
             ),
         )
-        for row in shown
+        for row in listed
     )
-    columns = ("trial", "architecture", "params", "score", "val %", "what it is")
-    part = "All" if len(shown) == len(best) else f"The best {len(shown):,} of"
+    columns = ("trial", "architecture", "params", "score", "val %", "remark")
+    part = "All" if len(listed) == len(best) else f"The best {len(listed):,} of"
     return TableView(
         f"{part} {len(best):,} trials, by design score",
         columns,
@@ -158,7 +188,7 @@ def _trials_table(
     )
 
 
-def _placed(row: TrialRow) -> bool:
+def _is_measured(row: TrialRow) -> bool:
     return (
         row.state == "complete" and bool(row.parameters) and bool(finite(row.validation_accuracy))
     )
@@ -182,31 +212,23 @@ def _trial_curve(row: TrialRow, curve: Curve) -> TrialCurve:
         trial=row.number,
         title=f"Trial {row.number}: {spec_label(row.spec)}",
         figures=(
-            f"{number(_percent(row), 1)} % validation accuracy, {_parameters(row):,} parameters, "
-            f"design score {number(row.score, 3)}."
+            f"This trial has {number(_percent(row), 1)} % validation accuracy, "
+            f"{_parameters(row):,} parameters and design score {number(row.score, 3)}."
         ),
-        taps=curve_taps(curve),
+        points=curve_points(curve),
     )
 
 
-def curve_taps(curve: Curve) -> tuple[Tap, ...]:
-    """The points of a curve."""
-    heldout = curve.separation_heldout or (None,) * len(curve.blocks)
-    values = zip(unlike(list(curve.blocks)), curve.separation, heldout, strict=True)
-    return tuple(
-        Tap(index, name, positive(training), positive(held))
-        for index, (name, training, held) in enumerate(values)
-    )
+def pareto_front(sizes: Mapping[int, tuple[int, float]]) -> frozenset[int]:
+    """Return the keys that no other with at most as many parameters equals in accuracy.
 
-
-def pareto_front(places: Mapping[int, tuple[int, float]]) -> frozenset[int]:
-    """Those of (parameters, accuracy) that no other equals or beats with fewer parameters.
-
-    Of several that are equal in both, the first.
+    Args:
+        sizes: (parameters, accuracy) by key.  Of several that are equal in both, the least key
+            is on the front.
     """
     front, highest = [], -math.inf
     for key, (_, accuracy) in sorted(
-        places.items(), key=lambda item: (item[1][0], -item[1][1], item[0])
+        sizes.items(), key=lambda item: (item[1][0], -item[1][1], item[0])
     ):
         if accuracy > highest:
             front.append(key)
@@ -217,22 +239,41 @@ def pareto_front(places: Mapping[int, tuple[int, float]]) -> frozenset[int]:
 def agreement_figure(
     criterion: Mapping[str, RankAgreement], names: Mapping[str, str], table: TableView
 ) -> AgreementFigure | None:
-    """How each criterion ranks the trials; None where that could not be measured."""
-    known = {name: one for name, one in criterion.items() if finite(one.spearman) is not None}
+    """Return how well each criterion ranks the trials.
+
+    Args:
+        criterion: agreement with validation accuracy by the criterion's name in report.json.
+        names: how the reader sees a criterion, by that name.
+        table: the same numbers as text.
+
+    Returns:
+        The figure, or None where no agreement was measured.
+    """
+    known = {
+        name: agreement
+        for name, agreement in criterion.items()
+        if finite(agreement.spearman) is not None
+    }
     if not known:
         return None
     best = max(known, key=lambda name: finite(known[name].spearman) or -1.0)
-    told = unlike([names.get(name, name) for name in known])
+    labels = unique_names([names.get(name, name) for name in known])
     return AgreementFigure(
         name="agreement",
         title="How far each criterion can be trusted",
         caption=(
-            f"Rank correlation with validation accuracy over the trials of this study, with 95 % "
-            f"intervals; 1 is the same order, 0 none. Highest here: {names.get(best, best)}."
+            f"A point is the rank correlation of a criterion with validation accuracy over the "
+            f"trials of this study, with its 95 % interval. At 1 both rank the trials in the same "
+            f"order; at 0 there is no relation. The highest is that of: {names.get(best, best)}."
         ),
         table=table,
         bars=tuple(
-            Bar(name, finite(one.spearman), *ends(one.interval), "criterion")
-            for name, one in zip(told, known.values(), strict=True)
+            Bar(
+                label,
+                finite(agreement.spearman),
+                *interval_ends(agreement.interval),
+                "criterion",
+            )
+            for label, agreement in zip(labels, known.values(), strict=True)
         ),
     )

@@ -1,5 +1,5 @@
-// Draws the charts of the page, and the curve of the trial that is chosen.
-// Vega interprets its expressions (ast: true), so the page needs no right to evaluate code.
+// Draw the charts of the page, and the curve of the trial that the reader chooses.
+// Vega interprets its expressions (ast: true), so the policy need not allow code evaluation.
 "use strict";
 (() => {
   const page = JSON.parse(document.getElementById("charts").textContent);
@@ -13,29 +13,29 @@
   const drawn = page.charts.map(async ({ name, spec }) => {
     const place = document.getElementById(`chart-${name}`);
     const { view } = await vegaEmbed(place, spec, options);
-    for (const part of place.children) part.setAttribute("aria-hidden", "true"); // it has a label
+    for (const part of place.children) part.setAttribute("aria-hidden", "true"); // the place itself has a label
     return [name, view];
   });
 
-  const chosen = (views) => {
+  const linkTrials = (views) => {
     const select = document.getElementById("trial");
-    const beside = views.get("trial-curve");
-    const all = views.get("trials");
-    if (!select || !beside || !all) return;
+    const curveView = views.get("trial-curve");
+    const trialsView = views.get("trials");
+    if (!select || !curveView || !trialsView) return;
     const place = document.getElementById("chart-trial-curve");
-    const said = document.getElementById("trial-figures");
+    const figures = document.getElementById("trial-figures");
     const show = (trial) => {
-      const curve = page.curves.find((one) => one.trial === trial);
-      said.textContent = curve
+      const curve = page.curves.find((candidate) => candidate.trial === trial);
+      figures.textContent = curve
         ? curve.figures
-        : `The curve of trial ${trial} is not kept; those of the best are.`;
+        : `The curve of trial ${trial} was not kept; only the best trials have one.`;
       if (curve) select.value = String(trial);
-      all.signal("chosen", trial).runAsync();
+      trialsView.signal("chosen", trial).runAsync();
       place.style.visibility = curve ? "visible" : "hidden";
-      if (curve) beside.data("trial_curve", curve.taps).runAsync();
+      if (curve) curveView.data("trial_curve", curve.points).runAsync();
     };
     select.addEventListener("change", () => show(Number(select.value)));
-    all.addEventListener("click", (_event, item) => {
+    trialsView.addEventListener("click", (_event, item) => {
       const trial = item && item.datum && item.datum.trial;
       if (typeof trial === "number") show(trial);
     });
@@ -44,7 +44,7 @@
 
   Promise.all(drawn).then(
     (named) => {
-      chosen(new Map(named));
+      linkTrials(new Map(named));
       document.documentElement.dataset.drawn = String(named.length);
     },
     (error) => {

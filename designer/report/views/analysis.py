@@ -1,4 +1,4 @@
-"""The view of an analysis."""
+"""The view of an analysis: what each block of one model does."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from designer.report.views.network import (
     law_sentence,
     law_status_in_words,
     layer_views,
-    separation_sparks,
+    separation_sparklines,
+    shares_note,
     stages_table,
 )
 from designer.report.views.page import (
     NetworkView,
     ReportView,
     Tile,
-    made_of,
-    rewritten,
+    map_text,
+    provenance_table,
     short_count,
 )
 from designer.report.words import number
@@ -30,7 +31,7 @@ from designer.results.analysis import AnalysisResult, ModelSummary
 
 
 def analysis_view(result: AnalysisResult) -> ReportView:
-    """The view of a look inside one model; all its text is ``one_line``."""
+    """Return what every renderer shows of an analysis, with all text on one line."""
     network = NetworkView(
         heading=f"{result.model.kind}, block by block",
         reason=_model_sentence(result.model),
@@ -38,7 +39,7 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         layers=tuple(layer_views(result.input, result.layers)),
         advice=tuple(advice_lines(result.layers)),
         stages=stages_table(result.stages),
-        sparks=separation_sparks(result.input, result.layers),
+        sparklines=separation_sparklines(result.input, result.layers),
         figures=network_figures("", result.input, result.layers, result.law),
     )
     view = ReportView(
@@ -49,10 +50,10 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         sections=(network,),
         notes=tuple(_analysis_notes(result)),
         tiles=tuple(_analysis_tiles(result)),
-        made=made_of(result.data.fingerprint, result.versions),
+        provenance=provenance_table(result.data.fingerprint, result.versions),
         command=result.command,
     )
-    plain: ReportView = rewritten(view, one_line)
+    plain: ReportView = map_text(view, one_line)
     return plain
 
 
@@ -86,40 +87,36 @@ def _analysis_headline(result: AnalysisResult) -> str:
 
 def _analysis_facts(result: AnalysisResult) -> Iterator[str]:
     data = result.data
-    held = f" and {data.heldout:,} {data.heldout_part}" if data.heldout else ""
+    heldout = f" and {data.heldout:,} {data.heldout_part}" if data.heldout else ""
     classes = f" in {data.num_classes} classes" if data.num_classes else ""
-    chance = f"; chance is {100 * data.chance:.1f} %" if data.chance is not None else ""
-    scaling = f"; scaling: {data.scaling}" if data.scaling else ""
+    chance = f" Chance is {100 * data.chance:.1f} %." if data.chance is not None else ""
+    scaling = f" Scaling: {data.scaling}." if data.scaling else ""
     yield (
-        f"{data.train:,} training{held} samples{classes}{chance}; features: "
-        f"{result.features}{scaling}."
+        f"Data: {data.train:,} training{heldout} samples{classes}.{chance} Features: "
+        f"{result.features}.{scaling}"
     )
     if result.tunnel is not None:
         yield result.tunnel.reason
     if result.law_heldout is not None:
-        yield f"On {data.heldout_part} data: {law_figures(result.law_heldout)}"
+        yield f"The law on {data.heldout_part} data: {law_figures(result.law_heldout)}"
 
 
 def _model_sentence(model: ModelSummary) -> str:
-    weights = f", weights from {model.weights}" if model.weights else ""
-    correct = [
+    weights = f" and weights from {model.weights}" if model.weights else ""
+    accuracies = [
         f"{100 * accuracy:.1f} % on {part} data"
         for part, accuracy in (("training", model.accuracy), ("held-out", model.accuracy_heldout))
         if accuracy is not None
     ]
-    right = f"; it is right on {' and '.join(correct)}".replace("on ", "", 1) if correct else ""
-    return f"{model.parameters:,} parameters{weights}{right}."
+    accuracy = f" Its accuracy is {' and '.join(accuracies)}." if accuracies else ""
+    return f"The model has {model.parameters:,} parameters{weights}.{accuracy}"
 
 
 def _analysis_notes(result: AnalysisResult) -> Iterator[str]:
     if result.measure == "residual":
         yield (
-            "D stands for the prediction residual, 1 - R^2 of a linear prediction of the target "
-            "from a layer's features."
+            "D is the prediction residual here: 1 - R^2 of a linear prediction of the target from "
+            "a layer's features."
         )
-    yield (
-        "A step is log D before a block minus log D after it, on training data; a share is the "
-        "step over the mean step, with its 95 % interval over samples. Shares below 0.5 are low "
-        "and above 2 high, where the whole interval says so."
-    )
+    yield shares_note("samples")
     yield NOT_A_LAW

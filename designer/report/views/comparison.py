@@ -1,4 +1,4 @@
-"""What a comparison says, in words and rows: the same view as of any other report."""
+"""The view of a comparison: several networks side by side, and layer by layer."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from designer.errors import one_line
-from designer.report.figures.figure import TableView, Tap, known_figures, sparks_of
-from designer.report.figures.network import taps_of
-from designer.report.figures.networks import DifferencesFigure, Line, overlay_figure
+from designer.report.figures.comparison import DifferencesFigure, NetworkCurve, overlay_figure
+from designer.report.figures.figure import LayerPoint, TableView, sparklines_of
+from designer.report.figures.network import layer_points
 from designer.report.views.network import law_in_a_word
-from designer.report.views.page import ReportView, made_of, rewritten
+from designer.report.views.page import ReportView, map_text, provenance_table
 from designer.report.words import MISSING, number, spec_label
 from designer.results.comparison import ComparedNetwork, ComparisonReport, LayerDifference
 from designer.results.layers import Proportion
 from designer.results.measured import Measured
 
-FORMS = {"parameters": ",.0f", "operations": ",.0f", "held-out accuracy": ".1%"}
-"""How values are written, by what they are of; others with two digits."""
+FORMATS = {"parameters": ",.0f", "operations": ",.0f", "held-out accuracy": ".1%"}
+"""How values are written, by what they measure; all others get two decimal places."""
 
 
 def comparison_view(report: ComparisonReport) -> ReportView:
-    """The view of several networks side by side; all its text is ``one_line``."""
+    """Return what every renderer shows of a comparison, with all text on one line."""
     view = ReportView(
-        title=f"Comparison: {' and '.join(one.name for one in report.networks)}",
+        title=f"Comparison: {' and '.join(network.name for network in report.networks)}",
         headline=report.conclusion,
         facts=tuple(_facts(report)),
         warnings=tuple(warning.message for warning in report.warnings),
@@ -34,48 +34,55 @@ def comparison_view(report: ComparisonReport) -> ReportView:
             _differences(report),
         ),
         notes=(
-            "Smaller D is better separated. A difference of log D below zero says that a network "
-            "separates better there than the first; early layers need not.",
+            "Smaller D is better separated. Where the difference of log D is below zero, a network "
+            "separates better than the first one. Even a better network may be behind in early "
+            "layers.",
         ),
-        made=made_of("", report.versions),
+        provenance=provenance_table("", report.versions),
         command=report.command,
     )
-    plain: ReportView = rewritten(view, one_line)
+    plain: ReportView = map_text(view, one_line)
     return plain
 
 
 def _facts(report: ComparisonReport) -> Iterator[str]:
-    for one in report.networks:
-        yield f"{one.name}: {_described(one)}, on {one.data}."
-    yield f"Layers were brought together by {report.aligned_by}."
+    for network in report.networks:
+        yield f"{network.name}: {_described(network)}, on {network.data}."
+    yield f"Layers were matched by {report.aligned_by}."
 
 
-def _described(one: ComparedNetwork) -> str:
-    return spec_label(one.spec) if one.spec else f"{one.kind} with {len(one.layers)} blocks"
+def _described(network: ComparedNetwork) -> str:
+    if network.spec:
+        return spec_label(network.spec)
+    return f"{network.kind} with {len(network.layers)} blocks"
 
 
 def _side_by_side(networks: Sequence[ComparedNetwork]) -> TableView:
     rows = (
-        ("blocks", *(str(len(one.layers)) for one in networks)),
-        ("parameters", *(f"{one.parameters:,}" for one in networks)),
-        ("operations", *(MISSING if one.flops is None else f"{one.flops:,}" for one in networks)),
-        ("accuracy %", *(_accuracy(one.accuracy) for one in networks)),
-        ("measured on", *(one.accuracy_part for one in networks)),
-        ("the law", *(law_in_a_word(one.law) for one in networks)),
-        ("rho", *(number(one.law.rho) for one in networks)),
-        ("uniformity", *(number(one.law.uniformity) for one in networks)),
-        ("reduction (nats)", *(number(one.law.total_reduction) for one in networks)),
+        ("blocks", *(str(len(network.layers)) for network in networks)),
+        ("parameters", *(f"{network.parameters:,}" for network in networks)),
+        ("operations", *(_operations(network.flops) for network in networks)),
+        ("accuracy %", *(_accuracy(network.accuracy) for network in networks)),
+        ("measured on", *(network.accuracy_part for network in networks)),
+        ("the law", *(law_in_a_word(network.law) for network in networks)),
+        ("rho", *(number(network.law.rho) for network in networks)),
+        ("uniformity", *(number(network.law.uniformity) for network in networks)),
+        ("reduction (nats)", *(number(network.law.total_reduction) for network in networks)),
     )
-    columns = ("", *(one.name for one in networks))
-    curves = {one.name: _separations(one) for one in networks}
+    columns = ("", *(network.name for network in networks))
+    curves = {network.name: _separations(network) for network in networks}
     return TableView(
-        "Side by side", columns, rows, frozenset(columns[1:]), sparks=sparks_of(curves)
+        "Side by side", columns, rows, frozenset(columns[1:]), sparklines=sparklines_of(curves)
     )
 
 
-def _separations(one: ComparedNetwork) -> list[Measured]:
-    first = [one.input.separation] if one.input is not None else []
-    return [*first, *(layer.separation for layer in one.layers)]
+def _separations(network: ComparedNetwork) -> list[Measured]:
+    first = [network.input.separation] if network.input is not None else []
+    return [*first, *(layer.separation for layer in network.layers)]
+
+
+def _operations(flops: int | None) -> str:
+    return MISSING if flops is None else f"{flops:,}"
 
 
 def _accuracy(share: Proportion | None) -> str:
@@ -88,88 +95,98 @@ def _accuracy(share: Proportion | None) -> str:
 def _advantages(report: ComparisonReport) -> TableView:
     rows = tuple(
         (
-            one.what,
-            *(_value(one.what, value) for value in one.values),
-            one.best or "none surely",
+            advantage.what,
+            *(_value(advantage.what, value) for value in advantage.values),
+            advantage.best or "not clear",
         )
-        for one in report.advantages
+        for advantage in report.advantages
     )
-    names = tuple(one.name for one in report.networks)
-    columns = ("in", *names, "better")
-    return TableView("Which is better at what", columns, rows, frozenset(names))
+    names = tuple(network.name for network in report.networks)
+    columns = ("respect", *names, "better")
+    return TableView("Which network is better in what", columns, rows, frozenset(names))
 
 
 def _value(what: str, value: Measured) -> str:
-    if value is None or what not in FORMS:
+    if value is None or what not in FORMATS:
         return number(value)
-    return f"{value:{FORMS[what]}}"
+    return f"{value:{FORMATS[what]}}"
 
 
 def _curves(networks: Sequence[ComparedNetwork]) -> TableView:
     figure = overlay_figure(
-        [Line(one.name, taps_of(one.input, one.layers, one.law)) for one in networks],
-        "The curves, one over the other",
-        "D at every layer on a logarithmic axis: solid on training data, dashed on held-out data.",
+        [
+            NetworkCurve(network.name, layer_points(network.input, network.layers, network.law))
+            for network in networks
+        ],
+        "All curves in one chart",
+        "The chart shows D at every layer on a logarithmic scale. Lines are solid for training "
+        "data and dashed for held-out data.",
     )
     empty = TableView("The curves", (), ())
     return empty if figure is None else replace(figure.table, rows=(), figures=(figure,))
 
 
-def _name(here: LayerDifference) -> str:
-    """Of the first network that has a layer there."""
-    return next((name for name in here.layers if name is not None), MISSING)
-
-
 def _differences(report: ComparisonReport) -> TableView:
-    others = report.networks[1:]
-    first = report.networks[0].name
-    columns = (
-        "layer",
-        "name",
-        *(f"{one.name}{end}" for one in others for end in ("", " held-out")),
+    table = _differences_table(report)
+    curves = _difference_curves(report)
+    if not any(point.training is not None for curve in curves for point in curve.points):
+        return table
+    figure = DifferencesFigure(
+        name="differences",
+        title=f"Difference from {report.networks[0].name}, layer by layer",
+        caption=(
+            "The chart shows log D of each network minus log D of the first one, in nats. Below "
+            "zero, the network separates better than the first one. Lines are solid for training "
+            "data and dashed for held-out data."
+        ),
+        table=table,
+        curves=curves,
     )
+    return replace(table, figures=(figure,))
+
+
+def _differences_table(report: ComparisonReport) -> TableView:
+    first, *others = (network.name for network in report.networks)
+    columns = ("layer", "name", *(f"{name}{end}" for name in others for end in ("", " held-out")))
     rows = tuple(
         (
-            str(here.index),
-            _name(here),
+            str(place.index),
+            _layer_name(place),
             *(
                 number(values[i])
                 for i in range(1, len(report.networks))
-                for values in (here.separation, here.separation_heldout)
+                for values in (place.separation, place.separation_heldout)
             ),
         )
-        for here in report.differences
+        for place in report.differences
     )
-    table = TableView(
-        f"log D minus that of {first}, in nats",
+    return TableView(
+        f"log D minus log D of {first}, in nats",
         columns,
         rows,
         frozenset(columns) - frozenset({"name"}),
     )
-    lines = tuple(
-        Line(
-            one.name,
+
+
+def _difference_curves(report: ComparisonReport) -> tuple[NetworkCurve, ...]:
+    """Return a curve for each network but the first, with differences of log D in place of D."""
+    return tuple(
+        NetworkCurve(
+            network.name,
             tuple(
-                Tap(
-                    here.index,
-                    _name(here),
-                    here.separation[i],
-                    here.separation_heldout[i],
+                LayerPoint(
+                    place.index,
+                    _layer_name(place),
+                    place.separation[i],
+                    place.separation_heldout[i],
                 )
-                for here in report.differences
+                for place in report.differences
             ),
         )
-        for i, one in enumerate(others, 1)
+        for i, network in enumerate(report.networks[1:], 1)
     )
-    measured = any(tap.training is not None for line in lines for tap in line.taps)
-    figure = DifferencesFigure(
-        name="differences",
-        title=f"Layer by layer, beside {first}",
-        caption=(
-            "log D of each minus that of the first, in nats: below zero it separates better there; "
-            "solid on training data, dashed on held-out data."
-        ),
-        table=table,
-        lines=lines,
-    )
-    return replace(table, figures=known_figures(figure if measured else None))
+
+
+def _layer_name(place: LayerDifference) -> str:
+    """Return the layer's name in the first network that has a layer at this place."""
+    return next((name for name in place.layers if name is not None), MISSING)

@@ -1,43 +1,65 @@
-"""Words, rows and tables about the layers of one network."""
+"""Sentences, rows and tables about the layers of one network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from designer.report.figures.figure import Spark, TableView, level, sparks_of
+from designer.report.figures.figure import Sparkline, TableView, log_level, sparklines_of
 from designer.report.views.page import LayerView
 from designer.report.words import MISSING, interval_text, number
 from designer.results.layers import InputReport, LawSummary, LayerReport, StageLaw
-from designer.results.measured import Verdict
+from designer.results.measured import HIGH_SHARE, LOW_SHARE, Verdict
 
 NOT_A_LAW = (
-    "Equal steps are what was measured in many well-trained networks, not a law of nature: "
-    "late blocks may add little to what held-out data show."
+    "Equal steps were measured in many well-trained networks, but they are not a law of nature: "
+    "late blocks may improve little on held-out data."
 )
 
 
-def separation_sparks(
+def shares_note(variation: str) -> str:
+    """Return the note that explains steps, shares and verdicts.
+
+    Args:
+        variation: what the 95 % interval covers, such as ``samples and seeds``.
+    """
+    return (
+        f"The step of a block is log D before the block minus log D after it, on training data. "
+        f"Its share is its step divided by the mean step, with a 95 % interval over {variation}. "
+        f"A share is low if its whole interval lies below {LOW_SHARE:g}, and high if its whole "
+        f"interval lies above {HIGH_SHARE:g}."
+    )
+
+
+def separation_sparklines(
     first: InputReport | None, layers: Sequence[LayerReport]
-) -> tuple[Spark, ...]:
+) -> tuple[Sparkline, ...]:
+    """Return log D on training and on held-out data, on the same scale.
+
+    Args:
+        first: the input of the first block; None where it was not measured.
+        layers: the blocks in running order.
+    """
     reports: list[InputReport | LayerReport] = [*([first] if first else []), *layers]
-    return sparks_of(
+    return sparklines_of(
         {
-            "training": [one.separation for one in reports],
-            "held-out": [one.separation_heldout for one in reports],
+            "training": [report.separation for report in reports],
+            "held-out": [report.separation_heldout for report in reports],
         }
     )
 
 
 def advice_lines(layers: Sequence[LayerReport]) -> Iterator[str]:
-    alike: dict[tuple[Verdict, str], list[str]] = {}
+    """Yield one line for each advice other than to keep the block, with all blocks it is for."""
+    names_by_advice: dict[tuple[Verdict, str], list[str]] = {}
     for layer in layers:
         if layer.advice != "keep":
-            alike.setdefault((layer.verdict, layer.advice), []).append(layer.name)
-    for (verdict, advice), names in alike.items():
+            names_by_advice.setdefault((layer.verdict, layer.advice), []).append(layer.name)
+    for (verdict, advice), names in names_by_advice.items():
         yield f"{', '.join(names)} ({verdict}): {advice}"
 
 
 def stages_table(stages: Sequence[StageLaw]) -> TableView:
+    """Return the law in each stage of a network; without rows where there are no stages."""
     rows = tuple(
         (
             stage.name or stage.blocks[0],
@@ -50,31 +72,42 @@ def stages_table(stages: Sequence[StageLaw]) -> TableView:
         for stage in stages
     )
     columns = ("stage", "kind", "blocks", "rho", "reduction", "unif.")
-    return TableView("The law per stage", columns, rows, frozenset(columns[2:]))
+    return TableView("The law in each stage", columns, rows, frozenset(columns[2:]))
 
 
 def layer_views(first: InputReport | None, layers: Sequence[LayerReport]) -> Iterator[LayerView]:
+    """Yield the rows of the table of layers.
+
+    Args:
+        first: the input of the first block, which is the first row; None where it was not
+            measured.
+        layers: the blocks in running order.
+    """
     values = [layer.separation for layer in layers]
     if first is not None:
         values.append(first.separation)
-        yield LayerView(
-            name="input",
-            width=str(first.width),
-            bar=level(first.separation, values),
-            separation=number(first.separation),
-            heldout=number(first.separation_heldout),
-            null=number(first.separation_null),
-            step="",
-            share="",
-            interval="",
-            verdict=None,
-            advice="",
-        )
+        yield _input_row(first, log_level(first.separation, values))
     for layer in layers:
-        yield _layer(layer, level(layer.separation, values))
+        yield _layer_row(layer, log_level(layer.separation, values))
 
 
-def _layer(layer: LayerReport, bar: float | None) -> LayerView:
+def _input_row(first: InputReport, bar: float | None) -> LayerView:
+    return LayerView(
+        name="input",
+        width=str(first.width),
+        bar=bar,
+        separation=number(first.separation),
+        heldout=number(first.separation_heldout),
+        null=number(first.separation_null),
+        step="",
+        share="",
+        interval="",
+        verdict=None,
+        advice="",
+    )
+
+
+def _layer_row(layer: LayerReport, bar: float | None) -> LayerView:
     return LayerView(
         name=layer.name,
         width=str(layer.width),
@@ -91,10 +124,12 @@ def _layer(layer: LayerReport, bar: float | None) -> LayerView:
 
 
 def law_sentence(law: LawSummary) -> str:
+    """Return whether the law holds, its numbers and the reason, in sentences."""
     return f"The law {law_status_in_words(law)}: {law_figures(law)} {law.reason}".strip()
 
 
 def law_figures(law: LawSummary) -> str:
+    """Return the numbers of a fitted law, with a full stop at the end."""
     return (
         f"rho {number(law.rho)}, half-life {number(law.half_life)} layers, "
         f"uniformity {number(law.uniformity)}, r {number(law.r, 3)}, total reduction "
@@ -103,7 +138,7 @@ def law_figures(law: LawSummary) -> str:
 
 
 def law_in_a_word(law: LawSummary) -> str:
-    """Whether it holds, where there is no room for more."""
+    """Return whether the law holds in two or three words, for tables."""
     return {
         "holds": "holds",
         "does not hold": "does not hold",
@@ -114,10 +149,11 @@ def law_in_a_word(law: LawSummary) -> str:
 
 
 def law_status_in_words(law: LawSummary) -> str:
+    """Return whether the law holds, as the predicate of a sentence that begins "The law"."""
     return {
         "holds": "holds",
         "does not hold": "does not hold",
         "too few layers": "cannot be judged (too few layers)",
         "not decreasing": "does not hold (D does not fall)",
-        "degenerate": "cannot be judged (degenerate)",
+        "degenerate": "cannot be judged (log D does not exist at every layer)",
     }[law.status]

@@ -1,4 +1,4 @@
-"""What every renderer receives: a report as sections, tables and sentences."""
+"""The view that every renderer receives: a report as sections, tables and sentences."""
 
 from __future__ import annotations
 
@@ -7,113 +7,148 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
-from designer.report.figures.figure import Figure, Spark, TableView
+from designer.report.figures.figure import Figure, Sparkline, TableView
 from designer.report.words import MISSING
 from designer.results.layers import Proportion
 from designer.results.measured import Measured, Verdict
 
 UNITS = ((12, "T"), (9, "G"), (6, "M"))
-"""Powers of ten."""
+"""Powers of ten with their abbreviations, largest first."""
 
 
-NOTHING = TableView("", (), ())
+EMPTY_TABLE = TableView("", (), ())
 """A table that is not drawn."""
 
 
 @dataclass(frozen=True)
 class LayerView:
-    """One line of a recommendation's layers; the first is the input."""
+    """One row in the table of a network's layers; the first row is the input."""
 
     name: str
+    """Name of the block, or ``input``."""
     width: str
+    """Features per sample."""
     bar: float | None
-    """log D, 0 for the least and 1 for the largest in this network; None without D."""
+    """log D, scaled from 0 (least) to 1 (largest in this network); None where D is missing."""
     separation: str
+    """D on training data."""
     heldout: str
+    """Cross-fitted D on held-out data."""
     null: str
+    """Mean D with permuted labels."""
     step: str
+    """Step of the block in nats; empty for the input."""
     share: str
+    """Share of the block; empty for the input."""
     interval: str
+    """95 % interval of the share; empty for the input."""
     verdict: Verdict | None
+    """Verdict on the block; None for the input."""
     advice: str
     """The first word of the advice."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure that stands out."""
+    """One important number at the top of the page."""
 
     label: str
+    """What the number is."""
     value: str
+    """The number with its unit."""
     note: str = ""
+    """A remark in small print."""
 
 
 @dataclass(frozen=True)
 class NetworkView:
-    """One network with its layers."""
+    """The section about one network and its layers."""
 
     heading: str
+    """Title of the section."""
     reason: str
+    """Why the network is shown, or what it is."""
     law: str
+    """Whether the law holds, with its numbers, in sentences."""
     layers: tuple[LayerView, ...]
+    """The input, where it was measured, and all blocks in running order."""
     advice: tuple[str, ...]
-    """A full sentence for every layer that is not simply to be kept."""
+    """One line for each advice other than to keep the block."""
     stages: TableView
     """The law in each stage; without rows where there are no stages."""
-    sparks: tuple[Spark, ...] = ()
+    sparklines: tuple[Sparkline, ...] = ()
+    """log D on training and on held-out data."""
     figures: tuple[Figure, ...] = ()
+    """Charts of the network."""
 
 
 @dataclass(frozen=True)
 class ReportView:
-    """The whole report in reading order; tables without rows are not drawn."""
+    """The whole report in reading order."""
 
     title: str
+    """What kind of report it is, and about what."""
     headline: str
+    """The result in one or two sentences."""
     facts: tuple[str, ...]
+    """Sentences on what was done and with what data."""
     warnings: tuple[str, ...]
+    """What the reader should know before trusting the numbers."""
     sections: tuple[TableView | NetworkView, ...]
+    """The body; tables without rows and figures are not drawn."""
     notes: tuple[str, ...]
+    """Explanations at the end."""
     tiles: tuple[Tile, ...] = ()
-    """The recommendation, or the model, in a few figures."""
-    made: TableView = NOTHING
-    """Seeds, versions, data."""
+    """The most important numbers."""
+    provenance: TableView = EMPTY_TABLE
+    """Seeds, versions and data that the report was made with."""
     command: str = ""
-    """That makes it again; empty where that is not known."""
+    """The command that repeats the run; empty where it is unknown."""
 
 
 def figures_of(view: ReportView) -> Iterator[Figure]:
-    """All charts of a view, in reading order."""
+    """Yield all figures of a report in reading order."""
     for section in view.sections:
         yield from section.figures
 
 
-def rewritten(view: Any, change: Callable[[str], str]) -> Any:
-    """A copy of a view, or of a part of one, with ``change`` applied to every text in it."""
+def map_text(view: Any, change: Callable[[str], str]) -> Any:
+    """Return a copy of a view with every text in it changed.
+
+    Args:
+        view: a view or a part of one: a record, a tuple or a text.
+        change: what is applied to every text; members of enumerations stay as they are.
+    """
     if isinstance(view, str) and not isinstance(view, Enum):
         return change(view)
     if isinstance(view, tuple):
-        return tuple(rewritten(part, change) for part in view)
+        return tuple(map_text(part, change) for part in view)
     if is_dataclass(view) and not isinstance(view, type):
         parts = {field.name: getattr(view, field.name) for field in fields(view)}
-        return replace(view, **{name: rewritten(part, change) for name, part in parts.items()})
+        return replace(view, **{name: map_text(part, change) for name, part in parts.items()})
     return view
 
 
-def made_of(
+def provenance_table(
     fingerprint: str, versions: Mapping[str, str], settings: Mapping[str, Any] | None = None
 ) -> TableView:
-    """With what a report was made: settings, data, versions."""
+    """Return the table of what a report was made with.
+
+    Args:
+        fingerprint: hash of the data; empty where it is unknown.
+        versions: versions of Python and of the libraries by name.
+        settings: further rows by name, with underscores for spaces.
+    """
     rows = {
         **{name.replace("_", " "): str(value) for name, value in (settings or {}).items()},
         **({"data fingerprint": fingerprint} if fingerprint else {}),
         **({"versions": ", ".join(f"{k} {v}" for k, v in versions.items())} if versions else {}),
     }
-    return TableView("How it was made", ("what", "value"), tuple(rows.items()))
+    return TableView("How this report was made", ("what", "value"), tuple(rows.items()))
 
 
 def short_count(value: int) -> str:
-    """In full below a million, then in three digits, as 25.6M."""
+    """Return a count in full below a million, else with three digits and a unit, like 25.6M."""
     if value < 10**6:
         return f"{value:,}"
     power, unit = next((power, unit) for power, unit in UNITS if value >= 0.9995 * 10**power)
@@ -122,11 +157,17 @@ def short_count(value: int) -> str:
 
 
 def accuracy_points(share: Measured, sign: str = "") -> str:
-    """A difference of accuracy in points; empty where there is nothing to compare with."""
+    """Return a difference of accuracies in percentage points.
+
+    Args:
+        share: the difference as a share of 1; None becomes an empty text.
+        sign: ``+`` to write the sign of positive numbers, too.
+    """
     return "" if share is None else f"{100 * share:{sign}.1f}"
 
 
 def percent_with_margin(share: Proportion | None) -> str:
+    """Return a share in percent ± half of its 95 % interval; ``MISSING`` for None."""
     if share is None:
         return MISSING
     half = (share.interval[1] - share.interval[0]) / 2

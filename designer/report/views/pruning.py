@@ -1,4 +1,4 @@
-"""The view of a pruning."""
+"""The view of a pruning: what was removed from a model, why, and what it cost."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from designer.errors import one_line
-from designer.report.figures.figure import TableView, known_figures, sparks_of
-from designer.report.figures.networks import before_after, sizes_figure, steps_figure
+from designer.report.figures.comparison import before_after, sizes_figure, steps_figure
+from designer.report.figures.figure import TableView, known_figures, sparklines_of
 from designer.report.views.page import (
     ReportView,
     Tile,
     accuracy_points,
-    made_of,
+    map_text,
     percent_with_margin,
-    rewritten,
+    provenance_table,
     short_count,
 )
 from designer.report.words import MISSING, interval_text, number
+from designer.results.measured import Measured
 from designer.results.pruning import BlockProposal, NetworkFigures, PruningReport
 
 ORIGINAL = "original"
-"""Network that the others are compared with."""
+"""Name of the network that the others are compared with."""
 
 
 OWN_COLUMN = {"block-influence": "influence", "ablation": "loss"}
-"""Criteria for pruning that are no steps."""
+"""Title of the column with a criterion's values, for criteria other than steps."""
 
 
 def pruning_view(report: PruningReport) -> ReportView:
-    """The view of what was removed from a model; all its text is ``one_line``."""
+    """Return what every renderer shows of a pruning, with all text on one line."""
     view = ReportView(
         title=f"Pruning: {report.model.name} on {report.data.name}",
         headline=report.conclusion,
@@ -43,15 +44,15 @@ def pruning_view(report: PruningReport) -> ReportView:
         ),
         notes=tuple(_pruning_notes(report)),
         tiles=tuple(_pruning_tiles(report)),
-        made=made_of(report.data.fingerprint, report.versions, report.settings),
+        provenance=provenance_table(report.data.fingerprint, report.versions, report.settings),
         command=report.command,
     )
-    plain: ReportView = rewritten(view, one_line)
+    plain: ReportView = map_text(view, one_line)
     return plain
 
 
 def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
-    by_name = {one.name: one for one in report.networks}
+    by_name = {network.name: network for network in report.networks}
     original, pruned = by_name.get(ORIGINAL), by_name.get("pruned")
     if original is None or pruned is None:
         return
@@ -63,7 +64,7 @@ def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
         share = f"{100 * after / max(before, 1):.0f} % of {short_count(before)}"
         yield Tile(what, short_count(after), share)
     if pruned.latency is not None:
-        yield Tile("time", f"{pruned.latency:.2f}", "of the original's")
+        yield Tile("time", f"{pruned.latency:.2f}", "of the original's time")
     accuracy = pruned.validation_accuracy
     lost = f"{accuracy_points(pruned.drop, '+')} points lost"
     yield Tile("validation accuracy", f"{100 * accuracy.value:.1f} %", lost)
@@ -72,34 +73,47 @@ def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
 def _pruning_facts(report: PruningReport) -> Iterator[str]:
     data = report.data
     yield (
-        f"{data.train:,} training and {data.heldout:,} validation samples in {data.num_classes} "
-        f"classes; decided on validation data, criterion {report.criterion}."
+        f"Data: {data.train:,} training and {data.heldout:,} validation samples in "
+        f"{data.num_classes} classes. Blocks were chosen on validation data by the criterion "
+        f"'{report.criterion}'."
     )
     if report.removed:
-        yield f"Removed: {', '.join(report.removed)}."
+        yield f"Removed blocks: {', '.join(report.removed)}."
     if report.fitted:
-        yield f"Fitted to what they receive now: {', '.join(report.fitted)}."
+        yield f"Layers fitted again to their new inputs: {', '.join(report.fitted)}."
     for layer, (before, after) in report.narrowed.items():
-        yield f"Narrowed: {layer} from {before} to {after} units."
+        yield f"Narrowed layer: {layer}, from {before} to {after} units."
 
 
-FIGURES: dict[str, Callable[[NetworkFigures], str]] = {
-    "blocks": lambda one: str(one.blocks),
-    "parameters": lambda one: short_count(one.parameters),
-    "FLOPs per sample": lambda one: short_count(one.flops),
-    "time": lambda one: "1.00" if one.latency is None else f"{one.latency:.2f}",
-    "validation %": lambda one: percent_with_margin(one.validation_accuracy),
-    "points lost": lambda one: accuracy_points(None if one.name == ORIGINAL else one.drop, "+"),
-    "at most": lambda one: accuracy_points(None if one.name == ORIGINAL else one.drop_bound),
-    "test %": lambda one: percent_with_margin(one.test_accuracy),
-    "rho of the law": lambda one: number(one.law.rho) if one.law else MISSING,
+LOST_BOUND = "95 % bound"
+"""Title of the upper confidence bound on the points lost."""
+
+
+ROWS: dict[str, Callable[[NetworkFigures], str]] = {
+    "blocks": lambda network: str(network.blocks),
+    "parameters": lambda network: short_count(network.parameters),
+    "operations": lambda network: short_count(network.flops),
+    "time": lambda network: "1.00" if network.latency is None else f"{network.latency:.2f}",
+    "validation %": lambda network: percent_with_margin(network.validation_accuracy),
+    "points lost": lambda network: _lost(network, network.drop, "+"),
+    LOST_BOUND: lambda network: _lost(network, network.drop_bound),
+    "test %": lambda network: percent_with_margin(network.test_accuracy),
+    "rho of the law": lambda network: number(network.law.rho) if network.law else MISSING,
 }
-"""What is said of every network, row by row."""
+"""Rows of the table that compares the networks, with how a cell is written."""
+
+
+def _lost(network: NetworkFigures, drop: Measured, sign: str = "") -> str:
+    """Return lost accuracy in points; empty for the original, which the others lose against."""
+    return accuracy_points(None if network.name == ORIGINAL else drop, sign)
 
 
 def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
-    curves = {one.name: one.curve.separation for one in networks if one.curve is not None}
-    table = replace(_side_by_side(networks), sparks=sparks_of(curves))
+    """Yield the table that compares the networks, and its charts as sections of their own."""
+    curves = {
+        network.name: network.curve.separation for network in networks if network.curve is not None
+    }
+    table = replace(_side_by_side(networks), sparklines=sparklines_of(curves))
     yield table
     overlaid = before_after(networks)
     if overlaid is not None:
@@ -110,8 +124,8 @@ def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
 
 
 def _side_by_side(networks: Sequence[NetworkFigures]) -> TableView:
-    columns = ("", *(one.name for one in networks))
-    rows = ((title, *map(figure, networks)) for title, figure in FIGURES.items())
+    columns = ("", *(network.name for network in networks))
+    rows = ((title, *map(cell, networks)) for title, cell in ROWS.items())
     known = tuple(row for row in rows if any(row[1:]))
     return TableView("Side by side", columns, known, frozenset(columns[1:]))
 
@@ -121,16 +135,16 @@ def _proposal(report: PruningReport) -> TableView:
     columns = ("block", "order", *([own] if own else []), "step", "held-out", "95 % interval")
     rows = tuple(
         (
-            one.name,
-            MISSING if one.order is None else str(one.order),
-            *([number(one.value, 3)] if own else []),
-            number(one.step),
-            number(one.step_heldout),
-            interval_text(one.step_heldout_interval),
-            str(one.decision),
-            "yes" if one.removed else "",
+            block.name,
+            MISSING if block.order is None else str(block.order),
+            *([number(block.value, 3)] if own else []),
+            number(block.step),
+            number(block.step_heldout),
+            interval_text(block.step_heldout_interval),
+            str(block.decision),
+            "yes" if block.removed else "",
         )
-        for one in report.blocks
+        for block in report.blocks
     )
     numeric = frozenset(columns[1:])
     table = TableView("Block by block", (*columns, "proposal", "removed"), rows, numeric)
@@ -138,44 +152,46 @@ def _proposal(report: PruningReport) -> TableView:
 
 
 def _ways(blocks: Sequence[BlockProposal]) -> TableView:
-    """How blocks go and why they stay, those of the same kind together."""
-    alike: dict[tuple[bool, str], list[str]] = {}
-    for one in blocks:
-        alike.setdefault((one.order is not None, one.reason), []).append(one.name)
+    """Return how blocks are removed or why they must stay, in one row for each reason."""
+    names_by_way: dict[tuple[bool, str], list[str]] = {}
+    for block in blocks:
+        names_by_way.setdefault((block.order is not None, block.reason), []).append(block.name)
     rows = tuple(
         (", ".join(names), f"can go: {reason}" if can_go else f"must stay: {reason}")
-        for (can_go, reason), names in alike.items()
+        for (can_go, reason), names in names_by_way.items()
     )
-    return TableView("How they go, or why not", ("blocks", "how"), rows)
+    return TableView("How blocks are removed, or why they must stay", ("blocks", "how"), rows)
 
 
 def _removal_trials(report: PruningReport) -> TableView:
-    asked = any(one.within is not None for one in report.trials)
-    columns = ("removed", "recovered", "validation %", "points lost", "at most")
+    limited = any(trial.within is not None for trial in report.trials)
+    columns = ("removed", "recovery", "validation %", "points lost", LOST_BOUND)
     rows = tuple(
         (
-            str(len(one.removed)),
-            "trained" if one.recovered else "fitted only",
-            number(100 * one.validation_accuracy, 1),
-            accuracy_points(one.drop, "+"),
-            accuracy_points(one.drop_bound),
-            *(["yes" if one.within else "no"] if asked else []),
+            str(len(trial.removed)),
+            "trained" if trial.recovered else "fitted only",
+            number(100 * trial.validation_accuracy, 1),
+            accuracy_points(trial.drop, "+"),
+            accuracy_points(trial.drop_bound),
+            *(["yes" if trial.within else "no"] if limited else []),
         )
-        for one in report.trials
+        for trial in report.trials
     )
     numeric = frozenset({"removed", *columns[2:]})
-    return TableView("Trial removals", (*columns, *(["allowed"] if asked else [])), rows, numeric)
+    titles = (*columns, *(["allowed"] if limited else []))
+    return TableView("Removals that were tried", titles, rows, numeric)
 
 
 def _pruning_notes(report: PruningReport) -> Iterator[str]:
     yield (
-        "Time is that of a forward pass over the original's. Points lost are those of validation "
-        "accuracy, at most with 95 % confidence. A block is safe to remove where its held-out "
-        "step is surely below half of the mean step, and proposed to be kept where it is surely "
-        "above the mean."
+        "Time is the duration of a forward pass divided by the original's. Points lost are "
+        "percentage points of validation accuracy, and the 95 % bound is their upper confidence "
+        "bound. A block is safe to remove if the whole interval of its held-out step lies below "
+        "half of the mean step. It is proposed to be kept if the whole interval lies above the "
+        "mean step."
     )
     if len(report.networks) > 2:
         yield (
-            "Greedy ablation removes the block that is missed least, one after the other, after "
-            "trying each with an epoch of recovery."
+            "Greedy ablation tries to remove each block, with an epoch of recovery training, "
+            "removes the one whose loss costs least, and repeats this."
         )

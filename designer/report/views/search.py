@@ -1,4 +1,4 @@
-"""The view of a search."""
+"""The view of a search: its recommendations, its trials and what to do next."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from designer.report.views.network import (
     law_sentence,
     law_status_in_words,
     layer_views,
-    separation_sparks,
+    separation_sparklines,
+    shares_note,
     stages_table,
 )
 from designer.report.views.page import (
     NetworkView,
     ReportView,
     Tile,
-    made_of,
-    rewritten,
+    map_text,
+    provenance_table,
     short_count,
 )
 from designer.report.words import MISSING, interval_text, number, percent, spec_label
 from designer.results.search import Recommendation, SearchResult, StudySummary
 
 TRIALS_SHOWN = 5
+"""Rows of the table of the best trials."""
 
 
 CRITERIA = {
@@ -43,10 +45,11 @@ CRITERIA = {
     "parameters": "parameters",
     "depth": "depth",
 }
+"""Criteria as the reader sees them, by their name in report.json."""
 
 
-def report_view(result: SearchResult) -> ReportView:
-    """The view of a search result; all its text is ``one_line``."""
+def search_view(result: SearchResult) -> ReportView:
+    """Return what every renderer shows of a search, with all text on one line."""
     study = result.study
     view = ReportView(
         title=f"Design report: {study.data}, space {study.space}",
@@ -61,10 +64,10 @@ def report_view(result: SearchResult) -> ReportView:
         ),
         notes=tuple(_notes(result)),
         tiles=tuple(_tiles(result)),
-        made=_made_search(result.study),
+        provenance=_provenance(result.study),
         command=search_command(result.study),
     )
-    plain: ReportView = rewritten(view, one_line)
+    plain: ReportView = map_text(view, one_line)
     return plain
 
 
@@ -75,19 +78,19 @@ def _tiles(result: SearchResult) -> Iterator[Tile]:
     yield Tile("parameters", f"{best.parameters:,}", f"{short_count(best.flops)} operations")
     yield Tile("validation accuracy", f"{percent(best.validation_accuracy)} %", _seeds(best))
     if best.test_accuracy is not None:
-        yield Tile("test accuracy", f"{percent(best.test_accuracy)} %", "looked at once")
+        yield Tile("test accuracy", f"{percent(best.test_accuracy)} %", "measured once, at the end")
     yield Tile("design score", number(best.score, 3), "1 is perfect")
     yield Tile("the law", law_in_a_word(best.law), f"rho {number(best.law.rho)} per layer")
 
 
-def _seeds(one: Recommendation) -> str:
-    seeds = one.validation_accuracy.seeds
+def _seeds(recommendation: Recommendation) -> str:
+    seeds = recommendation.validation_accuracy.seeds
     return f"mean ± sd over {seeds} seeds" if seeds > 1 else "one seed"
 
 
-def _made_search(study: StudySummary) -> TableView:
+def _provenance(study: StudySummary) -> TableView:
     counts = study.trials
-    said = {
+    settings = {
         "seed": str(study.seed),
         "trials": f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed",
         "epochs": str(study.epochs),
@@ -95,7 +98,7 @@ def _made_search(study: StudySummary) -> TableView:
         "search space": str(study.settings.get("space_definition", study.space)),
     }
     fingerprint = study.dataset.fingerprint if study.dataset is not None else ""
-    return made_of(fingerprint, study.versions, said)
+    return provenance_table(fingerprint, study.versions, settings)
 
 
 SEARCH_OPTIONS = {
@@ -112,21 +115,21 @@ SEARCH_OPTIONS = {
     "workers": ("--workers", 1),
     "device": ("--device", "cpu"),
 }
-"""Options of ``designer search`` by the setting that they fix, and their defaults."""
+"""Options of ``designer search`` with their defaults, by the setting that they fix."""
 
 
 def search_command(study: StudySummary) -> str:
-    """The command that makes a search again; empty where its settings were not kept."""
-    known = study.settings
-    if "data_source" not in known:
+    """Return the command that repeats a search; empty where its settings were not kept."""
+    settings = study.settings
+    if "data_source" not in settings:
         return ""
-    said = ["designer", "search", "--data", str(known["data_source"])]
-    said += ["--space", str(known["space"]), "--trials", str(known["trials"])]
-    said += ["--epochs", str(study.epochs), "--seed", str(study.seed)]
+    words = ["designer", "search", "--data", str(settings["data_source"])]
+    words += ["--space", str(settings["space"]), "--trials", str(settings["trials"])]
+    words += ["--epochs", str(study.epochs), "--seed", str(study.seed)]
     for setting, (option, default) in SEARCH_OPTIONS.items():
-        value = known.get(setting, default)
+        value = settings.get(setting, default)
         if value != default:
-            said += [option] if value is True else [option, str(value)]
+            words += [option] if value is True else [option, str(value)]
     confirmation = study.confirmation
     for name, option, default in (
         ("candidates", "--confirm", 5),
@@ -134,8 +137,8 @@ def search_command(study: StudySummary) -> str:
         ("seeds", "--confirm-seeds", 3),
     ):
         if confirmation.get(name, default) != default:
-            said += [option, str(confirmation[name])]
-    return shlex.join(said)
+            words += [option, str(confirmation[name])]
+    return shlex.join(words)
 
 
 def _headline(result: SearchResult) -> str:
@@ -145,8 +148,9 @@ def _headline(result: SearchResult) -> str:
     if not best.roles:
         return best.reason
     return (
-        f"Recommended: {spec_label(best.spec)}: {percent(best.validation_accuracy)} % validation "
-        f"accuracy with {best.parameters:,} parameters; the law {law_status_in_words(best.law)}."
+        f"Recommended: {spec_label(best.spec)}. It reaches {percent(best.validation_accuracy)} % "
+        f"validation accuracy with {best.parameters:,} parameters. The law "
+        f"{law_status_in_words(best.law)}."
     )
 
 
@@ -154,69 +158,80 @@ def _facts(result: SearchResult) -> Iterator[str]:
     study = result.study
     counts = study.trials
     yield (
-        f"{counts.complete} trials complete, {counts.pruned} pruned, {counts.failed} failed, "
-        f"{study.epochs} epochs each, objective {study.objective}, seed {study.seed}, "
-        f"{study.seconds:.0f} s of training and measuring."
+        f"Trials: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, with "
+        f"{_counted(study.epochs, 'epoch')} each, objective '{study.objective}' and seed "
+        f"{study.seed}. Training and measuring took {study.seconds:.0f} s in total."
     )
     if study.dataset is not None:
         data = study.dataset
         yield (
-            f"{data.train:,} training, {data.validation:,} validation and {data.test:,} test "
-            f"samples in {data.num_classes} classes; chance is {100 * data.chance:.1f} %."
+            f"Data: {data.train:,} training, {data.validation:,} validation and {data.test:,} test "
+            f"samples in {data.num_classes} classes. Chance is {100 * data.chance:.1f} %."
         )
     if study.confirmation and result.recommendations:
         yield (
-            f"Confirmed with {study.confirmation['seeds']} fresh "
-            f"{'seed' if study.confirmation['seeds'] == 1 else 'seeds'} of "
-            f"{study.confirmation['epochs']} epochs; the test set was looked at only for these "
-            f"recommendations."
+            f"Confirmation: each recommendation was trained again with "
+            f"{_counted(study.confirmation['seeds'], 'fresh seed')} for "
+            f"{_counted(study.confirmation['epochs'], 'epoch')}. The test set was used only for "
+            f"these recommendations."
         )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _recommendations(recommendations: Sequence[Recommendation]) -> TableView:
     rows = tuple(
         (
-            str(one.rank),
-            spec_label(one.spec),
-            f"{one.parameters:,}",
-            percent(one.validation_accuracy),
-            percent(one.test_accuracy),
-            number(one.score, 3),
-            number(one.law.rho),
-            number(one.law.uniformity),
+            str(recommendation.rank),
+            spec_label(recommendation.spec),
+            f"{recommendation.parameters:,}",
+            percent(recommendation.validation_accuracy),
+            percent(recommendation.test_accuracy),
+            number(recommendation.score, 3),
+            number(recommendation.law.rho),
+            number(recommendation.law.uniformity),
         )
-        for one in recommendations
+        for recommendation in recommendations
     )
     columns = ("#", "architecture", "params", "val %", "test %", "score", "rho", "unif.")
-    called_good = any(one.roles for one in recommendations)
+    any_recommended = any(recommendation.roles for recommendation in recommendations)
     return TableView(
-        "Recommendations" if called_good else "Candidates, none of them recommended",
+        "Recommendations" if any_recommended else "Candidates, none of them recommended",
         columns,
         rows,
         frozenset(columns) - frozenset({"architecture"}),
     )
 
 
-def _detail(one: Recommendation) -> NetworkView:
+def _detail(network: Recommendation) -> NetworkView:
     return NetworkView(
-        heading=f"{one.rank}. {spec_label(one.spec)}",
-        reason=one.reason,
-        law=law_sentence(one.law),
-        layers=tuple(layer_views(one.input, one.layers)),
-        advice=tuple(advice_lines(one.layers)),
-        stages=stages_table(one.stages),
-        sparks=separation_sparks(one.input, one.layers),
-        figures=network_figures(f"-{one.rank}", one.input, one.layers, one.law, one.emergence),
+        heading=f"{network.rank}. {spec_label(network.spec)}",
+        reason=network.reason,
+        law=law_sentence(network.law),
+        layers=tuple(layer_views(network.input, network.layers)),
+        advice=tuple(advice_lines(network.layers)),
+        stages=stages_table(network.stages),
+        sparklines=separation_sparklines(network.input, network.layers),
+        figures=network_figures(
+            f"-{network.rank}", network.input, network.layers, network.law, network.emergence
+        ),
     )
 
 
 def _criterion(result: SearchResult) -> TableView:
     rows = tuple(
-        (CRITERIA.get(name, name), number(one.spearman), interval_text(one.interval), str(one.n))
-        for name, one in result.criterion.items()
+        (
+            CRITERIA.get(name, name),
+            number(agreement.spearman),
+            interval_text(agreement.interval),
+            str(agreement.n),
+        )
+        for name, agreement in result.criterion.items()
     )
     table = TableView(
-        "How each criterion agreed with validation accuracy over this study's trials",
+        "How well each criterion ranked this study's trials by validation accuracy",
         ("criterion", "Spearman", "95 % interval", "trials"),
         rows,
         frozenset({"Spearman", "95 % interval", "trials"}),
@@ -253,15 +268,12 @@ def _trials(result: SearchResult) -> TableView:
 def _notes(result: SearchResult) -> Iterator[str]:
     if result.study.score_explanation:
         yield result.study.score_explanation
-    yield (
-        "A step is log D before a block minus log D after it, on training data; a share is the "
-        "step over the mean step, with its 95 % interval over samples and seeds. Shares below "
-        "0.5 are low and above 2 high, where the whole interval says so."
-    )
+    yield shares_note("samples and seeds")
     yield NOT_A_LAW
-    layers = [layer for one in result.recommendations for layer in one.layers]
+    layers = [layer for network in result.recommendations for layer in network.layers]
     if any(layer.advice.startswith(("remove", "narrow")) for layer in layers):
         yield (
-            "To remove what is not needed and see what that costs: designer prune RUN/best/1 "
-            "--max-drop 0.01, with the folder of this run for RUN; --narrow narrows, too."
+            "To remove blocks that are not needed and see what that costs, run: designer prune "
+            "RUN/best/1 --max-drop 0.01 (RUN is the folder of this search). Add --narrow to make "
+            "layers narrower, too."
         )
