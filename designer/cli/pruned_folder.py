@@ -22,7 +22,7 @@ from designer.models.loading import load_model
 from designer.models.pruned import check_folder, write_pruned
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.prune import PruningResult
-from designer.report.views.any_report import view_of
+from designer.report.views.dispatch import view_of
 from designer.results.layers import ReportWarning
 from designer.training.devices import usable_device
 from designer.training.trainer import single_threaded
