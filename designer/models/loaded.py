@@ -23,39 +23,47 @@ from search_spaces import Space
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model with what is known about it; for one from a callable, that is its name."""
+    """A model with what is known about it; of one from a callable, only its name is known."""
 
     model: nn.Module
-    """In eval mode; takes inputs scaled with ``scaling``."""
+    """The module, in eval mode; it takes inputs scaled with ``scaling``."""
     name: str = ""
-    """Where it came from, as it was given."""
+    """Where it came from, as the caller wrote it."""
     spec: dict[str, Any] = field(default_factory=dict)
+    """Its architecture and learning rate, if it came from a search; else empty."""
     input_shape: tuple[int, ...] | None = None
+    """Shape of one sample; None if unknown."""
     class_names: tuple[str, ...] = ()
+    """Names of its classes in the order of its logits; empty if unknown."""
     scaling: dict[str, list[float]] | None = None
     """``mean`` and ``scale`` per channel or feature: inputs are (raw - mean) / scale."""
     data_options: dict[str, Any] = field(default_factory=dict)
-    """Arguments of ``load_dataset`` that give the data it was trained on."""
+    """Arguments of ``load_dataset`` that give the data it was trained on; empty if unknown."""
     data_fingerprint: str = ""
-    """Of those data, as in ``Dataset``."""
+    """Fingerprint of those data, as in ``Dataset``; empty if unknown."""
     origin: dict[str, Any] = field(default_factory=dict)
     """How the whole model is made: ``spec`` as a search wrote it, or ``factory``."""
     removed: tuple[tuple[Removal, ...], ...] = ()
-    """What was taken out of it, one tuple each time it was pruned."""
+    """Blocks that were removed from the whole model, one tuple for each pruning."""
 
     def again(self, seed: int) -> nn.Module:
-        """The same structure with the weights of a seed."""
+        """Return a new model of the same structure, with the initial weights of a seed.
+
+        Raises:
+            ModelError: if ``origin`` does not say how the whole model is made.
+        """
         whole = partial(build_from_origin, self.origin, seed)
         return rebuild_pruned(whole, self.removed, self.model.state_dict(), seed)
 
     @property
     def learning_rate(self) -> float | None:
-        """That it was trained with, where that is known."""
+        """Learning rate that it was trained with; None if unknown."""
         rate = self.spec.get("learning_rate")
         return None if rate is None else float(rate)
 
 
 def copy_model(model: nn.Module) -> nn.Module:
+    """Return a copy of a model, without wrappers of parallel or compiled execution."""
     return copy.deepcopy(unwrap(model))
 
 
@@ -65,8 +73,18 @@ def rebuild_pruned(
     tensors: Mapping[str, Tensor],
     seed: int = 0,
 ) -> nn.Module:
-    """A whole model without what was taken out of it each time, its layers as wide as those of
-    ``tensors``; torch's global generator is left as it was."""
+    """Make a whole model and remove from it what prunings removed.
+
+    Args:
+        whole: makes the whole model.
+        rounds: blocks to remove, one sequence for each pruning; block names are those that the
+            model had at that time.
+        tensors: state dict of the pruned model, whose shapes the layers take.
+        seed: of the initial weights; torch's global generator is left as it was.
+
+    Raises:
+        ModelError: if a block is not there, or a layer cannot take its shape.
+    """
 
     def make() -> nn.Module:
         model = whole()
@@ -79,10 +97,14 @@ def rebuild_pruned(
 
 
 def build_from_origin(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:
-    """The whole model that an origin describes, with the weights of a seed.
+    """Build the whole model that an origin describes, with the initial weights of a seed.
+
+    Args:
+        origin: see ``LoadedModel.origin``.
+        seed: of the weights; torch's global generator is left as it was.
 
     Raises:
-        ModelError: where the origin names nothing, or the user's code raises.
+        ModelError: if the origin names nothing, or the user's code raises.
     """
     if "spec" in origin:
         stored = origin["spec"]
@@ -103,14 +125,22 @@ def rebuild(
     num_classes: int,
     seed: int = 0,
 ) -> nn.Module:
-    """The module that a trial with these parameters stood for, with the weights of a seed."""
+    """Build the module that a trial with these parameters stood for.
+
+    Args:
+        space: the search space of the trial.
+        params: the trial's parameters, as a study has stored them.
+        input_shape: of one sample.
+        num_classes: number of logits.
+        seed: of the initial weights; torch's global generator is left as it was.
+    """
     spec = space.suggest(FixedTrial(params))
     build = partial(space.build, spec, input_shape, num_classes)
     return build_seeded(build, seed, torch.device("cpu"))
 
 
 def stored_data(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What was stored of the data of a model, as arguments of ``LoadedModel``."""
+    """Return what a file stores about the data of a model, as arguments of ``LoadedModel``."""
     return {
         "input_shape": tuple(stored["input_shape"]),
         "class_names": tuple(stored["class_names"]),
@@ -121,29 +151,29 @@ def stored_data(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make(source: str) -> nn.Module:
-    """What ``package.module:name`` is or makes."""
+    """Return a copy of the module ``package.module:name``, or what the callable there makes."""
     module, colon, attribute = source.partition(":")
     if not colon:
         raise ModelError(
             f"Expected a model as package.module:callable or a folder that a search wrote, such "
             f"as runs/a/best/1, got '{source}'."
         )
-    found = load_attribute(module, attribute, ModelError)
-    if isinstance(found, nn.Module):
+    target = load_attribute(module, attribute, ModelError)
+    if isinstance(target, nn.Module):
         try:
-            return copy.deepcopy(found)
-        except Exception:  # noqa: BLE001 - whatever it holds that cannot be copied
-            return found
-    if not callable(found):
-        raise ModelError(f"Expected '{source}' to be callable, got {type(found).__name__}.")
+            return copy.deepcopy(target)
+        except Exception:  # noqa: BLE001 - it may hold anything, also what cannot be copied
+            return target
+    if not callable(target):
+        raise ModelError(f"Expected '{source}' to be callable, got {type(target).__name__}.")
     try:
-        made = found()
+        model = target()
     except (Exception, SystemExit) as error:  # the callable is the user's and may do anything
         raise ModelError(
             f"'{source}' raised {type(error).__name__}: {first_line(error)}."
         ) from error
-    if not isinstance(made, nn.Module):
+    if not isinstance(model, nn.Module):
         raise ModelError(
-            f"Expected '{source}' to return a torch.nn.Module, got {type(made).__name__}."
+            f"Expected '{source}' to return a torch.nn.Module, got {type(model).__name__}."
         )
-    return made
+    return model

@@ -28,24 +28,25 @@ from designer.models.weights import load_weights
 from search_spaces import Space
 
 MODEL_SCHEMA = "designer.model/1"
+"""Format of ``spec.json`` in the folder of a recommended model."""
 
 
 def load_model(
     source: str | Path, weights: str | Path | None = None, *, seed: int = 0
 ) -> LoadedModel:
-    """A model from wherever it is.
+    """Load a model from Python code or from a folder.
 
     Args:
         source: ``package.module:name`` of a module, which is copied, or of a class or function
-            that makes one when called without arguments; or a folder that a search wrote, such as
-            ``runs/a`` or ``runs/a/best/2``.
-        weights: file for ``load_weights``; by default a model from a callable stays as it was
-            made, and one from a folder has the weights found there.
+            that makes one when called without arguments; or a folder that search or prune wrote,
+            such as ``runs/a``, ``runs/a/best/2`` or ``pruned/a``.
+        weights: file for ``load_weights``. By default a model from a callable keeps its initial
+            weights, and one from a folder has the weights of that folder.
         seed: of the initial weights; torch's global generator is left as it was.
 
     Raises:
-        ModelError: where there is no model, the user's code raises, or the weights do not fit.
-        RunFolderError: where the folder does not hold a model.
+        ModelError: if there is no model, the user's code raises, or the weights do not fit.
+        RunFolderError: if the folder does not hold a model.
     """
     if str(source) and Path(source).is_dir():
         loaded = replace(load(_model_folder(Path(source))), name=str(source))
@@ -58,16 +59,16 @@ def load_model(
 
 
 def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
-    """A model that ``search`` or ``prune`` wrote.
+    """Load a model that ``search`` or ``prune`` wrote.
 
     Args:
-        folder: such as ``runs/a/best/1``, or what was given to ``prune`` as ``--out``.
-        model: the whole model that was pruned, where the folder does not say how it is made;
+        folder: a folder such as ``runs/a/best/1``, or the ``--out`` of ``prune``.
+        model: the whole model that was pruned, needed if the folder does not say how it is made;
             left as it was.
 
     Raises:
-        RunFolderError: where the folder does not hold such a model.
-        ModelError: where the model or its weights cannot be used.
+        RunFolderError: if the folder does not hold such a model.
+        ModelError: if the model or its weights cannot be used.
     """
     folder = Path(folder)
     if not (folder / PRUNED_FILE).exists():
@@ -90,7 +91,7 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
         )
     except DesignerError:
         raise
-    except Exception as error:  # whatever a damaged file makes of all this
+    except Exception as error:  # a damaged file can break any of these steps
         raise RunFolderError(
             f"Expected {PRUNED_FILE} and {WEIGHTS_FILE} of one pruned model in '{folder}', but "
             f"loading them failed ({type(error).__name__}: {first_line(error)})."
@@ -98,15 +99,15 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
 
 
 def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedModel:
-    """The model in a folder that a search wrote, such as ``runs/a/best/1``.
+    """Load a model from a folder that a search wrote, such as ``runs/a/best/1``.
 
     Args:
-        folder: with spec.json and model.safetensors.
-        space: the one that was searched; by default found by the name that was stored, which
-            does not do for a space whose defaults were changed.
+        folder: a folder with spec.json and model.safetensors.
+        space: the space that was searched. By default it is found by its stored name; pass it if
+            its defaults were changed.
 
     Raises:
-        RunFolderError: where the folder does not hold such a model.
+        RunFolderError: if the folder does not hold such a model.
     """
     folder = Path(folder)
     try:
@@ -122,7 +123,7 @@ def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedMode
             origin={"spec": stored},
             **stored_data(stored),
         )
-    except Exception as error:  # whatever a space makes of parameters that are not its own
+    except Exception as error:  # a space may raise anything on parameters that are not its own
         raise RunFolderError(
             f"Expected {SPEC_FILE} and {WEIGHTS_FILE} of one model in '{folder}', but loading "
             f"them failed ({first_line(error)}); if the space was customised, pass it "
@@ -131,15 +132,15 @@ def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedMode
 
 
 def _model_folder(folder: Path) -> Path:
-    """The folder itself, or in the folder of a whole run that of the first recommendation."""
+    """Return the folder itself, or that of the first recommendation in the folder of a run."""
     first = folder / BEST_FOLDER / "1"
     if (folder / PRUNED_FILE).exists():
         return folder
-    found = next((one for one in (folder, first) if (one / SPEC_FILE).exists()), None)
-    if found is None:
+    holding = [candidate for candidate in (folder, first) if (candidate / SPEC_FILE).exists()]
+    if not holding:
         raise RunFolderError(
             f"Expected a model that search or prune wrote in '{folder}', but there is no "
             f"{SPEC_FILE} or {PRUNED_FILE} in it or in {BEST_FOLDER}/1; name a folder such as "
             f"runs/a/best/1, or a model of yours as package.module:callable."
         )
-    return found
+    return holding[0]

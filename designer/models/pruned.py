@@ -26,21 +26,23 @@ from designer.models.loaded import LoadedModel
 from designer.models.surgery import Removal
 
 PRUNED_SCHEMA = "designer.pruned/1"
+"""Format of ``model.json`` in the folder of a pruned model."""
 
 
 REMOVAL_ROUNDS = TypeAdapter(list[tuple[Removal, ...]])
+"""Checks and converts the removed blocks in that file, one tuple for each pruning."""
 
 
 def check_folder(folder: Path, source: LoadedModel) -> None:
-    """See that a pruned model may be written to a folder, before it takes long to make it.
+    """Check that a pruned model may be written to a folder, before pruning takes its time.
 
     Args:
-        folder: need not exist.
+        folder: it need not exist.
         source: the model that is to be pruned.
 
     Raises:
-        RunFolderError: where it cannot be written, is the source's own, or holds something else
-            of the same names.
+        RunFolderError: if the folder cannot be written, is the source's own, or holds files of
+            the same names that are no pruned model.
     """
     check_writable(folder)
     if source.name and folder.resolve() == Path(source.name).resolve():
@@ -65,22 +67,23 @@ def write_pruned(
     """Write a pruned model so that ``load`` gives back the same outputs to the bit.
 
     Args:
-        folder: made where it does not exist.
-        model: on any device.
-        source: the model that it was made from.
-        removals: what was taken out of that.
-        data: that it was pruned with; go along, so that they need not be named again.
+        folder: created if it does not exist.
+        model: the pruned model, on any device.
+        source: the model that was pruned.
+        removals: the blocks that were removed from ``source``.
+        data: the data that it was pruned with. How to load them is stored as well, so that later
+            commands need not name them.
 
     Raises:
-        RunFolderError: where the folder cannot be written.
+        RunFolderError: if the folder cannot be written.
     """
     folder = Path(folder)
-    kinds = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
+    dtypes = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
     stored = {
         "schema": PRUNED_SCHEMA,
         "origin": source.origin,
         "removed": REMOVAL_ROUNDS.dump_python([*source.removed, tuple(removals)], mode="json"),
-        "dtype": (kinds.pop() if len(kinds) == 1 else "torch.float32").removeprefix("torch."),
+        "dtype": (dtypes.pop() if len(dtypes) == 1 else "torch.float32").removeprefix("torch."),
         "known": None
         if data is None
         else {
@@ -97,8 +100,17 @@ def write_pruned(
     write_text(folder / PRUNED_FILE, text)
 
 
-def check_pruned_schema(found: object, folder: Path) -> None:
-    if found != PRUNED_SCHEMA:
+def check_pruned_schema(schema: object, folder: Path) -> None:
+    """Check the format of a pruned model's folder.
+
+    Args:
+        schema: the format that its file names.
+        folder: the folder, for the message.
+
+    Raises:
+        RunFolderError: if this version of the package does not read that format.
+    """
+    if schema != PRUNED_SCHEMA:
         raise RunFolderError(
-            f"Expected schema {PRUNED_SCHEMA} in '{folder / PRUNED_FILE}', got {found}."
+            f"Expected schema {PRUNED_SCHEMA} in '{folder / PRUNED_FILE}', got {schema}."
         )

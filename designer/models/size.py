@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations."""
+"""Measure what a network costs: parameters and floating-point operations."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ from designer.probing.calling import Inputs, call_model
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Of one network."""
+    """The cost of one network."""
 
     parameters: int
+    """Number of parameters; those that several layers share count once."""
     flops: int
-    """Floating-point operations of one forward pass on one sample."""
+    """Number of floating-point operations of one forward pass on one sample."""
 
 
 @torch.no_grad()
-def size_of_model(model: nn.Module, one: Inputs) -> ModelSize:
-    """Parameters, those that are shared once, and forward FLOPs.
+def size_of_model(model: nn.Module, sample: Inputs) -> ModelSize:
+    """Count the parameters and the forward FLOPs of a model.
 
     Args:
         model: in eval mode.
-        one: a single sample, as the model takes it.
+        sample: a batch of one sample, as the model takes it.
 
     Raises:
-        ModelError: where the model raises.
+        ModelError: if the model raises.
     """
     with _unfused(), FlopCounterMode(display=False) as counter:
-        call_model(model, one)
+        call_model(model, sample)
     return ModelSize(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
 
 
 @contextmanager
 def _unfused() -> Iterator[None]:
-    """Transformer layers run their parts one by one: the fused kernel is not counted."""
+    """Let transformer layers run their parts one by one, since the fused kernel is not counted."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,4 +1,4 @@
-"""Search spaces by name: built in, installed, or ``package.module:Name``."""
+"""Find search spaces by name: built in, installed, or ``package.module:Name``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from search_spaces import Space, available_spaces
 
 
 def find_space(source: str) -> Space[Any]:
-    """The space of that name.
+    """Return the space of a name.
+
+    Args:
+        source: name of a built-in or installed space, or ``package.module:Name`` of a space or of
+            a class or function that makes one when called without arguments.
 
     Raises:
-        SpaceError: where there is none, or what is there is no space.
+        SpaceError: if there is none, or what is there is no space.
     """
     if ":" in source:
         module, _, attribute = source.partition(":")
-        found = load_attribute(module, attribute, SpaceError)
+        target = load_attribute(module, attribute, SpaceError)
     else:
         spaces = available_spaces()
         if source not in spaces:
@@ -26,9 +30,10 @@ def find_space(source: str) -> Space[Any]:
                 f"Expected a space among {', '.join(sorted(spaces))} or package.module:Name, "
                 f"got '{source}'."
             )
-        found = spaces[source]
+        target = spaces[source]
     try:
-        space = found() if inspect.isclass(found) or not isinstance(found, Space) else found
+        # a class of spaces has the attributes of a space, too, but is not one yet
+        space = target() if inspect.isclass(target) or not isinstance(target, Space) else target
     except (Exception, SystemExit) as error:  # a third party's code may do anything
         raise SpaceError(f"Making space '{source}' failed: {first_line(error)}.") from error
     if not isinstance(space, Space):
@@ -40,12 +45,15 @@ def find_space(source: str) -> Space[Any]:
 
 
 def listed_spaces() -> dict[str, str]:
-    """Every built-in and installed space: the first line about it, or why it cannot be used."""
+    """Return the first line about every built-in and installed space, by name.
+
+    Of a space that cannot be used, the line says why.
+    """
     return {name: _first_line_about(name) for name in available_spaces()}
 
 
 def description(space: Space[Any]) -> str:
-    """What the documentation of the space says; empty where there is none."""
+    """Return the docstring of a space; empty if it has none."""
     return inspect.getdoc(space) or ""
 
 

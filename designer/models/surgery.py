@@ -1,9 +1,9 @@
-"""Changes to the structure of a module that can be written down and made again.
+"""Change the structure of a module in ways that can be written down and repeated.
 
-A block that is removed leaves a ``PassThrough`` in its place, which has no parameters and
-costs nothing: code that names the block or counts its siblings still runs, and the names of all
-other parts stay.  Where such a stand-in will not do, because somebody looks into the block, it is
-deleted from the list that holds it.
+A block that is removed leaves a ``PassThrough`` in its place, which has no parameters and costs
+nothing. Code that names the block or counts its siblings still runs, and the names of all other
+parts stay. If the model's code uses parts of the block directly, a stand-in will not do, and the
+block is deleted from the list that holds it.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from designer.probing.calling import first_tensor, submodules
 
 
 class Way(StrEnum):
-    """How a block is gone."""
+    """What comes in the place of a block that is removed."""
 
     PASS = "pass"  # noqa: S105 - no password
-    """What it receives is handed on."""
+    """A stand-in that hands on what it receives."""
     ZERO = "zero"
-    """Zeros are handed on, for a branch that is added to what flows past it."""
+    """A stand-in that gives zeros, for a branch that is added to what flows past it."""
     DELETE = "delete"
-    """It is taken out of the list or sequence that holds it."""
+    """Nothing: the block is deleted from the list or sequence that holds it."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a block gives besides its tensor: nothing, or a tuple, list or dict around it."""
+    """The form in which a block gives its tensor: bare, or in a tuple, list or dict."""
 
     kind: str = "tensor"
+    """``tensor``, ``tuple``, ``list`` or ``dict``."""
     keys: tuple[str, ...] = ()
-    """Of a dict, or ``0``, ``1``, ... of a tuple or list."""
+    """Keys of the dict, or ``0``, ``1``, ... for the places of a tuple or list."""
     at: str = ""
-    """Where the tensor is; all else is None."""
+    """Key under which the tensor is; all other values are None."""
 
     def around(self, tensor: Tensor) -> object:
-        """The same form with ``tensor`` in it."""
+        """Return ``tensor`` in this form."""
         if self.kind == "tensor":
             return tensor
         parts = {key: tensor if key == self.at else None for key in self.keys}
@@ -53,16 +54,18 @@ class Form:
 
 @dataclass(frozen=True)
 class Removal:
-    """One block that is gone."""
+    """The removal of one block."""
 
     block: str
-    """Name of its module in the whole model."""
+    """Name of its module in the model before the removal."""
     way: Way
+    """What comes in its place."""
     form: Form = Form()
+    """The form in which a stand-in gives its tensor."""
 
 
 class PassThrough(nn.Module):
-    """Stands where a block was."""
+    """A stand-in where a block was; it has no parameters."""
 
     def __init__(self, way: Way, form: Form) -> None:
         super().__init__()
@@ -70,18 +73,23 @@ class PassThrough(nn.Module):
         self.form = form
 
     def forward(self, *args: Any, **named: Any) -> object:
-        """What the block received, or zeros like it, in the form in which the block gave."""
+        """Return what the block received, or zeros like it, in the form in which the block gave.
+
+        Raises:
+            ModelError: if there is no floating tensor among the arguments.
+        """
         received = first_tensor((*args, *named.values()))
         if received is None:
             raise ModelError("Expected the removed block to receive a floating tensor, got none.")
         return self.form.around(torch.zeros_like(received) if self.way is Way.ZERO else received)
 
     def extra_repr(self) -> str:
+        """Return how the stand-in is shown in the ``repr`` of a model."""
         return str(self.way)
 
 
 def form_of(output: object) -> Form | None:
-    """The form of what a block gives; None where it gives more than one tensor."""
+    """Return the form of what a block gives; None if it gives more than a single tensor."""
     if isinstance(output, Tensor):
         return Form()
     if isinstance(output, Mapping):
@@ -98,8 +106,10 @@ def form_of(output: object) -> Form | None:
 
 
 def places_of(model: nn.Module, module: nn.Module) -> list[tuple[nn.Module, str]]:
-    """The parents that hold a module, and its key in each; a compiled module is held by those
-    that hold its wrapper."""
+    """Return the parents that hold a module, and its key in each.
+
+    The wrapper of a compiled module counts as the module, so that its parents are returned.
+    """
     places: list[tuple[nn.Module, str]] = []
     for parent in model.modules():
         for key, child in parent._modules.items():
@@ -109,14 +119,15 @@ def places_of(model: nn.Module, module: nn.Module) -> list[tuple[nn.Module, str]
 
 
 def remove(model: nn.Module, removals: Sequence[Removal]) -> None:
-    """Remove blocks in place; what the model says of its ``block_names`` stays true.
+    """Remove blocks from a model in place, and update its ``block_names`` if it has any.
 
     Args:
-        model: whole; names are those that its parts have now.
-        removals: of blocks that each have one place.
+        model: the model. Block names are those that its parts have before the call.
+        removals: of blocks that are each held by one parent.
 
     Raises:
-        ModelError: where a block is not there.
+        ModelError: if a block is not there, or one that is to be deleted is in no list or
+            sequence.
     """
     known = submodules(model)
     for removal in removals:
@@ -125,20 +136,22 @@ def remove(model: nn.Module, removals: Sequence[Removal]) -> None:
     for removal in removals:
         for parent, key in places_of(model, known[removal.block]):
             _replace(parent, key, removal)
-    _keep_names_true(model, known)
+    _update_block_names(model, known)
 
 
-def _keep_names_true(model: nn.Module, known: Mapping[str, nn.Module]) -> None:
-    """Let ``block_names`` name what they named, less what is gone.
+def _update_block_names(model: nn.Module, known: Mapping[str, nn.Module]) -> None:
+    """Let ``block_names`` name the same modules as before, without those that are gone.
+
+    Deleting an element of a list renumbers those behind it. Names that are none of the model's
+    submodules may be patterns and stay; names that the model computes in a property stay, too.
 
     Args:
-        model: without some of its parts.
-        known: submodules that it had before, by name. Names that are none of theirs, which may
-            be patterns, are left as they are, and so are names that the model works out itself.
+        model: after the removals.
+        known: submodules that it had before, by name.
     """
     names = getattr(model, "block_names", None)
-    worked_out = isinstance(getattr(type(model), "block_names", None), property)
-    if not isinstance(names, tuple | list) or worked_out:
+    computed = isinstance(getattr(type(model), "block_names", None), property)
+    if not isinstance(names, tuple | list) or computed:
         return
     left = submodules(model)
     names_now = {module: name for name, module in left.items()}
@@ -147,7 +160,7 @@ def _keep_names_true(model: nn.Module, known: Mapping[str, nn.Module]) -> None:
         module = known.get(name)
         if module is None or left.get(name) is module:
             kept.append(name)
-        elif module in names_now:  # under another number
+        elif module in names_now:  # it has another number now
             kept.append(names_now[module])
     if kept != list(names):
         model.block_names = tuple(kept)  # type: ignore[assignment]
@@ -166,20 +179,21 @@ def _replace(parent: nn.Module, key: str, removal: Removal) -> None:
 
 
 def resize(model: nn.Module, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Give parameters and buffers other shapes, and their layers the matching attributes.
+    """Give parameters and buffers other shapes in place, and their layers matching attributes.
 
     Args:
-        model: in place; layers that change have fresh weights afterwards.
-        shapes: by name in the state dict; those of the same shape are left alone.
+        model: the model; layers whose shapes change have fresh weights afterwards.
+        shapes: new shape of each tensor by its name in the state dict. Tensors that have it
+            already are left alone.
 
     Raises:
-        ModelError: for a layer of a kind that cannot be resized.
+        ModelError: if a layer is of a kind that cannot be resized.
     """
     for path, module in model.named_modules():
         changed = dict(_changed(path, module, shapes))
         if not changed:
             continue
-        if not isinstance(module, RESIZABLE):  # all of which can reset their parameters
+        if not isinstance(module, RESIZABLE):
             raise ModelError(
                 f"Expected layers that can be narrower, got {type(module).__name__} '{path}'."
             )
@@ -197,10 +211,11 @@ RESIZABLE = (
     nn.LayerNorm,
     nn.GroupNorm,
 )
+"""Kinds of layers that can be resized; all of them have ``reset_parameters``."""
 
 
 def match_attributes(layer: nn.Module) -> None:
-    """Make what a layer says of its widths true of its weights."""
+    """Set the attributes of a layer that state its widths to those of its weights."""
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
     elif isinstance(layer, nn.Conv1d | nn.Conv2d):
@@ -210,8 +225,9 @@ def match_attributes(layer: nn.Module) -> None:
         layer.groups = layer.out_channels // per_group if depthwise else layer.groups
         layer.in_channels = layer.weight.shape[1] * layer.groups
     elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
-        one = layer.weight if layer.affine else layer.running_mean
-        layer.num_features = layer.num_features if one is None else len(one)
+        per_channel = layer.weight if layer.affine else layer.running_mean
+        if per_channel is not None:
+            layer.num_features = len(per_channel)
     elif isinstance(layer, nn.LayerNorm):
         layer.normalized_shape = tuple(layer.weight.shape)
     elif isinstance(layer, nn.GroupNorm):

@@ -1,4 +1,4 @@
-"""Weights from files, into models that may be wrapped, compiled, tied or lazy.
+"""Load weights from files into models that may be wrapped, compiled, tied or lazy.
 
 Weights are data: nothing that a weights file contains is ever executed.
 """
@@ -24,44 +24,46 @@ from torch.nn.parameter import is_lazy
 from designer.errors import ModelError, first_line
 
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
-"""Under which checkpoints keep the weights, beside epochs and optimisers."""
+"""Keys under which checkpoints keep the weights, beside epochs and optimisers."""
 
 
 DATA_PARALLEL, COMPILED = "module", "_orig_mod"
-"""What ``DataParallel`` and ``torch.compile`` put into the names of a model that they wrap."""
+"""Parts that ``DataParallel`` and ``torch.compile`` put into the names of what they wrap."""
 
 
 EXTRA_STATE = "_extra_state"
-"""Ends the names of what a module stores besides tensors (``nn.Module.get_extra_state``)."""
+"""End of the names of what a module stores besides tensors (``nn.Module.get_extra_state``)."""
 
 
 SAFETENSORS_HEADER = 100_000_000
-"""The most bytes that the header of a safetensors file may have, as its format says."""
+"""Number of bytes that the header of a safetensors file may have at most, by its format."""
 
 
 SHOWN = 3
-"""Names in a message before the rest is counted."""
+"""Number of names that a message lists before it counts the rest."""
 
 
-_named = Repr()
+_quoted = Repr()
+"""Quotes names of any length and content in one line."""
 
 
-_named.maxstring = 100
+_quoted.maxstring = 100
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load weights into a model, all or none of them.
+    """Load weights into a model: all of them, or none if they do not fit.
 
     Args:
         model: keeps its device and its precision. Names may differ from those of the file by
             what ``DataParallel`` and ``torch.compile`` add; a tensor that several layers share
             may be stored once.
-        path: a file of safetensors or of ``torch.save``, told by its content; a state dict, or
-            a checkpoint with one under ``STATE_DICT_KEYS``. Code in it is not executed.
+        path: a file of safetensors or of ``torch.save``, recognised by its content. It holds a
+            state dict, or a checkpoint with one under ``STATE_DICT_KEYS``. Code in it is not
+            executed.
 
     Raises:
-        ModelError: where the file cannot be read as weights, or they do not fit the model, which
-            is then as it was; only lazy modules keep the shapes that they have learnt.
+        ModelError: if the file cannot be read as weights, or they do not fit the model. The model
+            is then as it was, except that lazy modules keep the shapes that they have taken.
     """
     path = Path(path)
     own = model.state_dict()
@@ -73,9 +75,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         missing, unexpected = model.load_state_dict(fitting, strict=False)
         known = wrong.keys() | _tied(own, fitting)
         complaints = [
-            _counted("missing", [_named.repr(name) for name in missing if name not in known]),
-            _counted("unexpected", [_named.repr(name) for name in unexpected]),
-            _counted("different", [f"{_named.repr(name)} {how}" for name, how in wrong.items()]),
+            _counted("missing", [_quoted.repr(name) for name in missing if name not in known]),
+            _counted("unexpected", [_quoted.repr(name) for name in unexpected]),
+            _counted("different", [f"{_quoted.repr(name)} {how}" for name, how in wrong.items()]),
         ]
         if any(complaints):
             raise ModelError(
@@ -85,7 +87,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def _read(path: Path) -> Any:
-    """What a weights file holds."""
+    """Return the content of a weights file."""
     if path.is_dir():
         raise ModelError(f"Expected a file of weights at '{path}', found a folder.")
     if not path.is_file():
@@ -99,7 +101,7 @@ def _read(path: Path) -> Any:
             return _read_torch(path)
     except ModelError:
         raise
-    except Exception as error:  # whatever many kinds of damage make of the readers
+    except Exception as error:  # the readers raise many kinds of errors on damaged files
         raise ModelError(
             f"Expected whole weights in '{path}', but reading them failed: {first_line(error)}; "
             f"copy or save the file again."
@@ -111,16 +113,17 @@ def _read(path: Path) -> Any:
 
 
 def _is_safetensors(head: bytes) -> bool:
-    """Whether a file begins as its format says: the header's length in bytes, then JSON."""
+    """True if a file begins with the length of a header in bytes, then JSON."""
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") <= SAFETENSORS_HEADER
 
 
 def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")  # of other formats; what matters is raised, too
+            warnings.simplefilter("ignore")  # they are about other formats; errors are raised
             return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
+        # torch says in its message which name it refused to import
         named = re.search(r"GLOBAL ([\w.]+)|(TorchScript)", str(error))
         if named is None and isinstance(error, RuntimeError):
             raise
@@ -133,7 +136,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _state_dict(held: Any, path: Path) -> Mapping[str, Any]:
-    """The state dict that a file's content is or has."""
+    """Return the state dict that a file's content is or has."""
     if _is_state_dict(held):
         return dict(held)
     if isinstance(held, Mapping):
@@ -155,13 +158,18 @@ def _is_state_dict(held: Any) -> bool:
 
 
 def _kind(held: Any) -> str:
+    """Say in words what a file holds."""
     if not isinstance(held, Mapping):
         return f"a {type(held).__name__}"
-    return f"a dict of {_shortened([_named.repr(name) for name in held])}"
+    return f"a dict of {_shortened([_quoted.repr(name) for name in held])}"
 
 
 def _renamed(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Weights under the names that the model has for them, whichever of the two was wrapped."""
+    """Return weights under the model's names, whichever of the two was wrapped.
+
+    Names are compared without what compiling adds, and without what wrapping adds as well; the
+    way that gives more of the model's names is taken.
+    """
     ways = [_renamed_by(plain, weights, own) for plain in (_uncompiled, _unwrapped)]
     whole = [renamed for renamed in ways if len(renamed) == len(weights)]  # no two became one
     return max(whole, key=lambda renamed: len(renamed.keys() & own.keys()), default=weights)
@@ -170,7 +178,7 @@ def _renamed(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str,
 def _renamed_by(
     plain: Callable[[str], str], weights: Mapping[str, Any], own: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Names that are ``plain``-ly the same become the model's."""
+    """Rename weights whose names equal a name of the model once both went through ``plain``."""
     by_plain_name = {plain(name): name for name in own}
     return {
         name if name in own else by_plain_name.get(plain(name), name): value
@@ -179,12 +187,12 @@ def _renamed_by(
 
 
 def _uncompiled(name: str) -> str:
-    """A name without what compiling the model or parts of it adds."""
+    """Return a name without what compiling the model or parts of it adds."""
     return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 def _unwrapped(name: str) -> str:
-    """Nor what wrappers of the whole model add."""
+    """Return a name without what compiling and wrapping the whole model add."""
     parts = _uncompiled(name).split(".")
     while len(parts) > 1 and parts[0] == DATA_PARALLEL:
         parts = parts[1:]
@@ -192,7 +200,7 @@ def _unwrapped(name: str) -> str:
 
 
 def _clash(own: Any, value: Any) -> str:
-    """How a stored tensor differs from the model's in shape or kind of number; empty if it fits."""
+    """Say how a stored tensor differs from the model's in shape or kind of number, or nothing."""
     if not (_is_settled(own) and isinstance(value, Tensor)):
         return ""
     if own.shape == value.shape and _number(own.dtype) == _number(value.dtype):
@@ -201,11 +209,12 @@ def _clash(own: Any, value: Any) -> str:
 
 
 def _is_settled(value: Any) -> bool:
-    """Whether something in a state dict is a tensor whose shape is known."""
+    """True for a tensor whose shape is known; a lazy layer does not know its own yet."""
     return isinstance(value, Tensor) and not is_lazy(value)
 
 
 def _number(dtype: torch.dtype) -> type[bool | int | float | complex]:
+    """Return the kind of number; precision may differ between a file and a model, kind may not."""
     if dtype.is_complex:
         return complex
     if dtype.is_floating_point:
@@ -218,7 +227,7 @@ def _form(tensor: Tensor) -> str:
 
 
 def _tied(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> set[str]:
-    """Names of tensors that were loaded under another name, as those that layers share."""
+    """Return names of tensors that were loaded under another name, since layers share them."""
     memory = {
         name: (value.data_ptr() or id(value), value.shape, value.stride())
         for name, value in own.items()
@@ -230,7 +239,7 @@ def _tied(own: Mapping[str, Any], loaded: Mapping[str, Any]) -> set[str]:
 
 @contextmanager
 def _all_or_none(model: nn.Module, own: Mapping[str, Any], path: Path) -> Iterator[None]:
-    """Gives the model its tensors back when anything is raised."""
+    """Restore the model's tensors if anything is raised."""
     before = copy.deepcopy({name: value for name, value in own.items() if _is_settled(value)})
     try:
         yield
@@ -238,10 +247,9 @@ def _all_or_none(model: nn.Module, own: Mapping[str, Any], path: Path) -> Iterat
         model.load_state_dict(before, strict=False)
         if isinstance(error, ModelError):
             raise
-        said = textwrap.shorten(str(error), 300)
         raise ModelError(
             f"Expected the weights in '{path}' to fit the model, but loading them raised "
-            f"{type(error).__name__}: {said}"
+            f"{type(error).__name__}: {textwrap.shorten(str(error), 300)}"
         ) from error
 
 
@@ -250,5 +258,6 @@ def _counted(what: str, names: list[str]) -> str:
 
 
 def _shortened(names: list[str]) -> str:
+    """List the first names and count the rest."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
