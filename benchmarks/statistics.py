@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from designer.measures.intervals import intervals
+from designer.measures.ranks import spearman
 from designer.results.measured import FloatArray, measured
 
 RESAMPLES = 2000
@@ -30,11 +30,6 @@ Indices = NDArray[np.int64]
 def bootstrap(n: int, resamples: int = RESAMPLES, seed: int = 0) -> Indices:
     """Return (B, n) resamples of n items; the same for all criteria, so differences are paired."""
     return np.random.default_rng(seed).integers(n, size=(resamples, n))
-
-
-def spearman(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Return Spearman's correlation (...) of x and y (..., n); nan where one is constant."""
-    return _correlation(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
 def partial_spearman(x: FloatArray, y: FloatArray, z: FloatArray) -> FloatArray:
@@ -79,11 +74,3 @@ def rounded(value: float | np.floating[Any] | FloatArray, decimals: int = 4) -> 
     """Return a number for a result file, None if it is nan or infinite."""
     number = measured(float(value))
     return None if number is None else round(number, decimals)
-
-
-def _correlation(x: FloatArray, y: FloatArray) -> FloatArray:
-    x = x - x.mean(axis=-1, keepdims=True)
-    y = y - y.mean(axis=-1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r: FloatArray = (x * y).sum(-1) / np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
-    return r

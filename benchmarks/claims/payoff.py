@@ -31,7 +31,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -49,7 +49,7 @@ from optuna.trial import Trial, TrialState
 from rich.table import Column, Table
 from torch import nn
 
-from benchmarks.claim import Figures, Result
+from benchmarks.claim import Figures
 from benchmarks.command import (
     Parser,
     positive,

@@ -32,7 +32,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from benchmarks.claim import Figures, Result
+from benchmarks.claim import Figures
 from benchmarks.command import (
     Parser,
     positive,

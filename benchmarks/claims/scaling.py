@@ -48,8 +48,8 @@ from designer.search.job import Job
 from designer.search.progress import Phase
 from designer.search.search import search
 from designer.search.settings import Effort, StudySettings
-from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
 from designer.search.storage.location import StudyLocation
+from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
 from designer.search.storage.retrying import RetryPolicy, patient
 from designer.search.study import proposals
 from designer.search.study.claims import Rejected, claim, end, study_of

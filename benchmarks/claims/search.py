@@ -1,9 +1,9 @@
-"""Evidence for the search's sampler and pruner.
+"""Why the search's sampler and pruner are what they are.
 
-    python -m benchmarks.run search --table FILE.json [--seeds 20] [--json FILE]
-    python -m benchmarks.run search --data SOURCE --train-size N --image-size S [--json FILE]
+    python -m benchmarks.run search --table FILE.json [--seeds 20]
+    python -m benchmarks.run search --data SOURCE --train-size N --image-size S
 
-The first lets samplers loose on a table of networks that others trained (NAS-Bench-Macro: eight
+The first lets samplers search a table of networks that others trained (NAS-Bench-Macro: eight
 slots, each one of three kinds) and shows simple regret: what the best so far lacks to the best
 of the table, in points of mean test accuracy.  Every sampler takes the place of TPE in the
 designer's own, so a proposal that is known already is handed back and not counted.
@@ -28,7 +28,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -53,12 +52,12 @@ from designer.errors import InvalidInputError, TrialFailed
 from designer.results.measured import FloatArray
 from designer.results.search import SearchResult
 from designer.search.search import search
-from designer.search.study import claims as study_module
+from designer.search.study import sampler as sampler_module
 from designer.search.study.claims import reject
 from designer.search.study.sampler import SeededSampler
 
 KINDS = ("0", "1", "2")
-"""What a slot of the table's networks may be: identity, or one of two convolutions."""
+"""The kinds of a slot in the table's networks: identity, or one of two convolutions."""
 
 MOMENTS = (10, 25, 50)
 """Numbers of trials after which regret is shown, besides the last."""
@@ -66,7 +65,7 @@ MOMENTS = (10, 25, 50)
 NSGA_POPULATION = 10
 
 DESIGNERS = "tpe_multivariate"
-"""What the designer uses, and Optuna's default."""
+"""The sampler that the designer uses, which is Optuna's default."""
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     DESIGNERS: TPESampler,
@@ -76,7 +75,7 @@ SAMPLERS: dict[str, Callable[..., BaseSampler]] = {
     "nsga2": lambda seed, **_: NSGAIISampler(seed=seed, population_size=NSGA_POPULATION),
     "random": lambda seed, **_: RandomSampler(seed=seed),
 }
-"""What the designer's ``SeededSampler`` makes for every trial, called as it calls TPE."""
+"""What makes a sampler for a trial, called as the designer's ``SeededSampler`` calls TPE."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Arm:
     prune: bool = False
     sampler: str = DESIGNERS
     equal_epochs: bool = False
-    """Goes on until about as many epochs are trained as without pruning."""
+    """True to go on until about as many epochs are trained as without pruning."""
 
 
 NO_PRUNING, PRUNING = "no pruning", "pruning"
@@ -99,23 +98,23 @@ ARMS = {
     "group, no pruning": Arm(sampler="tpe_group"),
     "random, no pruning": Arm(sampler="random"),
 }
-"""``no pruning`` is what the designer does where nothing else is asked for."""
+"""The arms by name; ``no pruning`` is the designer's default."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one search found and what its trials cost."""
+    """The result of one search and what its trials cost."""
 
     test_accuracy: float
-    """Of the recommended architecture, mean over its confirmation seeds, in percent."""
+    """Test accuracy of the recommended architecture in percent, mean over confirmation seeds."""
     best_score: float
     """Highest design score of a trial."""
     trials: int
     pruned: int
     epochs: int
-    """Of all trials together; the confirmation is the same for every arm."""
+    """Epochs of all trials together; the confirmation is the same for every arm."""
     cpu_seconds: float
-    """Of the whole search with its confirmation, by the processor's clock."""
+    """Processor seconds of the whole search with its confirmation."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class TableTask:
     seed: int
     trials: int
     accuracies: dict[str, float]
-    """By network, in percent."""
+    """Test accuracy in percent, by network."""
 
 
 @dataclass(frozen=True)
@@ -144,43 +143,64 @@ class SearchTask:
     confirm_seeds: int
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure, print, and write the result file where asked to."""
-    given = _arguments(arguments)
-    started = time.perf_counter()
-    if given.table:
-        figures, about = on_table(given)
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--table", type=Path, help="table of NAS-Bench-Macro, as JSON")
+    source.add_argument("--data", help="train on this instead; as for `designer search`")
+    parser.add_argument("--trials", type=positive, help="per search [default: 50, or 25 trained]")
+    parser.add_argument("--seeds", type=positive, help="per sampler [default: 20, or 8 trained]")
+    parser.add_argument("--space", default="mlp", help="where architectures come from")
+    parser.add_argument("--epochs", type=positive, default=10, help="of each trial")
+    parser.add_argument("--confirm-epochs", type=positive, default=30, help="of the best three")
+    parser.add_argument("--confirm-seeds", type=positive, default=3, help="of the best three")
+    parser.add_argument("--train-size", type=positive, help="samples to train on")
+    parser.add_argument("--image-size", type=positive, help="resize images to this, in pixels")
+    parser.checks.append(_check)
+
+
+def _check(parser: Parser, options: argparse.Namespace) -> None:
+    if options.table:
+        names = ("space", "epochs", "confirm_epochs", "confirm_seeds", "train_size", "image_size")
+        refuse(parser, options, names, "--data")
+    options.trials = options.trials or (50 if options.table else 25)
+    options.seeds = options.seeds or (20 if options.table else 8)
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Search a table, or train."""
+    return on_table(options) if options.table else on_training(options)
+
+
+def show(result: Result) -> None:
+    """Print the figures by sampler or by arm."""
+    if result.options.table:
+        show_table(result.figures, len(result.seeds))
     else:
-        figures, about = on_training(given)
-    if given.json:
-        seconds = time.perf_counter() - started
-        meta = meta_of("bench_search", arguments, seeds=_seeds(given), seconds=seconds)
-        write_result(given.json, figures, {**meta, **about})
+        show_training(result.figures, len(result.seeds))
 
 
-def on_table(given: argparse.Namespace) -> tuple[Figures, Figures]:
-    """{sampler: {trials: regret}}, and what the table is."""
-    accuracies = read_table(given.table)
+def on_table(options: argparse.Namespace) -> Result:
+    """Measure {sampler: {trials: regret}} on the table."""
+    accuracies, seeds = read_table(options.table), list(range(options.seeds))
     tasks = [
-        TableTask(name, seed, given.trials, accuracies)
-        for name in SAMPLERS
-        for seed in _seeds(given)
+        TableTask(name, seed, options.trials, accuracies) for name in SAMPLERS for seed in seeds
     ]
     best = max(accuracies.values())
-    found = np.stack(list(in_processes(best_so_far, tasks, "studies")))
-    regrets = (best - found).reshape(len(SAMPLERS), given.seeds, given.trials)
-    moments = sorted({*(m for m in MOMENTS if m < given.trials), given.trials})
+    curves = np.stack(list(in_processes(best_so_far, tasks, "studies")))
+    regrets = (best - curves).reshape(len(SAMPLERS), options.seeds, options.trials)
+    moments = sorted({*(m for m in MOMENTS if m < options.trials), options.trials})
     reference = regrets[list(SAMPLERS).index(DESIGNERS)]
     figures = {
         name: {str(m): _against(mine[:, m - 1], reference[:, m - 1]) for m in moments}
         for name, mine in zip(SAMPLERS, regrets, strict=True)
     }
-    show_table(figures, given.seeds)
-    return figures, {"networks": len(accuracies), "best_accuracy": round(best, 4)}
+    about = {"networks": len(accuracies), "best_accuracy": round(best, 4)}
+    return Result(options, figures, seeds, about)
 
 
 def best_so_far(task: TableTask) -> FloatArray:
-    """(trials,) accuracy of the best network after each trial."""
+    """Return the accuracy (trials,) of the best network so far after each trial."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=SeededSampler(task.seed))
     known: set[str] = set()
@@ -200,10 +220,10 @@ def best_so_far(task: TableTask) -> FloatArray:
 
 
 def read_table(path: Path) -> dict[str, float]:
-    """Mean test accuracy in percent by network, from NAS-Bench-Macro.
+    """Read the mean test accuracy in percent of every network of NAS-Bench-Macro.
 
     Raises:
-        InvalidInputError: where the file is missing or is no such table.
+        InvalidInputError: if the file is missing or is no such table.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -220,31 +240,31 @@ def read_table(path: Path) -> dict[str, float]:
     return accuracies
 
 
-def on_training(given: argparse.Namespace) -> tuple[Figures, Figures]:
-    """{arm: figures}, and the searches one by one."""
+def on_training(options: argparse.Namespace) -> Result:
+    """Measure {arm: figures} with real training; the searches themselves are recorded, too."""
+    seeds = list(range(options.seeds))
     tasks = [
         SearchTask(
-            source=given.data,
-            train_size=given.train_size,
-            image_size=given.image_size,
-            space=given.space,
+            source=options.data,
+            train_size=options.train_size,
+            image_size=options.image_size,
+            space=options.space,
             seed=seed,
-            trials=given.trials,
-            epochs=given.epochs,
-            confirm_epochs=given.confirm_epochs,
-            confirm_seeds=given.confirm_seeds,
+            trials=options.trials,
+            epochs=options.epochs,
+            confirm_epochs=options.confirm_epochs,
+            confirm_seeds=options.confirm_seeds,
         )
-        for seed in _seeds(given)
+        for seed in seeds
     ]
     outcomes = list(in_processes(run_arms, tasks, "seeds"))
     figures = {arm: _figures(outcomes, arm) for arm in ARMS}
-    show_training(figures, given.seeds)
     searches = {arm: [asdict(by_arm[arm]) for by_arm in outcomes] for arm in ARMS}
-    return figures, {"searches": searches}
+    return Result(options, figures, seeds, about={"searches": searches})
 
 
 def run_arms(task: SearchTask) -> dict[str, Outcome]:
-    """Every arm with one seed, on the same data."""
+    """Run every arm with one seed, on the same data."""
     data = load_dataset(
         task.source, train_size=task.train_size, image_size=task.image_size, seed=task.seed
     )
@@ -254,7 +274,7 @@ def run_arms(task: SearchTask) -> dict[str, Outcome]:
 
 
 def run_arm(task: SearchTask, arm: Arm, data: Dataset) -> Outcome:
-    """One search."""
+    """Run one search."""
 
     def searched(folder: str, trials: int) -> SearchResult:
         return search(
@@ -279,10 +299,10 @@ def run_arm(task: SearchTask, arm: Arm, data: Dataset) -> Outcome:
 
 
 def outcome(result: SearchResult, cpu_seconds: float) -> Outcome:
-    """The figures of a finished search.
+    """Return the figures of a finished search.
 
     Raises:
-        TrialFailed: where nothing could be recommended.
+        TrialFailed: if nothing could be recommended.
     """
     if not result.recommendations or result.recommendations[0].test_accuracy is None:
         raise TrialFailed("The search recommended nothing.")
@@ -297,7 +317,7 @@ def outcome(result: SearchResult, cpu_seconds: float) -> Outcome:
 
 
 def show_table(figures: Figures, seeds: int) -> None:
-    """Regret by sampler, and what it means."""
+    """Print regret by sampler, and what it means."""
     console = wide_console()
     table = Table("sampler", box=None, title=f"Simple regret in points, {seeds} seeds [95 %]")
     last = list(figures[DESIGNERS])[-1]
@@ -318,7 +338,7 @@ def show_table(figures: Figures, seeds: int) -> None:
 
 
 def show_training(figures: Figures, seeds: int) -> None:
-    """Accuracy and cost by arm, and what they mean."""
+    """Print accuracy and cost by arm, and what they mean."""
     console = wide_console()
     table = Table("arm", box=None, title=f"Searches, {seeds} seeds; differences to {NO_PRUNING}")
     for column in ("test accuracy", "difference", "score difference", "epochs", "CPU seconds"):
@@ -345,7 +365,7 @@ def show_training(figures: Figures, seeds: int) -> None:
 
 
 def _figures(outcomes: Sequence[dict[str, Outcome]], arm: str) -> Figures:
-    """Mean, interval and paired difference of every number of an outcome."""
+    """Return mean, interval and paired difference of every number of an outcome."""
 
     def column(name: str, of: str) -> FloatArray:
         return np.array([getattr(by_arm[of], name) for by_arm in outcomes], dtype=np.float64)
@@ -355,14 +375,14 @@ def _figures(outcomes: Sequence[dict[str, Outcome]], arm: str) -> Figures:
 
 
 def _against(values: FloatArray, reference: FloatArray) -> Figures:
-    """Mean over the seeds with its interval, and the same of the difference to a reference."""
+    """Return the mean over the seeds, that of the difference to a reference, and intervals."""
     return {**mean_and_interval(values), "difference": mean_and_interval(values - reference)}
 
 
 def _affordable(result: SearchResult, task: SearchTask) -> int:
-    """How many trials more a search with pruning may have for the epochs that it saved.
+    """Return how many more trials a search with pruning may have for the epochs that it saved.
 
-    Of these half are pruned, which costs them half of their epochs.
+    Half of these trials are pruned, at half of their epochs.
     """
     saved = task.trials * task.epochs - sum(row.epochs for row in result.trials)
     return round(saved / (0.75 * task.epochs))
@@ -370,8 +390,8 @@ def _affordable(result: SearchResult, task: SearchTask) -> int:
 
 @contextmanager
 def _sampling_with(sampler: str) -> Iterator[None]:
-    """The designer's ``SeededSampler`` makes this one in place of TPE."""
-    with warnings.catch_warnings(), patch.object(study_module, "TPESampler", SAMPLERS[sampler]):
+    """Let the designer's ``SeededSampler`` use this sampler in place of TPE."""
+    with warnings.catch_warnings(), patch.object(sampler_module, "TPESampler", SAMPLERS[sampler]):
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
 
@@ -383,30 +403,3 @@ def _network(trial: Trial) -> str:
 def _cell(row: Figures, decimals: int = 2) -> str:
     low, high = row["interval"]
     return f"{row['mean']:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
-
-
-def _seeds(given: argparse.Namespace) -> list[int]:
-    return list(range(given.seeds))
-
-
-def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("bench_search", description=__doc__.partition("\n")[0])
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--table", type=Path, help="table of NAS-Bench-Macro, as JSON")
-    source.add_argument("--data", help="train on this instead; as for `designer search`")
-    parser.add_argument("--json", type=output_file, help="result file to write")
-    parser.add_argument("--trials", type=positive, help="per search [default: 50, or 25 trained]")
-    parser.add_argument("--seeds", type=positive, help="per sampler [default: 20, or 8 trained]")
-    parser.add_argument("--space", default="mlp", help="where architectures come from")
-    parser.add_argument("--epochs", type=positive, default=10, help="of each trial")
-    parser.add_argument("--confirm-epochs", type=positive, default=30, help="of the best three")
-    parser.add_argument("--confirm-seeds", type=positive, default=3, help="of the best three")
-    parser.add_argument("--train-size", type=positive, help="samples to train on")
-    parser.add_argument("--image-size", type=positive, help="resize images to this, in pixels")
-    given = parser.parse_args(arguments)
-    if given.table:
-        options = ("space", "epochs", "confirm_epochs", "confirm_seeds", "train_size", "image_size")
-        refuse(parser, given, options, "--data")
-    given.trials = given.trials or (50 if given.table else 25)
-    given.seeds = given.seeds or (20 if given.table else 8)
-    return given

@@ -135,6 +135,6 @@ def _network_of_line(path: Path, number: int, line: str, chance: float) -> Netwo
         return network(json.loads(line), chance)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInputError(
-            f"Expected one network per line in '{path}', as benchmarks/pools/pool.py says, but line "
+            f"Expected one network per line in '{path}' (see benchmarks/pools/pool.py), but line "
             f"{number} is not: {type(error).__name__} {error}."
         ) from error
