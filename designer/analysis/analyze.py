@@ -34,7 +34,7 @@ from designer.results.analysis import (
     Tunnel,
 )
 from designer.results.layers import LawSummary, ReportWarning
-from designer.results.measured import SeparationProfile, SeparationStatus, measured
+from designer.results.measured import Separation, SeparationProfile, SeparationStatus, measured
 from designer.results.provenance import versions
 
 IN_MEMORY = "data in memory"
@@ -210,14 +210,14 @@ def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWa
 
 def _feature_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
     """Yield the first layer with NaN or infinity, on training and on held-out data."""
-    parts = {
-        "training": [(layer.name, layer.train) for layer in profile.layers],
-        "held-out": [(layer.name, layer.heldout) for layer in profile.layers],
+    separations: dict[str, list[Separation | None]] = {
+        "training": [layer.train for layer in profile.layers],
+        "held-out": [layer.heldout for layer in profile.layers],
     }
-    for part, separations in parts.items():
+    for part, values in separations.items():
         broken = [
-            name
-            for name, separation in separations
+            layer.name
+            for layer, separation in zip(profile.layers, values, strict=True)
             if separation is not None and separation.status is SeparationStatus.NON_FINITE
         ]
         if broken:

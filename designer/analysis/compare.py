@@ -1,7 +1,7 @@
-"""Networks side by side: curves, differences layer by layer, and which is better at what.
+"""Compare networks: curves, differences layer by layer, and which network is better at what.
 
-A difference of accuracy counts where the 95 % intervals do not overlap, which is careful; sizes
-and the law are what they are.
+A difference of accuracy counts only if the 95 % intervals do not overlap, which is conservative.
+Sizes and figures of the law have no interval and are compared as numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from designer.analysis.passes import PassProgress
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
 from designer.measures.proportions import wilson
+from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.size import size_of_model
 from designer.probing.probes import probing
@@ -37,47 +38,80 @@ from designer.results.search import SearchResult
 from designer.results.serialisation import read_report
 
 SAME = 0.01
-"""Sizes and figures of the law this close, as a share, are called equal."""
+"""Sizes and figures of the law count as equal if they differ by at most this share."""
 
 
 NORMAL_95 = 1.96
-"""Standard errors on both sides of a 95 % interval."""
+"""Half width of a 95 % interval, in standard errors."""
+
+
+AlignedLayers = list[LayerReport | InputReport | None]
+"""The layer of each network at one place; None for a network that has none there."""
 
 
 @dataclass(frozen=True)
-class Respect:
-    """One respect in which networks are compared."""
+class Aspect:
+    """A quantity in which one network can be better than others."""
 
     what: str
+    """Name of the quantity."""
     value: Callable[[ComparedNetwork], Measured]
-    higher: bool
-    """Whether more of it is better."""
-    said: str
-    """With ``{best}`` and ``{value}`` to be filled in."""
-    form: str = ".2f"
-    of_data: bool = False
-    """Whether it says nothing where the networks saw different data."""
-    positive: bool = False
-    """Whether it says nothing where no network is above zero."""
+    """Returns the quantity of a network; None if it is not known."""
+    higher_is_better: bool
+    """True if more of it is better."""
+    praise: str
+    """What the best network does, as a predicate."""
+    number_format: str = ".2f"
+    """Format of the quantity."""
+    needs_same_data: bool = False
+    """True if it cannot be compared between networks that saw different data."""
+    needs_positive: bool = False
+    """True if it says nothing where no network is above zero."""
 
 
-def _last_heldout(one: ComparedNetwork) -> Measured:
-    return one.layers[-1].separation_heldout if one.layers else None
+def _last_heldout(network: ComparedNetwork) -> Measured:
+    return network.layers[-1].separation_heldout if network.layers else None
 
 
-RESPECTS = (
-    Respect("parameters", lambda one: one.parameters, higher=False, said="has fewest parameters",
-            form=",.0f"),
-    Respect("operations", lambda one: one.flops, higher=False, said="needs fewest operations",
-            form=",.0f"),
-    Respect("held-out separation at the end", _last_heldout, higher=False,
-            said="separates held-out data best at its last layer (least D)", of_data=True),
-    Respect("uniformity of the law", lambda one: one.law.uniformity, higher=True,
-            said="shares the work most equally among its layers", positive=True),
-    Respect("total reduction of D", lambda one: one.law.total_reduction, higher=True,
-            said="reduces D most from input to last layer on training data", of_data=True,
-            positive=True),
-)  # fmt: skip
+ASPECTS = (
+    Aspect(
+        what="parameters",
+        value=lambda network: network.parameters,
+        higher_is_better=False,
+        praise="has fewest parameters",
+        number_format=",.0f",
+    ),
+    Aspect(
+        what="operations",
+        value=lambda network: network.flops,
+        higher_is_better=False,
+        praise="needs fewest operations",
+        number_format=",.0f",
+    ),
+    Aspect(
+        what="held-out separation at the end",
+        value=_last_heldout,
+        higher_is_better=False,
+        praise="separates held-out data best at its last layer (least D)",
+        needs_same_data=True,
+    ),
+    Aspect(
+        what="uniformity of the law",
+        value=lambda network: network.law.uniformity,
+        higher_is_better=True,
+        praise="shares the work most equally among its layers",
+        needs_positive=True,
+    ),
+    Aspect(
+        what="total reduction of D",
+        value=lambda network: network.law.total_reduction,
+        higher_is_better=True,
+        praise="reduces D most from input to last layer on training data",
+        needs_same_data=True,
+        needs_positive=True,
+    ),
+)
+"""What networks are compared in, besides accuracy."""
 
 
 def compare(
@@ -86,29 +120,23 @@ def compare(
     """Compare networks.
 
     Args:
-        sources: at least two of: the folder of a search, whose first recommendation is taken; a
-            report of ``analyze``, or the folder that it was written into; a folder of a model
-            that search or prune wrote, which is looked into here, with the data it was trained
-            on.
-        command: to note with it.
-        progress: called with what is being done.
+        sources: at least two. Each is the folder of a search, whose first recommendation is taken;
+            a report of ``analyze``, or the folder that it is in; or the folder of a model that
+            search or prune wrote, which is analyzed here with the data it was trained on.
+        command: the command line to record in the report.
+        progress: called after every batch of an analysis.
 
     Raises:
-        InvalidInputError: where there are fewer than two, one of them is none of these, or
-            nothing was recommended there.
+        InvalidInputError: if there are fewer than two sources, two of them are the same, or one
+            holds no network.
     """
-    if len(sources) < 2:
-        raise InvalidInputError(f"Expected at least 2 networks to compare, got {len(sources)}.")
-    paths = [Path(source).resolve() for source in sources]
-    twice = [str(s) for s, path in zip(sources, paths, strict=True) if paths.count(path) > 1]
-    if twice:
-        raise InvalidInputError(f"Expected networks that differ, got '{twice[0]}' twice.")
+    _check_different(sources)
     networks = [_network(str(source), progress) for source in sources]
-    aligned_by, places = _places(networks)
+    aligned_by, places = _aligned(networks)
     same_data = _same_data(networks)
     advantages = (
-        *_accuracy(networks, same_data=same_data),
-        *_respects(networks, same_data=same_data),
+        *_accuracy_advantage(networks, same_data=same_data),
+        *_advantages(networks, same_data=same_data),
     )
     return ComparisonReport(
         schema=COMPARISON_SCHEMA,
@@ -123,10 +151,20 @@ def compare(
     )
 
 
+def _check_different(sources: Sequence[str | Path]) -> None:
+    if len(sources) < 2:
+        raise InvalidInputError(f"Expected at least 2 networks to compare, got {len(sources)}.")
+    paths = [Path(source).resolve() for source in sources]
+    twice = [str(s) for s, path in zip(sources, paths, strict=True) if paths.count(path) > 1]
+    if twice:
+        raise InvalidInputError(f"Expected networks that differ, got '{twice[0]}' twice.")
+
+
 def _network(source: str, progress: PassProgress | None) -> ComparedNetwork:
+    """Return the network that a source holds."""
     path = Path(source)
     if path.is_dir() and any((path / name).exists() for name in (PRUNED_FILE, SPEC_FILE)):
-        return _looked_into(source, progress)
+        return _network_of_model(source, progress)
     if not path.exists() or not (path.is_file() or (path / REPORT_FILE).exists()):
         raise InvalidInputError(
             f"Expected a folder that search, analyze or prune wrote, or the JSON of an analysis, "
@@ -135,20 +173,20 @@ def _network(source: str, progress: PassProgress | None) -> ComparedNetwork:
         )
     report = read_report(path)
     if isinstance(report, SearchResult):
-        return _recommended(source, report)
+        return _network_of_search(source, report)
     if isinstance(report, AnalysisResult):
-        return _analysed(source, report, None)
+        return _network_of_analysis(source, report, flops=None)
     raise InvalidInputError(
         f"Expected the report of a search or an analysis in '{source}', got {report.schema}; to "
         f"compare a pruned model, name the folder that it is in."
     )
 
 
-def _recommended(name: str, result: SearchResult) -> ComparedNetwork:
+def _network_of_search(name: str, result: SearchResult) -> ComparedNetwork:
     if not result.recommendations:
         raise InvalidInputError(
-            f"Expected a search that recommends something in '{name}', but it does not yet; "
-            f"continue it with more --trials."
+            f"Expected a search with a recommendation in '{name}', but it has none yet; continue "
+            f"it with more --trials."
         )
     best, data = result.recommendations[0], result.study.dataset
     return ComparedNetwork(
@@ -169,22 +207,24 @@ def _recommended(name: str, result: SearchResult) -> ComparedNetwork:
 
 
 def _over_seeds(accuracy: MeanSd, samples: int) -> Proportion | None:
-    """The wider of two intervals: of the samples, and of the seeds."""
+    """Return a mean accuracy with the wider of its intervals over samples and over seeds."""
     if not samples or not math.isfinite(accuracy.mean):
         return None
-    seeds = (accuracy.sd or 0.0) / math.sqrt(accuracy.seeds)
-    return _proportion(accuracy.mean, samples, seeds)
+    error = (accuracy.sd or 0.0) / math.sqrt(accuracy.seeds)
+    return _proportion(accuracy.mean, samples, error)
 
 
 def _proportion(share: float, samples: int, error: float = 0.0) -> Proportion:
-    """With the wider of two intervals: Wilson's, and what a standard error says."""
+    """Return a share with the wider of Wilson's interval and that of a standard error."""
     low, high = wilson(round(share * samples), samples)
     half = NORMAL_95 * error
     interval = (max(min(low, share - half), 0.0), min(max(high, share + half), 1.0))
     return Proportion(share, interval, samples)
 
 
-def _analysed(name: str, result: AnalysisResult, flops: int | None) -> ComparedNetwork:
+def _network_of_analysis(
+    name: str, result: AnalysisResult, *, flops: int | None
+) -> ComparedNetwork:
     correct, samples = result.model.accuracy_heldout, result.data.heldout
     return ComparedNetwork(
         name=name,
@@ -203,57 +243,61 @@ def _analysed(name: str, result: AnalysisResult, flops: int | None) -> ComparedN
     )
 
 
-def _looked_into(source: str, progress: PassProgress | None) -> ComparedNetwork:
+def _network_of_model(source: str, progress: PassProgress | None) -> ComparedNetwork:
+    """Analyze a model that search or prune wrote, with the data it was trained on."""
     loaded = load_model(source)
-    model_data = data_for_model(loaded, None)
-    seen = analyze(loaded.model, model_data.train, model_data.heldout, progress=progress)
-    flops = None
-    if loaded.input_shape is not None:
-        with probing(loaded.model) as probe:
-            one = probe.prepared(torch.zeros(1, *loaded.input_shape))
-        flops = size_of_model(loaded.model, one).flops
-    return _analysed(source, with_origin(seen, loaded, None, model_data), flops)
+    data = data_for_model(loaded, None)
+    result = analyze(loaded.model, data.train, data.heldout, progress=progress)
+    result = with_origin(result, loaded, None, data)
+    return _network_of_analysis(source, result, flops=_flops(loaded))
 
 
-AlignedLayers = list[LayerReport | InputReport | None]
-"""What each network has at one place."""
+def _flops(loaded: LoadedModel) -> int | None:
+    """Return the operations per sample; None if the shape of the inputs is not known."""
+    if loaded.input_shape is None:
+        return None
+    with probing(loaded.model) as probe:
+        sample = probe.prepared(torch.zeros(1, *loaded.input_shape))
+    return size_of_model(loaded.model, sample).flops
 
 
-def _places(networks: Sequence[ComparedNetwork]) -> tuple[str, list[AlignedLayers]]:
-    """Layers of equal names together, where the longest network has them all; else those of
-    equal position."""
-    names = [[layer.name for layer in one.layers] for one in networks]
+def _aligned(networks: Sequence[ComparedNetwork]) -> tuple[str, list[AlignedLayers]]:
+    """Return whether layers are matched by name or by position, and the matched layers.
+
+    Names match them if the longest network has all of them, each once.
+    """
+    names = [[layer.name for layer in network.layers] for network in networks]
     longest = max(names, key=len)
-    places: list[AlignedLayers] = [[one.input for one in networks]]
+    places: list[AlignedLayers] = [[network.input for network in networks]]
     if all(set(own) <= set(longest) and len(set(own)) == len(own) for own in names):
-        kept = [{layer.name: layer for layer in one.layers} for one in networks]
-        places += [[own.get(name) for own in kept] for name in longest]
+        by_name = [{layer.name: layer for layer in network.layers} for network in networks]
+        places += [[layers.get(name) for layers in by_name] for name in longest]
         return "name", places
     for i in range(len(longest)):
-        places.append([one.layers[i] if i < len(one.layers) else None for one in networks])
+        places.append([n.layers[i] if i < len(n.layers) else None for n in networks])
     return "position", places
 
 
 def _differences(places: Sequence[AlignedLayers]) -> Iterator[LayerDifference]:
-    for index, here in enumerate(places):
+    for index, layers in enumerate(places):
         yield LayerDifference(
             index=index,
-            layers=tuple(_name(one) for one in here),
-            separation=_ratios([None if one is None else one.separation for one in here]),
-            separation_heldout=_ratios(
-                [None if one is None else one.separation_heldout for one in here]
+            layers=tuple(_name(layer) for layer in layers),
+            separation=_log_ratios([None if x is None else x.separation for x in layers]),
+            separation_heldout=_log_ratios(
+                [None if x is None else x.separation_heldout for x in layers]
             ),
         )
 
 
-def _name(one: LayerReport | InputReport | None) -> str | None:
-    if one is None:
+def _name(layer: LayerReport | InputReport | None) -> str | None:
+    if layer is None:
         return None
-    return one.name if isinstance(one, LayerReport) else "input"
+    return layer.name if isinstance(layer, LayerReport) else "input"
 
 
-def _ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
-    """Logarithms of the values over the first; None where either is not above zero."""
+def _log_ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
+    """Return log(value / first value), in nats; None where either is not above zero."""
     first = values[0]
     return tuple(
         math.log(value / first) if value and first and value > 0 and first > 0 else None
@@ -262,113 +306,127 @@ def _ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
 
 
 def _same_data(networks: Sequence[ComparedNetwork]) -> bool:
-    """Whether accuracies are of one task: the same arrays, or data of one name and of as many
-    classes, however split."""
-    names = {(one.data, one.num_classes) for one in networks}
-    return len(_arrays(networks)) == 1 or (len(names) == 1 and networks[0].data != IN_MEMORY)
+    """True if accuracies are of one task: equal arrays, or one name and one number of classes.
+
+    Data of one name may be split in different ways.
+    """
+    tasks = {(network.data, network.num_classes) for network in networks}
+    return len(_arrays(networks)) == 1 or (len(tasks) == 1 and networks[0].data != IN_MEMORY)
 
 
 def _arrays(networks: Sequence[ComparedNetwork]) -> set[str]:
-    return {one.fingerprint or one.data for one in networks}
+    """Return what tells data sets apart: fingerprints, or names where there are none."""
+    return {network.fingerprint or network.data for network in networks}
 
 
-def _accuracy(networks: Sequence[ComparedNetwork], *, same_data: bool) -> Iterator[Advantage]:
-    known = [one for one in networks if one.accuracy is not None]
+def _accuracy_advantage(
+    networks: Sequence[ComparedNetwork], *, same_data: bool
+) -> Iterator[Advantage]:
+    """Yield which network is most accurate, if any accuracy is known."""
+    known = [network for network in networks if network.accuracy is not None]
     if not known:
         return
-    ranked = sorted(known, key=lambda one: -_value(one))
+    ranked = sorted(known, key=lambda network: -_accuracy(network))
     best = ranked[0]
-    rivals = [one for one in ranked[1:] if _high(one) >= _low(best)]
-    sure = same_data and not rivals and len(known) == len(networks)
+    rivals = [network for network in ranked[1:] if _upper_bound(network) >= _lower_bound(best)]
+    all_known = len(known) == len(networks)
     yield Advantage(
         what="held-out accuracy",
-        values=tuple(None if one.accuracy is None else one.accuracy.value for one in networks),
-        best=best.name if sure else "",
+        values=tuple(
+            None if network.accuracy is None else network.accuracy.value for network in networks
+        ),
+        best=best.name if same_data and all_known and not rivals else "",
         reason=(
-            f"{_ranking(best, rivals, all_known=len(known) == len(networks))}."
+            f"{_ranking(best, rivals, all_known=all_known)}."
             if same_data
-            else f"Held-out accuracies are of different data: {_each(ranked)}."
+            else f"Held-out accuracies are of different data: {_accuracies(ranked)}."
         ),
     )
 
 
 def _ranking(best: ComparedNetwork, rivals: Sequence[ComparedNetwork], *, all_known: bool) -> str:
-    """Who is most accurate, and how surely."""
-    value = f"{100 * _value(best):.1f} %"
-    if rivals and all(_value(one) == _value(best) for one in rivals):
-        level = " and ".join(one.name for one in (best, *rivals))
-        return f"{level} are equally accurate on held-out data ({value})"
-    said = f"{best.name} is most accurate on held-out data ({value})"
+    """Say which network is most accurate, and how certain that is."""
+    value = f"{100 * _accuracy(best):.1f} %"
+    if rivals and all(_accuracy(rival) == _accuracy(best) for rival in rivals):
+        names = " and ".join(network.name for network in (best, *rivals))
+        return f"{names} are equally accurate on held-out data ({value})"
+    claim = f"{best.name} is most accurate on held-out data ({value})"
     if rivals:
-        others = ", ".join(one.name for one in rivals)
-        return f"{said}, but cannot be told from {others} with so few samples"
-    return said if all_known else f"{said}, of those whose accuracy is known"
+        others = ", ".join(rival.name for rival in rivals)
+        return f"{claim}, but cannot be told from {others} with so few samples"
+    return claim if all_known else f"{claim}, of those whose accuracy is known"
 
 
-def _each(networks: Sequence[ComparedNetwork]) -> str:
-    return ", ".join(f"{one.name} {100 * _value(one):.1f} % on {one.data}" for one in networks)
+def _accuracies(networks: Sequence[ComparedNetwork]) -> str:
+    return ", ".join(
+        f"{network.name} {100 * _accuracy(network):.1f} % on {network.data}" for network in networks
+    )
 
 
-def _value(one: ComparedNetwork) -> float:
-    return one.accuracy.value if one.accuracy is not None else -math.inf
+def _accuracy(network: ComparedNetwork) -> float:
+    return network.accuracy.value if network.accuracy is not None else -math.inf
 
 
-def _low(one: ComparedNetwork) -> float:
-    return one.accuracy.interval[0] if one.accuracy is not None else -math.inf
+def _lower_bound(network: ComparedNetwork) -> float:
+    return network.accuracy.interval[0] if network.accuracy is not None else -math.inf
 
 
-def _high(one: ComparedNetwork) -> float:
-    return one.accuracy.interval[1] if one.accuracy is not None else -math.inf
+def _upper_bound(network: ComparedNetwork) -> float:
+    return network.accuracy.interval[1] if network.accuracy is not None else -math.inf
 
 
-def _respects(networks: Sequence[ComparedNetwork], *, same_data: bool) -> Iterator[Advantage]:
-    for respect in RESPECTS:
-        values = tuple(respect.value(one) for one in networks)
-        known = [value for value in values if value is not None]
-        if len(known) < 2:
-            continue
-        if respect.of_data and not same_data:
-            reason = f"The networks saw different data, which {respect.what} depends on."
-            yield Advantage(respect.what, values, "", reason)
-            continue
-        top = max(known) if respect.higher else min(known)
-        if respect.positive and top <= 0:
-            reason = f"None of them is above zero in {respect.what}."
-            yield Advantage(respect.what, values, "", reason)
-            continue
-        best = [
-            one
-            for one, v in zip(networks, values, strict=True)
-            if v is not None and math.isclose(v, top, rel_tol=SAME)
-        ]
-        alone = len(best) == 1
-        who = " and ".join(one.name for one in best)
-        reason = (
-            f"{best[0].name} {respect.said}: {top:{respect.form}}."
-            if alone
-            else f"{who} are level in {respect.what}: {top:{respect.form}}."
-        )
-        yield Advantage(respect.what, values, best[0].name if alone else "", reason)
+def _advantages(networks: Sequence[ComparedNetwork], *, same_data: bool) -> Iterator[Advantage]:
+    """Yield the best network in every aspect that at least two networks have a value for."""
+    for aspect in ASPECTS:
+        values = tuple(aspect.value(network) for network in networks)
+        if sum(value is not None for value in values) >= 2:
+            best, reason = _best(aspect, networks, values, same_data=same_data)
+            yield Advantage(aspect.what, values, best, reason)
+
+
+def _best(
+    aspect: Aspect,
+    networks: Sequence[ComparedNetwork],
+    values: Sequence[Measured],
+    *,
+    same_data: bool,
+) -> tuple[str, str]:
+    """Return the name of the best network, empty if there is none, and the reason."""
+    if aspect.needs_same_data and not same_data:
+        return "", f"The networks saw different data, which {aspect.what} depends on."
+    known = [value for value in values if value is not None]
+    top = max(known) if aspect.higher_is_better else min(known)
+    if aspect.needs_positive and top <= 0:
+        return "", f"None of them is above zero in {aspect.what}."
+    names = [
+        network.name
+        for network, value in zip(networks, values, strict=True)
+        if value is not None and math.isclose(value, top, rel_tol=SAME)
+    ]
+    number = f"{top:{aspect.number_format}}"
+    if len(names) == 1:
+        return names[0], f"{names[0]} {aspect.praise}: {number}."
+    return "", f"{' and '.join(names)} are level in {aspect.what}: {number}."
 
 
 def _conclusion(advantages: Sequence[Advantage]) -> str:
-    """What decides first: accuracy, and then size."""
-    by_name = {one.what: one for one in advantages}
-    first, size = by_name.get("held-out accuracy"), by_name.get("parameters")
-    return " ".join(one.reason for one in (first, size) if one is not None)
+    """Return what decides: accuracy first, then size."""
+    reasons = {advantage.what: advantage.reason for advantage in advantages}
+    return " ".join(
+        reasons[what] for what in ("held-out accuracy", "parameters") if what in reasons
+    )
 
 
 def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
     if len(_arrays(networks)) > 1:
         yield ReportWarning(
             "other_data",
-            "The networks were looked at with different data or splits, so differences of D and "
+            "The networks were analyzed with different data or splits, so differences of D and "
             "of accuracy may be those of the data.",
         )
-    elif len({one.accuracy_part for one in networks}) > 1:
+    elif len({network.accuracy_part for network in networks}) > 1:
+        parts = (f"{network.name} on {network.accuracy_part} data" for network in networks)
         yield ReportWarning(
             "other_part",
-            "Not all accuracies are on the same part of the data: "
-            + ", ".join(f"{one.name} on {one.accuracy_part} data" for one in networks)
-            + ".",
+            f"Not all accuracies are on the same part of the data: {', '.join(parts)}.",
         )

@@ -1,4 +1,4 @@
-"""Data for a model that is to be analyzed or pruned."""
+"""Load the data for a model that is to be analyzed or pruned, and check that they belong to it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ from designer.probing.calling import call_model, first_tensor
 from designer.probing.probes import probing
 from designer.results.layers import ReportWarning
 
-LOOKED_AT, CLEARLY_BETTER = 512, 0.1
-"""Training samples on which scalings are compared, and a difference of accuracy that tells."""
+SCALING_SAMPLES = 512
+"""Training samples that scaled and unscaled inputs are compared on."""
+
+
+CLEARLY_BETTER = 0.1
+"""A difference of accuracy from which one scaling counts as the right one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,36 +32,46 @@ class ModelData:
     """Training and held-out data for one model."""
 
     name: str
+    """Name for reports."""
     train: LabelledData
+    """Training data."""
     heldout: LabelledData | None
+    """Held-out data, if there are any."""
     heldout_part: str
+    """Which part of the data set is held out: ``validation`` or ``test``; ``held-out`` if a
+    callable returned it."""
     fingerprint: str = ""
+    """SHA-256 of the data set; empty for batches."""
     scaling: str = ""
-    """Of the inputs, as in ``DataUsed``."""
+    """How inputs were scaled: ``standard``, ``none`` or ``given``; empty for batches."""
     warnings: tuple[ReportWarning, ...] = ()
+    """What may be wrong with the data for this model."""
 
 
 def data_for_model(
     model: LoadedModel, source: str | None, part: str | None = None, **options: Any
 ) -> ModelData:
-    """Data for a model.
+    """Load training and held-out data for a model.
 
     Args:
-        model: one that a search recommended remembers its data and how they were scaled.
-        source: one of ``designer.datasets.SOURCES``; by default the data that the model remembers.
-        part: held out, ``validation`` or ``test``; by default the test set, which nobody trained
-            on, but for a recommended model the validation set, since decisions follow.
-        options: those of ``load_dataset`` that were asked for; None stands for not asked for.
+        model: the model; one that a search recommended records its data and how they were scaled.
+        source: one of the forms in ``designer.data.sources.SOURCES``; by default the data that the
+            model records.
+        part: part of the data set that is held out, ``validation`` or ``test``. By default the
+            test set, which no model was trained on; for a recommended model the validation set,
+            so that the test set is not used for decisions.
+        options: fields of ``DataOptions``; None stands for an option that nobody asked for.
 
     Raises:
-        InvalidInputError: where there are no data for the model, or others than it was made for.
+        InvalidInputError: if there are no data for the model, or a part of batches is asked for.
+        DataError: if the data cannot be loaded, or are not those that the model was trained on.
     """
     loaded = all_data_for_model(model, source, **options)
     if isinstance(loaded, BatchedData):
         if part is not None:
             raise InvalidInputError(
                 f"Expected arrays from '{source}' to choose the {part} part of, got batches, which "
-                f"say themselves what is held out; leave it out."
+                f"come with held-out batches of their own; leave it out."
             )
         return ModelData(loaded.name, loaded.train, loaded.heldout, "held-out")
     chosen = _part(part, DataPart.TEST if model.scaling is None else DataPart.VALIDATION)
@@ -79,43 +93,55 @@ def data_for_model(
 def all_data_for_model(
     model: LoadedModel, source: str | None, **options: Any
 ) -> Dataset | BatchedData:
-    """All parts of the data for a model, scaled as it was trained.
+    """Load all parts of the data for a model, scaled as in its training.
 
     Args:
-        model, source, options: as for ``data_for_model``.
+        model: the model.
+        source: one of the forms in ``designer.data.sources.SOURCES``; by default the data that the
+            model records.
+        options: fields of ``DataOptions``; None stands for an option that nobody asked for.
 
     Raises:
-        InvalidInputError: where there are no data for the model, or others than it was made for.
+        InvalidInputError: if there are no data for the model.
+        DataError: if the data cannot be loaded, or are not those that the model was trained on.
     """
     asked = {name: value for name, value in options.items() if value is not None}
-    if source is None or source == model.data_options.get("source"):
-        loaded = _remembered(model, asked)
-    else:
-        loaded = (None if asked else _moved(model, source)) or _given(model, source, asked)
+    loaded = _load(model, source, asked)
     if isinstance(loaded, Dataset):
         _check_classes(model, loaded)
     return loaded
 
 
-def _given(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | BatchedData:
-    known = {} if model.scaling is None else {"scaling": model.scaling}
-    return load_source(source, **{**known, **asked})
+def _load(
+    model: LoadedModel, source: str | None, asked: Mapping[str, Any]
+) -> Dataset | BatchedData:
+    if source is None or source == model.data_options.get("source"):
+        return _load_recorded(model, asked)
+    renamed = None if asked else _load_renamed(model, source)
+    return _load_named(model, source, asked) if renamed is None else renamed
 
 
-def _moved(model: LoadedModel, source: str) -> Dataset | None:
-    """The very data that a model was trained on, which have another name by now, if they are."""
+def _load_named(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | BatchedData:
+    """Load other data than the model records, scaled as the model was trained."""
+    scaling = {} if model.scaling is None else {"scaling": model.scaling}
+    return load_source(source, **{**scaling, **asked})
+
+
+def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
+    """Return a source split as the model records, if it holds the very data it was trained on."""
     if not model.data_fingerprint:
         return None
     try:
-        found = load_source(**{**model.data_options, "source": source})
+        loaded = load_source(**{**model.data_options, "source": source})
     except DesignerError:
         return None
-    if isinstance(found, Dataset) and found.fingerprint == model.data_fingerprint:
-        return found
+    if isinstance(loaded, Dataset) and loaded.fingerprint == model.data_fingerprint:
+        return loaded
     return None
 
 
-def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | BatchedData:
+def _load_recorded(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | BatchedData:
+    """Load the data that a model records, with the options that were asked for."""
     stored = dict(model.data_options)
     if "source" not in stored:
         raise InvalidInputError(
@@ -125,16 +151,14 @@ def _remembered(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Batch
     loaded = load_source(stored.pop("source"), **{**stored, **asked})
     if not asked and not _same_data(model, loaded):
         raise DataError(
-            f"Expected '{model.data_options['source']}' to hold the data that '{model.name}' was "
-            f"trained on, but they have changed since; pass what it shall be looked at with as "
-            f"--data."
+            f"The data in '{model.data_options['source']}' have changed since '{model.name}' was "
+            f"trained on them: name the data to use with --data."
         )
     return loaded
 
 
 def _same_data(model: LoadedModel, data: Dataset | BatchedData) -> bool:
-    """Whether these are the very data, split alike, that a model was trained on, where that is
-    known."""
+    """True if a model was trained on these data and this split, or records none."""
     known = model.data_fingerprint
     return not known or (isinstance(data, Dataset) and data.fingerprint == known)
 
@@ -142,16 +166,17 @@ def _same_data(model: LoadedModel, data: Dataset | BatchedData) -> bool:
 def data_warnings(
     model: LoadedModel, data: Dataset, part: DataPart, *, scaling: object
 ) -> Iterator[ReportWarning]:
-    """What may be wrong with the data for a model.
+    """Yield what may be wrong with the data for a model: their split, or their scaling.
 
     Args:
-        model, data: these.
-        part: that is held out.
-        scaling: that was asked for; None for none in particular.
+        model: the model.
+        data: the data that were loaded for it.
+        part: the part that is held out.
+        scaling: the scaling that the caller asks for; None if it does not.
     """
     split = data.split_here or part is DataPart.VALIDATION
-    remembered = data.options.get("source") == model.data_options.get("source")
-    if remembered and split and not _same_data(model, data):
+    recorded = data.options.get("source") == model.data_options.get("source")
+    if recorded and split and not _same_data(model, data):
         yield ReportWarning(
             "other_split",
             "The model was trained on another split of these data, so what is held out here may "
@@ -169,23 +194,24 @@ def data_warnings(
 
 
 def _other_scaling(model: LoadedModel, data: Dataset) -> Iterator[ReportWarning]:
-    """Where the model is right more often on inputs that are not scaled."""
-    few = data.train.inputs[:LOOKED_AT], data.train.labels[:LOOKED_AT]
-    shape = (1, -1, *[1] * (few[0].ndim - 2))
+    """Yield a warning if the model is right more often on inputs that are not scaled."""
+    inputs, labels = data.train.inputs[:SCALING_SAMPLES], data.train.labels[:SCALING_SAMPLES]
+    shape = (1, -1, *[1] * (inputs.ndim - 2))
     mean, scale = (torch.tensor(data.scaling[name]).view(shape) for name in ("mean", "scale"))
-    scaled, plain = (_share_right(model, x, few[1]) for x in (few[0], few[0] * scale + mean))
-    if plain > scaled + CLEARLY_BETTER:
+    scaled = _accuracy(model, inputs, labels)
+    unscaled = _accuracy(model, inputs * scale + mean, labels)
+    if unscaled > scaled + CLEARLY_BETTER:
         yield ReportWarning(
             "scaling",
-            f"The model is right on {100 * plain:.0f} % of some training data as they come and on "
-            f"{100 * scaled:.0f} % as they were scaled here: it was probably trained without "
+            f"The model is right on {100 * unscaled:.0f} % of some training data as they come and "
+            f"on {100 * scaled:.0f} % as they were scaled here: it was probably trained without "
             f"scaling (--scaling none).",
         )
 
 
 @torch.no_grad()
-def _share_right(model: LoadedModel, inputs: Tensor, labels: Tensor) -> float:
-    """Nan where the model gives no logits, or cannot run."""
+def _accuracy(model: LoadedModel, inputs: Tensor, labels: Tensor) -> float:
+    """Return the accuracy on a few samples; NaN if the model gives no logits, or cannot run."""
     try:
         with probing(model.model) as probe:
             logits = first_tensor(call_model(model.model, probe.prepared(inputs)))
@@ -197,6 +223,7 @@ def _share_right(model: LoadedModel, inputs: Tensor, labels: Tensor) -> float:
 
 
 def _check_classes(model: LoadedModel, data: Dataset) -> None:
+    """Raise ``DataError`` if the data have other classes than the model was trained on."""
     if model.class_names and data.class_names != model.class_names:
         raise DataError(
             f"Expected the {len(model.class_names)} classes that '{model.name}' was trained on "
