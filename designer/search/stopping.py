@@ -9,24 +9,24 @@ from contextlib import contextmanager
 from types import FrameType
 
 Stop = Callable[[], bool]
-"""Whether the run was asked to stop."""
+"""Returns True once the run is asked to stop."""
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Return False: nobody asks to stop."""
     return False
 
 
 class StopRequest:
-    """Whether somebody asked the run to stop, and how."""
+    """Remembers which signal asked the run to stop; calling it returns True once one has."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        """The first signal that came."""
+        """The first signal that came; None before."""
 
     @property
     def requested(self) -> bool:
-        """Whether one came."""
+        """True once a signal has come."""
         return self.signal is not None
 
     def __call__(self) -> bool:
@@ -35,7 +35,14 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Ctrl-C or SIGTERM asks to stop after the current epoch; a second Ctrl-C stops at once."""
+    """Turn Ctrl-C and SIGTERM into a request to stop after the current epoch.
+
+    A second Ctrl-C stops at once. In another thread than the main one, where Python handles no
+    signals, nothing is changed.
+
+    Yields:
+        The request.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -1,1 +1,1 @@
-"""Where a study is kept: SQLite, PostgreSQL or a gRPC proxy, and its artifacts."""
+"""Keep a study in SQLite, in PostgreSQL or behind a gRPC proxy, and its artifacts in files."""

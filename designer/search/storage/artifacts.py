@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 import optuna
@@ -16,7 +16,6 @@ from optuna.artifacts import (
     get_all_artifact_meta,
     upload_artifact,
 )
-from optuna.artifacts._protocol import ArtifactStore
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
@@ -24,11 +23,27 @@ from optuna.trial import FrozenTrial, Trial
 from designer.errors import InvalidInputError, RunFolderError, StorageError
 
 
-def store_at(address: str) -> ArtifactStore:
-    """A folder, or what lies at ``s3://BUCKET[/PREFIX]``.
+class ArtifactStore(Protocol):
+    """What Optuna expects of a store of artifacts."""
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Open an artifact to be read; raise ``ArtifactNotFound`` if there is none."""
+        ...
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact."""
+        ...
+
+    def remove(self, artifact_id: str) -> None:
+        """Delete an artifact."""
+        ...
+
+
+def open_store(address: str) -> ArtifactStore:
+    """Return the store in a folder or at ``s3://BUCKET[/PREFIX]``.
 
     Raises:
-        InvalidInputError: on another scheme, or where what it needs is not installed.
+        InvalidInputError: on another scheme, or if the package that it needs is not installed.
     """
     url = urlsplit(address)
     if "://" not in address:
@@ -44,17 +59,28 @@ def store_at(address: str) -> ArtifactStore:
         )
     bucket = Boto3ArtifactStore(url.netloc)
     prefix = url.path.strip("/")
-    return Prefixed(bucket, f"{prefix}/") if prefix else bucket
+    return PrefixedStore(bucket, f"{prefix}/") if prefix else bucket
 
 
-def uploaded(
+def upload(
     store: ArtifactStore,
     owner: Study | Trial,
     name: str,
     content: bytes,
     mimetype: str | None = None,
 ) -> str:
-    """Put a file into a store; its name there."""
+    """Put a file into a store, and note it with its owner.
+
+    Args:
+        store: where to put it.
+        owner: the study or trial that it belongs to.
+        name: its file name.
+        content: its bytes.
+        mimetype: its type; None to guess it from the name.
+
+    Returns:
+        The id of the artifact.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / name
         path.write_bytes(content)
@@ -63,8 +89,13 @@ def uploaded(
         )
 
 
-class Prefixed:
-    """A part of a store: an ``ArtifactStore`` whose names begin alike."""
+class PrefixedStore:
+    """Put a prefix before every id, so that several studies can share one store.
+
+    Args:
+        store: the store that is shared.
+        prefix: how the ids of this part begin.
+    """
 
     def __init__(self, store: ArtifactStore, prefix: str) -> None:
         self._store, self._prefix = store, prefix
@@ -83,42 +114,49 @@ class Prefixed:
 
 
 class Artifacts:
-    """Profiles and weights of trials."""
+    """Profiles and weights of trials.
+
+    Args:
+        address: folder or ``s3://BUCKET[/PREFIX]``.
+        storage: where the trials are stored.
+
+    Raises:
+        InvalidInputError: as ``open_store``.
+    """
 
     def __init__(self, address: str, storage: BaseStorage) -> None:
         self._address, self._storage = address, storage
-        self._store = store_at(address)
-
-    def _prepare(self) -> None:
-        """Make the folder, where it is one."""
-        if isinstance(self._store, FileSystemArtifactStore):
-            try:
-                Path(self._address).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _not_written(self._address, error) from error
+        self._store = open_store(address)
 
     def keep(self, trial: Trial, name: str, content: bytes) -> None:
         """Store ``content`` under ``name`` with the trial.
 
         Raises:
-            StorageError: where it cannot be written.
+            StorageError: if it cannot be written.
         """
-        self._prepare()
         try:
-            uploaded(self._store, trial, name, content)
+            if isinstance(self._store, FileSystemArtifactStore):
+                Path(self._address).mkdir(parents=True, exist_ok=True)
+            upload(self._store, trial, name, content)
         except OSError as error:
-            raise _not_written(self._address, error) from error
+            raise StorageError(
+                f"Cannot write to '{self._address}': {error.strerror or error}. Mend that and run "
+                f"the same command again: it continues."
+            ) from error
 
     def read(self, trial: FrozenTrial, name: str) -> bytes:
-        """The content stored under ``name`` with the trial.
+        """Return the content stored under ``name`` with the trial.
 
         Raises:
-            RunFolderError: where it is missing.
+            RunFolderError: if it is missing.
         """
         for meta in get_all_artifact_meta(trial, storage=self._storage):
             if meta.filename == name:
                 return self._download(meta.artifact_id, name)
-        raise RunFolderError(f"Expected '{name}' of trial {trial.number} in '{self._address}'.")
+        raise RunFolderError(
+            f"'{self._address}' holds no '{name}' of trial {trial.number}; choose another --out to "
+            f"start anew."
+        )
 
     def _download(self, artifact_id: str, name: str) -> bytes:
         with tempfile.TemporaryDirectory() as temporary:
@@ -129,14 +167,6 @@ class Artifacts:
                 )
             except optuna.artifacts.exceptions.ArtifactNotFound as error:
                 raise RunFolderError(
-                    f"Expected '{name}' in '{self._address}', but it is gone; "
-                    f"choose another --out to start anew."
+                    f"'{name}' is gone from '{self._address}'; choose another --out to start anew."
                 ) from error
             return path.read_bytes()
-
-
-def _not_written(address: str, error: OSError) -> StorageError:
-    return StorageError(
-        f"Expected to write to '{address}', but {error.strerror or error}; mend that and run the "
-        f"same command again, it continues."
-    )

@@ -1,146 +1,278 @@
-"""Optuna's storage in a database, which takes a whole trial in a few questions, and reads rows.
+"""Optuna's storage in a database, which takes a whole trial in one go and reads rows.
 
-Optuna asks about forty to store a trial that has parameters and attributes already, and holds a
-lock on the study meanwhile, so that workers queue up for it.  And it makes an object of every
-parameter and attribute of all trials under way whenever somebody looks, which with many workers is
-most of what a look costs.
+Optuna asks about forty questions to store a trial that has parameters and attributes already, and
+holds a lock on the study meanwhile, so that workers queue up for it. And it makes an object of
+every parameter and attribute of all trials under way whenever somebody looks, which with many
+workers is most of what a look costs. Both are done here in plain SQL on the same tables.
 """
 
 from __future__ import annotations
 
+import copy
 import json
+import threading
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages import RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Column, ColumnElement, Connection, Row, Table, func, insert, or_, select
 
-Stored = tuple[Any, ...]
-"""A row of what belongs to a trial, after the trial's id."""
+from designer.search.storage.tables import (
+    INTERMEDIATE_VALUES,
+    PARAMS,
+    STUDIES,
+    SYSTEM_ATTRIBUTES,
+    TRIALS,
+    USER_ATTRIBUTES,
+    VALUES,
+    number_of,
+    to_local,
+    to_utc,
+)
+from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
+
+Rows = Mapping[int, Sequence[Row[Any]]]
+"""Rows of one table by the id of the trial that they belong to."""
 
 
-class Database(RDBStorage):
-    """An ``RDBStorage`` in the same tables; see the module."""
+class DatabaseStorage(StorageWrapper):
+    """Wrap an ``RDBStorage``: whole trials are written and read in few questions.
 
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> models.TrialModel:
-        """The trial, in the current transaction, as Optuna makes it."""
-        given = template_trial
-        if given is None or given.values is not None or given.intermediate_values:
-            return super()._get_prepared_new_trial(study_id, given, session)
-        before = select(func.count()).where(models.TrialModel.study_id == study_id)
-        trial = models.TrialModel(
-            study_id=study_id,
-            number=before.scalar_subquery(),  # the study is locked: all others are there
-            state=given.state,
-            datetime_start=given.datetime_start,
-            datetime_complete=given.datetime_complete,
-        )
-        session.add(trial)
-        session.flush()
-        trial_id = trial.trial_id
-        session.add_all(
-            models.TrialParamModel(
-                trial_id=trial_id,
-                param_name=name,
-                param_value=given.distributions[name].to_internal_repr(value),
-                distribution_json=distribution_to_json(given.distributions[name]),
-            )
-            for name, value in given.params.items()
-        )
-        for model, attributes in (
-            (models.TrialUserAttributeModel, given.user_attrs),
-            (models.TrialSystemAttributeModel, given.system_attrs),
-        ):
-            session.add_all(
-                model(trial_id=trial_id, key=key, value_json=json.dumps(value))
-                for key, value in attributes.items()
-            )
-        return trial
+    Trials that have ended never change: each is read once and kept.
 
-    def _get_trials(
+    Args:
+        inner: Optuna's storage, whose engine and tables are used.
+    """
+
+    def __init__(self, inner: RDBStorage) -> None:
+        super().__init__(inner)
+        self._engine = inner.engine
+        self._known: dict[int, _KnownTrials] = defaultdict(_KnownTrials)
+        self._lock = threading.Lock()
+
+    def _read(
+        self,
+        method: Callable[Arguments, Answer],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Answer:
+        return method(*arguments, **named)
+
+    _write = _read
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.inner.remove_session()
+        self._engine.dispose()
+
+    def delete_study(self, study_id: int) -> None:
+        """Delete a study and forget its trials."""
+        super().delete_study(study_id)
+        with self._lock:
+            self._known.pop(study_id, None)
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Make a trial, with its parameters and attributes in one transaction."""
+        template = template_trial
+        if template is None or template.values is not None or template.intermediate_values:
+            return super().create_new_trial(study_id, template)
+        with self._engine.begin() as connection:
+            _lock_study(connection, study_id)
+            return _insert_trial(connection, study_id, template)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial as it is now."""
+        with self._engine.connect() as connection:
+            trials = _read_trials(connection, TRIALS.c.trial_id == trial_id)
+        if not trials:
+            raise KeyError(f"No trial with trial-id {trial_id} found.")
+        return trials[trial_id]
+
+    def get_all_trials(
         self,
         study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Trials of a study by id: those included, and all later ones."""
-        trial = models.TrialModel
-        asked: list[ColumnElement[bool]] = [trial.study_id == study_id]
-        if trial_id_greater_than > -1:
-            earlier = [i for i in included_trial_ids if i <= trial_id_greater_than]
-            later = trial.trial_id > trial_id_greater_than
-            asked.append(or_(trial.trial_id.in_(earlier), later) if earlier else later)
-        if states is not None:
-            asked.append(trial.state.in_([state for state in TrialState if state in states]))
-        with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study_id, session)
-            found = session.scalars(select(trial).where(*asked).order_by(trial.trial_id)).all()
-            parts = _Parts(session, asked) if found else None  # after the states: none is newer
-            return [parts.trial(model) for model in found] if parts else []
+        """Return all trials of a study by number; only what may have changed is read."""
+        with self._lock:
+            known = self._known[study_id]
+            with self._engine.connect() as connection:
+                _check_study(connection, study_id)
+                known.update(_read_trials(connection, known.may_have_changed(study_id)))
+            trials = sorted(known.trials.values(), key=lambda trial: trial.number)
+        wanted = [trial for trial in trials if states is None or trial.state in states]
+        return copy.deepcopy(wanted) if deepcopy else wanted
 
 
-class _Parts:
-    """Parameters, attributes and values of the trials that a condition chooses, by trial."""
+@dataclass
+class _KnownTrials:
+    """Trials of a study that were read before."""
 
-    def __init__(self, session: Session, asked: Iterable[ColumnElement[bool]]) -> None:
-        chosen = select(models.TrialModel.trial_id).where(*asked)
+    trials: dict[int, FrozenTrial] = field(default_factory=dict)
+    """The latest state read of each trial, by id."""
+    unfinished: set[int] = field(default_factory=set)
+    """Ids of trials that may still change."""
+    last_finished: int = -1
+    """Largest id of a trial that has ended."""
 
-        def rows(model: Any, key: Any, *columns: Any) -> dict[int, list[Stored]]:
-            found: dict[int, list[Stored]] = defaultdict(list)
-            query = select(model.trial_id, *columns).where(model.trial_id.in_(chosen))
-            for row in session.execute(query.order_by(key)):
-                found[row[0]].append(tuple(row))
-            return found
+    def may_have_changed(self, study_id: int) -> ColumnElement[bool]:
+        """Return the condition for trials that are new, or had not ended when last read."""
+        of_study = TRIALS.c.study_id == study_id
+        if self.last_finished < 0:
+            return of_study
+        # All with larger ids are asked for anyway, so that the list of ids stays short.
+        listed = [trial_id for trial_id in self.unfinished if trial_id <= self.last_finished]
+        later = TRIALS.c.trial_id > self.last_finished
+        return of_study & (or_(TRIALS.c.trial_id.in_(listed), later) if listed else later)
 
-        param, value = models.TrialParamModel, models.TrialValueModel
-        user, system = models.TrialUserAttributeModel, models.TrialSystemAttributeModel
-        step = models.TrialIntermediateValueModel
-        self._params = rows(
-            param, param.param_id, param.param_name, param.param_value, param.distribution_json
+    def update(self, trials: Mapping[int, FrozenTrial]) -> None:
+        """Take in trials by id as they are now."""
+        self.trials |= trials
+        for trial_id, trial in trials.items():
+            if trial.state.is_finished():
+                self.unfinished.discard(trial_id)
+                self.last_finished = max(self.last_finished, trial_id)
+            else:
+                self.unfinished.add(trial_id)
+
+
+# --- writing ---
+
+
+def _check_study(connection: Connection, study_id: int, *, lock: bool = False) -> None:
+    """Raise ``KeyError`` if there is no such study."""
+    query = select(STUDIES.c.study_id).where(STUDIES.c.study_id == study_id)
+    if connection.scalar(query.with_for_update() if lock else query) is None:
+        raise KeyError(f"No study with study-id {study_id} found.")
+
+
+def _lock_study(connection: Connection, study_id: int) -> None:
+    """Keep others from adding trials until the transaction ends, so that numbers are unique."""
+    _check_study(connection, study_id, lock=True)
+
+
+def _insert_trial(connection: Connection, study_id: int, template: FrozenTrial) -> int:
+    """Store a trial with parameters and attributes; return its id."""
+    earlier = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == study_id)
+    trial = insert(TRIALS).values(
+        study_id=study_id,
+        number=earlier.scalar_subquery(),
+        state=template.state,
+        datetime_start=to_utc(template.datetime_start),
+        datetime_complete=to_utc(template.datetime_complete),
+    )
+    key: Sequence[Any] = connection.execute(trial).inserted_primary_key or ()
+    trial_id = int(key[0])
+    belongings = {
+        PARAMS: [
+            _param_row(name, value, template.distributions[name])
+            for name, value in template.params.items()
+        ],
+        USER_ATTRIBUTES: _attribute_rows(template.user_attrs),
+        SYSTEM_ATTRIBUTES: _attribute_rows(template.system_attrs),
+    }
+    for table, rows in belongings.items():
+        if rows:
+            connection.execute(insert(table), [{"trial_id": trial_id, **row} for row in rows])
+    return trial_id
+
+
+def _param_row(name: str, value: Any, distribution: BaseDistribution) -> dict[str, Any]:
+    return {
+        "param_name": name,
+        "param_value": distribution.to_internal_repr(value),
+        "distribution_json": distribution_to_json(distribution),
+    }
+
+
+def _attribute_rows(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+
+
+# --- reading ---
+
+
+def _read_trials(connection: Connection, condition: ColumnElement[bool]) -> dict[int, FrozenTrial]:
+    """Return the trials that a condition on ``TRIALS`` chooses, by id in rising order."""
+    query = select(TRIALS).where(condition).order_by(TRIALS.c.trial_id)
+    # The states come first: what belongs to a trial that has ended by then is complete.
+    rows = connection.execute(query).all()
+    if not rows:
+        return {}
+    belongings = _Belongings.read(connection, condition)
+    return {row.trial_id: belongings.trial(row) for row in rows}
+
+
+@dataclass(frozen=True)
+class _Belongings:
+    """Everything that belongs to some trials, by table."""
+
+    params: Rows
+    values: Rows
+    user_attributes: Rows
+    system_attributes: Rows
+    intermediate_values: Rows
+
+    @classmethod
+    def read(cls, connection: Connection, condition: ColumnElement[bool]) -> _Belongings:
+        """Ask one question per table."""
+        chosen = select(TRIALS.c.trial_id).where(condition)
+
+        def rows(table: Table, order: Column[Any]) -> Rows:
+            by_trial: dict[int, list[Row[Any]]] = defaultdict(list)
+            query = select(table).where(table.c.trial_id.in_(chosen)).order_by(order)
+            for row in connection.execute(query):
+                by_trial[row.trial_id].append(row)
+            return by_trial
+
+        return cls(
+            params=rows(PARAMS, PARAMS.c.param_id),
+            values=rows(VALUES, VALUES.c.objective),
+            user_attributes=rows(USER_ATTRIBUTES, USER_ATTRIBUTES.c.trial_user_attribute_id),
+            system_attributes=rows(
+                SYSTEM_ATTRIBUTES, SYSTEM_ATTRIBUTES.c.trial_system_attribute_id
+            ),
+            intermediate_values=rows(INTERMEDIATE_VALUES, INTERMEDIATE_VALUES.c.step),
         )
-        self._values = rows(value, value.objective, value.value, value.value_type)
-        self._user = rows(user, user.trial_user_attribute_id, user.key, user.value_json)
-        self._system = rows(system, system.trial_system_attribute_id, system.key, system.value_json)
-        self._steps = rows(
-            step, step.step, step.step, step.intermediate_value, step.intermediate_value_type
-        )
 
-    def trial(self, model: Any) -> FrozenTrial:
-        """What Optuna makes of its row."""
-        own: int = model.trial_id
-        params = [(name, value, _distribution(text)) for _, name, value, text in self._params[own]]
-        to_value = models.TrialValueModel.stored_repr_to_value
-        to_step = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
-        values = [to_value(value, kind) for _, value, kind in self._values[own]]
+    def trial(self, row: Row[Any]) -> FrozenTrial:
+        """Return the trial of a row of ``TRIALS``, as Optuna makes it."""
+        own: int = row.trial_id
+        params = [
+            (param.param_name, param.param_value, _distribution(param.distribution_json))
+            for param in self.params[own]
+        ]
+        values = [number_of(value.value, value.value_type) for value in self.values[own]]
         return FrozenTrial(
-            number=model.number,
-            state=model.state,
+            number=row.number,
+            state=row.state,
             value=None,
             values=values or None,
-            datetime_start=model.datetime_start,
-            datetime_complete=model.datetime_complete,
+            datetime_start=to_local(row.datetime_start),
+            datetime_complete=to_local(row.datetime_complete),
             params={name: kind.to_external_repr(value) for name, value, kind in params},
             distributions={name: kind for name, _, kind in params},
-            user_attrs={key: json.loads(text) for _, key, text in self._user[own]},
-            system_attrs={key: json.loads(text) for _, key, text in self._system[own]},
+            user_attrs=_attributes(self.user_attributes[own]),
+            system_attrs=_attributes(self.system_attributes[own]),
             intermediate_values={
-                step: to_step(value, kind) for _, step, value, kind in self._steps[own]
+                step.step: number_of(step.intermediate_value, step.intermediate_value_type)
+                for step in self.intermediate_values[own]
             },
             trial_id=own,
         )
 
 
+def _attributes(rows: Sequence[Row[Any]]) -> dict[str, Any]:
+    return {row.key: json.loads(row.value_json) for row in rows}
+
+
 @lru_cache(maxsize=4096)
 def _distribution(text: str) -> BaseDistribution:
-    """Trials of a study have few, and nobody changes them."""
+    """Return a distribution; trials of a study share few, and nobody changes them."""
     return json_to_distribution(text)

@@ -1,4 +1,4 @@
-"""The address of a storage."""
+"""Where a study is kept, and the addresses of storages that machines share."""
 
 from __future__ import annotations
 
@@ -16,66 +16,68 @@ from designer.folders import ARTIFACTS_FOLDER, CLAIM_LOCK, STORAGE_FILE
 from designer.search.progress import Phase
 
 POSTGRES, GRPC = "postgresql+psycopg", "grpc"
-
+"""Schemes of the addresses that a study may have."""
 
 EXTRAS = {POSTGRES: ("psycopg", "postgres"), GRPC: ("grpc", "grpc")}
-"""Schemes of addresses, the module that each needs, and the extra that brings it."""
-
+"""The module that each scheme needs, and the extra of this package that brings it."""
 
 EXAMPLES = "postgresql+psycopg://user@host/database or grpc://host:13000"
 
 
 @dataclass(frozen=True)
 class StudyLocation:
-    """Where everything that belongs to a study is."""
+    """Where everything that belongs to a study is kept."""
 
     folder: Path
     """The run folder: report, recommended models, and without ``storage`` all the rest."""
     storage: str | None = None
-    """Address of a storage that several machines share."""
+    """Address of a storage that several machines share; None for SQLite in the run folder."""
     study: str | None = None
-    """Its name there."""
+    """Name of the study in ``storage``."""
     files: str | None = None
-    """Folder or ``s3://`` address of profiles and weights; by default in the run folder."""
+    """Folder or ``s3://`` address of profiles and weights; None for the run folder."""
 
     @property
     def shared(self) -> bool:
-        """Whether workers that this process did not start may take part."""
+        """True if workers that this process did not start may take part."""
         return self.storage is not None
 
     @property
     def shown(self) -> str:
-        """Where the study is, without any password."""
-        return shown(self.storage) if self.storage else f"'{self.folder / STORAGE_FILE}'"
+        """The storage as messages name it, without any password."""
+        return without_password(self.storage) if self.storage else f"'{self.folder / STORAGE_FILE}'"
 
     @property
     def title(self) -> str:
-        """What is said to hold the study."""
+        """The study and where it is, as messages name it."""
         return f"study '{self.study}' in {self.shown}" if self.shared else f"'{self.folder}'"
 
     @property
     def option(self) -> str:
-        """What chooses another one."""
+        """The option of the command line that chooses another study."""
         return "--study" if self.shared else "--out"
 
     @property
     def artifacts(self) -> str:
-        """Where profiles and weights are."""
+        """Folder or ``s3://`` address of profiles and weights."""
         return self.files or str((self.folder / ARTIFACTS_FOLDER).absolute())
 
     def name_of(self, phase: Phase) -> str:
-        """Name of the study of a phase."""
+        """Return the name that the study of a phase has in the storage."""
         if self.study is None:
             return phase
         return self.study if phase is Phase.SEARCH else f"{self.study}/{phase}"
 
     def claim_lock(self) -> AbstractContextManager[object]:
-        """Held while a worker takes a trial, where the storage does not see to that."""
+        """Return a lock to hold while a waiting trial is taken.
+
+        SQLite would give the same trial to two workers; shared databases lock the row themselves.
+        """
         return nullcontext() if self.shared else FileLock(self.folder / CLAIM_LOCK)
 
 
-def shown(address: str) -> str:
-    """An address without password and options."""
+def without_password(address: str) -> str:
+    """Return an address without password and options, to be shown or logged."""
     try:
         url = sqlalchemy.make_url(address)
     except (sqlalchemy.exc.ArgumentError, ValueError):
@@ -83,12 +85,12 @@ def shown(address: str) -> str:
     return url.set(password=None, query={}).render_as_string()
 
 
-def checked_address(address: str) -> URL:
-    """The parts of an address.
+def parse_address(address: str) -> URL:
+    """Return the parts of the address of a shared storage.
 
     Raises:
-        InvalidInputError: where it is none, or what it needs is not installed; the message does
-            not repeat what may be a password.
+        InvalidInputError: if it cannot be used, or a package for it is not installed; the message
+            does not repeat what may be a password.
     """
     try:
         url = sqlalchemy.make_url(address)
@@ -113,5 +115,5 @@ def checked_address(address: str) -> URL:
             f"installed; run: pip install 'equisep-designer[{extra}]'."
         )
     if url.drivername == GRPC and not url.host:
-        raise InvalidInputError(f"Expected grpc://HOST:PORT, got '{shown(address)}'.")
+        raise InvalidInputError(f"Expected grpc://HOST:PORT, got '{without_password(address)}'.")
     return url

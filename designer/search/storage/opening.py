@@ -1,4 +1,4 @@
-"""Where a study is kept: SQLite in the run folder, PostgreSQL, or a gRPC proxy in front of it."""
+"""Open the storage of a study: SQLite in the run folder, PostgreSQL, or a gRPC proxy before it."""
 
 from __future__ import annotations
 
@@ -14,122 +14,132 @@ from pathlib import Path
 import optuna
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, GrpcStorageProxy, get_storage, run_grpc_proxy_server
+from optuna.storages import GrpcStorageProxy, RDBStorage, run_grpc_proxy_server
 
-from designer.errors import InvalidInputError, RunFolderError
+from designer.errors import InvalidInputError, RunFolderError, first_line
 from designer.folders import STORAGE_FILE
 from designer.search.stopping import Stop, never
-from designer.search.storage.database import Database
-from designer.search.storage.location import GRPC, StudyLocation, checked_address, shown
-from designer.search.storage.retrying import Patience, patient
+from designer.search.storage.caching import CachingStorage
+from designer.search.storage.database import DatabaseStorage
+from designer.search.storage.location import GRPC, StudyLocation, parse_address, without_password
+from designer.search.storage.retrying import RetryingStorage, RetryPolicy
 
-PORT = 13000
-"""Of a proxy that does not say."""
-
+DEFAULT_PROXY_PORT = 13000
+"""Port of a proxy whose address names none."""
 
 PROXY_THREADS = 16
+"""Threads of a proxy, each with a connection to the database."""
 
+WORKER_CONNECTIONS = 2
+"""Connections of a worker: its trials and its heartbeat."""
 
 TABLE_PAUSES = (0.1, 0.3, 1.0, 3.0)
-"""Seconds between attempts to make tables that others are making, too."""
-
+"""Seconds between attempts to make tables that other processes are making at the same moment."""
 
 BUSY_SECONDS = 60.0
-"""How long a worker waits while others write."""
+"""How long a worker waits for SQLite while other processes write."""
 
-
-CONNECTING = {
+CONNECTION_OPTIONS = {
     "connect_timeout": 10,
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""So that a machine that vanishes is noticed; in seconds, the last in milliseconds."""
+"""Options of libpq that notice a machine which vanished; seconds, the last in milliseconds."""
 
 
 def open_storage(
     location: StudyLocation, stop: Stop = never
-) -> AbstractContextManager[BaseStorage]:
-    """Open the storage of a study; calls wait for it until ``stop``, and it closes on leaving.
+) -> AbstractContextManager[CachingStorage]:
+    """Open the storage of a study, and close it on leaving.
+
+    Args:
+        location: where the study is kept.
+        stop: while the storage is unreachable, calls wait for it until this is true.
 
     Raises:
-        InvalidInputError: where its address cannot be used.
-        StorageError: where it does not answer.
-        RunFolderError: where its file cannot be opened as a study.
+        InvalidInputError: if its address cannot be used.
+        StorageError: if it does not answer.
+        RunFolderError: if its file cannot be opened as a study.
     """
     if location.storage is not None:
-        return opened_address(location.storage, stop)
-    return opened_file(location.folder / STORAGE_FILE, stop)
+        return open_address(location.storage, stop)
+    return open_file(location.folder / STORAGE_FILE, stop)
 
 
 @contextmanager
-def opened_address(
-    address: str, stop: Stop = never, *, connections: int = 2
-) -> Iterator[BaseStorage]:
-    """A storage that several machines share, for so many threads at once; closed on leaving.
+def open_address(
+    address: str, stop: Stop = never, *, connections: int = WORKER_CONNECTIONS
+) -> Iterator[CachingStorage]:
+    """Open a storage that several machines share, and close it on leaving.
+
+    Args:
+        address: of a database, or of a proxy in front of one.
+        stop: while the storage is unreachable, calls wait for it until this is true.
+        connections: to keep open to a database, one per thread.
 
     Raises:
-        InvalidInputError: on an address that cannot be used.
-        StorageError: where it does not answer.
+        InvalidInputError: if the address cannot be used.
+        StorageError: if it does not answer.
     """
-    url = checked_address(address)
-    patience = Patience(shown(address), stop)
+    url = parse_address(address)
+    policy = RetryPolicy(without_password(address), stop)
     if url.drivername == GRPC:
         with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
-            proxy = GrpcStorageProxy(host=str(url.host), port=url.port or PORT)
-        patience.asked(proxy.get_all_studies)
+            proxy = GrpcStorageProxy(host=str(url.host), port=url.port or DEFAULT_PROXY_PORT)
+        policy.call(proxy.get_all_studies)
         try:
-            yield patient(proxy, patience)
+            yield CachingStorage(RetryingStorage(proxy, policy))
         finally:
             proxy.close()
         return
-    storage = patience.asked(lambda: _postgres(address, connections))
+    database = policy.call(_open_postgres, address, connections)
     try:
-        yield patient(get_storage(storage), patience)
+        yield CachingStorage(RetryingStorage(database, policy))
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        database.close()
 
 
-def _postgres(address: str, connections: int) -> Database:
-    """With all tables; where several make them at the same moment, one of them succeeds."""
-    # a connection that broke is noticed by who uses it, and that is waited for like all else
-    options = {"pool_size": connections, "connect_args": CONNECTING}
+def _open_postgres(address: str, connections: int) -> DatabaseStorage:
+    """Open a database, and make its tables unless another process has just done so."""
+    # SQLAlchemy need not test connections before use: one that broke is retried like all others.
+    options = {"pool_size": connections, "connect_args": CONNECTION_OPTIONS}
     for pause in TABLE_PAUSES:
         try:
-            return Database(address, engine_kwargs=options)
+            return DatabaseStorage(RDBStorage(address, engine_kwargs=options))
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
             time.sleep(pause)
-    return Database(address, engine_kwargs=options)
+    return DatabaseStorage(RDBStorage(address, engine_kwargs=options))
 
 
 @contextmanager
-def opened_file(path: Path, stop: Stop = never) -> Iterator[BaseStorage]:
-    """SQLite in the run folder, for several processes to write to; closed on leaving.
+def open_file(path: Path, stop: Stop = never) -> Iterator[CachingStorage]:
+    """Open a SQLite file that several processes may write to, and close it on leaving.
+
+    Args:
+        path: the file, made where it does not exist.
+        stop: while the file is locked, calls wait for it until this is true.
 
     Raises:
-        RunFolderError: where the file cannot be opened as a study.
+        RunFolderError: if the file cannot be opened as a study.
     """
     try:
-        # the path goes to SQLite as it is, whatever characters a URL would give a meaning
-        storage = Database(
-            f"sqlite:///{path.name}", engine_kwargs={"creator": partial(_connect, path)}
-        )
+        # SQLite gets the path itself: in a URL, some characters would have another meaning.
+        options = {"creator": partial(_connect, path)}
+        database = DatabaseStorage(RDBStorage(f"sqlite:///{path.name}", engine_kwargs=options))
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
         raise RunFolderError(
-            f"Expected an Optuna study in '{path}', but opening it failed: "
-            f"{str(error).splitlines()[0]}."
+            f"Expected an Optuna study in '{path}', but opening it failed: {first_line(error)}."
         ) from error
     try:
-        yield patient(get_storage(storage), Patience(f"'{path}'", stop))
+        yield CachingStorage(RetryingStorage(database, RetryPolicy(f"'{path}'", stop)))
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        database.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """With a write-ahead log: readers never wait, and a killed process loses nothing committed."""
+    """Connect with a write-ahead log: readers never wait, and kills lose nothing committed."""
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -139,23 +149,25 @@ def _connect(path: Path) -> sqlite3.Connection:
 def serve_proxy(
     address: str, host: str, port: int, ready: Callable[[], None] = lambda: None
 ) -> None:
-    """Stand between a database and hundreds of workers, until stopped.
+    """Stand between a database and hundreds of workers until the process is stopped.
 
     Args:
         address: of the database.
-        host, port: to listen on.
+        host: name or number to listen on.
+        port: to listen on.
         ready: called once the database answers.
 
     Raises:
-        InvalidInputError: on an address that is no database, or a port that is taken.
+        InvalidInputError: if the address is no database, or the port is taken.
+        StorageError: if the database does not answer.
     """
-    if checked_address(address).drivername == GRPC:
+    if parse_address(address).drivername == GRPC:
         raise InvalidInputError(
             "Expected a database for the proxy to stand in front of, such as "
             "postgresql+psycopg://user@host/database, got another proxy."
         )
     pool = ThreadPoolExecutor(max_workers=PROXY_THREADS)
-    with quiet_optuna(), opened_address(address, connections=PROXY_THREADS) as storage, pool:
+    with quiet_optuna(), open_address(address, connections=PROXY_THREADS) as storage, pool:
         ready()
         try:
             with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
@@ -168,7 +180,7 @@ def serve_proxy(
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Optuna logs every trial otherwise; what matters is in the report."""
+    """Keep Optuna from logging every trial: what matters is in the report."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

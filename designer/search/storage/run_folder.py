@@ -1,4 +1,4 @@
-"""The run folder: one leader at a time, and checked before anything is written to it."""
+"""Hold a run folder: one leader at a time, and checked before anything is written to it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from designer.folders import LOCK_FILE, STORAGE_FILE, make_writable, not_writabl
 from designer.search.progress import Phase
 
 LOCKED_SECONDS = 2.0
-"""How long a storage that somebody is writing to is waited for."""
+"""How long to wait for a storage that another program is writing to."""
 
 
 @contextmanager
-def run_folder(folder: Path) -> Iterator[Path]:
-    """Make the folder where needed, and hold it.
+def hold_run_folder(folder: Path) -> Iterator[Path]:
+    """Make a run folder where needed, and keep other processes from leading it.
 
     Raises:
-        RunFolderError: where it cannot be written, another process holds it, or its storage
-            is locked or damaged.
+        RunFolderError: if it cannot be written, another process holds it, or its storage is
+            locked or damaged.
     """
     check_storage(folder / STORAGE_FILE)
     make_writable(folder)
@@ -32,8 +32,7 @@ def run_folder(folder: Path) -> Iterator[Path]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RunFolderError(
-            f"Expected '{folder}' to be free, but another designer process is using it; "
-            f"wait for it or choose another --out."
+            f"Another designer process is using '{folder}'. Wait for it, or choose another --out."
         ) from error
     except OSError as error:
         raise not_writable(folder, error) from error
@@ -44,36 +43,35 @@ def run_folder(folder: Path) -> Iterator[Path]:
 
 
 def check_storage(path: Path) -> None:
-    """Raise ``RunFolderError`` where ``path`` exists and is no usable SQLite file."""
+    """Raise ``RunFolderError`` if ``path`` exists and is no study of ours that can be written."""
     try:
         if not path.exists():
             return
         uri = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(uri, uri=True, timeout=LOCKED_SECONDS)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-            sound = connection.execute("PRAGMA quick_check").fetchone()[0] == "ok"
-            ours = _is_ours(connection)
+            _check_content(connection, path)
         finally:
             connection.close()
     except OSError as error:
         raise not_writable(path.parent, error) from error
     except sqlite3.Error as error:
-        locked = "locked" in str(error)
+        if "locked" in str(error):
+            raise RunFolderError(
+                f"Another program has locked '{path}'. Close it and try again."
+            ) from error
         raise RunFolderError(
-            f"Expected to read and write '{path}', but "
-            + (
-                "another program has locked it; close that and try again."
-                if locked
-                else f"it is damaged or no study ({error}); choose another --out or restore it."
-            )
+            f"'{path}' is damaged or holds no study ({error}). Restore it, or choose another --out."
         ) from error
-    if not sound:
-        raise RunFolderError(
-            f"Expected a sound study in '{path}', but it is damaged; choose another --out."
-        )
-    if not ours:
+
+
+def _check_content(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise an error if a file cannot be written to, is damaged, or holds something else."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ROLLBACK")
+    if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+        raise RunFolderError(f"The study in '{path}' is damaged; choose another --out.")
+    if not _is_ours(connection):
         raise RunFolderError(
             f"Expected '{path}' to hold a study of designer, but it holds something else; "
             f"choose another --out."
@@ -81,7 +79,7 @@ def check_storage(path: Path) -> None:
 
 
 def _is_ours(connection: sqlite3.Connection) -> bool:
-    """Whether the database is new, or holds only studies of the names that a run uses."""
+    """True if the database is empty, or all its studies have names that a run uses."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return True

@@ -1,1 +1,1 @@
-"""Processes that run trials, on this machine and on others."""
+"""Run the trials of a study in processes on this machine and on others."""

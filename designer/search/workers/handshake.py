@@ -1,44 +1,50 @@
-"""What a study says of itself, so that workers on other machines can take part."""
+"""The handshake: what a leader writes into a study so that workers elsewhere can take part."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
 
-from designer.choices import Augmentation, Objective
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
-from designer.errors import DataError, InvalidInputError, RunFolderError, SpaceError, StorageError
+from designer.errors import (
+    DataError,
+    InvalidInputError,
+    RunFolderError,
+    SpaceError,
+    StorageError,
+    first_line,
+)
+from designer.folders import write_text
 from designer.models.spaces import find_space
 from designer.results.provenance import VERSION
 from designer.search.job import Job, check_same_study, definition
-from designer.search.settings import Effort, StudySettings
+from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
-from designer.search.study.trials import WANTED
-
-IDENTITY, PLAN, STAGE = "identity", "plan", "stage"
-"""Attributes of a study: its settings; how workers take part; the phase it is in."""
-
+from designer.search.study.keys import HANDSHAKE, IDENTITY, WANTED
 
 DONE = "done"
-"""The stage of a study that nothing is left to do in."""
-
+"""Stage of a study in which nothing is left to do."""
 
 MARK_FILE = "designer-study"
-"""Lies in the folder of artifacts, and says whose they are."""
+"""File in the folder of artifacts that says whose they are."""
 
 
-def write_plan(job: Job, study: Study) -> None:
+def write_handshake(job: Job, study: Study) -> None:
     """Write down what workers need, or check that it is what was written before.
 
+    Args:
+        job: what the leader is asked for.
+        study: the study of its search.
+
     Raises:
-        RunFolderError: where the study is another one.
-        StorageError: where the folder of artifacts cannot be written to.
+        RunFolderError: if the study belongs to another search.
+        StorageError: if the folder of artifacts cannot be written to.
     """
     stored = study.user_attrs.get(IDENTITY)
     if stored is None and study.get_trials(deepcopy=False):
@@ -50,130 +56,122 @@ def write_plan(job: Job, study: Study) -> None:
         study.set_user_attr(IDENTITY, job.identity())
     else:
         check_same_study(stored, job.identity(), job.location)
-    study.set_user_attr(WANTED, job.effort.trials)
+    study.set_user_attr(WANTED, job.options.trials)
     if job.location.shared:
-        study.set_user_attr(PLAN, _plan(job, study.user_attrs.get(PLAN, {})))
+        study.set_user_attr(HANDSHAKE, _handshake(job, study.user_attrs.get(HANDSHAKE, {})))
 
 
-def _plan(job: Job, before: Mapping[str, Any]) -> dict[str, Any]:
+def _handshake(job: Job, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Mark the folder of artifacts, and return what workers need."""
     mark = before.get("mark") or uuid.uuid4().hex
-    _mark(job.location.artifacts, mark)
+    _write_mark(job.location.artifacts, mark)
     return {
         "version": VERSION,
         "data": job.data.recipe,
         "artifacts": job.location.artifacts,
-        "heartbeat": job.effort.heartbeat,
+        "heartbeat": job.options.heartbeat,
         "mark": mark,
     }
 
 
-def joined(study: Study, location: StudyLocation, data: str | None, effort: Effort) -> Job:
-    """The job of a worker that joins a study.
+def job_from_handshake(
+    study: Study, location: StudyLocation, data: str | None, options: SearchOptions
+) -> Job:
+    """Return the job of a worker that joins a study.
 
     Args:
-        study: that a leader has made.
+        study: with the handshake of a leader.
         location: where it is.
-        data: where the data lie on this machine, if elsewhere than on the leader's.
-        effort: what this worker brings; the rest is the study's.
+        data: where the data are on this machine, if elsewhere than on the leader's.
+        options: processes and devices that this worker brings; all others are the study's.
 
     Raises:
-        InvalidInputError: where this worker's version, data, space or files are not the study's.
+        InvalidInputError: if version, data, space or files here are not those of the study.
     """
-    plan, identity = study.user_attrs[PLAN], study.user_attrs[IDENTITY]
-    if plan["version"] != VERSION:
+    handshake, identity = study.user_attrs[HANDSHAKE], study.user_attrs[IDENTITY]
+    if handshake["version"] != VERSION:
         raise InvalidInputError(
-            f"Expected a worker of version {plan['version']}, which {location.title} was made with, "
-            f"but this is version {VERSION}; install the same one."
+            f"Expected a worker of version {handshake['version']}, which {location.title} was made "
+            f"with, but this is version {VERSION}; install the same one."
         )
+    own = replace(options, trials=study.user_attrs[WANTED], heartbeat=handshake["heartbeat"])
     return Job(
-        space=_space(identity, location),
+        space=_load_space(identity, location),
         space_source=identity["space"],
-        data=_data(plan["data"], identity, data, location),
-        settings=_settings(identity),
-        effort=Effort(
-            trials=study.user_attrs[WANTED],
-            workers=effort.workers,
-            devices=effort.devices,
-            heartbeat=plan["heartbeat"],
-        ),
-        location=StudyLocation(
-            location.folder, location.storage, location.study, _files(plan, location)
-        ),
+        data=_load_data(handshake["data"], identity, data, location),
+        options=own.with_identity(identity),
+        location=replace(location, files=_find_artifacts(handshake, location)),
     )
 
 
-def _space(identity: Mapping[str, Any], location: StudyLocation) -> Any:
+def _load_space(identity: Mapping[str, Any], location: StudyLocation) -> Any:
+    """Return the space of a study, or raise an error if it is another one here."""
     try:
         space = find_space(identity["space"])
     except SpaceError as error:
         raise SpaceError(f"{error} It is the space of {location.title}.") from error
     if definition(space) != identity["space_definition"]:
         raise SpaceError(
-            f"Expected the space '{identity['space']}' to be as in {location.title}, but here it is "
-            f"another one; install the same version of it."
+            f"Expected the space '{identity['space']}' to be as in {location.title}, but here it "
+            f"is another one; install the same version of it."
         )
     return space
 
 
-def _data(
+def _load_data(
     recipe: Mapping[str, Any],
     identity: Mapping[str, Any],
     source: str | None,
     location: StudyLocation,
 ) -> Dataset:
-    given = {**recipe, "source": source} if source is not None else dict(recipe)
-    if not given.get("source"):
+    """Return the data of a study, or raise an error if they are others here."""
+    options = {**recipe, "source": source or recipe.get("source")}
+    if not options["source"]:
         raise DataError(
             f"Expected --data, for {location.title} does not say where its data "
             f"'{identity['data']}' come from."
         )
     try:
-        found = load_dataset(**given)
+        data = load_dataset(**options)
     except DataError as error:
         raise DataError(
             f"{error} These are the data of {location.title}; say with --data where they are here."
         ) from error
-    if found.fingerprint != identity["data_fingerprint"]:
+    if data.fingerprint != identity["data_fingerprint"]:
         raise DataError(
             f"Expected the data of {location.title}, with fingerprint "
-            f"{identity['data_fingerprint'][:12]}, but '{given['source']}' has "
-            f"{found.fingerprint[:12]}; use the same data."
+            f"{identity['data_fingerprint'][:12]}, but '{options['source']}' has "
+            f"{data.fingerprint[:12]}; use the same data."
         )
-    return found
+    return data
 
 
-def _settings(identity: Mapping[str, Any]) -> StudySettings:
-    given = {field.name: identity[field.name] for field in fields(StudySettings)}
-    given["objective"] = Objective(given["objective"])
-    given["augment"] = Augmentation(given["augment"])
-    return StudySettings(**given)
-
-
-def _mark(artifacts: str, mark: str) -> None:
+def _write_mark(artifacts: str, mark: str) -> None:
+    """Leave a mark in a folder of artifacts, by which workers know that they see the same one."""
     if "://" in artifacts:
         return
     try:
-        Path(artifacts).mkdir(parents=True, exist_ok=True)
-        (Path(artifacts) / MARK_FILE).write_text(mark, encoding="utf-8")
-    except OSError as error:
+        write_text(Path(artifacts) / MARK_FILE, mark)
+    except RunFolderError as error:
         raise StorageError(
-            f"Expected a folder that can be written at '{artifacts}', but "
-            f"{error.strerror or error}; choose another --artifacts."
+            f"Cannot write to the artifacts in '{artifacts}': "
+            f"{first_line(error.__cause__ or error)}; choose another --artifacts."
         ) from error
 
 
-def _files(plan: Mapping[str, Any], location: StudyLocation) -> str:
-    artifacts = str(plan["artifacts"])
+def _find_artifacts(handshake: Mapping[str, Any], location: StudyLocation) -> str:
+    """Return where the artifacts are, or raise an error if this machine does not see them."""
+    artifacts = str(handshake["artifacts"])
     if "://" in artifacts:
         return artifacts
     try:
-        same = (Path(artifacts) / MARK_FILE).read_text(encoding="utf-8") == plan["mark"]
+        mark = (Path(artifacts) / MARK_FILE).read_text(encoding="utf-8")
     except OSError:
-        same = False
-    if not same:
+        mark = None
+    if mark != handshake["mark"]:
         raise InvalidInputError(
-            f"Expected the folder '{artifacts}' of {location.title} on this machine, too, but it is "
-            f"not here; search with --artifacts in a folder that all machines share, or "
+            f"Expected the folder '{artifacts}' of {location.title} on this machine, too, but it "
+            f"is not here; search with --artifacts in a folder that all machines share, or "
             f"--artifacts s3://BUCKET."
         )
     return artifacts

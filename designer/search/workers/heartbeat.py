@@ -1,112 +1,120 @@
-"""Whether workers are alive: each counts up a number beside its trial, and others watch it.
+"""Heartbeats: a worker counts up a number beside its trial, and others watch whether it changes.
 
-Nobody's clock is compared with anybody else's: a watcher notes by its own clock when a number last
-changed.  Optuna's heartbeats do less here: they need ``Study.optimize``, and a database without a
-proxy.
+Nobody's clock is compared with anybody else's: a monitor notes by its own clock when a number last
+changed. Optuna's own heartbeats need ``Study.optimize`` and a database without a proxy, so they
+cannot be used here.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage
-from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from designer.errors import StorageError
 from designer.search.stopping import Stop
-from designer.search.study.trials import running, trials_of
+from designer.search.storage.caching import CachingStorage
+from designer.search.study.keys import HEARTBEAT
+from designer.search.study.trials import running
 
-PULSE = "pulse"
-"""Key of a trial's, and of a leader's, number."""
-
-
-BEATS_MISSED = 6
-"""After which a worker counts as gone."""
+MISSED_HEARTBEATS = 6
+"""Heartbeats that fail to come before a worker counts as gone."""
 
 
 @contextmanager
-def beating(beat: Callable[[int], None], seconds: float) -> Iterator[Stop]:
-    """Call ``beat`` with 1, 2, ... every so many seconds, in a thread of its own.
+def send_heartbeats(send: Callable[[int], None], seconds: float) -> Iterator[Stop]:
+    """Call ``send`` with 1, 2, ... in a thread of its own until the block ends.
+
+    Args:
+        send: stores the number that it gets.
+        seconds: between two calls.
 
     Yields:
-        Whether that has ended: the trial was taken away, or its storage is gone.
+        A function that is true once heartbeats can no longer be stored: another process has ended
+        the trial, or its storage is gone.
     """
-    ended, over = threading.Event(), threading.Event()
+    left, rejected = threading.Event(), threading.Event()
 
     def run() -> None:
         count = 0
-        while not ended.wait(seconds):
+        while not left.wait(seconds):
             count += 1
             try:
-                beat(count)
+                send(count)
             except (UpdateFinishedTrialError, StorageError, KeyError):
-                over.set()
+                rejected.set()
                 return
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield over.is_set
+        yield rejected.is_set
     finally:
-        ended.set()
+        left.set()
         thread.join()
 
 
-def beat_of(trial: Trial) -> Callable[[int], None]:
-    """What says that a trial's worker is alive."""
-    return lambda count: trial.set_user_attr(PULSE, count)
+def trial_heartbeat(trial: Trial) -> Callable[[int], None]:
+    """Return what stores the heartbeat of a trial's worker."""
+    return lambda count: trial.set_user_attr(HEARTBEAT, count)
 
 
-class Watch:
-    """Notes when the pulses of a study's trials last changed."""
+class HeartbeatMonitor:
+    """Note when heartbeats last changed, and name those that stand still for too long.
+
+    Args:
+        storage: where heartbeats are stored.
+        seconds: between two heartbeats.
+        clock: seconds that only ever rise.
+    """
 
     def __init__(
         self,
-        storage: BaseStorage,
-        beat_seconds: float,
+        storage: CachingStorage,
+        seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage, self._clock = storage, clock
-        self._beat = beat_seconds
-        self._grace = BEATS_MISSED * beat_seconds
-        self._next = float("-inf")
-        self._seen: dict[tuple[str, int], tuple[object, float]] = {}
+        self._seconds = seconds
+        self._next_check = float("-inf")
+        self._last_changes: dict[str | int, tuple[object, float]] = {}
 
     def due(self) -> bool:
-        """Whether it is time to look again: once per beat."""
+        """Return True once per heartbeat: more often there is nothing new to see."""
         now = self._clock()
-        if now < self._next:
+        if now < self._next_check:
             return False
-        self._next = now + self._beat
+        self._next_check = now + self._seconds
         return True
 
-    def gone(self, study: Study) -> list[FrozenTrial]:
-        """Trials under way whose worker has not moved for too long."""
+    def silent(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return the running trials whose worker's heartbeat has stood still for too long.
+
+        Args:
+            trials: of the one study that this monitor watches.
+        """
         return [
-            t
-            for t in running(trials_of(study))
-            if self.still(study.study_name, t.number, _pulse(t))
+            trial
+            for trial in running(trials)
+            if self.stands_still(trial.number, trial.user_attrs.get(HEARTBEAT))
         ]
 
-    def still(self, name: str, number: int, pulse: object) -> bool:
-        """Whether this pulse is the same as it was for too long."""
+    def stands_still(self, owner: str | int, heartbeat: object) -> bool:
+        """Return True if a heartbeat has not changed for ``MISSED_HEARTBEATS`` beats.
+
+        Args:
+            owner: number of a trial, or name of a process.
+            heartbeat: what is stored now.
+        """
         now = self._clock()
-        before, since = self._seen.setdefault((name, number), (pulse, now))
-        if before != pulse:
-            self._seen[name, number] = pulse, now
+        before, since = self._last_changes.setdefault(owner, (heartbeat, now))
+        if before != heartbeat:
+            self._last_changes[owner] = heartbeat, now
             return False
-        return now - max(since, self._answering_since()) > self._grace
-
-    def _answering_since(self) -> float:
-        """While a storage was away no pulse could be seen to change."""
-        patience = getattr(self._storage, "patience", None)
-        return getattr(patience, "answering_since", None) or 0.0
-
-
-def _pulse(trial: FrozenTrial) -> object:
-    return trial.user_attrs.get(PULSE)
+        # While the storage was unreachable nobody could store a heartbeat: that time is not held
+        # against anybody, or every worker would count as gone when the database comes back.
+        return now - max(since, self._storage.answering_since) > MISSED_HEARTBEATS * self._seconds

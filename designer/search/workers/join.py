@@ -1,4 +1,4 @@
-"""A worker that joins a study which a leader elsewhere has made."""
+"""Join a study that a leader elsewhere has started."""
 
 from __future__ import annotations
 
@@ -14,26 +14,21 @@ from optuna.study import Study
 
 from designer.errors import InvalidInputError
 from designer.search.job import Job
+from designer.search.options import IDLE_SECONDS, JOIN_SECONDS, SearchOptions
 from designer.search.progress import Phase, ProgressCallback
-from designer.search.settings import Effort
 from designer.search.stopping import Stop, stop_on_signals
+from designer.search.storage.caching import CachingStorage
+from designer.search.storage.location import StudyLocation, parse_address
 from designer.search.storage.opening import open_storage, quiet_optuna
-from designer.search.storage.location import StudyLocation, checked_address
 from designer.search.study.claims import study_of
-from designer.search.workers.handshake import DONE, PLAN, STAGE, joined
-from designer.search.workers.processes import crew_for, is_over
+from designer.search.study.keys import HANDSHAKE, STAGE
+from designer.search.workers.handshake import DONE, job_from_handshake
+from designer.search.workers.phases import is_over
+from designer.search.workers.processes import phase_runner
 from designer.training.devices import usable_device
 
-JOIN_SECONDS = 60.0
-"""How long a study is waited for that nobody has made yet."""
-
-
-IDLE_SECONDS = 600.0
-"""How long a worker waits for a leader that gives it nothing to do."""
-
-
-LOOK_SECONDS = 1.0
-
+POLL_SECONDS = 1.0
+"""Seconds between two looks at a study that has nothing to do yet."""
 
 log = logging.getLogger("designer")
 
@@ -51,63 +46,61 @@ def work(
 ) -> None:
     """Take part in a study until it is done, or until this process is asked to stop.
 
-    Space, data, budget and seeds are read from the study.  Joining and leaving at any time is
-    normal: SIGTERM or Ctrl-C hands the trial back after the epoch, and what a killed worker leaves
-    is done again by others.
+    Space, data, budget and seeds are read from the study. Joining and leaving at any time is
+    normal: SIGTERM or Ctrl-C hands the trial back after the epoch, and the trial of a worker that
+    was killed is run again by others.
 
     Args:
         storage: address of the storage that the leader uses.
         study: name of the study there.
-        data: where the data lie on this machine, if elsewhere than on the leader's.
-        workers: processes on this machine; by default one per device.
-        devices: torch devices, of the workers in turn.
-        wait: seconds that a study is waited for that is not there yet.
-        idle: seconds after which a worker leaves that finds nothing to do.
+        data: where the data are on this machine, if elsewhere than on the leader's.
+        workers: processes on this machine; None for one per device.
+        devices: torch devices that the workers use in turn.
+        wait: seconds to wait for a study that does not exist yet.
+        idle: seconds after which this process leaves a study that has nothing to do.
         progress: called after every trial.
 
     Raises:
-        InvalidInputError: where this machine's version, data, space or files are not the study's.
-        StorageError: where the storage does not answer.
+        InvalidInputError: if version, data, space or files here are not those of the study.
+        StorageError: if the storage does not answer.
     """
-    checked_address(storage)
+    parse_address(storage)
     for device in devices:
         usable_device(device)
-    effort = Effort(workers=len(devices) if workers is None else workers, devices=tuple(devices))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        quiet_optuna(),
-        stop_on_signals() as stop,
-    ):
+    options = SearchOptions(workers=workers, devices=tuple(devices))
+    with tempfile.TemporaryDirectory() as folder, quiet_optuna(), stop_on_signals() as stop:
         location = StudyLocation(Path(folder), storage, study)
         with open_storage(location, stop) as opened:
-            found = _found(opened, location, wait, stop)
-            if found is None:
+            stored = _wait_for_study(opened, location, wait, stop)
+            if stored is None:
                 return
-            job = joined(found, location, data, effort)
+            job = job_from_handshake(stored, location, data, options)
             _take_part(job, opened, stop, progress or (lambda _: None), idle)
 
 
-def _found(storage: BaseStorage, location: StudyLocation, wait: float, stop: Stop) -> Study | None:
-    """The study, once a leader has written its plan; None where it was asked to stop before."""
+def _wait_for_study(
+    storage: BaseStorage, location: StudyLocation, wait: float, stop: Stop
+) -> Study | None:
+    """Return the study once a leader has written its handshake; None if asked to stop before."""
     deadline = time.monotonic() + wait
-    told = False
+    announced = False
     while not stop():
-        study = _loaded(storage, location)
-        if study is not None and PLAN in study.user_attrs:
+        study = _load(storage, location)
+        if study is not None and HANDSHAKE in study.user_attrs:
             return study
         if time.monotonic() > deadline:
             raise InvalidInputError(
-                f"Expected {location.title}, but there is none; start `designer search --storage ... "
-                f"--study {location.study}` first, or check the name."
+                f"Expected {location.title}, but there is none; start `designer search --storage "
+                f"... --study {location.study}` first, or check the name."
             )
-        if not told:
+        if not announced:
             log.warning("Waiting for %s.", location.title)
-            told = True
-        time.sleep(LOOK_SECONDS)
+            announced = True
+        time.sleep(POLL_SECONDS)
     return None
 
 
-def _loaded(storage: BaseStorage, location: StudyLocation) -> Study | None:
+def _load(storage: BaseStorage, location: StudyLocation) -> Study | None:
     try:
         return optuna.load_study(study_name=location.name_of(Phase.SEARCH), storage=storage)
     except KeyError:
@@ -115,19 +108,19 @@ def _loaded(storage: BaseStorage, location: StudyLocation) -> Study | None:
 
 
 def _take_part(
-    job: Job, storage: BaseStorage, stop: Stop, progress: ProgressCallback, idle: float
+    job: Job, storage: CachingStorage, stop: Stop, progress: ProgressCallback, idle: float
 ) -> None:
-    """Work on whatever phase the leader is in."""
+    """Work on whatever phase the leader is in, until it is done or nothing comes for too long."""
     study = study_of(job, storage, Phase.SEARCH)
-    busy = time.monotonic()
-    with crew_for(job, storage) as crew:
+    last_busy = time.monotonic()
+    with phase_runner(job, storage) as runner:
         while not stop() and (stage := study.user_attrs.get(STAGE, Phase.SEARCH)) != DONE:
             phase = Phase(stage)
             if not is_over(phase, study_of(job, storage, phase)):
-                crew.run(phase, stop, progress)
-                busy = time.monotonic()
-            elif time.monotonic() - busy > idle:
+                runner.run(phase, stop, progress)
+                last_busy = time.monotonic()
+            elif time.monotonic() - last_busy > idle:
                 log.warning("Nothing to do for %.0f s in %s: leaving.", idle, job.location.title)
                 return
             else:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(POLL_SECONDS)

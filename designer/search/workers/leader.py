@@ -11,54 +11,61 @@ from optuna.study import Study
 from designer.errors import RunFolderError, StorageError
 from designer.search.job import Job
 from designer.search.stopping import Stop
-from designer.search.workers.heartbeat import BEATS_MISSED, Watch, beating
-from designer.search.workers.processes import own_name
+from designer.search.storage.caching import CachingStorage
+from designer.search.study.keys import LEADER
+from designer.search.workers.heartbeat import MISSED_HEARTBEATS, HeartbeatMonitor, send_heartbeats
+from designer.search.workers.worker import own_name
 
-LEADER = "leader"
-"""Attribute of a study: who leads it, and a number that moves; empty without a leader."""
-
-
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
+"""Seconds between two looks at the heartbeat of another leader."""
 
 
 @contextmanager
-def leading(job: Job, study: Study, stop: Stop) -> Iterator[None]:
-    """Lead a study, and say so for as long as that takes; alone in a folder there is no need.
+def leadership(job: Job, study: Study, storage: CachingStorage, stop: Stop) -> Iterator[None]:
+    """Lead a study, and send heartbeats as its leader until the block ends.
+
+    A study in a run folder needs no heartbeat: the lock of the folder keeps other leaders away.
+
+    Args:
+        job: whose study is led.
+        study: the study of its search.
+        storage: where the study is kept.
+        stop: True once the run is asked to stop.
 
     Raises:
-        RunFolderError: where another process leads it; the place of one that was killed is free
-            once its pulse has been still for long enough.
-        KeyboardInterrupt: where the run was asked to stop while it waited for that.
+        RunFolderError: if another process leads it. A leader that was killed is replaced once its
+            heartbeat has stood still for long enough.
+        KeyboardInterrupt: if the run was asked to stop while it waited for that.
     """
     if not job.location.shared:
         yield
         return
-    name = own_name()
-    _wait_for_the_last(job, study, stop)
+    name, seconds = own_name(), job.options.heartbeat
+    _wait_for_previous_leader(job, study, storage, stop)
     study.set_user_attr(LEADER, [name, 0])
     try:
-        with beating(
-            lambda count: study.set_user_attr(LEADER, [name, count]), job.effort.heartbeat
-        ):
+        with send_heartbeats(lambda count: study.set_user_attr(LEADER, [name, count]), seconds):
             yield
     finally:
-        with suppress(StorageError):  # then its pulse will be seen to stand still
+        # A storage that is gone cannot be told: its next leader waits for the heartbeat.
+        with suppress(StorageError):
             study.set_user_attr(LEADER, [])
 
 
-def _wait_for_the_last(job: Job, study: Study, stop: Stop) -> None:
-    """Until a leader that was killed has been still for long enough."""
+def _wait_for_previous_leader(job: Job, study: Study, storage: CachingStorage, stop: Stop) -> None:
+    """Return when nobody leads the study, or its leader counts as gone."""
+    seconds = job.options.heartbeat
+    monitor = HeartbeatMonitor(storage, seconds)
+    deadline = time.monotonic() + 2 * MISSED_HEARTBEATS * seconds
     first = study.user_attrs.get(LEADER)
-    watch = Watch(study._storage, job.effort.heartbeat)
-    deadline = time.monotonic() + 2 * BEATS_MISSED * job.effort.heartbeat
-    while (now := study.user_attrs.get(LEADER)) and not stop():
-        if now != first or time.monotonic() > deadline:
+    while (leader := study.user_attrs.get(LEADER)) and not stop():
+        if leader != first or time.monotonic() > deadline:  # it changes: somebody is alive
             raise RunFolderError(
-                f"Expected {job.location.title} to have no leader, but {now[0]} leads it; join it "
-                f"with `designer worker`, or choose another --study."
+                f"{leader[0]} leads {job.location.title}. Join it with `designer worker`, or "
+                f"choose another --study."
             )
-        if watch.still(study.study_name, -1, now):
+        if monitor.stands_still(LEADER, leader):
             return
-        time.sleep(LOOK_SECONDS)
-    if now:  # asked to stop while another one leads: nothing of its study is touched
+        time.sleep(POLL_SECONDS)
+    if leader:  # asked to stop while another process leads: nothing of its study is touched
         raise KeyboardInterrupt

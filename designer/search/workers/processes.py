@@ -1,349 +1,242 @@
-"""Run the trials of a phase: in this process, or in several on one storage."""
+"""Run the phases of a study: in this process, or in several worker processes on one storage."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-    redirect_stdout,
-    suppress,
-)
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from ctypes import c_byte
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
-import torch
-from optuna.storages import BaseStorage
-from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
-
 from designer.search.job import Job
-from designer.search.objective import run_confirmation_trials, run_search_trial, together
-from designer.search.progress import Phase, Progress, ProgressCallback
-from designer.search.stopping import Stop, never
-from designer.search.storage.artifacts import Artifacts
+from designer.search.progress import Phase, ProgressCallback
+from designer.search.stopping import Stop
+from designer.search.storage.caching import CachingStorage
 from designer.search.storage.opening import open_storage, quiet_optuna
-from designer.search.study import proposals
-from designer.search.study.claims import (
-    Rejected,
-    claim,
-    claim_waiting,
-    release_running,
-    release_unsigned,
-    retry_of,
-    retry_once,
-    study_of,
+from designer.search.study.claims import TrialClaims, study_of
+from designer.search.workers.heartbeat import HeartbeatMonitor
+from designer.search.workers.phases import progress_of
+from designer.search.workers.worker import (
+    poll_seconds,
+    retry_silent_trials,
+    work_on_phase,
+    worker_name,
 )
-from designer.search.study.trials import (
-    Trials,
-    failed,
-    finished,
-    rejected_in_a_row,
-    running,
-    trials_of,
-    waiting,
-    wanted_trials,
-)
-from designer.search.workers.heartbeat import Watch, beat_of, beating
-from designer.training.trainer import single_threaded
 
-MAX_REJECTED = 300
-"""Proposals in a row that are known or over a limit, after which the space counts as used up."""
-
-
-POLL_SECONDS = 0.2
-
-
-SHARED_POLL_SECONDS = 1.0
-"""The same where hundreds may ask one storage."""
-
-
-DISMISS_SECONDS = 10.0
-
+SHUTDOWN_SECONDS = 10.0
+"""How long a worker process that is shut down may take to end by itself."""
 
 UNSIGNED_SECONDS = 10.0
-"""A running trial that names no worker for so long was left by one that died at once."""
+"""How long a running trial may name no worker: after that, the one that began it has died."""
 
 
-@contextmanager
-def crew_for(job: Job, storage: BaseStorage) -> Iterator[Crew]:
-    """Whoever runs the trials of all phases: this process, or ``job.effort.workers`` others."""
-    if job.effort.workers == 1:
-        yield Alone(job, storage)
-        return
-    team = Team(job, storage)
-    try:
-        yield team
-    finally:
-        team.dismiss()
-
-
-class Crew(Protocol):
-    """Runs the trials of a phase."""
+class PhaseRunner(Protocol):
+    """Runs the phases of a study."""
 
     def run(self, phase: Phase, stop: Stop, progress: ProgressCallback) -> None:
-        """Until the phase is done, or ``stop`` says so, or nothing is left to try."""
+        """Run trials until the phase is over, ``stop`` is true, or nothing is left to try.
+
+        Args:
+            phase: search or confirmation.
+            stop: True once trials are to stop after their current epoch.
+            progress: called with how far the phase has come.
+        """
         ...
 
 
-class Alone:
-    """This process does it all."""
+@contextmanager
+def phase_runner(job: Job, storage: CachingStorage) -> Iterator[PhaseRunner]:
+    """Give what runs the phases: this process for one worker, else a pool of processes.
 
-    def __init__(self, job: Job, storage: BaseStorage) -> None:
+    Args:
+        job: what the search is asked for.
+        storage: where the study is kept.
+    """
+    if job.options.worker_count == 1:
+        yield SingleWorker(job, storage)
+        return
+    pool = WorkerPool(job, storage)
+    try:
+        yield pool
+    finally:
+        pool.shut_down()
+
+
+class SingleWorker:
+    """Run all trials in this process.
+
+    Args:
+        job: what the search is asked for.
+        storage: where the study is kept.
+    """
+
+    def __init__(self, job: Job, storage: CachingStorage) -> None:
         self._job = job
         self._storage = storage
 
     def run(self, phase: Phase, stop: Stop, progress: ProgressCallback) -> None:
-        """See ``Crew``."""
+        """See ``PhaseRunner``."""
         study = study_of(self._job, self._storage, phase)
 
-        def tell() -> None:
+        def report() -> None:
             progress(progress_of(phase, study))
 
-        tell()
-        _work(self._job, phase, study, stop, tell)
+        report()
+        work_on_phase(self._job, phase, self._storage, stop, report)
 
 
-class Team:
-    """Worker processes that stay for all phases; those that die are replaced."""
+class WorkerPool:
+    """Run trials in worker processes, which stay for all phases; those that die are replaced.
 
-    def __init__(self, job: Job, storage: BaseStorage) -> None:
+    Args:
+        job: what the search is asked for.
+        storage: where the study is kept; each process opens it anew.
+    """
+
+    def __init__(self, job: Job, storage: CachingStorage) -> None:
         self._job = job
         self._storage = storage
         self._context = multiprocessing.get_context("spawn")
-        self._asked = self._context.RawValue("b", 0)  # no lock that a killed worker could keep
-        self._members: list[_Member] = []
+        # Without a lock: a worker that is killed while it holds one would block all others.
+        self._stop_flag = self._context.RawValue("b", 0)
+        self._workers: list[_WorkerProcess] = []
         self._deaths = 0
 
     def run(self, phase: Phase, stop: Stop, progress: ProgressCallback) -> None:
-        """See ``Crew``."""
+        """See ``PhaseRunner``."""
         study = study_of(self._job, self._storage, phase)
-        watch = Watch(self._storage, self._job.effort.heartbeat)
-        seen = progress_of(phase, study)
-        progress(seen)
-        while len(self._members) < min(self._job.effort.workers, seen.total - seen.finished):
-            self._members.append(self._hire(self._free_device()))
-        for member in self._members:
-            member.start(phase)
-        while any(member.busy() for member in self._members):
+        claims = TrialClaims(study, self._storage)
+        monitor = HeartbeatMonitor(self._storage, self._job.options.heartbeat)
+        now = progress_of(phase, study)
+        progress(now)
+        self._start_workers(now.total - now.finished)
+        for worker in self._workers:
+            worker.start(phase)
+        while any(worker.busy() for worker in self._workers):
             if stop():
-                self._asked.value = 1
-            time.sleep(_poll_seconds(self._job))
-            self._replace_dead(phase, study, stop)
-            if self._job.location.shared:
-                retry_gone(study, watch)
-            else:
-                release_unsigned(study, UNSIGNED_SECONDS)
+                self._stop_flag.value = 1
+            time.sleep(poll_seconds(self._job))
+            self._replace_dead(phase, claims, stop)
+            self._release_lost_trials(claims, monitor)
             progress(progress_of(phase, study))
-        if not self._job.location.shared:
-            release_running(study, "Its worker ended at once.")
+        if not self._job.location.shared:  # all workers are idle: what still runs has no worker
+            claims.release_running("Its worker ended at once.")
 
-    def dismiss(self) -> None:
-        """End all members; those at work end after their epoch."""
-        self._asked.value = 1
-        for member in self._members:
-            member.dismiss()
+    def shut_down(self) -> None:
+        """End all worker processes; those with a trial end after its epoch."""
+        self._stop_flag.value = 1
+        for worker in self._workers:
+            worker.shut_down()
+
+    def _start_workers(self, trials_left: int) -> None:
+        """Start as many processes as are asked for, but no more than there is work for."""
+        while len(self._workers) < min(self._job.options.worker_count, trials_left):
+            self._workers.append(self._start_worker(self._free_device()))
 
     def _free_device(self) -> str:
-        """The one that the fewest members use."""
-        used = [member.device for member in self._members]
-        return min(self._job.effort.devices, key=used.count)
+        """Return the device that the fewest workers use."""
+        used = [worker.device for worker in self._workers]
+        return min(self._job.options.worker_devices, key=used.count)
 
-    def _hire(self, device: str) -> _Member:
+    def _start_worker(self, device: str) -> _WorkerProcess:
         ours, theirs = self._context.Pipe()
-        job = replace(self._job, effort=replace(self._job.effort, devices=(device,)))
+        job = replace(self._job, options=replace(self._job.options, devices=(device,)))
         process = self._context.Process(
-            target=_worker_main, args=(job, theirs, self._asked), daemon=True
+            target=_worker_main, args=(job, theirs, self._stop_flag), daemon=True
         )
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: the leader decides
+        # Ctrl-C goes to all processes of a terminal. Workers inherit that they ignore it: this
+        # process decides, and tells them by the flag.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             process.start()
         finally:
             signal.signal(signal.SIGINT, handler)
-        return _Member(process, ours, device)
+        return _WorkerProcess(process, ours, device)
 
-    def _replace_dead(self, phase: Phase, study: Study, stop: Stop) -> None:
-        for member in [m for m in self._members if not m.process.is_alive()]:
-            self._members.remove(member)
+    def _replace_dead(self, phase: Phase, claims: TrialClaims, stop: Stop) -> None:
+        """Retry the trials of workers that died, and start others in their place."""
+        for worker in [w for w in self._workers if not w.process.is_alive()]:
+            self._workers.remove(worker)
             self._deaths += 1
-            _retry_of_dead(study, member.process)
-            if self._deaths <= self._job.effort.trials and not stop():
-                self._members.append(self._hire(member.device))
-                self._members[-1].start(phase)
+            # The operating system says at once that it died: no need to wait for heartbeats.
+            claims.retry_of(worker_name(worker.process.pid), worker.cause_of_death())
+            # If more die than there are trials, something else kills them.
+            if self._deaths <= self._job.options.trials and not stop():
+                self._workers.append(self._start_worker(worker.device))
+                self._workers[-1].start(phase)
+
+    def _release_lost_trials(self, claims: TrialClaims, monitor: HeartbeatMonitor) -> None:
+        """Release trials whose worker died without this process seeing which trial it had."""
+        if self._job.location.shared:
+            retry_silent_trials(claims, monitor)
+        else:
+            claims.release_unsigned(UNSIGNED_SECONDS)
 
 
-class _Member:
-    """One worker process and the line to it."""
+class _WorkerProcess:
+    """A worker process and the pipe to it: it gets a phase and sends it back when it is over."""
 
-    def __init__(self, process: SpawnProcess, line: Connection, device: str) -> None:
+    def __init__(self, process: SpawnProcess, pipe: Connection, device: str) -> None:
         self.process, self.device = process, device
-        self._line = line
+        self._pipe = pipe
         self._busy = False
 
     def start(self, phase: Phase) -> None:
-        with suppress(BrokenPipeError):  # a member that died meanwhile is replaced later
-            self._line.send(phase)
+        """Let the process work on a phase."""
+        with suppress(BrokenPipeError):  # it has died and is replaced later
+            self._pipe.send(phase)
         self._busy = True
 
     def busy(self) -> bool:
-        if self._busy and self._line.poll():
+        """Return True until the process has reported the end of its phase."""
+        if self._busy and self._pipe.poll():
             with suppress(EOFError, OSError):
-                self._line.recv()
+                self._pipe.recv()
                 self._busy = False
         return self._busy
 
-    def dismiss(self) -> None:
+    def cause_of_death(self) -> str:
+        """Return how the process ended, as a sentence."""
+        code = self.process.exitcode or 0
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"Its worker process {how}."
+
+    def shut_down(self) -> None:
+        """End the process, by force if it does not end by itself."""
         with suppress(BrokenPipeError):
-            self._line.send(None)
-        self.process.join(timeout=DISMISS_SECONDS)
-        self.process.kill()  # it does not heed SIGTERM
+            self._pipe.send(None)
+        self.process.join(timeout=SHUTDOWN_SECONDS)
+        self.process.kill()  # workers ignore SIGTERM
         self.process.join()
 
 
-def is_over(phase: Phase, study: Study) -> bool:
-    """Whether nothing is left to do in a phase, here or elsewhere."""
-    trials = trials_of(study)
-    if phase is Phase.CONFIRMATION:
-        return not (waiting(trials) or running(trials))
-    wanted = wanted_trials(study)
-    return (
-        len(finished(trials)) >= wanted
-        or len(failed(trials)) > wanted
-        or rejected_in_a_row(trials) >= MAX_REJECTED
-    )
-
-
-def progress_of(phase: Phase, study: Study) -> Progress:
-    """How far a phase is."""
-    trials = trials_of(study)
-    done = finished(trials)
-    values = [t.values[0] for t in done if t.state is TrialState.COMPLETE and t.values]
-    total = len(done) + len(waiting(trials)) + len(running(trials))
-    if phase is Phase.SEARCH:
-        total = wanted_trials(study)
-    return Progress(phase, len(done), total, len(failed(trials)), max(values, default=None))
-
-
-def retry_gone(study: Study, watch: Watch) -> None:
-    """Ask again for the trials whose workers do not move any more."""
-    for trial in watch.gone(study):
-        retry_once(study, trial, "Its worker was gone.")
-
-
-def own_name() -> str:
-    """Of this worker, wherever it runs."""
-    return _name(os.getpid())
-
-
-def _name(process: int | None) -> str:
-    return f"{socket.gethostname()}:{process}"
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What a worker works with."""
-
-    job: Job
-    phase: Phase
-    study: Study
-    artifacts: Artifacts
-
-    def next_trials(self) -> list[Trial]:
-        """One, or several to be run together; none where none is left for now.
-
-        Raises:
-            Rejected: where the one that was proposed is not worth training.
-        """
-        worker, lock = own_name(), self.job.location.claim_lock()
-        if self.phase is Phase.CONFIRMATION:
-            device = self.job.data.train.inputs.device
-            return claim_waiting(self.study, worker, lock, together(device))
-
-        def propose(trials: Trials) -> FrozenTrial:
-            return proposals.propose(self.job, trials, worker)
-
-        trial = claim(self.study, wanted_trials(self.study), worker, propose, lock)
-        return [] if trial is None else [trial]
-
-    def run(self, trials: Sequence[Trial], stop: Stop) -> None:
-        with ExitStack() as stack:
-            taken_away = [stack.enter_context(self._pulse(trial)) for trial in trials]
-            stopped = lambda: stop() or any(taken() for taken in taken_away)  # noqa: E731
-            if self.phase is Phase.CONFIRMATION:
-                run_confirmation_trials(self.job, self.study, trials, stopped, self.artifacts)
-            else:
-                run_search_trial(self.job, self.study, trials[0], stopped)
-
-    def _pulse(self, trial: Trial) -> AbstractContextManager[Stop]:
-        if not self.job.location.shared:
-            return nullcontext(never)
-        return beating(beat_of(trial), self.job.effort.heartbeat)
-
-
-def _work(
-    job: Job, phase: Phase, study: Study, stop: Stop, after_trial: Callable[[], None]
-) -> None:
-    """One worker's loop."""
-    device = torch.device(job.effort.devices[0])
-    job = replace(job, data=job.data.to(device))
-    bench = _Bench(job, phase, study, Artifacts(job.location.artifacts, study._storage))
-    watch = Watch(study._storage, job.effort.heartbeat)
-    with single_threaded():
-        while not stop() and not is_over(phase, study):
-            if job.location.shared and watch.due():
-                retry_gone(study, watch)
-            try:
-                trials = bench.next_trials()
-            except Rejected:
-                after_trial()
-                continue
-            if not trials:  # the last ones are under way elsewhere, and may yet fail
-                time.sleep(_poll_seconds(job))
-                continue
-            bench.run(trials, stop)
-            after_trial()
-
-
-def _poll_seconds(job: Job) -> float:
-    return SHARED_POLL_SECONDS if job.location.shared else POLL_SECONDS
-
-
-def _worker_main(job: Job, line: Connection, asked: c_byte) -> None:
-    """Entry point of a worker process: run the phases that the leader names."""
+def _worker_main(job: Job, pipe: Connection, stop_flag: c_byte) -> None:
+    """Run the phases that the leader sends, until it sends None."""
     threading.Thread(target=_end_with_leader, daemon=True).start()
 
     def stop() -> bool:
-        return bool(asked.value)
+        return bool(stop_flag.value)
 
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # schedulers send it to all: the leader decides
-    prints = redirect_stdout(sys.stderr)  # the leader's output is for reports alone
-    with prints, quiet_optuna(), open_storage(job.location, stop) as storage:
-        while (phase := line.recv()) is not None:
-            _work(job, phase, study_of(job, storage, phase), stop, lambda: None)
-            line.send(phase)
+    # Schedulers send SIGTERM to all processes of a job: the leader decides, and sets the flag.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    to_stderr = redirect_stdout(sys.stderr)  # the output of the leader is for reports alone
+    with to_stderr, quiet_optuna(), open_storage(job.location, stop) as storage:
+        while (phase := pipe.recv()) is not None:
+            work_on_phase(job, phase, storage, stop, lambda: None)
+            pipe.send(phase)
 
 
 def _end_with_leader() -> None:
-    """A worker whose leader is gone, even by SIGKILL, ends at once."""
+    """End this process at once when its leader ends, even by SIGKILL."""
     leader = multiprocessing.parent_process()
     if leader is not None:
         leader.join()
-        os._exit(1)
-
-
-def _retry_of_dead(study: Study, process: SpawnProcess) -> None:
-    code = process.exitcode or 0
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    retry_of(study, _name(process.pid), f"Its worker process {how}.")
+        os._exit(1)  # sys.exit would end this thread alone
