@@ -156,3 +156,6 @@ class SearchResult:
     """Agreement of each criterion with validation accuracy, by its name."""
     trials: tuple[TrialRow, ...]
     warnings: tuple[ReportWarning, ...]
+    command: str = ""
+    """The command that made the report, or the call of ``designer.search``, without passwords; empty in
+    reports of earlier versions."""
