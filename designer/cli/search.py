@@ -30,6 +30,7 @@ JOIN_SECONDS, IDLE_SECONDS = 60.0, 600.0
 
 @app.command("search", epilog="Example: designer search --data digits --trials 20 --out runs/a")
 def _search(
+    context: typer.Context,
     data: Annotated[str, typer.Option(help="Data to learn; see `designer datasets`.")] = "digits",
     space: Annotated[str, typer.Option(help="Search space; see `designer spaces`.")] = "mlp",
     trials: Annotated[
@@ -137,6 +138,7 @@ def _search(
             heartbeat=heartbeat,
             out=out,
             progress=display.update,
+            command=str(context.obj),
         )
     from designer.cli.output import show_report, write_views
 
