@@ -110,10 +110,9 @@ def _section(content: RenderableType) -> Padding:
     return Padding(content, (1, 0, 0, 0))
 
 
-def _table(view: TableView) -> Table:
-    table = Table(
-        title=Text(view.title, style="bold"), title_justify="left", box=None, padding=_GAP
-    )
+def _table(view: TableView) -> Group:
+    """Return a table below its title, which rich itself would wrap at the width of the table."""
+    table = Table(box=None, padding=_GAP)
     for column in view.columns:
         right = column in view.numeric
         table.add_column(
@@ -124,7 +123,7 @@ def _table(view: TableView) -> Table:
         )
     for row in view.rows:
         table.add_row(*map(Text, row))
-    return table
+    return Group(Text(view.title, style="bold"), table)
 
 
 def _network(view: NetworkView, console: Console) -> Group:

@@ -25,8 +25,8 @@ from designer.results.layers import LayerReport, MeanSd
 from designer.results.measured import Verdict
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_report, report_to_json
-from tests.report.test_report import network, search_result, typical
 from tests.support.command import Command
+from tests.support.sample_reports import network, search_result, typical
 from tests.support.toy import tiny_run
 
 pytestmark = pytest.mark.usefixtures("folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -65,7 +64,7 @@ def search_view(result: SearchResult) -> ReportView:
         notes=tuple(_notes(result)),
         tiles=tuple(_tiles(result)),
         provenance=_provenance(result.study),
-        command=search_command(result.study),
+        command=result.command,
     )
     plain: ReportView = map_text(view, one_line)
     return plain
@@ -99,46 +98,6 @@ def _provenance(study: StudySummary) -> TableView:
     }
     fingerprint = study.dataset.fingerprint if study.dataset is not None else ""
     return provenance_table(fingerprint, study.versions, settings)
-
-
-SEARCH_OPTIONS = {
-    "data_train_size": ("--train-size", None),
-    "data_image_size": ("--image-size", None),
-    "data_validation_fraction": ("--validation-fraction", 0.25),
-    "data_shuffle_labels": ("--shuffle-labels", False),
-    "objective": ("--objective", "design"),
-    "batch_size": ("--batch-size", 128),
-    "max_params": ("--max-params", None),
-    "max_flops": ("--max-flops", None),
-    "prune": ("--prune", False),
-    "augment": ("--augment", "none"),
-    "workers": ("--workers", 1),
-    "device": ("--device", "cpu"),
-}
-"""Options of ``designer search`` with their defaults, by the setting that they fix."""
-
-
-def search_command(study: StudySummary) -> str:
-    """Return the command that repeats a search; empty where its settings were not kept."""
-    settings = study.settings
-    if "data_source" not in settings:
-        return ""
-    words = ["designer", "search", "--data", str(settings["data_source"])]
-    words += ["--space", str(settings["space"]), "--trials", str(settings["trials"])]
-    words += ["--epochs", str(study.epochs), "--seed", str(study.seed)]
-    for setting, (option, default) in SEARCH_OPTIONS.items():
-        value = settings.get(setting, default)
-        if value != default:
-            words += [option] if value is True else [option, str(value)]
-    confirmation = study.confirmation
-    for name, option, default in (
-        ("candidates", "--confirm", 5),
-        ("epochs", "--confirm-epochs", 3 * study.epochs),
-        ("seeds", "--confirm-seeds", 3),
-    ):
-        if confirmation.get(name, default) != default:
-            words += [option, str(confirmation[name])]
-    return shlex.join(words)
 
 
 def _headline(result: SearchResult) -> str:
@@ -231,7 +190,7 @@ def _criterion(result: SearchResult) -> TableView:
         for name, agreement in result.criterion.items()
     )
     table = TableView(
-        "How well each criterion ranked this study's trials by validation accuracy",
+        "Rank correlation of each criterion with validation accuracy",
         ("criterion", "Spearman", "95 % interval", "trials"),
         rows,
         frozenset({"Spearman", "95 % interval", "trials"}),

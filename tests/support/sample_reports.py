@@ -1,0 +1,282 @@
+"""Search results of every shape, made up for the tests of reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from designer.results.layers import InputReport, LawSummary, LayerReport, MeanSd, ReportWarning
+from designer.results.measured import LawStatus, Verdict
+from designer.results.search import (
+    REPORT_SCHEMA,
+    DataSummary,
+    RankAgreement,
+    Recommendation,
+    SearchResult,
+    StudySummary,
+    TrialCounts,
+    TrialRow,
+)
+
+COMMAND = (
+    "designer search --data digits --space mlp --trials 8 --epochs 10 --seed 0 --batch-size 64"
+)
+"""The command of every sample except those from ``named``."""
+
+SENTENCES = {
+    Verdict.OK: "keep",
+    Verdict.LOW: "narrow: little on training and on held-out data for its width",
+    Verdict.HIGH: "insert: a layer after this one, for it does 2.6 times its share",
+    Verdict.NEGATIVE: "remove: D rises here, it undoes separation",
+    Verdict.DEGENERATE: "widen: only 5 of 9 class directions are left",
+    Verdict.UNCERTAIN: "measure again: a share from 0.31 to 2.40 does not settle it",
+}
+"""An advice for each verdict."""
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "[red]x[/red]",
+    "a|b",
+    "a\\|b",
+    "`code`",
+    "*bold* __too__ ~~gone~~ $x$",
+    "![i](http://x.y/z.png)",
+    "# heading",
+    "- item",
+    "1. one",
+    "&amp;",
+    "two\nlines",
+    "\x1b[31mred\x1b[0m",
+)
+"""Names that Markdown, HTML or a terminal could take for more than text."""
+
+
+def layer(
+    name: str, step: float | None, mean: float, verdict: Verdict, before: float
+) -> LayerReport:
+    """Return a block with a step from D = ``before``, where the mean step is ``mean``."""
+    share = None if step is None else step / mean
+    return LayerReport(
+        name=name,
+        width=64,
+        separation=None if step is None else before * math.exp(-step),
+        separation_heldout=None if step is None else before * math.exp(-step) * 1.25,
+        separation_null=1234.5,
+        step=step,
+        share=share,
+        interval=None if share is None else (share - 0.25, share + 0.25),
+        verdict=verdict,
+        advice=SENTENCES[verdict],
+    )
+
+
+def network(rank: int, steps: dict[str, tuple[float | None, Verdict]]) -> Recommendation:
+    """Return a recommendation whose blocks take these steps from D = 20."""
+    known = [step for step, _ in steps.values() if step is not None]
+    total, before, layers = sum(known), 20.0, []
+    for name, (step, verdict) in steps.items():
+        layers.append(layer(name, step, total / len(known) if known else 1, verdict, before))
+        before = layers[-1].separation or before
+    return Recommendation(
+        rank=rank,
+        spec={
+            "widths": [64] * len(steps),
+            "normalisation": "batch",
+            "activation": "relu",
+            "learning_rate": 0.001 * rank,
+        },
+        parameters=20_000 // rank,
+        flops=40_000 // rank,
+        learning_rate=0.001 * rank,
+        score=0.9 / rank,
+        validation_accuracy=MeanSd(0.98 - rank / 100, 0.004, 3),
+        test_accuracy=MeanSd(0.97 - rank / 100, 0.005, 3),
+        law=LawSummary(
+            rho=0.61,
+            half_life=1.4,
+            r=-0.987,
+            uniformity=0.91,
+            total_reduction=total,
+            status=LawStatus.HOLDS,
+            reason="r is -0.987.",
+        ),
+        layers=tuple(layers),
+        reason="Most accurate of the confirmed candidates on validation data.",
+        roles=("most accurate",) if rank == 1 else (),
+        input=InputReport(64, 20.0, 21.5, 1300.0, 0.85),
+        trial=rank,
+    )
+
+
+def trial_row(number: int, state: str = "complete") -> TrialRow:
+    """Return a trial whose score and accuracy grow with its number."""
+    complete = state == "complete"
+    return TrialRow(
+        number=number,
+        state=state,
+        spec={"widths": [64, 32], "normalisation": "none", "learning_rate": 0.003},
+        parameters=6000 + number if complete else None,
+        flops=12_000 if complete else None,
+        learning_rate=0.003,
+        score=0.5 + number / 1000 if complete else None,
+        heldout_separation=0.6 if complete else None,
+        adherence=0.9 if complete else None,
+        validation_accuracy=0.7 + number / 10_000 if complete else None,
+        train_accuracy=0.99 if complete else None,
+        training_loss=3.2 if complete else None,
+        law=None,
+        epochs=10,
+        seconds=1.5,
+        reason="" if complete else "The loss became nan in epoch 1.",
+    )
+
+
+def search_result(
+    recommendations: tuple[Recommendation, ...] = (),
+    trials: tuple[TrialRow, ...] = (),
+    warnings: tuple[ReportWarning, ...] = (),
+) -> SearchResult:
+    """Return the result of a search on digits with these parts."""
+    states = [row.state for row in trials]
+    return SearchResult(
+        schema=REPORT_SCHEMA,
+        study=StudySummary(
+            space="mlp",
+            data="digits",
+            seed=0,
+            trials=TrialCounts(*(states.count(s) for s in ("complete", "pruned", "failed"))),
+            epochs=10,
+            objective="design",
+            seconds=123.4,
+            dataset=DataSummary("digits", "abc", (1, 8, 8), 10, 1077, 360, 360, 0.103),
+            confirmation={"candidates": 5, "epochs": 30, "seeds": 3},
+            score_explanation="The design score says how well the blocks separate.",
+            settings={"data_source": "digits", "space": "mlp", "trials": 8, "batch_size": 64},
+            versions={"python": "3.12.1", "equisep-designer": "0.1.0"},
+        ),
+        recommendations=recommendations,
+        criterion={
+            "design_score": RankAgreement(0.71, len(trials), (0.42, 0.88)),
+            "depth": RankAgreement(None, len(trials), None),
+        },
+        trials=trials,
+        warnings=warnings,
+        command=COMMAND,
+    )
+
+
+def typical() -> SearchResult:
+    """Return three recommendations with every verdict, and eight trials in every state."""
+    first = network(
+        1,
+        {
+            "blocks.0": (0.8, Verdict.OK),
+            "blocks.1": (0.2, Verdict.LOW),
+            "blocks.2": (2.1, Verdict.HIGH),
+            "blocks.3": (-0.3, Verdict.NEGATIVE),
+            "blocks.4": (1.2, Verdict.UNCERTAIN),
+        },
+    )
+    second = network(2, {"blocks.0": (1.0, Verdict.OK), "blocks.1": (1.1, Verdict.OK)})
+    third = network(
+        3,
+        {
+            "blocks.0": (0.9, Verdict.OK),
+            "blocks.1": (None, Verdict.DEGENERATE),
+            "blocks.2": (0.9, Verdict.OK),
+        },
+    )
+    rows = (*map(trial_row, range(6)), trial_row(6, "pruned"), trial_row(7, "failed"))
+    warning = ReportWarning("failed_trials", "1 trial failed; the last reason: its loss diverged.")
+    return search_result((first, second, third), rows, (warning,))
+
+
+def single_trial() -> SearchResult:
+    """Return one recommendation from one trial, confirmed with one seed."""
+    only = network(1, {"blocks.0": (1.0, Verdict.OK), "blocks.1": (1.2, Verdict.OK)})
+    only = replace(
+        only, validation_accuracy=MeanSd(0.9, None, 1), test_accuracy=MeanSd(0.88, None, 1)
+    )
+    return search_result((only,), (trial_row(0),))
+
+
+def numberless() -> SearchResult:
+    """Return a result in which every number is None or NaN."""
+    nan = math.nan
+    spoilt = LayerReport(
+        "blocks.0", 8, nan, None, nan, nan, None, (nan, nan), Verdict.DEGENERATE, "widen: it"
+    )
+    recommendation = replace(
+        network(1, {"blocks.0": (None, Verdict.DEGENERATE)}),
+        score=nan,
+        validation_accuracy=MeanSd(nan, None, 1),
+        test_accuracy=None,
+        law=LawSummary(nan, None, nan, None, nan, LawStatus.DEGENERATE),
+        layers=(spoilt,),
+        input=InputReport(8, nan, None, None, None),
+    )
+    row = replace(trial_row(0), score=nan, validation_accuracy=nan)
+    result = search_result((recommendation,), (row,))
+    return replace(result, criterion={"depth": RankAgreement(nan, 0, (nan, nan))})
+
+
+def deep() -> SearchResult:
+    """Return a network of 64 layers with the widest numbers that occur."""
+    steps: dict[str, tuple[float | None, Verdict]] = {
+        f"blocks.{i}": (12.34 if i % 2 else -11.34, tuple(Verdict)[i % 6]) for i in range(64)
+    }
+    narrow = network(1, steps)
+    layers = tuple(
+        replace(block, width=16_384, interval=(-12.5, 123.5), separation=345.67)
+        for block in narrow.layers
+    )
+    wide = replace(narrow, layers=layers, parameters=123_456_789)
+    return search_result((wide,), (trial_row(0),))
+
+
+def chance() -> SearchResult:
+    """Return a candidate that is not recommended, because its accuracy is at chance."""
+    reason = "Not recommended: its validation accuracy of 0.101 is at chance (0.103)."
+    candidate = replace(network(1, {"blocks.0": (0.1, Verdict.LOW)}), roles=(), reason=reason)
+    return search_result((candidate,), (trial_row(0),))
+
+
+def named(name: str) -> SearchResult:
+    """Return a result with ``name`` wherever a name from outside may stand."""
+    result = typical()
+    first = result.recommendations[0]
+    blocks = (replace(first.layers[0], name=name), *first.layers[1:])
+    spoilt = replace(
+        first, layers=(replace(blocks[0], verdict=Verdict.LOW, advice="narrow: it"), *blocks[1:])
+    )
+    spoilt = replace(spoilt, spec={**first.spec, "activation": name})
+    return replace(
+        result,
+        study=replace(
+            result.study,
+            data=name,
+            space=name,
+            settings={**result.study.settings, "data_source": name},
+        ),
+        recommendations=(spoilt,),
+        criterion={name: RankAgreement(0.5, 9, (0.1, 0.9))},
+        trials=(replace(trial_row(0), spec={"activation": name}),),
+        warnings=(ReportWarning("failed_trials", name),),
+        command=f"designer search --data {name}",
+    )
+
+
+SAMPLES: dict[str, Callable[[], SearchResult]] = {
+    "typical": typical,
+    "empty": search_result,
+    "single_trial": single_trial,
+    "all_failed": lambda: search_result(trials=tuple(trial_row(i, "failed") for i in range(4))),
+    "numberless": numberless,
+    "deep": deep,
+    "many_trials": lambda: search_result(
+        trials=tuple(trial_row(i, "pruned" if i % 3 else "complete") for i in range(500))
+    ),
+    "chance": chance,
+}
+"""Results of every shape, by name."""
