@@ -1,15 +1,16 @@
-"""What honesty asks for beside a pruned network: one of its size from scratch, and greedy ablation.
+"""What a pruned network is compared with: the same size from scratch, and greedy ablation.
 
 Greedy ablation removes, again and again, the block without which validation accuracy is best
-after one epoch of recovery: the standard to compare with, at many times the cost.
+after one epoch of recovery.  It is the standard to compare with, at many times the cost.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -25,7 +26,11 @@ from designer.pruning.removable import Removable
 from designer.pruning.splits import Splits
 from designer.training.trainer import Schedule, build_seeded, train
 
+if TYPE_CHECKING:
+    from designer.pruning.options import Build
+
 GREEDY_EPOCHS = 1
+"""Epochs of recovery in each trial of greedy ablation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,66 +38,89 @@ class Greedy:
     """What greedy ablation leaves."""
 
     model: nn.Module
+    """The smaller network, recovered."""
     names: tuple[str, ...]
+    """Names of the removed blocks, in running order."""
 
 
 def from_scratch(
     smaller: nn.Module,
     removals: Sequence[Removal],
-    parts: Splits,
-    how: RecoveryOptions,
+    splits: Splits,
+    recovery: RecoveryOptions,
     epochs: int,
-    build: Callable[[int], nn.Module] | None,
+    build: Build | None,
     progress: PassProgress,
 ) -> nn.Module:
-    """A network of the same structure and size with fresh weights, fully trained."""
-    device = parts.train.inputs.device
+    """Return a network of the same structure and size with fresh weights, fully trained.
 
-    def make() -> nn.Module:
+    Args:
+        smaller: the pruned network; gives structure and shapes.
+        removals: what was removed from the original.
+        splits: the network is trained on the training data.
+        recovery: how it is trained: learning rate, batch size and seed.
+        epochs: how long it is trained; if it diverges, it stays as it is by then.
+        build: builds the original anew for a seed; None to reset the layers of ``smaller``.
+        progress: called after every epoch.
+    """
+    device = splits.train.inputs.device
+
+    def untrained() -> nn.Module:
         if build is None:
             return reset(smaller)
-        made = build(how.seed)
-        trained = _are_the_same(made, build(how.seed + 1))
-        remove(made, removals)
-        resize(made, {name: tensor.shape for name, tensor in smaller.state_dict().items()})
-        return reset(made) if trained else made
+        return _built_like(smaller, removals, build, recovery.seed)
 
-    model = build_seeded(make, how.seed, device).float()
-    with suppress(TrialFailed):  # where it diverges, that is what it is worth
+    model = build_seeded(untrained, recovery.seed, device).float()
+    with suppress(TrialFailed):  # if it diverges, that is what it is worth
         train(
             model,
-            parts.train,
+            splits.train,
             epochs=epochs,
-            learning_rate=how.learning_rate,
-            seed=how.seed,
+            learning_rate=recovery.learning_rate,
+            seed=recovery.seed,
             schedule=Schedule.STEP,
-            batch_size=how.batch_size,
+            batch_size=recovery.batch_size,
             on_epoch=lambda epoch, _: progress("from scratch", epoch, epochs),
         )
     return model.eval()
 
 
-def _are_the_same(one: nn.Module, other: nn.Module) -> bool:
-    """Whether most of the weights do not depend on the seed: whoever builds them loads them."""
+def _built_like(
+    smaller: nn.Module, removals: Sequence[Removal], build: Build, seed: int
+) -> nn.Module:
+    """Build the original anew and give it the structure of the smaller network."""
+    model = build(seed)
+    loads_weights = _have_same_weights(model, build(seed + 1))
+    remove(model, removals)
+    resize(model, {name: tensor.shape for name, tensor in smaller.state_dict().items()})
+    return reset(model) if loads_weights else model
+
+
+def _have_same_weights(first: nn.Module, second: nn.Module) -> bool:
+    """Return True if most weights do not depend on the seed: whoever builds them loads them."""
     same = everything = 0
-    for p, q in zip(one.parameters(), other.parameters(), strict=False):
-        if p.numel() > 1 and not torch.equal(p, p.flatten()[:1].expand_as(p)):  # drawn or loaded
+    for p, q in zip(first.parameters(), second.parameters(), strict=False):
+        # constants, such as the ones of a norm, are neither drawn nor loaded
+        if p.numel() > 1 and not torch.equal(p, p.flatten()[:1].expand_as(p)):
             everything += p.numel()
             same += p.numel() if torch.equal(p, q) else 0
     return 2 * same > everything
 
 
 def reset(model: nn.Module) -> nn.Module:
-    """A copy with fresh weights: every layer's own initial ones; parameters outside of layers are
-    drawn with the spread that they have."""
+    """Return a copy with fresh weights.
+
+    Layers draw their own initial weights. Parameters outside of layers, which do not say how they
+    begin, are drawn from a normal distribution with the spread that they have.
+    """
     fresh = copy.deepcopy(model)
     covered: set[nn.Parameter] = set()
     for module in fresh.modules():
-        again = getattr(module, "reset_parameters", None) or getattr(
+        draw = getattr(module, "reset_parameters", None) or getattr(
             module, "_reset_parameters", None
         )
-        if callable(again):
-            again()
+        if callable(draw):
+            draw()
             covered |= set(module.parameters(recurse=False))
     for parameter in fresh.parameters():
         if parameter not in covered and parameter.numel() > 1:
@@ -105,47 +133,72 @@ def greedy(
     model: nn.Module,
     pool: Sequence[Removable],
     count: int,
-    parts: Splits,
-    how: RecoveryOptions,
+    splits: Splits,
+    recovery: RecoveryOptions,
     progress: PassProgress,
 ) -> tuple[Greedy, int]:
-    """Remove ``count`` blocks greedily, then recover; with the epochs of all of that."""
-    quick = replace(how, epochs=min(GREEDY_EPOCHS, how.epochs))
-    order, epochs = greedy_order(model, pool, count, parts, quick, progress)
-    blocks = [one for one in pool if one in order]
-    final = cut(model, blocks, parts.train, fit=False).model
-    epochs += recover(final, parts, how, model, progress)
-    return Greedy(final, tuple(one.name for one in blocks)), epochs
+    """Remove blocks greedily, then recover.
+
+    Args:
+        model: the original network; left as it was.
+        pool: blocks that can go, in running order.
+        count: how many to remove; fewer go if no more can go together.
+        splits: trained on the training data, judged on the validation data.
+        recovery: how to train what is left at the end; trials are shorter.
+        progress: called after every trial and every epoch.
+
+    Returns:
+        What is left, and the epochs of all trials and of the recovery.
+    """
+    quick = replace(recovery, epochs=min(GREEDY_EPOCHS, recovery.epochs))
+    order, epochs = greedy_order(model, pool, count, splits, quick, progress)
+    blocks = [block for block in pool if block in order]
+    final = cut(model, blocks, splits.train, fit=False).model
+    epochs += recover(final, splits, recovery, model, progress)
+    return Greedy(final, tuple(block.name for block in blocks)), epochs
 
 
 def greedy_order(
     model: nn.Module,
     pool: Sequence[Removable],
     count: int,
-    parts: Splits,
-    how: RecoveryOptions,
+    splits: Splits,
+    recovery: RecoveryOptions,
     progress: PassProgress,
 ) -> tuple[list[Removable], int]:
-    """Blocks in the order in which they are missed least, each time after trying all that are
-    left with a recovery; with the epochs of all of them."""
+    """Return blocks in the order in which they are missed least.
+
+    Each time all blocks that are left are tried, each with a recovery.
+
+    Args:
+        model: the original network; left as it was.
+        pool: blocks that can go, in running order.
+        count: how many to choose; fewer are chosen if no more can go together.
+        splits: trained on the training data, judged on the validation data.
+        recovery: how to train after each trial.
+        progress: called after every trial.
+
+    Returns:
+        The blocks, and the epochs of all recoveries.
+    """
     order: list[Removable] = []
     epochs, tried, total = 0, 0, sum(len(pool) - i for i in range(count))
     for _ in range(count):
-        scores: dict[int, float] = {}
-        for i, one in enumerate(pool):
-            if one in order:
+        accuracies: dict[int, float] = {}
+        for i, block in enumerate(pool):
+            if block in order:
                 continue
             tried += 1
             try:
-                made = cut(model, [*order, one], parts.train, fit=False).model
+                smaller = cut(model, [*order, block], splits.train, fit=False).model
             except ModelError:  # it cannot go together with those that are gone
-                scores[i] = -1.0
+                accuracies[i] = -1.0
                 continue
-            epochs += recover(made, parts, how, model)
-            scores[i] = float(correct_mask(made, parts.validation).float().mean())
+            epochs += recover(smaller, splits, recovery, model)
+            accuracies[i] = float(correct_mask(smaller, splits.validation).float().mean())
             progress("greedy ablation", tried, total)
-        best = max(scores, key=lambda i: (scores[i], i))
-        if scores[best] < 0:
+        best = max(accuracies, key=lambda i: (accuracies[i], i))
+        if accuracies[best] < 0:
             break
         order.append(pool[best])
     return order, epochs

@@ -1,9 +1,10 @@
-"""How many blocks go: as many as asked for, as the size asks for, or as accuracy allows.
+"""Decide how many blocks go: as many as accuracy allows, or as a size asks for.
 
-Blocks go in the order of the proposal, or in the better of several orders.  To see what that
-costs, they are removed and what follows is fitted again, which needs no training: a first guess,
-close in plain networks and too cautious in residual ones.  What it allows is then removed, trained
-and judged, and from there more or less, by bisection.
+Blocks go in the order of a proposal, or in the better of several orders; the search is for a
+number only.  To see what a number costs, that many blocks are removed and what follows is fitted
+again, which needs no training: a first guess, close in plain networks and too cautious in residual
+ones.  As many as the guess allows are then removed, trained and judged, and from there more or
+fewer, by bisection.
 """
 
 from __future__ import annotations
@@ -20,25 +21,29 @@ from designer.pruning.removable import Removable
 from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
 from designer.pruning.splits import Splits
 
-SHAPES = 64
-"""Training samples where only shapes matter."""
+SHAPE_SAMPLES = 64
+"""Training samples to cut with where only shapes matter."""
 
 
 def most_within(
     orders: Sequence[Sequence[Removable]], trials: RemovalTrials
 ) -> PrunedCandidate | None:
-    """The most blocks, in one of these orders, whose removal keeps to what was allowed; None for
-    none."""
+    """Return the smallest network that stays within ``max_drop``; None if no block may go.
+
+    Args:
+        orders: one or several orders of the same blocks; per number the better one is taken.
+        trials: knows the network and ``max_drop``.
+    """
     best: PrunedCandidate | None = None
 
     @functools.cache
     def first(count: int) -> list[Removable]:
         return trials.best_of([order[:count] for order in orders])
 
-    def fitted(count: int) -> bool:
+    def allowed_before_training(count: int) -> bool:
         try:
             return trials.fitted(first(count))
-        except ModelError:  # so many cannot go together
+        except ModelError:  # these cannot go together
             return False
 
     def allowed(count: int) -> bool:
@@ -52,7 +57,8 @@ def most_within(
         return candidate.within
 
     most = len(orders[0])
-    guess = max(_largest(1, most, fitted), 1)
+    # one block is trained in any case: fitting alone may be too cautious
+    guess = max(_largest(1, most, allowed_before_training), 1)
     if allowed(guess):
         _largest(guess + 1, most, allowed)
     else:
@@ -61,19 +67,25 @@ def most_within(
 
 
 def fewest_for(
-    order: Sequence[Removable], model: nn.Module, parts: Splits, parameters: int
+    order: Sequence[Removable], model: nn.Module, splits: Splits, parameters: int
 ) -> list[Removable]:
-    """The fewest blocks, in that order, without which a model has so few parameters.
+    """Return the fewest blocks, in that order, without which a model has few enough parameters.
+
+    Args:
+        order: blocks that can go, the least missed first.
+        model: unwrapped, in eval mode, in float32; left as it was.
+        splits: a few training samples are used.
+        parameters: the most parameters that may be left.
 
     Raises:
-        InvalidInputError: where that is not even so without all of them.
+        InvalidInputError: if the model has more even without all of them.
     """
-    few = LabelledTensors(*(tensor[:SHAPES] for tensor in parts.train))
+    few = LabelledTensors(*(tensor[:SHAPE_SAMPLES] for tensor in splits.train))
     sizes = [sum(p.numel() for p in model.parameters())]
     for count in range(1, len(order) + 1):
         try:
             smaller = cut(model, order[:count], few, fit=False).model
-        except ModelError:  # so many cannot go together, but perhaps more
+        except ModelError:  # these cannot go together, but perhaps more can
             continue
         sizes.append(sum(p.numel() for p in smaller.parameters()))
         if sizes[-1] <= parameters:
@@ -86,9 +98,11 @@ def fewest_for(
 
 
 def _largest(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The largest number from ``low`` to ``high`` for which it holds, by bisection, given that it
-    holds for all smaller ones; ``low - 1`` for none. Far ones are tried first, so that one
-    unlucky training does not end it."""
+    """Return the largest number from ``low`` to ``high`` for which it holds; ``low - 1`` for none.
+
+    Bisection, given that it holds for all smaller ones. The upper middle is tried first, so that
+    one unlucky training does not end the search early.
+    """
     while low <= high:
         middle = (low + high + 1) // 2
         if holds(middle):

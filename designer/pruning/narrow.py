@@ -1,7 +1,7 @@
-"""Narrowing: layers lose the output units that the class directions do not use.
+"""Narrow layers: they lose the output units that the class directions do not use.
 
 Which units go is decided on the block's features, by how much of the class directions lies in
-each unit; what else has to lose the same units (norms, the next layers, whatever is added to it)
+each unit.  What else has to lose the same units (norms, the next layers, whatever is added to it)
 is found by Torch-Pruning's dependency graph (Fang et al., "DepGraph", CVPR 2023).
 
 ======  ===========================================================  ======
@@ -31,17 +31,19 @@ from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
 
 KEPT_SHARE = 0.95
-"""Of the class directions that the units that stay hold together."""
+"""Share of the class directions that the units that stay hold together."""
 
 
 LEAST_UNITS = 4
+"""A layer keeps at least this many units."""
 
 
 BATCH = 512
+"""Samples per forward pass."""
 
 
 FEW = 2
-"""Samples where only shapes matter."""
+"""Samples to run the model on where only shapes matter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +51,9 @@ class Narrowed:
     """A copy of a model with narrower layers."""
 
     model: nn.Module
+    """The copy, in eval mode."""
     layers: dict[str, tuple[int, int]]
-    """Units that each had and has."""
+    """Names of the layers that are narrower: how many units each had and has."""
 
 
 def narrow(
@@ -59,13 +62,15 @@ def narrow(
     data: LabelledTensors,
     blocks: Sequence[str] | None = None,
 ) -> Narrowed:
-    """Narrow the blocks that contribute too little for their width.
+    """Return a copy in which blocks that contribute too little for their width are narrower.
+
+    A block whose layer cannot be found or changed keeps its width.
 
     Args:
         model: unwrapped, in eval mode, in float32; left as it was.
-        layers: what was measured of its blocks.
-        data: training data.
-        blocks: names of the blocks, see ``designer.profile``.
+        layers: what was measured of its blocks; those of verdict low or negative are narrowed.
+        data: training data, inputs (n, ...).
+        blocks: names of submodules; None if blocks are found.
     """
     low = [layer.name for layer in layers if layer.verdict in {Verdict.LOW, Verdict.NEGATIVE}]
     narrower = copy.deepcopy(model)
@@ -75,9 +80,9 @@ def narrow(
         use = unit_use(narrower, block, data, blocks)
         if name is None or len(use) != _units(narrower, name):
             continue
-        made = _without(narrower, name, unused(use), data.inputs[:FEW])
-        if made is not None:
-            narrower = made
+        smaller = _without_units(narrower, name, unused(use), data.inputs[:FEW])
+        if smaller is not None:
+            narrower = smaller
             changed[name] = len(use), _units(narrower, name)
     return Narrowed(narrower.eval(), changed)
 
@@ -86,7 +91,18 @@ def narrow(
 def unit_use(
     model: nn.Module, block: str, data: LabelledTensors, blocks: Sequence[str] | None = None
 ) -> Tensor:
-    """(units,) share of the class directions in each unit of what a block gives; sums to 1."""
+    """Return the share (units,) of the class directions in each unit of what a block gives.
+
+    Args:
+        model: unwrapped; left as it was.
+        block: name of the block.
+        data: training data, inputs (n, ...).
+        blocks: names of submodules; None if blocks are found.
+
+    Returns:
+        u (units,), float64, sums to 1. Units are channels of maps, else the last axis. All zeros if
+        the class means coincide.
+    """
     sums = ClassSums(int(data.labels.max()) + 1)
     shape: tuple[int, ...] = ()
     with probing(model, blocks) as probe:
@@ -104,7 +120,11 @@ def unit_use(
 
 
 def unused(use: Tensor) -> list[int]:
-    """Units that hold the least of the class directions, all together no more than 5 %."""
+    """Return the units that can go: those of least use, together no more than 1 - ``KEPT_SHARE``.
+
+    Args:
+        use: u (units,), see ``unit_use``; nothing goes if it is all zeros.
+    """
     order = use.argsort()
     held = use[order].cumsum(0) / use.sum()
     count = min(int((held <= 1 - KEPT_SHARE).sum()), len(use) - LEAST_UNITS)
@@ -114,13 +134,12 @@ def unused(use: Tensor) -> list[int]:
 def _producer(
     model: nn.Module, block: str, few: Tensor, blocks: Sequence[str] | None
 ) -> str | None:
-    """Name of the layer that gives a block's units: the last linear layer or convolution to run
-    in it."""
-    seen, taps = taps_of(model, few, blocks)
+    """Return the name of the last linear layer or convolution in a block, which gives its units."""
+    trace, taps = taps_of(model, few, blocks)
     entry = next(tap.entry[0] for tap in taps if tap.name == block)
     layers = [
         call.name
-        for call in seen.by_end
+        for call in trace.by_end
         if f"{call.name}.".startswith(f"{entry}.")
         and isinstance(call.module, nn.Linear | nn.Conv2d)
     ]
@@ -132,9 +151,11 @@ def _units(model: nn.Module, name: str) -> int:
     return len(weight)  # type: ignore[arg-type]
 
 
-def _without(model: nn.Module, name: str, units: list[int], few: Tensor) -> nn.Module | None:
-    """A copy in which a layer, and everything that depends on it, has lost units; None where
-    that cannot be done."""
+def _without_units(model: nn.Module, name: str, units: list[int], few: Tensor) -> nn.Module | None:
+    """Return a copy in which a layer, and everything that depends on it, has lost units.
+
+    None if that cannot be done, or would change the shape of the model's output.
+    """
     import torch_pruning
 
     if not units:

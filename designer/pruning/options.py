@@ -1,32 +1,47 @@
-"""What may be asked of pruning."""
+"""The options of pruning, checked when they are built.
+
+This file is read by the command line for its defaults, so it must load without torch.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from designer.choices import DEFAULT_BATCH_SIZE, Criterion, choice
+from designer.choices import DEFAULT_BATCH_SIZE, Criterion
 from designer.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    Build = Callable[[int], nn.Module]
+    """Builds the original network anew, with the weights of a seed."""
 
 
 @dataclass(frozen=True)
 class RemovalRequest:
-    """How much shall go; exactly one of the three."""
+    """How much to remove: exactly one of three ways to say it.
+
+    Raises:
+        InvalidInputError: if none or several are given, or one is out of range.
+    """
 
     remove: int | tuple[str, ...] | None = None
-    """So many blocks, or these."""
+    """The number of blocks to remove, or their names."""
     max_drop: float | None = None
-    """As many as cost no more validation accuracy than this, with 95 % confidence."""
+    """Remove as many blocks as cost no more validation accuracy than this, with 95 % confidence;
+    a fraction, 0.01 is one point."""
     target_params: float | None = None
-    """As few as leave no more than this share of the parameters."""
+    """Remove as few blocks as leave no more than this share of the parameters."""
 
     def __post_init__(self) -> None:
-        given = self.record()
-        if len(given) != 1:
+        names = list(self.record())
+        if len(names) != 1:
             raise InvalidInputError(
                 f"Expected one of remove, max_drop and target_params, got "
-                f"{' and '.join(given) or 'none of them'}; for example max_drop=0.01 "
+                f"{' and '.join(names) or 'none of them'}; for example max_drop=0.01 "
                 f"(--max-drop 0.01)."
             )
         if self.remove == () or (isinstance(self.remove, int) and self.remove < 1):
@@ -42,25 +57,32 @@ class RemovalRequest:
             )
 
     def record(self) -> dict[str, Any]:
-        """The one that was given."""
+        """Return what was asked for, by name, as reports keep it."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class RecoveryOptions:
-    """How to train what is left."""
+    """How to train what is left after a removal.
+
+    Raises:
+        InvalidInputError: if a number is out of range.
+    """
 
     epochs: int = 10
-    """At the most; 0 for none."""
+    """The most epochs to train for; 0 for none."""
     learning_rate: float = 1e-3
+    """The learning rate of the first third of the epochs."""
     batch_size: int = DEFAULT_BATCH_SIZE
+    """Samples per training step."""
     patience: int = 4
-    """Epochs without a better one after which to stop."""
+    """Stop after this many epochs without a better one."""
     soft_targets: bool = False
-    """Whether half of the targets are the whole network's outputs."""
+    """True if half of the targets are the original network's outputs."""
     seed: int = 0
+    """Seed of the training."""
     scratch_epochs: int = 30
-    """Of the network from scratch, trained in the same way."""
+    """Epochs of the network from scratch, which is trained in the same way."""
 
     def __post_init__(self) -> None:
         for epochs in (self.epochs, self.scratch_epochs):
@@ -74,17 +96,19 @@ class RecoveryOptions:
             raise InvalidInputError(f"Expected a batch size of at least 2, got {self.batch_size}.")
 
 
-def measured_criteria(criterion: Criterion) -> tuple[Criterion, ...]:
-    """Those that give an order of blocks."""
-    if criterion is Criterion.BEST:
-        return Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE
-    return (criterion,)
+@dataclass(frozen=True)
+class PruningOptions:
+    """Everything that a pruning is asked for, besides the model and its data."""
 
-
-def criterion_of(name: str) -> Criterion:
-    """The criterion of that name.
-
-    Raises:
-        InvalidInputError: where there is none.
-    """
-    return choice(Criterion, name, "a criterion")
+    request: RemovalRequest
+    """How much to remove."""
+    criterion: Criterion = Criterion.BEST
+    """Which blocks go first."""
+    recovery: RecoveryOptions = RecoveryOptions()
+    """How to train what is left; its seed is that of everything random."""
+    blocks: Sequence[str] | None = None
+    """Names of the submodules that are blocks; None to find them."""
+    narrower: bool = False
+    """True if layers that contribute too little also lose output units."""
+    build: Build | None = None
+    """Builds the original anew for the network from scratch; None to reset its layers."""

@@ -1,9 +1,10 @@
-"""Recovery: a short training of what is left, that keeps its best epoch."""
+"""Recover: a short training of what is left, which keeps its best epoch."""
 
 from __future__ import annotations
 
 import copy
 import math
+from contextlib import suppress
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,34 +18,40 @@ from designer.pruning.splits import Splits
 from designer.training.trainer import Schedule, train
 
 SOFT = 0.5
-"""Weight of the whole network's outputs in the targets, where they are asked for (Hinton et al.,
-"Distilling the knowledge in a neural network", 2015; at temperature 1)."""
+"""Weight of the original network's outputs in soft targets (Hinton et al., "Distilling the
+knowledge in a neural network", 2015; at temperature 1)."""
 
 
 class _Enough(Exception):
     """No better epoch is to be expected."""
 
 
-class _Best:
-    """The best epoch so far, by validation accuracy and then by loss."""
+class _BestEpoch:
+    """Keeps the best state so far, by validation accuracy and then by loss."""
 
-    def __init__(self, model: nn.Module, parts: Splits, patience: int) -> None:
-        self._parts, self._patience = parts, patience
+    def __init__(self, model: nn.Module, splits: Splits, patience: int) -> None:
+        self._splits, self._patience = splits, patience
         self._score = (-1.0, 0.0)
         self._state: dict[str, Tensor] = {}
         self._epoch = 0
         self.epochs = 0
-        """That were run."""
+        """Epochs that were run."""
         self.look(0, model)
 
     def look(self, epoch: int, model: nn.Module) -> None:
-        """After an epoch; raises where it is enough."""
+        """Judge the state after an epoch, and keep it if it is the best.
+
+        Raises:
+            _Enough: after ``patience`` epochs without a better one.
+        """
         self.epochs = epoch
-        labels = self._parts.validation.labels
-        logits = logits_of(model, self._parts.validation.inputs)
-        right = float((logits.argmax(1) == labels).float().mean())
+        labels = self._splits.validation.labels
+        logits = logits_of(model, self._splits.validation.inputs)
+        accuracy = float((logits.argmax(1) == labels).float().mean())
         loss = float(functional.cross_entropy(logits, labels))
-        score = (right, -loss)
+        score = (accuracy, -loss)
+        # the state before training counts in any case; nan has an argmax, too, so accuracy alone
+        # would not do
         if epoch == 0 or (math.isfinite(loss) and score > self._score):
             self._score, self._epoch = score, epoch
             self._state = copy.deepcopy(model.state_dict())
@@ -58,51 +65,47 @@ class _Best:
 
 def recover(
     model: nn.Module,
-    parts: Splits,
-    how: RecoveryOptions,
+    splits: Splits,
+    recovery: RecoveryOptions,
     teacher: nn.Module | None = None,
     progress: PassProgress | None = None,
 ) -> int:
-    """Train a model in place and leave it as its best epoch was; how many epochs were run.
+    """Train a model in place, leave it as its best epoch was, and return the epochs that were run.
 
     Args:
         model: in float32, on the device of the data. Its present state counts as epoch 0.
-        parts: trained on the training part, judged on the validation part.
-        how: for how long, and how.
-        teacher: whose outputs are half of the targets, if ``how`` asks for it.
+        splits: trained on the training data, judged on the validation data.
+        recovery: for how long, and how.
+        teacher: gives half of the targets, if ``recovery`` asks for soft targets.
         progress: called after every epoch.
     """
-    best = _Best(model, parts, how.patience)
-    if not how.epochs:
+    best = _BestEpoch(model, splits, recovery.patience)
+    if not recovery.epochs:
         return 0
 
     def after(epoch: int, trained: nn.Module) -> None:
         if progress is not None:
-            progress("recovery", epoch, how.epochs)
+            progress("recovery", epoch, recovery.epochs)
         best.look(epoch, trained)
 
-    try:
+    with suppress(_Enough, TrialFailed):  # where it diverged, the best epoch did not
         train(
             model,
-            _targets(parts.train, teacher if how.soft_targets else None),
-            epochs=how.epochs,
-            learning_rate=how.learning_rate,
-            seed=how.seed,
+            _targets(splits.train, teacher if recovery.soft_targets else None),
+            epochs=recovery.epochs,
+            learning_rate=recovery.learning_rate,
+            seed=recovery.seed,
             schedule=Schedule.STEP,
-            batch_size=how.batch_size,
+            batch_size=recovery.batch_size,
             on_epoch=after,
         )
-    except _Enough:
-        pass
-    except TrialFailed:  # it diverged, which the best epoch did not
-        model.zero_grad(set_to_none=True)
     best.restore(model)
     model.zero_grad(set_to_none=True)
     return best.epochs
 
 
 def _targets(data: LabelledTensors, teacher: nn.Module | None) -> LabelledTensors:
-    """Labels, or probabilities (n, K) half of which are a teacher's."""
+    """Return the data with their labels (n,), or with probabilities (n, K), half a teacher's."""
     if teacher is None:
         return data
     soft = logits_of(teacher, data.inputs).softmax(1)

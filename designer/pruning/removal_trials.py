@@ -1,4 +1,4 @@
-"""Removals that are tried on copies of a network, and what came of each."""
+"""Try removals on copies of a network, and record what each costs."""
 
 from __future__ import annotations
 
@@ -25,42 +25,57 @@ from designer.results.pruning import RemovalTrial
 
 @dataclass(frozen=True, eq=False)
 class PrunedCandidate:
-    """A smaller network, recovered, and what it is right on."""
+    """A smaller network that may be the result."""
 
     cut: Cut
-    right: Tensor
-    """(n,) validation samples."""
+    """The network, recovered, and what was removed from it."""
+    correct: Tensor
+    """Mask (n,) of the validation samples that it classifies correctly."""
     trial: RemovalTrial
+    """What its removal cost."""
     epochs: int
+    """Epochs of recovery that it took, of all starts together."""
     narrowed: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Layers that lost units: how many they had and have."""
+    """Layers that lost output units: how many they had and have."""
 
     @property
     def within(self) -> bool:
-        """Whether what was allowed is kept to."""
+        """True if the bound on the drop is within ``max_drop``, or no ``max_drop`` was given."""
         return self.trial.within is not False
 
 
 class RemovalTrials:
-    """Removes blocks from copies of a network, and remembers what came of it."""
+    """Removes blocks from copies of a network, and remembers what each removal cost.
+
+    Args:
+        model: the original network, unwrapped, in eval mode, in float32; left as it was.
+        splits: layers are fitted and trained on the training data, judged on validation data.
+        recovery: how to train what is left.
+        max_drop: the largest drop of validation accuracy that is allowed, as a fraction; None if
+            it is not asked for.
+        progress: called during recovery.
+    """
 
     def __init__(
         self,
         model: nn.Module,
-        parts: Splits,
-        how: RecoveryOptions,
+        splits: Splits,
+        recovery: RecoveryOptions,
         max_drop: float | None,
         progress: PassProgress,
     ) -> None:
-        self._model, self._parts, self._how = model, parts, how
+        self._model, self._splits, self._recovery = model, splits, recovery
         self._max_drop, self._progress = max_drop, progress
-        self.right = correct_mask(model, parts.validation)
-        """(n,) validation samples that the whole network is right on."""
+        self.correct = correct_mask(model, splits.validation)
+        """Mask (n,) of the validation samples that the original classifies correctly."""
         self.done: list[RemovalTrial] = []
+        """All trials so far."""
 
     def best_of(self, choices: Sequence[Sequence[Removable]]) -> list[Removable]:
-        """Of several choices of blocks the one without which more is left before any training;
-        the first of equal ones."""
+        """Return the choice of blocks without which most accuracy is left before any training.
+
+        Of equally good ones the first is returned. A single choice is not tried.
+        """
         distinct = list(
             {frozenset(_names(blocks)): blocks for blocks in reversed(choices)}.values()
         )
@@ -71,64 +86,77 @@ class RemovalTrials:
 
     def _score_without(self, blocks: Sequence[Removable]) -> tuple[float, float]:
         try:
-            return self._score(cut(self._model, blocks, self._parts.train).model)
+            return self._score(cut(self._model, blocks, self._splits.train).model)
         except ModelError:  # they cannot go together
             return -math.inf, -math.inf
 
     def fitted(self, blocks: Sequence[Removable]) -> bool:
-        """Whether what was allowed is kept to without any training."""
-        smaller = cut(self._model, blocks, self._parts.train)
-        return self._judged(smaller, _names(blocks), epochs=0, recovered=False).within
+        """Return True if accuracy stays within ``max_drop`` before any recovery training.
+
+        Raises:
+            ModelError: if the blocks cannot go together.
+        """
+        smaller = cut(self._model, blocks, self._splits.train)
+        return self._judge(smaller, _names(blocks), epochs=0, recovered=False).within
 
     def recovered(self, blocks: Sequence[Removable]) -> PrunedCandidate:
-        """Removed and trained, from where what follows was fitted and from where it was not:
-        the better of the two, since one keeps more and the other learns more."""
-        starts = [cut(self._model, blocks, self._parts.train, fit=fit) for fit in (True, False)]
-        starts = starts if self._how.epochs else starts[:1]
+        """Return the network without the blocks, after recovery training.
+
+        It is trained from two starts: from where what follows was fitted, which keeps more, and
+        from where it was not, which learns more. The better of the two is returned.
+
+        Raises:
+            ModelError: if the blocks cannot go together.
+        """
+        starts = [cut(self._model, blocks, self._splits.train, fit=fit) for fit in (True, False)]
+        starts = starts if self._recovery.epochs else starts[:1]
         epochs = [
-            recover(start.model, self._parts, self._how, self._model, self._progress)
+            recover(start.model, self._splits, self._recovery, self._model, self._progress)
             for start in starts
         ]
         scores = [self._score(start.model) for start in starts]
         best = scores.index(max(scores))
-        return self._judged(starts[best], _names(blocks), epochs=sum(epochs), recovered=True)
+        return self._judge(starts[best], _names(blocks), epochs=sum(epochs), recovered=True)
 
     def narrowed(self, candidate: PrunedCandidate, blocks: Sequence[str] | None) -> PrunedCandidate:
-        """The candidate with narrower layers, recovered again, where that keeps to what was
-        allowed; else the candidate."""
-        data = self._parts
-        model = candidate.cut.model
+        """Return the candidate with narrower layers, recovered again.
+
+        Args:
+            candidate: returned as it is if no layer can be narrower, or if the narrower network
+                does not stay within ``max_drop``.
+            blocks: names of its blocks; None if blocks are found.
+        """
+        model, splits = candidate.cut.model, self._splits
         try:
-            seen = profile(model, data.train, data.validation, blocks, seed=self._how.seed)
+            measurement = profile(
+                model, splits.train, splits.validation, blocks, seed=self._recovery.seed
+            )
         except InvalidInputError:  # no blocks are left
             return candidate
-        made = narrow(model, layer_reports([seen]), data.train, blocks)
-        if not made.layers:
+        smaller = narrow(model, layer_reports([measurement]), splits.train, blocks)
+        if not smaller.layers:
             return candidate
-        epochs = recover(made.model, data, self._how, self._model, self._progress)
-        narrower = self._judged(
-            replace(candidate.cut, model=made.model),
+        epochs = recover(smaller.model, splits, self._recovery, self._model, self._progress)
+        narrower = self._judge(
+            replace(candidate.cut, model=smaller.model),
             candidate.trial.removed,
             epochs=candidate.epochs + epochs,
             recovered=True,
         )
-        return replace(narrower, narrowed=made.layers) if narrower.within else candidate
+        return replace(narrower, narrowed=smaller.layers) if narrower.within else candidate
 
     def _score(self, model: nn.Module) -> tuple[float, float]:
-        data = self._parts.validation
-        loss = mean_loss(model, data.inputs, data.labels)
-        return float(correct_mask(model, data).float().mean()), -loss
+        """Return validation accuracy, and the negative loss to tell equal accuracies apart."""
+        validation = self._splits.validation
+        loss = mean_loss(model, validation.inputs, validation.labels)
+        return float(correct_mask(model, validation).float().mean()), -loss
 
-    def _judged(
-        self,
-        made: Cut,
-        removed: tuple[str, ...],
-        *,
-        epochs: int,
-        recovered: bool,
+    def _judge(
+        self, smaller: Cut, removed: tuple[str, ...], *, epochs: int, recovered: bool
     ) -> PrunedCandidate:
-        mask = correct_mask(made.model, self._parts.validation)
-        drop = drop_of(self.right, mask)
+        """Compare a smaller network with the original on validation data, and note the trial."""
+        mask = correct_mask(smaller.model, self._splits.validation)
+        drop = drop_of(self.correct, mask)
         trial = RemovalTrial(
             removed=removed,
             recovered=recovered,
@@ -138,9 +166,9 @@ class RemovalTrials:
             within=None if self._max_drop is None else drop.bound <= self._max_drop,
         )
         self.done.append(trial)
-        return PrunedCandidate(made, mask, trial, epochs)
+        return PrunedCandidate(smaller, mask, trial, epochs)
 
 
 def _names(blocks: Sequence[Removable]) -> tuple[str, ...]:
-    """In running order."""
+    """Return the names of blocks in running order."""
     return tuple(block.name for block in sorted(blocks, key=lambda block: block.place))

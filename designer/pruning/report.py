@@ -1,8 +1,8 @@
-"""The report on what was removed: the networks side by side, and what that says in a sentence."""
+"""Report on what was removed: the networks side by side, and what that means in a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from designer.measures.proportions import drop_of, proportion
 from designer.models.size import size_of_model
 from designer.pruning.baselines import from_scratch, greedy
 from designer.pruning.evaluation import correct_mask, latency_ratio
-from designer.pruning.options import RecoveryOptions, RemovalRequest
+from designer.pruning.options import PruningOptions
 from designer.pruning.propose import Proposal
 from designer.pruning.removable import Removable, names_left
 from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
@@ -26,166 +26,187 @@ from designer.results.measured import SeparationProfile, measured
 from designer.results.provenance import versions
 from designer.results.pruning import PRUNING_SCHEMA, NetworkFigures, PruningReport
 
-Build = Callable[[int], nn.Module]
-"""Makes the whole network anew, with the weights of a seed."""
-
 
 @dataclass(frozen=True, eq=False)
-class Summary:
-    """All that the report is made from."""
+class ReportBuilder:
+    """Builds the report on a pruning, without or with the baselines."""
 
-    whole: nn.Module
+    original: nn.Module
+    """The network before pruning, in eval mode, in float32."""
     kind: str
-    parts: Splits
-    how: RecoveryOptions
-    wish: RemovalRequest
-    found: Sequence[Removable]
+    """Its class."""
+    splits: Splits
+    """The data."""
+    options: PruningOptions
+    """What was asked for."""
+    removables: Sequence[Removable]
+    """All blocks of the original."""
     proposal: Proposal
+    """The order that was followed."""
     trials: RemovalTrials
-    blocks: Sequence[str] | None
-    build: Build | None
+    """Everything that was tried."""
+    candidate: PrunedCandidate | None
+    """The smaller network; None if no block is removed."""
 
-    def compared(self, candidate: PrunedCandidate, progress: PassProgress) -> PruningReport:
-        """The report with the two baselines in it."""
+    def report(self) -> PruningReport:
+        """Return the report on the original and the smaller network."""
+        return self._report([])
+
+    def report_with_baselines(self, progress: PassProgress) -> PruningReport:
+        """Train the two baselines, which takes longer than the pruning, and report on them, too.
+
+        Args:
+            progress: called during their training.
+        """
+        candidate, recovery = self.candidate, self.options.recovery
+        if candidate is None:
+            return self.report()
         scratch = from_scratch(
             candidate.cut.model,
             candidate.cut.removals,
-            self.parts,
-            self.how,
-            self.how.scratch_epochs,
-            self.build,
+            self.splits,
+            recovery,
+            recovery.scratch_epochs,
+            self.options.build,
             progress,
         )
-        pool = [one for one in self.found if one.can_go]
-        count = len(candidate.trial.removed)
-        taken, epochs = greedy(self.whole, pool, count, self.parts, self.how, progress)
+        pool = [block for block in self.removables if block.can_go]
         removed = candidate.trial.removed
-        return self.report(
-            candidate,
-            self._figures("from scratch", scratch, self.how.scratch_epochs, removed),
-            self._figures("greedy ablation", taken.model, epochs, taken.names),
-            scratch_is=_standing(correct_mask(scratch, self.parts.validation), candidate.right),
-        )
+        ablated, epochs = greedy(self.original, pool, len(removed), self.splits, recovery, progress)
+        baselines = [
+            self._figures("from scratch", scratch, recovery.scratch_epochs, removed),
+            self._figures("greedy ablation", ablated.model, epochs, ablated.names),
+        ]
+        standing = _standing(correct_mask(scratch, self.splits.validation), candidate.correct)
+        return self._report(baselines, standing)
 
-    def report(
-        self,
-        candidate: PrunedCandidate | None,
-        *baselines: NetworkFigures,
-        scratch_is: str = "",
+    def _report(
+        self, baselines: Sequence[NetworkFigures], scratch_standing: str = ""
     ) -> PruningReport:
-        """Everything, in plain numbers.
-
-        Args:
-            candidate: the smaller network, if there is one.
-            baselines: to show beside it.
-            scratch_is: how good the one from scratch is beside it.
-        """
-        removed = () if candidate is None else candidate.trial.removed
-        networks = [self._figures("original", self.whole, 0, ())]
-        if candidate is not None:
-            made = candidate.cut.model
-            networks.append(self._figures("pruned", made, candidate.epochs, removed))
-        networks += baselines
-        seen = self.proposal.seen
+        candidate = self.candidate
+        networks = [*self._networks(), *baselines]
         return PruningReport(
             schema=PRUNING_SCHEMA,
-            model=ModelSummary(
-                name=self.kind,
-                weights=None,
-                kind=self.kind,
-                parameters=networks[0].parameters,
-                accuracy=measured(seen.accuracy),
-                accuracy_heldout=measured(seen.accuracy_heldout),
-            ),
-            data=DataUsed(
-                name=self.parts.name,
-                train=len(self.parts.train),
-                heldout=len(self.parts.validation),
-                heldout_part="validation",
-                num_classes=self.parts.num_classes,
-                chance=self.parts.chance,
-                fingerprint=self.parts.fingerprint,
-            ),
+            model=self._model(networks[0].parameters),
+            data=self._data(),
             criterion=str(self.proposal.criterion),
-            request=self.wish.record(),
-            blocks=tuple(replace(one, removed=one.name in removed) for one in self.proposal.blocks),
-            removed=removed,
+            request=self.options.request.record(),
+            blocks=tuple(
+                replace(block, removed=block.name in self._removed)
+                for block in self.proposal.blocks
+            ),
+            removed=self._removed,
             fitted=() if candidate is None else candidate.cut.fitted,
             narrowed={} if candidate is None else candidate.narrowed,
             networks=tuple(networks),
             trials=tuple(self.trials.done),
             conclusion=" ".join(
-                self._nothing()
+                self._why_nothing()
                 if candidate is None
-                else _conclusion(networks, len(self.found), scratch_is)
+                else _conclusion(networks, len(self.removables), scratch_standing)
             ),
             warnings=tuple(self._warnings()),
-            settings=asdict(self.how),
+            settings=asdict(self.options.recovery),
             versions=versions(),
+        )
+
+    @property
+    def _removed(self) -> tuple[str, ...]:
+        return () if self.candidate is None else self.candidate.trial.removed
+
+    def _networks(self) -> Iterator[NetworkFigures]:
+        yield self._figures("original", self.original, 0, ())
+        if self.candidate is not None:
+            model, epochs = self.candidate.cut.model, self.candidate.epochs
+            yield self._figures("pruned", model, epochs, self._removed)
+
+    def _model(self, parameters: int) -> ModelSummary:
+        return ModelSummary(
+            name=self.kind,
+            weights=None,
+            kind=self.kind,
+            parameters=parameters,
+            accuracy=measured(self.proposal.profile.accuracy),
+            accuracy_heldout=measured(self.proposal.profile.accuracy_heldout),
+        )
+
+    def _data(self) -> DataUsed:
+        return DataUsed(
+            name=self.splits.name,
+            train=len(self.splits.train),
+            heldout=len(self.splits.validation),
+            heldout_part="validation",
+            num_classes=self.splits.num_classes,
+            chance=self.splits.chance,
+            fingerprint=self.splits.fingerprint,
         )
 
     def _figures(
         self, name: str, network: nn.Module, epochs: int, removed: tuple[str, ...]
     ) -> NetworkFigures:
-        mask = correct_mask(network, self.parts.validation)
-        drop = drop_of(self.trials.right, mask)
-        size = size_of_model(network, self.parts.train.inputs[:1])
-        seen = self._inside(network, removed)
-        inputs = self.parts.validation.inputs
+        """Return what one network is worth beside the original."""
+        validation, test = self.splits.validation, self.splits.test
+        mask = correct_mask(network, validation)
+        drop = drop_of(self.trials.correct, mask)
+        size = size_of_model(network, self.splits.train.inputs[:1])
+        separation = self._profile(network, removed)
+        latency = (
+            None
+            if network is self.original
+            else latency_ratio(self.original, network, validation.inputs)
+        )
         return NetworkFigures(
             name=name,
-            blocks=len(self.found) - len(removed),
+            blocks=len(self.removables) - len(removed),
             parameters=size.parameters,
             flops=size.flops,
-            latency=None if network is self.whole else latency_ratio(self.whole, network, inputs),
+            latency=latency,
             validation_accuracy=proportion(mask),
-            test_accuracy=None
-            if self.parts.test is None
-            else proportion(correct_mask(network, self.parts.test)),
+            test_accuracy=None if test is None else proportion(correct_mask(network, test)),
             drop=drop.value,
             drop_bound=drop.bound,
             epochs=epochs,
-            law=None if seen is None else LawSummary.of(seen.law),
+            law=None if separation is None else LawSummary.of(separation.law),
             removed=removed,
-            curve=None if seen is None else Curve.of(seen),
+            curve=None if separation is None else Curve.of(separation),
         )
 
-    def _inside(self, network: nn.Module, removed: tuple[str, ...]) -> SeparationProfile | None:
-        """None where no blocks are left to look at."""
-        if network is self.whole:
-            return self.proposal.seen
-        left = names_left(self.found, removed, self.blocks)
+    def _profile(self, network: nn.Module, removed: tuple[str, ...]) -> SeparationProfile | None:
+        """Return the separation in a network, or None if it has no blocks left."""
+        if network is self.original:
+            return self.proposal.profile
         try:
             return profile(
                 network,
-                self.parts.train,
-                self.parts.validation,
-                blocks=left,
+                self.splits.train,
+                self.splits.validation,
+                blocks=names_left(self.removables, removed, self.options.blocks),
                 permutations=0,
                 resamples=0,
             )
         except InvalidInputError:
             return None
 
-    def _nothing(self) -> Iterator[str]:
-        """Why no block goes, and what would have let one."""
-        allowed = 100 * (self.wish.max_drop or 0)
+    def _why_nothing(self) -> Iterator[str]:
+        """Say why no block is removed, and what would have to be allowed to remove one."""
+        allowed = 100 * (self.options.request.max_drop or 0)
         yield (
-            f"Nothing is removed: without any block it cannot be ruled out that validation "
-            f"accuracy drops by more than {allowed:g} {'point' if allowed == 1 else 'points'}."
+            f"No block is removed: whichever goes, it cannot be ruled out that validation accuracy "
+            f"drops by more than {allowed:g} {'point' if allowed == 1 else 'points'}."
         )
         if self.trials.done:
-            nearest = min(self.trials.done, key=lambda one: one.drop_bound)
+            best = min(self.trials.done, key=lambda trial: trial.drop_bound)
             yield (
-                f"The least that is sure is {100 * nearest.drop_bound:.1f}, without "
-                f"{', '.join(nearest.removed)}."
+                f"The best that was tried: without {', '.join(best.removed)} it drops by no more "
+                f"than {100 * best.drop_bound:.1f} points, with 95 % confidence."
             )
 
     def _warnings(self) -> Iterator[ReportWarning]:
-        samples = len(self.parts.validation)
-        none_differs: Tensor = torch.ones(samples, dtype=torch.bool)
-        least = drop_of(none_differs, none_differs).bound
-        if self.wish.max_drop is not None and least > self.wish.max_drop:
+        """Warn if so few samples are held out that ``max_drop`` cannot be met by any network."""
+        samples, max_drop = len(self.splits.validation), self.options.request.max_drop
+        all_correct: Tensor = torch.ones(samples, dtype=torch.bool)
+        least = drop_of(all_correct, all_correct).bound
+        if max_drop is not None and least > max_drop:
             yield ReportWarning(
                 "few_heldout_samples",
                 f"With {samples:,} validation samples a drop of less than {100 * least:.1f} points "
@@ -194,17 +215,21 @@ class Summary:
 
 
 def _standing(scratch: Tensor, pruned: Tensor) -> str:
-    """How good one network is beside another, with 95 % confidence, from the validation samples
-    (n,) that each is right on."""
+    """Say how good the network from scratch is beside the pruned one, with 95 % confidence.
+
+    Both are masks (n,) of the validation samples that a network classifies correctly.
+    """
     if drop_of(scratch, pruned).bound < 0:
         return "is not as good"
     if drop_of(pruned, scratch).bound < 0:
         return "is better"
-    return "would have been as good within the noise"
+    return "is as good within the noise"
 
 
-def _conclusion(networks: Sequence[NetworkFigures], blocks: int, scratch_is: str) -> Iterator[str]:
-    by_name = {one.name: one for one in networks}
+def _conclusion(
+    networks: Sequence[NetworkFigures], blocks: int, scratch_standing: str
+) -> Iterator[str]:
+    by_name = {network.name: network for network in networks}
     original, pruned = by_name["original"], by_name["pruned"]
     yield (
         f"{len(pruned.removed)} of {blocks} blocks removed: "
@@ -215,17 +240,18 @@ def _conclusion(networks: Sequence[NetworkFigures], blocks: int, scratch_is: str
     scratch = by_name.get("from scratch")
     if scratch is not None:
         epochs = f"{scratch.epochs} {'epoch' if scratch.epochs == 1 else 'epochs'}"
-        theirs = 100 * scratch.validation_accuracy.value
+        accuracy = 100 * scratch.validation_accuracy.value
         yield (
-            f"A network of this size, trained from scratch for {epochs}, {scratch_is} "
-            f"({theirs:.1f} %)."
+            f"A network of this size, trained from scratch for {epochs}, {scratch_standing} "
+            f"({accuracy:.1f} %)."
         )
 
 
 def _change(pruned: NetworkFigures) -> str:
+    """Say how accuracy changed, and how much at most."""
     points = 100 * (pruned.drop or 0.0)
-    said = "unchanged"
+    change = "unchanged"
     if abs(points) >= 0.05:
-        said = f"{points:.1f} points lost" if points > 0 else f"{-points:.1f} points gained"
+        change = f"{points:.1f} points lost" if points > 0 else f"{-points:.1f} points gained"
     most = max(100 * (pruned.drop_bound or 0.0), 0)
-    return f"{said}, no more than {most:.1f} lost with 95 % confidence"
+    return f"{change}, no more than {most:.1f} lost with 95 % confidence"

@@ -1,4 +1,4 @@
-"""What pruning works with: data in three parts."""
+"""The data that pruning works with, in three splits: training, validation and test."""
 
 from __future__ import annotations
 
@@ -12,46 +12,54 @@ from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
 
 Pair = LabelledTensors | tuple[Tensor, Tensor]
+"""Inputs (n, ...) and labels (n,)."""
 
 
-Data = str | Dataset | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]
-"""A source for ``load_dataset``, what it gave, or (train, heldout[, test]) as (inputs, labels)."""
+PruningData = str | Dataset | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]
+"""What pruning takes: a source for ``load_dataset``, a ``Dataset``, or (train, heldout[, test])."""
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Data for pruning."""
+    """Training, validation and test data."""
 
     name: str
+    """Name of the data set."""
     train: LabelledTensors
     """Blocks are judged and layers fitted on it."""
     validation: LabelledTensors
-    """Held out: decisions are made on it."""
+    """Held out; decisions are made on it."""
     test: LabelledTensors | None
-    """Looked at only for the final table."""
+    """Only reported on, if there is any."""
     fingerprint: str = ""
+    """Identifies the samples; empty for data in memory."""
 
     @property
     def num_classes(self) -> int:
+        """The number of classes."""
         return int(self.train.labels.max()) + 1
 
     @property
     def chance(self) -> float:
-        """Share of the largest class in the validation data."""
+        """The share of the largest class in the validation data."""
         return float(torch.bincount(self.validation.labels).max()) / len(self.validation)
 
     def to(self, device: torch.device) -> Splits:
-        """The same on another device."""
+        """Return the same data on another device."""
         test = None if self.test is None else self.test.to(device)
         train, validation = self.train.to(device), self.validation.to(device)
         return Splits(self.name, train, validation, test, self.fingerprint)
 
 
-def splits_of(data: Data) -> Splits:
-    """Training, validation and test data, whatever they came as.
+def splits_of(data: PruningData) -> Splits:
+    """Return training, validation and test data, in whatever form they come.
+
+    Args:
+        data: see ``PruningData``. Labels are integers from 0; an empty test part is left out.
 
     Raises:
-        InvalidInputError: on anything else, and where there are no held-out data.
+        InvalidInputError: if the data have another form, no held-out part, no samples, or held-out
+            classes that the training data lack.
     """
     if isinstance(data, str):
         data = load_dataset(data)
@@ -62,16 +70,16 @@ def splits_of(data: Data) -> Splits:
             "Expected data with a held-out part to decide on, as the name of a data set, a "
             f"Dataset, or (train, heldout[, test]), got {_shown(data)}."
         )
-    train, validation, *test = map(_pair, data)
+    train, validation, *test = map(_labelled, data)
     _check_labels(train, validation)
     return Splits("data in memory", train, validation, next(filter(len, test), None))
 
 
 def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:
-    """Samples to learn from and to decide on, of the same classes."""
+    """Check that there are samples to learn from and to decide on, of the same classes."""
     if not len(train) or not len(validation):
-        part = "held-out data to decide on" if len(train) else "training data"
-        raise InvalidInputError(f"Expected {part}, got no sample.")
+        split = "held-out data to decide on" if len(train) else "training data"
+        raise InvalidInputError(f"Expected {split}, got no sample.")
     if int(train.labels.min()) < 0:
         raise InvalidInputError(f"Expected labels from 0 on, got {int(train.labels.min())}.")
     unknown = set(validation.labels.tolist()) - set(train.labels.tolist())
@@ -81,27 +89,27 @@ def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:
         )
 
 
-def _pair(given: object) -> LabelledTensors:
-    if isinstance(given, LabelledTensors):
-        return given
+def _labelled(pair: object) -> LabelledTensors:
+    if isinstance(pair, LabelledTensors):
+        return pair
     if (
-        isinstance(given, tuple | list)
-        and len(given) == 2
-        and all(isinstance(one, Tensor) for one in given)
-        and len(given[0]) == len(given[1])
-        and given[1].ndim == 1
-        and not given[1].is_floating_point()
+        isinstance(pair, tuple | list)
+        and len(pair) == 2
+        and all(isinstance(tensor, Tensor) for tensor in pair)
+        and len(pair[0]) == len(pair[1])
+        and pair[1].ndim == 1
+        and not pair[1].is_floating_point()
     ):
-        inputs, labels = given
+        inputs, labels = pair
         return LabelledTensors(
             inputs.float() if inputs.is_floating_point() else inputs, labels.long()
         )
     raise InvalidInputError(
-        f"Expected inputs (n, ...) and labels (n,) as torch tensors, got {_shown(given)}."
+        f"Expected inputs (n, ...) and labels (n,) as torch tensors, got {_shown(pair)}."
     )
 
 
-def _shown(given: object) -> str:
-    if isinstance(given, tuple | list):
-        return f"{type(given).__name__} of {len(given)}"
-    return type(given).__name__
+def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {len(value)}"
+    return type(value).__name__

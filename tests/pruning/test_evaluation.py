@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from designer.data.dataset import LabelledTensors
 from designer.measures.proportions import drop_of, proportion
+from designer.pruning import evaluation
 from designer.pruning.evaluation import correct_mask, latency_ratio, logits_of
 from tests.support.helpers import small_mlp
 

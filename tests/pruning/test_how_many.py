@@ -125,7 +125,7 @@ class TestTrials:
         made = candidate.cut.model
         mask = correct_mask(made, parts.validation)
         drop = drop_of(correct_mask(model, parts.validation), mask)
-        assert torch.equal(candidate.right, mask)
+        assert torch.equal(candidate.correct, mask)
         assert candidate.trial.removed == ("blocks.1", "blocks.2")
         assert candidate.trial.recovered
         assert candidate.trial.validation_accuracy == pytest.approx(float(mask.float().mean()))

@@ -14,10 +14,12 @@ from torch.nn import functional
 import designer
 from designer.choices import Criterion
 from designer.models.surgery import Removal, Way
+from designer.pruning import criteria
 from designer.pruning import propose as module
+from designer.pruning.criteria import CRITERIA, block_influence, least_first
 from designer.pruning.cut import cut
 from designer.pruning.evaluation import mean_loss
-from designer.pruning.propose import Proposal, block_influence, propose
+from designer.pruning.propose import Proposal, propose
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.splits import Splits, splits_of
 from designer.results.measured import SeparationProfile
@@ -172,7 +174,7 @@ def test_influence_does_not_depend_on_the_batches(
     monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
 ) -> None:
     whole = block_influence(model, parts.validation.inputs)
-    monkeypatch.setattr(module, "INFLUENCE_BATCH", 7)
+    monkeypatch.setattr(criteria, "INFLUENCE_BATCH", 7)
     assert block_influence(model, parts.validation.inputs) == pytest.approx(
         whole, rel=1e-4, nan_ok=True
     )
@@ -264,6 +266,7 @@ class TestDecision:
     def test_of_equal_steps_the_later_block_goes_first(
         self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
     ) -> None:
-        monkeypatch.setattr(module, "_values", lambda *_: [0.5, math.inf, 0.5, math.inf])
+        by_hand = least_first(lambda _: [0.5, None, 0.5, math.nan])
+        monkeypatch.setitem(CRITERIA, Criterion.HELDOUT, by_hand)
         proposal = decided(monkeypatch, model, parts, steps=[0.4] * 4)
         assert names(proposal) == ["b2", "b0", "b3", "b1"]

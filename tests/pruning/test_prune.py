@@ -125,10 +125,11 @@ class TestWhatIsRemoved:
         assert found.report.removed == ()
         assert found.removals == ()
         assert [one.name for one in found.report.networks] == ["original"]
-        assert found.report.conclusion.startswith("Nothing is removed")
+        assert found.report.conclusion.startswith("No block is removed")
         least = min(found.report.trials, key=lambda one: one.drop_bound)
         assert found.report.conclusion.endswith(
-            f"sure is {100 * least.drop_bound:.1f}, without {', '.join(least.removed)}."
+            f"without {', '.join(least.removed)} it drops by no more than "
+            f"{100 * least.drop_bound:.1f} points, with 95 % confidence."
         )
         assert same_state(found.model, state_of(model))
         assert found.model is not model
@@ -325,7 +326,7 @@ class TestBaselines:
     def test_that_are_as_good_are_said_to_be(self, model: nn.Module, data: Triple) -> None:
         options: dict[str, Any] = {"remove": 1, "baselines": True, **QUICK}
         long = designer.prune(model, data, scratch_epochs=12, **options)
-        assert "would have been as good" in long.report.conclusion
+        assert "is as good within the noise" in long.report.conclusion
         none = designer.prune(model, data, scratch_epochs=0, **options)
         assert "trained from scratch for 0 epochs, is not as good" in none.report.conclusion
 
