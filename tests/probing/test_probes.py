@@ -1,4 +1,4 @@
-"""Taps: what they see, and that the module is afterwards as it was."""
+"""Probes see what blocks give, and leave the module as it was."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INPUTS = torch.randn(6, 5, generator=torch.Generator().manual_seed(0))
 
 
 class Frail(nn.Module):
-    """Runs one block and raises in the middle of the forward pass."""
+    """A model that runs one block and raises in the middle of the forward pass."""
 
     block_names = ("0", "1")
 
@@ -35,7 +35,7 @@ class Frail(nn.Module):
 
 
 class Noisy(nn.Module):
-    """Draws random numbers in eval mode, too, from everybody's generators."""
+    """A model that draws from all global generators, also in eval mode."""
 
     block_names = ("block",)
 
@@ -51,19 +51,21 @@ class Noisy(nn.Module):
 
 
 class Gives(nn.Module):
-    """A block that makes of its input what it is told to."""
+    """A block that computes what it is told to."""
 
-    def __init__(self, made: Callable[[Tensor], object]) -> None:
+    def __init__(self, compute: Callable[[Tensor], object]) -> None:
         super().__init__()
-        self.made = made
+        self.compute = compute
 
     def forward(self, x: Tensor) -> object:
-        return self.made(x)
+        return self.compute(x)
 
 
 def with_history(model: nn.Module) -> nn.Module:
-    """The model in a state that is easily disturbed: mixed modes, gradients, frozen weights, a
-    hook of the user's own."""
+    """Put a model into a state that is easily disturbed, and return it.
+
+    It has mixed modes, gradients, frozen weights and a hook of the user's own.
+    """
     model.train()
     first, second = model.get_submodule("0"), model.get_submodule("1")
     first.eval()
@@ -76,7 +78,7 @@ def with_history(model: nn.Module) -> nn.Module:
 
 
 def state_of(model: nn.Module) -> dict[str, Any]:
-    """All that looking inside must not change, as comparable values."""
+    """Return all that looking inside must not change, as comparable values."""
     return {
         "modes": [m.training for m in model.modules()],
         "tensors": {k: v.tolist() for k, v in model.state_dict().items()},
@@ -132,12 +134,12 @@ def test_features_are_the_input_and_the_block_outputs_in_eval_mode(device: str) 
     model = small_mlp().to(device)
     with probing(model) as probe:
         assert not probe.names  # nothing has run yet
-        seen = probe.features(INPUTS)
+        features = probe.features(INPUTS)
         assert [tap.name for tap in probe.taps] == ["0", "1"]
     model.eval()
     first = model[0](INPUTS.to(device))
     expected = [INPUTS.to(device), first, model[1](first)]
-    for got, want in zip(seen, expected, strict=True):
+    for got, want in zip(features, expected, strict=True):
         assert torch.equal(got, want)
         assert not got.requires_grad
         assert got.device.type == device
@@ -163,22 +165,22 @@ def test_a_later_layer_that_works_in_place_does_not_change_what_was_seen() -> No
 def test_a_first_layer_that_works_in_place_does_not_change_the_input_seen() -> None:
     model = nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3))
     with probing(model, ["0"]) as probe:
-        seen = probe.features(INPUTS.clone())
-    assert torch.equal(seen[0], INPUTS)
+        features = probe.features(INPUTS.clone())
+    assert torch.equal(features[0], INPUTS)
 
 
 def test_a_block_that_runs_twice_is_seen_each_time() -> None:
     shared = nn.Sequential(nn.Linear(5, 5), nn.Tanh())
     model = nn.Sequential(shared, nn.Linear(5, 5), shared, nn.Linear(5, 3))
     with probing(model, ["0"]) as probe:
-        seen = probe.features(INPUTS)
+        features = probe.features(INPUTS)
         assert probe.names == ("0",)
     first = shared(INPUTS)
-    assert torch.equal(seen[1], first)
+    assert torch.equal(features[1], first)
     with probing(model, ["2"]) as probe:  # its other name, for its other run
-        seen = probe.features(INPUTS)
+        features = probe.features(INPUTS)
         assert probe.names == ("2",)
-    assert torch.equal(seen[1], shared(model[1](first)))
+    assert torch.equal(features[1], shared(model[1](first)))
 
 
 # --- names ---
@@ -196,9 +198,9 @@ def test_names_come_from_the_caller_then_from_the_model(
 def test_blocks_come_in_running_order_whatever_the_order_of_their_names() -> None:
     model = small_mlp()
     with probing(model, ["1", "0.2", "0.0"]) as probe:
-        seen = probe.features(INPUTS)
+        features = probe.features(INPUTS)
         assert probe.names == ("0.0", "0.2", "1")
-    assert torch.equal(seen[2], model.eval()[0](INPUTS))
+    assert torch.equal(features[2], model.eval()[0](INPUTS))
 
 
 def test_a_block_that_is_not_there() -> None:
@@ -235,19 +237,19 @@ def ones(_x: object) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "made", [lambda x: (None, x * 2), lambda x: {"mask": x > 0, "more": [x * 2, x]}]
+    "compute", [lambda x: (None, x * 2), lambda x: {"mask": x > 0, "more": [x * 2, x]}]
 )
 def test_a_block_that_gives_a_tuple_or_dict_is_seen_by_its_first_floating_tensor(
-    made: Callable[[Tensor], object],
+    compute: Callable[[Tensor], object],
 ) -> None:
-    with probing(nn.Sequential(Gives(made), Gives(ones)), ["0"]) as probe:
-        seen = probe.features(INPUTS)
-    assert torch.equal(seen[1], INPUTS * 2)
+    with probing(nn.Sequential(Gives(compute), Gives(ones)), ["0"]) as probe:
+        features = probe.features(INPUTS)
+    assert torch.equal(features[1], INPUTS * 2)
 
 
-@pytest.mark.parametrize("made", [lambda _: None, lambda _: "text", lambda x: (x.long(),)])
-def test_a_block_that_gives_no_floating_tensor(made: Callable[[Tensor], object]) -> None:
-    model = nn.Sequential(Gives(made), Gives(ones))
+@pytest.mark.parametrize("compute", [lambda _: None, lambda _: "text", lambda x: (x.long(),)])
+def test_a_block_that_gives_no_floating_tensor(compute: Callable[[Tensor], object]) -> None:
+    model = nn.Sequential(Gives(compute), Gives(ones))
     with (
         pytest.raises(InvalidInputError, match=r"Expected block '0' to give a tensor, got none"),
         probing(model, ["0"]) as probe,
@@ -256,9 +258,9 @@ def test_a_block_that_gives_no_floating_tensor(made: Callable[[Tensor], object])
     assert all(not m._forward_hooks for m in model.modules())
 
 
-@pytest.mark.parametrize("made", [ones, lambda x: x.sum(0)])
-def test_a_block_that_gives_no_row_per_sample(made: Callable[[Tensor], object]) -> None:
-    model = nn.Sequential(Gives(made), Gives(ones))
+@pytest.mark.parametrize("compute", [ones, lambda x: x.sum(0)])
+def test_a_block_that_gives_no_row_per_sample(compute: Callable[[Tensor], object]) -> None:
+    model = nn.Sequential(Gives(compute), Gives(ones))
     with (
         pytest.raises(InvalidInputError, match=r"block '0' to give a row for each of 5 samples"),
         probing(model, ["0"]) as probe,

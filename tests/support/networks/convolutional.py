@@ -13,7 +13,7 @@ from tests.support.networks.parts import conv, head, linear, norm, wired
 
 
 def vgg() -> nn.Module:
-    """Rows of layers in two parts, after Simonyan & Zisserman (ICLR 2015)."""
+    """A small VGG (Simonyan & Zisserman, ICLR 2015): two rows of layers."""
 
     def layer(inputs: int) -> list[nn.Module]:
         return [conv(inputs), norm(), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
@@ -28,7 +28,7 @@ def vgg() -> nn.Module:
 
 
 def lenet() -> nn.Module:
-    """Layers as attributes, everything else as functions."""
+    """A LeNet with layers as attributes, and everything else as functions."""
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         x = F.max_pool2d(F.relu(m.conv1(x)), 2)
@@ -84,7 +84,7 @@ def preactivated(inputs: int = 4, outputs: int = 4, stride: int = 1) -> nn.Modul
 def residual_net(
     block: Callable[..., nn.Module] = residual, channels: int = 3, classes: int = 3
 ) -> nn.Module:
-    """Stem, three stages, mean over positions, head."""
+    """A residual network: stem, three stages, mean over positions, head."""
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         x = m.relu(m.bn1(m.conv1(x)))
@@ -119,8 +119,10 @@ def branches() -> nn.Module:
 
 
 def inverted_net() -> nn.Module:
-    """After MobileNetV2 (Sandler et al., CVPR 2018): some blocks have no shortcut, and are
-    themselves rows of parts."""
+    """A small MobileNetV2 (Sandler et al., CVPR 2018).
+
+    Some of its blocks have no shortcut, and are rows of parts themselves.
+    """
 
     def activated(*layers: nn.Module) -> nn.Sequential:
         return nn.Sequential(*layers, nn.ReLU6(inplace=True))
@@ -147,13 +149,12 @@ def inverted_net() -> nn.Module:
 
 
 def dense_net() -> nn.Module:
-    """Layers add channels to all before them (Huang et al., CVPR 2017), as torchvision has it:
-    each receives a list."""
+    """A small DenseNet (Huang et al., CVPR 2017) as in torchvision: each layer receives a list."""
 
     def layer(inputs: int) -> nn.Module:
         return wired(
             "DenseLayer",
-            lambda m, seen: m.conv2(F.relu(m.norm2(m.conv1(F.relu(m.norm1(torch.cat(seen, 1))))))),
+            lambda m, maps: m.conv2(F.relu(m.norm2(m.conv1(F.relu(m.norm1(torch.cat(maps, 1))))))),
             norm1=norm(inputs),
             conv1=conv(inputs, 4, 1, 1),
             norm2=norm(),
@@ -162,10 +163,10 @@ def dense_net() -> nn.Module:
 
     def block() -> nn.Module:
         def wiring(m: Any, x: Tensor) -> Tensor:
-            seen = [x]
+            maps = [x]
             for part in m.children():
-                seen.append(part(seen))
-            return torch.cat(seen, dim=1)
+                maps.append(part(maps))
+            return torch.cat(maps, dim=1)
 
         return wired("DenseBlock", wiring, layer1=layer(4), layer2=layer(6), layer3=layer(8))
 
@@ -187,7 +188,7 @@ def dense_net() -> nn.Module:
 
 
 def concatenating() -> nn.Module:
-    """The same, where each layer hands on all that it received."""
+    """A DenseNet whose layers hand on all that they received, beside what they add."""
 
     def layer(inputs: int) -> nn.Module:
         return wired(
@@ -207,7 +208,7 @@ def concatenating() -> nn.Module:
 
 
 def inception_net() -> nn.Module:
-    """Branches side by side, concatenated (Szegedy et al., CVPR 2015)."""
+    """A small Inception network (Szegedy et al., CVPR 2015): blocks concatenate branches."""
 
     def block(inputs: int) -> nn.Module:
         return wired(
@@ -229,7 +230,7 @@ def inception_net() -> nn.Module:
 
 
 def u_net() -> nn.Module:
-    """Skips from the way down to the way up (Ronneberger et al., MICCAI 2015)."""
+    """A small U-Net (Ronneberger et al., MICCAI 2015): skips lead from the way down to that up."""
 
     def double(inputs: int) -> nn.Module:
         return nn.Sequential(conv(inputs), nn.ReLU(), conv(), nn.ReLU())

@@ -23,14 +23,14 @@ TOKENS = torch.randint(0, 11, (7, 5), generator=GENERATOR)
 
 
 def seeded(make: Callable[[], nn.Module]) -> nn.Module:
-    """A network with the same weights each time."""
+    """Build a network with the same weights each time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make()
 
 
 class Wired(nn.Module):
-    """Parts by name, and a function of them and the inputs that is the forward pass."""
+    """A module made of named parts, and of a function that is its forward pass."""
 
     def __init__(self, wiring: Callable[..., Any], **parts: nn.Module) -> None:
         super().__init__()
@@ -48,31 +48,43 @@ def _class(kind: str) -> type[Wired]:
 
 
 def wired(kind: str, wiring: Callable[..., Any], **parts: nn.Module) -> Wired:
-    """A module whose class is called ``kind``."""
+    """Build a module of named parts, whose class is called ``kind``.
+
+    Args:
+        kind: name of the class; modules of one kind are of one class.
+        wiring: takes the module and the inputs, and is the forward pass.
+        **parts: submodules by name.
+    """
     return _class(kind)(wiring, **parts)
 
 
 def head(width: int = 6) -> nn.Linear:
+    """Build a classifier of 3 classes."""
     return nn.Linear(width, 3)
 
 
 def linear(inputs: int = 6, outputs: int = 6) -> nn.Linear:
+    """Build a linear layer."""
     return nn.Linear(inputs, outputs)
 
 
 def dense(inputs: int = 6, outputs: int = 6) -> nn.Sequential:
+    """Build a linear layer with its activation."""
     return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU())
 
 
 def conv(inputs: int = 4, outputs: int = 4, stride: int = 1, size: int = 3) -> nn.Conv2d:
+    """Build a convolution that keeps the size of a map at stride 1."""
     return nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
 
 
 def norm(channels: int = 4) -> nn.BatchNorm2d:
+    """Build a batch normalisation of maps."""
     return nn.BatchNorm2d(channels)
 
 
 def chain(parts: Any, x: Tensor) -> Tensor:
+    """Run parts one after the other."""
     for part in parts:
         x = part(x)
     return x

@@ -18,6 +18,8 @@ def row(*, inplace: bool = False) -> nn.Sequential:
 
 
 def normed_row() -> nn.Sequential:
+    """Layers one after the other, with norm and dropout."""
+
     def layer() -> list[nn.Module]:
         return [linear(), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.2)]
 
@@ -33,7 +35,7 @@ def listed() -> nn.Module:
 
 
 def functional() -> nn.Module:
-    """Activations that are no modules."""
+    """Layers whose activations are functions, not modules."""
     return wired(
         "Functional",
         lambda m, x: m.c(F.relu(m.b(F.relu(m.a(x))))),
@@ -44,7 +46,7 @@ def functional() -> nn.Module:
 
 
 def one_activation() -> nn.Module:
-    """The same activation module everywhere."""
+    """Layers that share one activation module."""
     return wired(
         "OneActivation",
         lambda m, x: m.c(m.act(m.b(m.act(m.a(x))))),
@@ -56,14 +58,14 @@ def one_activation() -> nn.Module:
 
 
 def parallel() -> nn.Module:
-    """Two layers side by side: only what they give together can be looked at."""
+    """Two layers side by side, of which only the sum is a place that everything passes."""
     return wired(
         "Parallel", lambda m, x: m.c(m.a(x).relu() + m.b(x)), a=linear(), b=linear(), c=head()
     )
 
 
 def thrice() -> nn.Module:
-    """One block that runs three times; a dict with logits that do not come first."""
+    """One block that runs three times; gives a dict in which logits do not come first."""
 
     def wiring(m: Any, x: Tensor) -> dict[str, Tensor]:
         x = chain([m.block] * 3, m.stem(x))
@@ -73,7 +75,7 @@ def thrice() -> nn.Module:
 
 
 def tied_modules() -> nn.Module:
-    """The same module by two names, of which each runs once."""
+    """One block under two names, each of which runs once."""
     block = dense()
     return wired(
         "Tied", lambda m, x: m.head(m.second(m.first(x))), first=block, second=block, head=head()
@@ -94,7 +96,7 @@ def tied_weights() -> nn.Sequential:
 
 
 def two_inputs() -> nn.Module:
-    """Called with (a, b), or with a= and b=."""
+    """A model that is called with (a, b), or with a= and b=."""
     return wired(
         "TwoInputs",
         lambda m, a, b: m.head(m.second(m.first(torch.cat([a, b], dim=1)))),
@@ -105,7 +107,7 @@ def two_inputs() -> nn.Module:
 
 
 def listed_inputs() -> nn.Module:
-    """The same with blocks in an ``nn.ModuleList``."""
+    """A model of two inputs with blocks in an ``nn.ModuleList``."""
     return wired(
         "ListedInputs",
         lambda m, a, b: m.head(chain(m.blocks, torch.cat([a, b], dim=1))),
@@ -115,7 +117,7 @@ def listed_inputs() -> nn.Module:
 
 
 def open_sums() -> nn.Module:
-    """Residual branches whose sums are outside of any module; a dict with more than logits."""
+    """Residual branches whose sums lie outside of any module; gives more than logits, in a dict."""
 
     def wiring(m: Any, x: Tensor) -> dict[str, Tensor]:
         x = F.relu(m.stem(x))
@@ -151,7 +153,7 @@ def overwriting() -> nn.Module:
 
 
 def counting() -> nn.Module:
-    """Changes one buffer, replaces another and draws a random number, whatever its mode."""
+    """A model that changes a buffer, replaces another and draws a random number in any mode."""
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         m.calls += 1
@@ -168,7 +170,7 @@ def counting() -> nn.Module:
 
 
 def gathering() -> nn.Module:
-    """Every block receives all that those before it gave, put together outside of them."""
+    """Blocks that receive all that those before them gave, put together outside of them."""
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         for unit in m.units:
@@ -200,7 +202,7 @@ def forking() -> nn.Module:
 
 
 def u_shaped() -> nn.Module:
-    """What flows past its middle comes back behind it."""
+    """A U whose middle is flowed past, and joined with what flowed past it behind it."""
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         x = m.down(x)
@@ -218,8 +220,14 @@ def u_shaped() -> nn.Module:
 
 
 def dropping(*, adds: bool = False) -> nn.Module:
-    """Stochastic depth (Huang et al., ECCV 2016): each block is left out of every other batch in
-    training; ``adds`` says whether it adds to its input."""
+    """Stochastic depth (Huang et al., ECCV 2016).
+
+    Args:
+        adds: whether blocks add to their input.
+
+    Returns:
+        A model that leaves each block out with probability 0.5 in training.
+    """
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         for block in m.blocks:

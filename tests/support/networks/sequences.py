@@ -11,14 +11,14 @@ from tests.support.networks.parts import chain, head, linear, wired
 
 
 def encoder(*, batch_first: bool = True, norm_first: bool = False) -> nn.TransformerEncoder:
-    """What torch itself calls a transformer encoder."""
+    """Torch's own transformer encoder of three layers."""
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first, norm_first=norm_first)
     packs = batch_first and not norm_first
     return nn.TransformerEncoder(layer, 3, enable_nested_tensor=packs)
 
 
 def classifying_encoder(*, batch_first: bool = True) -> nn.Module:
-    """An encoder within a model within a model; tokens come first in it, unless ``batch_first``."""
+    """An encoder within a model within a model, which may have tokens before samples in it."""
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         x = m.model(x if batch_first else x.transpose(0, 1))
@@ -30,12 +30,12 @@ def classifying_encoder(*, batch_first: bool = True) -> nn.Module:
 
 
 def padding() -> Tensor:
-    """The last token of every sequence is none."""
+    """Return the mask (7, 5) that says that the last token of every sequence is padding."""
     return (torch.arange(5) == 4).expand(7, 5)
 
 
 def padded_encoder() -> nn.Module:
-    """An encoder between an embedding and a head, whose fused kernel packs unpadded tokens."""
+    """An encoder between an embedding and a head; its fused kernel packs padded sequences."""
 
     def wiring(m: Any, x: Tensor) -> Tensor:
         x = m.encoder(m.embed(x), src_key_padding_mask=padding()[: len(x)])
@@ -46,7 +46,7 @@ def padded_encoder() -> nn.Module:
 
 
 def attending(*, tuples: bool = False) -> nn.Module:
-    """A transformer block with two residual branches, which may give a tuple."""
+    """A transformer block with two residual branches, which gives a tuple if asked to."""
 
     def wiring(m: Any, x: Tensor) -> Tensor | tuple[Tensor, None]:
         h = m.norm1(x)
@@ -86,6 +86,7 @@ def mixing() -> nn.Module:
 
 
 def mixer() -> nn.Module:
+    """An MLP-Mixer of two blocks."""
     return wired(
         "Mixer",
         lambda m, x: m.head(m.norm(m.blocks(x)).mean(1)),
@@ -96,7 +97,7 @@ def mixer() -> nn.Module:
 
 
 def language_model(*, frozen: bool = False, tied: bool = False) -> nn.Module:
-    """Next-token logits (n, 5, 11); positions are added in place."""
+    """A language model with next-token logits (n, 5, 11), which adds positions in place."""
 
     def wiring(m: Any, tokens: Tensor) -> Tensor:
         x = m.embedding(tokens)
@@ -121,7 +122,7 @@ def language_model(*, frozen: bool = False, tied: bool = False) -> nn.Module:
 
 
 def bert() -> nn.Module:
-    """Called by names, with a mask; its layers give tuples, itself a dict."""
+    """A small BERT: called by names, with a mask; its layers give tuples, and it a dict."""
 
     def wiring(m: Any, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
         x = m.encoder(m.embeddings(input_ids)) * attention_mask[:, :, None]
