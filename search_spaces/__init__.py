@@ -13,21 +13,27 @@ from search_spaces.resnet import Resnet, ResnetSpace, ResnetSpec
 from search_spaces.vit import Vit, VitSpace, VitSpec
 
 ENTRY_POINT_GROUP = "designer.search_spaces"
+"""Group of entry points under which installed packages offer spaces."""
 
 SPACES: dict[str, Callable[[], Space[Any]]] = {
     space.name: space for space in (MlpSpace, CnnSpace, ResnetSpace, VitSpace)
 }
-"""The families that come with the package, by name."""
+"""Families that come with the package, by name."""
 
 
 def available_spaces() -> dict[str, Callable[[], Space[Any]]]:
-    """Built-in families and those that installed packages offer, by name."""
+    """Return built-in families and those that installed packages offer.
+
+    Returns:
+        By name, a callable that makes the space. A built-in family wins over an installed one of
+        the same name. Installed packages are imported only when their space is made.
+    """
     offered = {point.name: _Deferred(point) for point in entry_points(group=ENTRY_POINT_GROUP)}
     return {**offered, **SPACES}
 
 
 class _Deferred:
-    """Loads a third party's space only when it is asked for."""
+    """Imports a third party's space only when it is made."""
 
     def __init__(self, point: EntryPoint) -> None:
         self._point = point

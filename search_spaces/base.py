@@ -1,8 +1,8 @@
-"""What a search space is: two Protocols and nothing to inherit from.
+"""Define what a search space is: Protocols, and nothing to inherit from.
 
-A *space* proposes a *spec* (a frozen, hashable description of one architecture together with
-its learning rate) from whatever a trial suggests, and builds the module that a spec
-describes.  The module names its own blocks, so that a probe knows where to look.
+A *space* proposes a *spec* (a frozen, hashable description of one architecture together with its
+learning rate) from whatever a trial suggests, and builds the module that a spec describes. The
+module names its own blocks, so that a probe knows where to look.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 
-Choice = TypeVar("Choice", str, int, float, bool)
-
 
 class Trial(Protocol):
     """The part of an Optuna trial (``Trial``, ``FixedTrial``) that a space may use."""
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int: ...
+    ) -> int:
+        """Choose a whole number from ``low`` to ``high``, both included."""
+        ...
 
     def suggest_float(
         self,
@@ -30,18 +30,22 @@ class Trial(Protocol):
         *,
         step: float | None = None,
         log: bool = False,
-    ) -> float: ...
+    ) -> float:
+        """Choose a number from ``low`` to ``high``, both included."""
+        ...
 
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any: ...
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Choose one of several values."""
+        ...
 
 
 @runtime_checkable
 class Spec(Protocol):
-    """A frozen dataclass of plain values: two equal specs are the same candidate."""
+    """A frozen dataclass of plain values; two equal specs are the same candidate."""
 
     @property
     def learning_rate(self) -> float:
-        """The rate to train this candidate with; part of it, since depth and rate interact."""
+        """Learning rate of the candidate. It is part of the spec, since depth and rate interact."""
         ...
 
 
@@ -54,11 +58,11 @@ class Space(Protocol[SpecT]):
 
     @property
     def name(self) -> str:
-        """Short name, as in ``--space``."""
+        """Short name, as it is passed to ``--space``."""
         ...
 
     def suggest(self, trial: Trial) -> SpecT:
-        """One candidate, made only from what ``trial`` suggests.
+        """Propose one candidate, made only from what ``trial`` suggests.
 
         The same suggestions must give an equal spec, so that a spec can be rebuilt from the
         parameters that a study has stored.
@@ -66,13 +70,19 @@ class Space(Protocol[SpecT]):
         ...
 
     def build(self, spec: SpecT, input_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-        """The untrained module of ``spec``.
+        """Build the untrained module of ``spec``.
 
-        Its input is a batch of ``input_shape``, its output (n, ``num_classes``) logits.  Its
-        attribute ``block_names`` lists the submodules to look at, in the order in which they
-        run and without the classifier head; ``block_features``, where there is one, says how
-        what they give becomes features: ``flatten``, ``pool`` or ``project``.  Initial weights
-        come from torch's global generator, which the caller seeds; building under
-        ``torch.device("meta")`` must work.
+        Args:
+            spec: what ``suggest`` proposed.
+            input_shape: shape of one sample.
+            num_classes: number of logits.
+
+        Returns:
+            A module that takes a batch (n, *``input_shape``) and gives (n, ``num_classes``) logits.
+            Its attribute ``block_names`` lists the submodules to look at, in the order in which
+            they run and without the classifier head. Its optional attribute ``block_features``
+            says how their outputs become features: ``flatten``, ``pool`` or ``project``. Initial
+            weights come from torch's global generator, which the caller seeds. Building under
+            ``torch.device("meta")`` must work.
         """
         ...

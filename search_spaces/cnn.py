@@ -1,6 +1,6 @@
 """Plain convolutional networks: stages of 3x3 convolutions with pooling between them.
 
-In the manner of Simonyan & Zisserman, ICLR 2015, with global average pooling before the head.
+They follow Simonyan & Zisserman, ICLR 2015, with global average pooling before the head.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ NORMALISATIONS = ("batch", "none")
 
 @dataclass(frozen=True)
 class CnnSpec:
-    """One network: ``depths[s]`` blocks of ``widths[s]`` channels in stage s."""
+    """One network, with ``depths[s]`` blocks of ``widths[s]`` channels in stage s."""
 
     depths: tuple[int, ...]
+    """Number of blocks of each stage."""
     widths: tuple[int, ...]
+    """Number of channels of each stage."""
     normalisation: str
+    """One of ``NORMALISATIONS``."""
     learning_rate: float
+    """Learning rate before any schedule."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class CnnSpace:
     name: ClassVar[str] = "cnn"
 
     def suggest(self, trial: Trial) -> CnnSpec:
-        """A network from the trial's choices."""
+        """Propose a network from the trial's choices."""
         stages = trial.suggest_int("stages", self.min_stages, self.max_stages)
         return CnnSpec(
             depths=suggest_depths(trial, stages, self.min_depth, self.max_depth),
@@ -64,10 +68,10 @@ class CnnSpace:
         )
 
     def build(self, spec: CnnSpec, input_shape: tuple[int, ...], num_classes: int) -> Cnn:
-        """The network of ``spec`` for images of ``input_shape``.
+        """Build the network of ``spec`` for images of ``input_shape``.
 
         Raises:
-            ValueError: where the inputs are no images.
+            ValueError: if the inputs are no images.
         """
         channels, _, _ = image_shape(input_shape)
         return Cnn(spec, channels, num_classes)
@@ -91,9 +95,9 @@ class Cnn(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, height, width) images to (n, num_classes) logits."""
+        """Map (n, channels, height, width) images to (n, num_classes) logits."""
         for i, stage in enumerate(self.stages):
-            if i > 0:  # a map of odd size, also of one pixel, keeps its border
+            if i > 0:  # rounding up keeps the border of a map of odd size, also of one pixel
                 x = functional.max_pool2d(x, 2, ceil_mode=True)
             x = stage(x)
         logits: torch.Tensor = self.head(x.mean((2, 3)))

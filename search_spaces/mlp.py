@@ -1,4 +1,4 @@
-"""Plain multi-layer perceptrons: Linear, normalisation, activation, and a linear head."""
+"""Plain multi-layer perceptrons: blocks of Linear, normalisation, activation; a linear head."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ SHAPES = ("constant", "tapered", "free")
 
 @dataclass(frozen=True)
 class MlpSpec:
-    """One perceptron: a hidden block per width."""
+    """One perceptron, with a hidden block per width."""
 
     widths: tuple[int, ...]
+    """Number of units of each hidden block."""
     normalisation: str
+    """One of ``NORMALISATIONS``."""
     activation: str
+    """One of ``ACTIVATIONS``."""
     learning_rate: float
+    """Learning rate before any schedule."""
 
     @property
     def depth(self) -> int:
@@ -39,7 +43,7 @@ class MlpSpace:
     """Perceptrons: depth, width per layer, normalisation, activation, learning rate.
 
     Widths are ``constant``, ``tapered`` (geometric from the first to the last) or ``free``
-    (one choice per layer).  Widths are rounded to multiples of ``width_step``, so that nearly
+    (one choice per layer). Widths are rounded to multiples of ``width_step``, so that nearly
     equal architectures count as one.
     """
 
@@ -56,7 +60,7 @@ class MlpSpace:
     name: ClassVar[str] = "mlp"
 
     def suggest(self, trial: Trial) -> MlpSpec:
-        """A perceptron from the trial's choices."""
+        """Propose a perceptron from the trial's choices."""
         depth = trial.suggest_int("depth", self.min_depth, self.max_depth)
         return MlpSpec(
             widths=self._suggest_widths(trial, depth),
@@ -68,7 +72,7 @@ class MlpSpace:
         )
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """The perceptron of ``spec`` for flattened inputs of ``input_shape``."""
+        """Build the perceptron of ``spec`` for inputs of ``input_shape``, which it flattens."""
         return Mlp(spec, prod(input_shape), num_classes)
 
     def _suggest_widths(self, trial: Trial, depth: int) -> tuple[int, ...]:
@@ -101,7 +105,7 @@ class Mlp(nn.Module):
         self.block_names = tuple(f"blocks.{i}" for i in range(spec.depth))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, ...) inputs to (n, num_classes) logits."""
+        """Map (n, ...) inputs to (n, num_classes) logits."""
         x = x.flatten(1)
         for block in self.blocks:
             x = block(x)

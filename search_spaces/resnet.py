@@ -19,17 +19,21 @@ from search_spaces.images import image_shape, suggest_depths, suggest_widths
 BLOCKS = ("basic", "bottleneck")
 
 BOTTLENECK = 4
-"""Output channels of a bottleneck block over its inner ones."""
+"""Ratio of the output channels of a bottleneck block to its inner ones."""
 
 
 @dataclass(frozen=True)
 class ResnetSpec:
-    """One network: ``depths[s]`` blocks with ``widths[s]`` output channels in stage s."""
+    """One network, with ``depths[s]`` blocks of ``widths[s]`` output channels in stage s."""
 
     block: str
+    """One of ``BLOCKS``."""
     depths: tuple[int, ...]
+    """Number of blocks of each stage."""
     widths: tuple[int, ...]
+    """Number of output channels of each stage."""
     learning_rate: float
+    """Learning rate before any schedule."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class ResnetSpace:
     name: ClassVar[str] = "resnet"
 
     def suggest(self, trial: Trial) -> ResnetSpec:
-        """A network from the trial's choices."""
+        """Propose a network from the trial's choices."""
         stages = trial.suggest_int("stages", self.min_stages, self.max_stages)
         return ResnetSpec(
             block=str(trial.suggest_categorical("block", self.blocks)),
@@ -66,10 +70,10 @@ class ResnetSpace:
         )
 
     def build(self, spec: ResnetSpec, input_shape: tuple[int, ...], num_classes: int) -> Resnet:
-        """The network of ``spec`` for images of ``input_shape``.
+        """Build the network of ``spec`` for images of ``input_shape``.
 
         Raises:
-            ValueError: where the inputs are no images.
+            ValueError: if the inputs are no images.
         """
         channels, _, _ = image_shape(input_shape)
         return Resnet(spec, channels, num_classes)
@@ -100,7 +104,7 @@ class Resnet(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, height, width) images to (n, num_classes) logits."""
+        """Map (n, channels, height, width) images to (n, num_classes) logits."""
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
@@ -109,7 +113,7 @@ class Resnet(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """``relu(residual(x) + shortcut(x))``; the shortcut projects where the shape changes."""
+    """Computes ``relu(residual(x) + shortcut(x))``; the shortcut projects if the shape changes."""
 
     def __init__(self, kind: str, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -123,7 +127,7 @@ class ResidualBlock(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, inputs, height, width) to (n, outputs, ...), half as high and wide at stride 2."""
+        """Map (n, inputs, height, width) to (n, outputs, ...); stride 2 halves height and width."""
         y: torch.Tensor = self.activation(self.residual(x) + self.shortcut(x))
         return y
 
@@ -147,14 +151,14 @@ def _bottleneck(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
     return [
         *_convolution(inputs, inner, 1),
         nn.ReLU(),
-        *_convolution(inner, inner, 3, stride),  # here, where it skips no pixel
+        *_convolution(inner, inner, 3, stride),  # a 1x1 convolution with stride would skip pixels
         nn.ReLU(),
         *_convolution(inner, outputs, 1),
     ]
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
-    """A convolution and its BatchNorm, which makes a bias useless."""
+    """Return a convolution without bias and its BatchNorm, which makes a bias useless."""
     conv = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return [conv, nn.BatchNorm2d(outputs)]

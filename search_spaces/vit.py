@@ -1,4 +1,4 @@
-"""Vision transformers (Dosovitskiy et al., ICLR 2021), with the mean over tokens for a head."""
+"""Vision transformers (Dosovitskiy et al., ICLR 2021) that classify the mean over tokens."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from search_spaces.choices import suggest_learning_rate
 from search_spaces.images import image_shape, suggest_width
 
 MLP_RATIO = 2
-"""Width of a layer's perceptron over that of its tokens."""
+"""Ratio of the width of a layer's perceptron to that of its tokens."""
 
 
 @dataclass(frozen=True)
 class VitSpec:
-    """One transformer: ``depth`` layers on tokens of ``width`` features.
+    """One transformer, with ``depth`` layers on tokens of ``width`` features.
 
     Raises:
-        ValueError: where ``heads`` do not divide ``width``.
+        ValueError: if ``heads`` do not divide ``width``.
     """
 
     patch: int
-    """Pixels along a side of what becomes one token."""
+    """Number of pixels along a side of the square that becomes one token."""
     depth: int
+    """Number of encoder layers."""
     width: int
+    """Number of features of a token."""
     heads: int
+    """Number of attention heads of a layer."""
     learning_rate: float
+    """Learning rate before any schedule."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -61,7 +65,7 @@ class VitSpace:
     name: ClassVar[str] = "vit"
 
     def suggest(self, trial: Trial) -> VitSpec:
-        """A transformer from the trial's choices."""
+        """Propose a transformer from the trial's choices."""
         heads = int(trial.suggest_categorical("heads", self.heads))
         step = lcm(self.width_step, heads)
         return VitSpec(
@@ -75,10 +79,10 @@ class VitSpace:
         )
 
     def build(self, spec: VitSpec, input_shape: tuple[int, ...], num_classes: int) -> Vit:
-        """The transformer of ``spec`` for images of ``input_shape``.
+        """Build the transformer of ``spec`` for images of ``input_shape``.
 
         Raises:
-            ValueError: where the inputs are no images.
+            ValueError: if the inputs are no images.
         """
         return Vit(spec, image_shape(input_shape), num_classes)
 
@@ -105,7 +109,7 @@ class Vit(nn.Module):
         self.block_names = tuple(f"blocks.{i}" for i in range(spec.depth))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, channels, height, width) images to (n, num_classes) logits."""
+        """Map (n, channels, height, width) images to (n, num_classes) logits."""
         x = self.patches(functional.pad(x, self.padding))
         x = x.flatten(2).transpose(1, 2) + self.positions
         for block in self.blocks:

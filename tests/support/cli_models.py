@@ -12,16 +12,18 @@ from torch import Tensor, nn
 import designer
 
 MADE: list[nn.Module] = []
+"""The model that was built last."""
 
 
-def _made(model: nn.Module) -> nn.Module:
+def _noted(model: nn.Module) -> nn.Module:
+    """Keep a model in ``MADE`` and return it."""
     MADE[:] = [model]
     return model
 
 
 def perceptron(outputs: int = 10) -> nn.Module:
-    """For 8x8 images."""
-    return _made(
+    """Build a perceptron for 8x8 images."""
+    return _noted(
         nn.Sequential(
             nn.Flatten(),
             nn.Sequential(nn.Linear(64, 24), nn.BatchNorm1d(24), nn.ReLU()),
@@ -33,22 +35,22 @@ def perceptron(outputs: int = 10) -> nn.Module:
 
 
 def five_classes() -> nn.Module:
-    """Too few for the digits."""
+    """Build a model with too few classes for the digits."""
     return perceptron(5)
 
 
 def wide() -> nn.Module:
-    """For inputs of another shape."""
-    return _made(nn.Sequential(nn.Flatten(), nn.Linear(65, 8), nn.ReLU(), nn.Linear(8, 10)))
+    """Build a model for inputs of another shape."""
+    return _noted(nn.Sequential(nn.Flatten(), nn.Linear(65, 8), nn.ReLU(), nn.Linear(8, 10)))
 
 
 def single() -> nn.Module:
-    """A model without blocks."""
-    return _made(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+    """Build a model without blocks."""
+    return _noted(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
 
 
 class Raises(nn.Module):
-    """Cannot run."""
+    """A model that raises in its forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,12 +62,12 @@ class Raises(nn.Module):
 
 
 def raises() -> nn.Module:
-    """A model that cannot run."""
-    return _made(Raises())
+    """Build a model that raises in its forward pass."""
+    return _noted(Raises())
 
 
 class Tensorless(nn.Module):
-    """Returns something else than a tensor."""
+    """A model that returns something else than a tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,50 +79,50 @@ class Tensorless(nn.Module):
 
 
 def tensorless() -> nn.Module:
-    """A model that returns no tensor."""
-    return _made(Tensorless())
+    """Build a model that returns no tensor."""
+    return _noted(Tensorless())
 
 
 class Leaves(Raises):
-    """Ends the program."""
+    """A model that ends the program when it runs."""
 
     def forward(self, x: Tensor) -> Tensor:
         raise SystemExit(0)
 
 
 def leaves() -> nn.Module:
-    """A model that ends the program when it runs."""
-    return _made(Leaves())
+    """Build a model that ends the program when it runs."""
+    return _noted(Leaves())
 
 
 def scripted() -> nn.Module:
-    """A model that is no longer Python."""
+    """Build a model that is no longer Python."""
     with warnings.catch_warnings(action="ignore"):
         return torch.jit.script(perceptron())
 
 
 def talkative() -> nn.Module:
-    """A model that prints."""
+    """Build a model, and print while doing so."""
     sys.stdout.write("hello from the model\n")
     return perceptron()
 
 
 def misnamed() -> nn.Module:
-    """A model whose block names are none."""
+    """Build a model whose block names are no names."""
     model = perceptron()
     model.block_names = 7  # type: ignore[assignment]
     return model
 
 
 class Sine(nn.Module):
-    """Depends on the scale of its input more than any other activation."""
+    """An activation that depends on the scale of its input more than any other."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.sin(6 * x) + 1
 
 
 def unscaled() -> nn.Module:
-    """Right about raw digits, and at a loss where they are scaled."""
+    """Build a model that is right about raw digits and wrong about scaled ones."""
     data = designer.load_dataset("digits", train_size=300, scaling="none")
     layers, head = [nn.Linear(64, 64) for _ in range(2)], nn.Linear(64, 10)
     blocks = [nn.Sequential(layers[0], Sine()), nn.Sequential(layers[1], nn.ReLU())]
@@ -129,38 +131,39 @@ def unscaled() -> nn.Module:
         for layer in layers:
             layer.weight.copy_(torch.eye(64))
             layer.bias.zero_()
-        seen = model[:-1](data.train.inputs)
-        means = torch.stack([seen[data.train.labels == k].mean(0) for k in range(10)])
+        features = model[:-1](data.train.inputs)
+        means = torch.stack([features[data.train.labels == k].mean(0) for k in range(10)])
         head.weight.copy_(means)
         head.bias.copy_(-means.square().sum(1) / 2)
-    return _made(model)
+    return _noted(model)
 
 
-def one_of_itself() -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches that break off."""
+def _broken_off() -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield one batch, then fail."""
     yield torch.zeros(3, 1, 8, 8), torch.arange(3)
     raise OSError("the disk is gone")
 
 
 class Breaking:
-    """Batches that can be had again, and break off each time."""
+    """Batches that can be iterated anew, and break off each time."""
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return one_of_itself()
+        return _broken_off()
 
 
 def breaking() -> dict[str, object]:
+    """Return training data that break off."""
     return {"train": Breaking()}
 
 
 def batches() -> dict[str, object]:
-    """The digits as batches."""
+    """Return the digits as batches."""
     data = designer.load_dataset("digits", train_size=300)
     return {"train": data.train.batches(64), "heldout": data.test.batches(64)}
 
 
 class Code:
-    """Writes a file when it is unpickled."""
+    """Pickles as a call that writes a file."""
 
     def __init__(self, marker: str) -> None:
         self.marker = marker
@@ -170,6 +173,6 @@ class Code:
 
 
 def weights() -> dict[str, Tensor]:
-    """Of ``perceptron``."""
+    """Return weights of ``perceptron``."""
     torch.manual_seed(7)
     return perceptron().state_dict()

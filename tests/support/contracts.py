@@ -1,11 +1,32 @@
-"""What every search space must keep: subclass ``SpaceContract`` and say which space it is.
+"""Tests that every search space must pass, for those who write one.
 
-::
+A search space is whatever has ``name``, ``suggest`` and ``build`` (``search_spaces.base``). To test
+yours, subclass ``SpaceContract`` in a test file and say three things about it; pytest then runs all
+tests below on it::
+
+    from tests.support.contracts import SpaceContract
 
     class TestMySpace(SpaceContract):
-        def space(self) -> MySpace: ...
-        def example_params(self) -> dict[str, Any]: ...
-        def input_shapes(self) -> list[tuple[int, ...]]: ...
+        def space(self) -> MySpace:
+            return MySpace()
+
+        def example_params(self) -> dict[str, Any]:
+            return {"depth": 3, "width": 32, "learning_rate": 1e-3}
+
+        def input_shapes(self) -> list[tuple[int, ...]]:
+            return [(1, 8, 8), (3, 7, 5)]
+
+- The name of the class must begin with ``Test``, or pytest will not run it.
+- ``example_params`` holds one value for every parameter that ``suggest`` asks a trial for; keep
+  the architecture small. Values must lie in their ranges.
+- ``input_shapes`` are shapes of one sample. Give every kind of input that the space takes, such as
+  flat vectors and images, and the smallest one.
+
+What the tests ask for: specs are frozen, hashable, plain enough for JSON and pickle, and equal for
+equal parameters; modules give (n, classes) logits, name their blocks in the order in which they
+run, treat samples alone in eval mode, can be built on the meta device, take their weights from
+torch's generator, and can be trained. Each test says in its name what is wrong if it fails. What is
+particular to your space, such as bounds of its widths, needs tests of your own.
 """
 
 from __future__ import annotations
@@ -31,28 +52,28 @@ RANDOM_TRIALS = 15
 
 
 class SpaceContract(ABC):
-    """The suite; a test class per space inherits from it."""
+    """All tests of a search space; see the module's docstring for how to use it."""
 
     @abstractmethod
     def space(self) -> Space[Any]:
-        """The space under test."""
+        """Return the space under test."""
 
     @abstractmethod
     def example_params(self) -> dict[str, Any]:
-        """What a study might have stored for a small architecture of the space."""
+        """Return parameters as a study stores them, of a small architecture of the space."""
 
     @abstractmethod
     def input_shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of inputs that the space takes, small ones."""
+        """Return small shapes of one sample, of every kind that the space takes."""
 
     # --- specs ---
 
     def example(self) -> Any:
-        """The spec of ``example_params``."""
+        """Return the spec of ``example_params``."""
         return self.space().suggest(FixedTrial(self.example_params()))
 
     def random_specs(self) -> list[Any]:
-        """Specs from random trials, the same every time."""
+        """Return specs from random trials, the same every time."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         study = optuna.create_study(sampler=RandomSampler(seed=0))
         return [self.space().suggest(study.ask()) for _ in range(RANDOM_TRIALS)]
@@ -97,13 +118,13 @@ class SpaceContract(ABC):
     # --- modules ---
 
     def build(self, spec: Any, shape: tuple[int, ...], seed: int = 0) -> nn.Module:
-        """A seeded module."""
+        """Build the module of a spec with seeded weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.space().build(spec, shape, CLASSES)
 
     def inputs(self, shape: tuple[int, ...], n: int = 8) -> Tensor:
-        """A batch of noise."""
+        """Return a batch of noise, the same every time."""
         return torch.randn(n, *shape, generator=torch.Generator().manual_seed(0))
 
     def test_builds_modules_that_give_logits(self) -> None:
@@ -162,14 +183,14 @@ class SpaceContract(ABC):
 
     def test_initial_weights_come_from_torchs_generator_alone(self) -> None:
         shape = self.input_shapes()[0]
-        one, again, other = (self.build(self.example(), shape, seed=seed) for seed in (1, 1, 2))
-        assert _weights(one) == _weights(again)
-        assert _weights(one) != _weights(other)
+        first, again, other = (self.build(self.example(), shape, seed=seed) for seed in (1, 1, 2))
+        assert _weights(first) == _weights(again)
+        assert _weights(first) != _weights(other)
 
     def test_does_not_share_weights_between_modules(self) -> None:
         shape = self.input_shapes()[0]
-        one, other = self.build(self.example(), shape), self.build(self.example(), shape)
-        owned = {p.data_ptr() for p in one.parameters()}
+        first, other = self.build(self.example(), shape), self.build(self.example(), shape)
+        owned = {p.data_ptr() for p in first.parameters()}
         assert owned.isdisjoint(p.data_ptr() for p in other.parameters())
 
     def test_every_parameter_gets_a_finite_gradient(self) -> None:
@@ -193,12 +214,12 @@ class SpaceContract(ABC):
 
 
 def _note(name: str, ran: list[str]) -> Callable[..., None]:
-    """A hook that notes that the block of that name ran."""
+    """Return a hook that notes that the block of that name ran."""
     return lambda *_: ran.append(name)
 
 
 def _collect(outputs: list[Tensor]) -> Callable[..., None]:
-    """A hook that keeps what its block gave."""
+    """Return a hook that keeps what its block gave."""
     return lambda _module, _inputs, output: outputs.append(output)
 
 

@@ -1,4 +1,4 @@
-"""Small networks that have learnt something, for tests of what is done to trained ones."""
+"""Small networks that have learned something, for tests of what is done to trained ones."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Triple = tuple[LabelledTensors, LabelledTensors, LabelledTensors]
 
 
 def blob_parts(n: int = 1200) -> Triple:
-    """Half of the blobs to train on, a quarter held out, a quarter to test with."""
-    found = blobs(n=n)
-    x = torch.tensor([*found["x_train"].tolist(), *found["x_test"].tolist()])
-    y = torch.tensor([*found["y_train"].tolist(), *found["y_test"].tolist()])
+    """Split the blobs: half to train on, a quarter to validate with, a quarter to test with."""
+    arrays = blobs(n=n)
+    x = torch.tensor([*arrays["x_train"].tolist(), *arrays["x_test"].tolist()])
+    y = torch.tensor([*arrays["y_train"].tolist(), *arrays["y_test"].tolist()])
     bounds = [0, n // 2, 3 * n // 4, n]
     first, second, third = (
         LabelledTensors(x[low:high], y[low:high]) for low, high in pairwise(bounds)
@@ -35,28 +35,28 @@ def blob_parts(n: int = 1200) -> Triple:
 
 
 def blob_net(depth: int = 5, width: int = 10, seed: int = 0) -> nn.Module:
-    """A perceptron for the blobs; its blocks are ``blocks.0`` and so on."""
+    """Build a perceptron for the blobs; its blocks are ``blocks.0`` and so on."""
     spec = MlpSpec((width,) * depth, "batch", "relu", 1e-2)
     return build_seeded(lambda: MlpSpace().build(spec, (6,), 3), seed, CPU)
 
 
 def train_briefly(model: nn.Module, data: LabelledTensors, epochs: int = 4) -> nn.Module:
-    """The model after a short training, in eval mode."""
+    """Train a model in place for a few epochs, and return it in eval mode."""
     train(model, data, epochs=epochs, learning_rate=1e-2, seed=0, batch_size=64)
     return model.eval()
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of all parameters and buffers."""
+    """Return a copy of all parameters and buffers."""
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def same_state(model: nn.Module, state: dict[str, Tensor]) -> bool:
-    """Whether a model's parameters and buffers are these to the bit."""
+    """True if a model's parameters and buffers are equal to these to the bit."""
     own = model.state_dict()
     return own.keys() == state.keys() and all(torch.equal(own[k], state[k]) for k in own)
 
 
 def all_low(profiles: Sequence[SeparationProfile]) -> tuple[LayerReport, ...]:
-    """Reports on layers that call every one of them low."""
-    return tuple(replace(one, verdict=Verdict.LOW) for one in layer_reports(profiles))
+    """Report on layers as ``layer_reports`` does, but with every verdict low."""
+    return tuple(replace(layer, verdict=Verdict.LOW) for layer in layer_reports(profiles))
