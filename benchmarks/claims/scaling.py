@@ -43,18 +43,20 @@ from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.search import objective
-from designer.search.candidates import Outcome, spec_key, spec_values, train_and_measure
+from designer.search.candidates import TrainedCandidate, spec_key, spec_values, train_and_measure
 from designer.search.job import Job
+from designer.search.options import SearchOptions
 from designer.search.progress import Phase
 from designer.search.search import search
-from designer.search.settings import Effort, StudySettings
+from designer.search.storage.caching import CachingStorage
 from designer.search.storage.location import StudyLocation
 from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
-from designer.search.storage.retrying import RetryPolicy, patient
+from designer.search.storage.retrying import RetryingStorage, RetryPolicy
+from designer.search.storage.wrapper import Answer, Arguments
 from designer.search.study import proposals
-from designer.search.study.claims import Rejected, claim, end, study_of
-from designer.search.study.trials import RECORD, SPEC, WANTED, Trials
-from designer.search.workers.processes import Alone
+from designer.search.study.claims import Rejected, TrialClaims, study_of
+from designer.search.study.keys import RECORD, SPEC, WANTED
+from designer.search.workers.processes import SingleWorker
 from designer.training.stacked import train_stacked
 from designer.training.trainer import Schedule, accuracy, build_seeded, single_threaded, train
 from search_spaces import MlpSpace, MlpSpec
@@ -102,8 +104,7 @@ def job_at(location: StudyLocation, trials_wanted: int) -> Job:
         MlpSpace(),
         "mlp",
         load_dataset("digits"),
-        StudySettings(epochs=EPOCHS),
-        Effort(trials=trials_wanted),
+        SearchOptions(epochs=EPOCHS, trials=trials_wanted),
         location,
     )
 
@@ -179,7 +180,7 @@ def _crowd(location: StudyLocation, count: int) -> Figures:
     ready = CONTEXT.Barrier(count)
     with open_storage(location) as storage:
         study = study_of(job, storage, Phase.SEARCH)
-        study.set_user_attr(WANTED, job.effort.trials)
+        study.set_user_attr(WANTED, job.options.trials)
         crew = [CONTEXT.Process(target=sleeper, args=(job, i, ready)) for i in range(count)]
         for process in crew:
             process.start()
@@ -205,14 +206,14 @@ def sleeper(job: Job, number: int, ready: Barrier) -> None:
     spec = MlpSpace().suggest(optuna.trial.FixedTrial(_some_parameters()))
     real = train_and_measure(job, spec, seed=0, epochs=1, schedule=Schedule.CONSTANT, resamples=0)
 
-    def slept(*_: Any, **__: Any) -> Outcome:
+    def slept(*_: Any, **__: Any) -> TrainedCandidate:
         time.sleep(SLEEP)
         return replace(real, score=replace(real.score, value=float(generator.random())))
 
     vars(objective)["train_and_measure"] = slept
     ready.wait()
     with quiet_optuna(), open_storage(job.location) as storage:
-        Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
+        SingleWorker(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
 
 
 def _some_parameters() -> dict[str, Any]:
@@ -228,15 +229,20 @@ def _some_parameters() -> dict[str, Any]:
 class Timed(RetryPolicy):
     """Count the questions to a storage and the seconds that they take."""
 
-    asked_times, seconds_inside = 0, 0.0
+    calls, seconds_inside = 0, 0.0
 
-    def asked(self, question: Callable[[], Any]) -> Any:
+    def call(
+        self,
+        method: Callable[Arguments, Answer],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Answer:
         """See ``RetryPolicy``."""
         started = time.perf_counter()
         try:
-            return super().asked(question)
+            return super().call(method, *arguments, **named)
         finally:
-            self.asked_times += 1
+            self.calls += 1
             self.seconds_inside += time.perf_counter() - started
 
 
@@ -258,35 +264,36 @@ def _cost(location: StudyLocation, size: int) -> Figures:
     job = job_at(location, size + TIMED)
     with open_storage(location) as opened:
         timed = Timed(location.shown)
-        study = study_of(job, patient(opened.inner, timed), Phase.SEARCH)  # type: ignore[attr-defined]
-        study.add_trials(_random_trials(size))
-        _untrained_trial(job, study)  # reads them all
-        timed.asked_times, timed.seconds_inside = 0, 0.0
+        storage = CachingStorage(RetryingStorage(opened.inner.inner, timed))
+        claims = TrialClaims(study_of(job, storage, Phase.SEARCH), storage)
+        claims.study.add_trials(_random_trials(size))
+        _untrained_trial(job, claims)  # reads them all
+        timed.calls, timed.seconds_inside = 0, 0.0
         started = time.perf_counter()
         for _ in range(TIMED):
-            _untrained_trial(job, study)
+            _untrained_trial(job, claims)
         seconds = time.perf_counter() - started
     return {
         "ms_in_storage": rounded(1000 * timed.seconds_inside / TIMED),
         "ms_in_all": rounded(1000 * seconds / TIMED),
-        "questions": round(timed.asked_times / TIMED),
+        "questions": round(timed.calls / TIMED),
     }
 
 
-def _untrained_trial(job: Job, study: optuna.Study) -> None:
+def _untrained_trial(job: Job, claims: TrialClaims) -> None:
     """Propose, claim and end a trial without training."""
 
-    def propose(trials: Trials) -> FrozenTrial:
+    def propose(trials: Sequence[FrozenTrial]) -> FrozenTrial:
         return proposals.propose(job, trials, "bench")
 
     while True:
         with suppress(Rejected):
-            trial = claim(study, job.effort.trials + 1, "bench", propose)
+            trial = claims.claim(job.options.trials + 1, "bench", propose)
             break
     if trial is None:
         raise RuntimeError("no trial was left")
     trial.set_user_attr(RECORD, {})
-    end(study, trial, TrialState.COMPLETE, [np.random.default_rng(trial.number).random()])
+    claims.end(trial, TrialState.COMPLETE, [np.random.default_rng(trial.number).random()])
 
 
 def _random_trials(size: int) -> list[FrozenTrial]:
@@ -343,9 +350,9 @@ def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
     for pair in range(-1, pairs):  # the first only warms up: imports, tables, caches
         location = StudyLocation(folder / f"ours-{pair}")
         location.folder.mkdir()
-        settings = replace(job.settings, seed=max(pair, 0))
-        effort = job.effort if pair >= 0 else replace(job.effort, trials=2)
-        done, seconds = _by_us(replace(job, settings=settings, effort=effort, location=location))
+        trials = PLAIN_TRIALS if pair >= 0 else 2
+        own = replace(job.options, seed=max(pair, 0), trials=trials)
+        done, seconds = _by_us(replace(job, options=own, location=location))
         by_hand = _by_hand(job, done, folder / f"theirs-{pair}.db")
         if pair >= 0:
             ours.append(seconds)
@@ -366,9 +373,9 @@ def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
 def _by_us(job: Job) -> tuple[list[FrozenTrial], float]:
     with open_storage(job.location) as storage:
         study = study_of(job, storage, Phase.SEARCH)
-        study.set_user_attr(WANTED, job.effort.trials)
+        study.set_user_attr(WANTED, job.options.trials)
         started = time.perf_counter()
-        Alone(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
+        SingleWorker(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
         seconds = time.perf_counter() - started
         return _complete(study.get_trials()), seconds
 

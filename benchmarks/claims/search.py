@@ -34,7 +34,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 from rich.table import Table
 
 from benchmarks.claim import Figures, Result
@@ -53,7 +53,7 @@ from designer.results.measured import FloatArray
 from designer.results.search import SearchResult
 from designer.search.search import search
 from designer.search.study import sampler as sampler_module
-from designer.search.study.claims import reject
+from designer.search.study.keys import REJECTED
 from designer.search.study.sampler import SeededSampler
 
 KINDS = ("0", "1", "2")
@@ -210,7 +210,8 @@ def best_so_far(task: TableTask) -> FloatArray:
             trial = study.ask()
             network = _network(trial)
             if network in known:
-                reject(study, trial, "known")
+                trial.set_user_attr(REJECTED, "known")
+                study.tell(trial, state=TrialState.FAIL)
                 continue
             known.add(network)
             values.append(task.accuracies[network])

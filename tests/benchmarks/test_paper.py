@@ -1,4 +1,4 @@
-"""The program that reproduces the paper: runs are kept, and verdicts follow from figures."""
+"""The claim ``paper`` keeps the networks that it trained, and its verdicts follow from figures."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.claims.paper import (
+from benchmarks.claims.paper import SEEDS, summary
+from benchmarks.claims.paper_figures import (
     FIGURES,
-    PILOT_SEED,
     QUICK_SEEDS,
     RATES,
-    SEEDS,
-    Run,
-    Runs,
+    Recipe,
+    frozen_is_worse,
+    quick,
+)
+from benchmarks.claims.paper_networks import (
+    PILOT_SEED,
+    TrainedNetworks,
     build,
     data_of,
-    frozen_is_worse,
     key_of,
     pilot,
-    quick,
-    summary,
     trained,
     tune,
 )
 
-TINY = Run(widths=(16, 16, 16), data="digits", epochs=2, learning_rate=1e-3)
+TINY = Recipe(widths=(16, 16, 16), data="digits", epochs=2, learning_rate=1e-3)
 
 
 def group(**means: float) -> dict[str, Any]:
@@ -40,24 +41,26 @@ def test_a_run_is_kept_and_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "runs.jsonl"
     row = trained({}, TINY)
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    monkeypatch.setattr("benchmarks.claims.paper.in_processes", None)  # nothing is trained again
-    runs = Runs(path, {})
-    runs.train([TINY, TINY])
-    assert runs[TINY]["values"] == row["values"]
+    monkeypatch.setattr(
+        "benchmarks.claims.paper_networks.in_processes", None
+    )  # nothing is trained again
+    networks = TrainedNetworks(path, {})
+    networks.train([TINY, TINY])
+    assert networks[TINY]["values"] == row["values"]
     assert len(row["values"]) == 4
-    assert runs.seconds == round(row["seconds"], 1)
+    assert networks.seconds == round(row["seconds"], 1)
 
 
 def test_the_rate_is_the_one_whose_pilot_is_right_most_often(tmp_path: Path) -> None:
-    run = replace(TINY, learning_rate=0.0, epochs=50)
+    recipe = replace(TINY, learning_rate=0.0, epochs=50)
     path = tmp_path / "runs.jsonl"
     best = RATES["adam"][2]
     rows = [
-        {"run": asdict(pilot(run, rate)), "validation_accuracy": 0.9 if rate == best else 0.8}
+        {"run": asdict(pilot(recipe, rate)), "validation_accuracy": 0.9 if rate == best else 0.8}
         for rate in RATES["adam"]
     ]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    assert tune([run], Runs(path, {}))[run] == replace(run, learning_rate=best)
+    assert tune([recipe], TrainedNetworks(path, {}))[recipe] == replace(recipe, learning_rate=best)
 
 
 def test_pilots_have_a_seed_that_no_figure_has() -> None:
@@ -67,25 +70,27 @@ def test_pilots_have_a_seed_that_no_figure_has() -> None:
 def test_every_condition_of_the_quick_form_is_on_the_bundled_digits() -> None:
     for figure in FIGURES.values():
         smaller = quick(figure)
-        assert len(smaller.runs) == len(figure.runs)
-        assert all(run.data == "digits" and run.epochs < 100 for run in smaller.runs.values())
+        assert len(smaller.recipes) == len(figure.recipes)
+        assert all(
+            recipe.data == "digits" and recipe.epochs < 100 for recipe in smaller.recipes.values()
+        )
 
 
 @pytest.mark.parametrize(("half", "fixed"), [("first", [0, 1]), ("last", [2, 3]), ("", [])])
 def test_half_of_the_blocks_are_frozen(half: str, fixed: list[int]) -> None:
-    run = replace(TINY, widths=(16,) * 4, frozen=half)
-    model = build(run, data_of("digits", run))
+    recipe = replace(TINY, widths=(16,) * 4, frozen=half)
+    model = build(recipe, data_of("digits", recipe))
     blocks = list(model.get_submodule("blocks").children())
     frozen = [
-        i for i, one in enumerate(blocks) if not any(p.requires_grad for p in one.parameters())
+        i for i, block in enumerate(blocks) if not any(p.requires_grad for p in block.parameters())
     ]
     assert frozen == fixed
 
 
 def test_imbalanced_data_have_a_fifth_of_the_later_classes() -> None:
     whole, unequal = (
-        torch.bincount(data_of("digits", replace(TINY, imbalanced=one)).train.labels)
-        for one in (False, True)
+        torch.bincount(data_of("digits", replace(TINY, imbalanced=imbalanced)).train.labels)
+        for imbalanced in (False, True)
     )
     assert torch.equal(unequal[:5], whole[:5])
     assert torch.equal(unequal[5:], whole[5:] // 5)
@@ -105,11 +110,11 @@ def test_a_network_that_diverges_is_counted_and_left_out(tmp_path: Path) -> None
         "train_accuracy": None, "validation_accuracy": None, "test_accuracy": None,
     }  # fmt: skip
     path.write_text(f"{json.dumps(good)}\n{json.dumps(bad)}\n", encoding="utf-8")
-    figure = replace(FIGURES["linear"], runs={"tiny": TINY})
-    found = summary(figure, {TINY: TINY}, (0, 1), Runs(path, {}))["conditions"]["tiny"]
-    assert found["failed"] == 1
-    assert found["rho"]["n"] == 1
-    assert found["test_accuracy"]["mean"] == good["test_accuracy"]
+    figure = replace(FIGURES["linear"], recipes={"tiny": TINY})
+    conditions = summary(figure, {TINY: TINY}, (0, 1), TrainedNetworks(path, {}))["conditions"]
+    assert conditions["tiny"]["failed"] == 1
+    assert conditions["tiny"]["rho"]["n"] == 1
+    assert conditions["tiny"]["test_accuracy"]["mean"] == good["test_accuracy"]
 
 
 def test_frozen_networks_must_be_worse_in_both_respects() -> None:
