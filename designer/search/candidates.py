@@ -1,4 +1,4 @@
-"""One candidate: its spec as plain values, its size, and one training run of it."""
+"""One candidate: its spec as plain values, its size, and its training runs."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from designer.models.size import ModelSize, size_of_model
 from designer.results.layers import Curve
 from designer.results.measured import DesignScore, SeparationProfile, measured
 from designer.search.job import Job
+from designer.search.study.records import Measurements
 from designer.training.stacked import can_be_stacked, train_stacked
 from designer.training.trainer import (
     EpochCallback,
@@ -34,63 +35,75 @@ from designer.training.trainer import (
 )
 from search_spaces import Space, Spec
 
-SMALL = 1 << 22
-"""Networks of so many parameters are counted as they are: on the meta device, where no memory is
-needed, torch runs every operation in Python."""
+COUNTED_AS_BUILT = 1 << 22
+"""Largest number of parameters of a network whose operations are counted on the CPU. On the meta
+device, which needs no memory for weights, torch runs every operation in Python."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """A finished training run and what was seen inside."""
+class TrainedCandidate:
+    """A finished training run and what was measured inside the network."""
 
     model: nn.Module
+    """The trained network."""
     history: TrainingHistory
+    """Its losses, epoch by epoch."""
     profile: SeparationProfile
+    """D through the network, on training and validation data."""
     score: DesignScore
+    """The number that a search maximises, with its parts."""
     validation_accuracy: float
+    """Accuracy on validation data, from 0 to 1."""
     train_accuracy: float
+    """Accuracy on training data, from 0 to 1."""
 
-    def record(self) -> dict[str, Any]:
-        """Plain values to keep with the trial."""
-        return {
-            "score": measured(self.score.value),
-            "heldout_separation": measured(self.score.heldout_separation),
-            "adherence": measured(self.score.adherence),
-            "validation_accuracy": self.validation_accuracy,
-            "train_accuracy": self.train_accuracy,
-            "training_loss": self.history.summed_loss,
-            "epochs": len(self.history.losses),
-            "depth": len(self.profile.layers) - 1,
-            "curve": asdict(Curve.of(self.profile)),
-        }
+    def measurements(self) -> Measurements:
+        """Return the numbers to keep with the trial; size, law and time are not among them."""
+        return Measurements(
+            score=measured(self.score.value),
+            heldout_separation=measured(self.score.heldout_separation),
+            adherence=measured(self.score.adherence),
+            validation_accuracy=self.validation_accuracy,
+            train_accuracy=self.train_accuracy,
+            training_loss=self.history.summed_loss,
+            epochs=len(self.history.losses),
+            depth=len(self.profile.layers) - 1,
+            curve=Curve.of(self.profile),
+        )
 
 
 def spec_values(spec: Spec) -> dict[str, Any]:
-    """The spec as JSON values."""
+    """Return a spec as JSON values."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(spec)))  # type: ignore[call-overload]
     return values
 
 
 def architecture_key(values: dict[str, Any]) -> str:
-    """Equal for equal architectures, whatever their learning rate."""
+    """Return a text that is equal for equal architectures, whatever their learning rate."""
     return spec_key({k: v for k, v in values.items() if k != "learning_rate"})
 
 
 def spec_key(values: dict[str, Any]) -> str:
-    """Equal for equal specs."""
+    """Return a text that is equal for equal specs."""
     return json.dumps(values, sort_keys=True)
 
 
 def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes: int) -> ModelSize:
-    """Parameters and forward FLOPs, counted without allocating the weights of a large network.
+    """Count parameters and FLOPs of a forward pass, without the weights of a large network.
+
+    Args:
+        space: builds the network.
+        spec: of the network.
+        input_shape: shape of one input, channels first.
+        classes: number of logits.
 
     Raises:
-        SpaceError: where the space builds something that does not map inputs to logits.
+        SpaceError: if the space builds something that does not map inputs to logits.
     """
     device = torch.device("meta")
     with device:
         model = build_seeded(lambda: space.build(spec, input_shape, classes), 0, device)
-    if sum(p.numel() for p in model.parameters()) <= SMALL:
+    if sum(p.numel() for p in model.parameters()) <= COUNTED_AS_BUILT:
         device = torch.device("cpu")
         model = build_seeded(lambda: space.build(spec, input_shape, classes), 0, device)
     model.eval()
@@ -114,11 +127,20 @@ def train_and_measure(
     schedule: Schedule,
     resamples: int,
     on_epoch: EpochCallback | None = None,
-) -> Outcome:
-    """Train one candidate and look inside.
+) -> TrainedCandidate:
+    """Train one candidate and measure it layer by layer.
+
+    Args:
+        job: space, data, batch size and augmentation.
+        spec: of the candidate.
+        seed: of its weights and batches.
+        epochs: of the training run.
+        schedule: of the learning rate.
+        resamples: bootstrap draws of D.
+        on_epoch: called after each epoch with the epoch and the model; may raise to end the run.
 
     Raises:
-        TrialFailed: on divergence or when memory runs out.
+        TrialFailed: if the loss diverges or memory runs out.
     """
     data = job.data
     with memory_exhaustion_as_failure():
@@ -129,11 +151,11 @@ def train_and_measure(
             seed=seed,
             epochs=epochs,
             schedule=schedule,
-            batch_size=job.settings.batch_size,
-            augmentation=job.settings.augment,
+            batch_size=job.options.batch_size,
+            augmentation=job.options.augment,
             on_epoch=on_epoch,
         )
-        return _measured(job, model, history, resamples)
+        return _measure(job, model, history, resamples)
 
 
 def train_and_measure_all(
@@ -145,21 +167,26 @@ def train_and_measure_all(
     schedule: Schedule,
     resamples: int,
     on_epoch: Callable[[int, Mapping[int, nn.Module]], None],
-) -> list[Outcome | TrialFailed]:
-    """The same for several seeds, in one step for all of them where that can be.
+) -> list[TrainedCandidate | TrialFailed]:
+    """Train one candidate with several seeds, all in one step where the models can be stacked.
 
     Args:
-        job, spec, seeds, epochs, schedule, resamples: of the runs.
+        job: space, data, batch size and augmentation.
+        spec: of the candidate.
+        seeds: of weights and batches, one per run.
+        epochs: of each run.
+        schedule: of the learning rate.
+        resamples: bootstrap draws of D.
         on_epoch: called after each epoch with the models under way, by position of their seeds;
             may raise to end the runs.
 
     Returns:
-        For each seed what came of it, or why it failed.
+        For each seed the trained candidate, or why it failed.
     """
     data, rate = job.data, spec.learning_rate
     models = [_built(job.space, spec, data, seed) for seed in seeds]
     if len(models) > 1 and can_be_stacked(models, data.train.inputs):
-        with suppress(TrialFailed):  # there may be memory for one at a time
+        with suppress(TrialFailed):  # memory may do for one model at a time
             histories = train_stacked(
                 models,
                 data.train,
@@ -167,16 +194,16 @@ def train_and_measure_all(
                 learning_rates=[rate] * len(models),
                 seeds=seeds,
                 schedule=schedule,
-                batch_size=job.settings.batch_size,
-                augmentation=job.settings.augment,
+                batch_size=job.options.batch_size,
+                augmentation=job.options.augment,
                 on_epoch=lambda epoch: on_epoch(epoch, dict(enumerate(models))),
             )
             return [
-                _outcome_or_failure(partial(_checked, job, model, history, rate, resamples))
+                _result_or_failure(partial(_measure_checked, job, model, history, rate, resamples))
                 for model, history in zip(models, histories, strict=True)
             ]
 
-    def alone(i: int, seed: int) -> Outcome:
+    def alone(i: int, seed: int) -> TrainedCandidate:
         return train_and_measure(
             job,
             spec,
@@ -187,36 +214,42 @@ def train_and_measure_all(
             on_epoch=lambda epoch, model: on_epoch(epoch, {i: model}),
         )
 
-    return [_outcome_or_failure(partial(alone, i, seed)) for i, seed in enumerate(seeds)]
+    return [_result_or_failure(partial(alone, i, seed)) for i, seed in enumerate(seeds)]
 
 
-def _outcome_or_failure(run: Callable[[], Outcome]) -> Outcome | TrialFailed:
+def _result_or_failure(run: Callable[[], TrainedCandidate]) -> TrainedCandidate | TrialFailed:
     try:
         return run()
     except TrialFailed as failure:
         return failure
 
 
-def _checked(
+def _measure_checked(
     job: Job, model: nn.Module, history: TrainingHistory, rate: float, resamples: int
-) -> Outcome:
-    """What came of a model that was trained beside others, which do not wait for it to fail."""
+) -> TrainedCandidate:
+    """Measure a model that was trained in a stack, where a diverged model does not stop the rest.
+
+    Raises:
+        TrialFailed: if its loss diverged or memory runs out.
+    """
     history.check(rate)
     with memory_exhaustion_as_failure():
-        return _measured(job, model, history, resamples)
+        return _measure(job, model, history, resamples)
 
 
-def _measured(job: Job, model: nn.Module, history: TrainingHistory, resamples: int) -> Outcome:
-    """A trained model, looked into."""
+def _measure(
+    job: Job, model: nn.Module, history: TrainingHistory, resamples: int
+) -> TrainedCandidate:
+    """Measure a trained model layer by layer."""
     data = job.data
-    seen = profile(model, data.train, data.validation, resamples=resamples)
-    return Outcome(
+    separations = profile(model, data.train, data.validation, resamples=resamples)
+    return TrainedCandidate(
         model=model,
         history=history,
-        profile=seen,
-        score=design_score(seen),
-        validation_accuracy=_known_or(seen.accuracy_heldout, model, data.validation),
-        train_accuracy=_known_or(seen.accuracy, model, data.train),
+        profile=separations,
+        score=design_score(separations),
+        validation_accuracy=_known_or(separations.accuracy_heldout, model, data.validation),
+        train_accuracy=_known_or(separations.accuracy, model, data.train),
     )
 
 
@@ -232,7 +265,25 @@ def train_spec(
     augmentation: Augmentation = Augmentation.NONE,
     on_epoch: EpochCallback | None = None,
 ) -> tuple[nn.Module, TrainingHistory]:
-    """Build a spec and train it at its own learning rate; see ``designer.trainer.train``."""
+    """Build a spec and train it at its own learning rate; see ``designer.training.trainer``.
+
+    Args:
+        space: builds the model.
+        spec: of the model.
+        data: whose training part is used.
+        seed: of weights and batches.
+        epochs: of the training run.
+        schedule: of the learning rate.
+        batch_size: samples per step.
+        augmentation: how training images are varied.
+        on_epoch: called after each epoch with the epoch and the model; may raise to end the run.
+
+    Returns:
+        The trained model and its losses.
+
+    Raises:
+        TrialFailed: if the loss diverges.
+    """
     model = _built(space, spec, data, seed)
     history = train(
         model,
@@ -256,16 +307,25 @@ def _built(space: Space[Any], spec: Spec, data: Dataset, seed: int) -> nn.Module
     )
 
 
-def _known_or(seen: float, model: nn.Module, data: LabelledTensors) -> float:
-    """The accuracy that the profile saw; computed where its last block gives the logits."""
-    return accuracy(model, data) if math.isnan(seen) else seen
+def _known_or(measured_accuracy: float, model: nn.Module, data: LabelledTensors) -> float:
+    """Return the accuracy that the profile measured; compute it if the profile has none."""
+    return accuracy(model, data) if math.isnan(measured_accuracy) else measured_accuracy
 
 
 def intermediate_score(job: Job, model: nn.Module) -> float:
-    """The value that pruning compares in mid-training, for a single objective."""
-    if job.settings.objective is Objective.ACCURACY:
+    """Return the value that pruning compares in mid-training, for a single objective.
+
+    Args:
+        job: objective and data.
+        model: after some epochs.
+
+    Returns:
+        Validation accuracy, adherence or design score; 0 where it does not exist.
+    """
+    objective = job.options.objective
+    if objective is Objective.ACCURACY:
         return accuracy(model, job.data.validation)
-    seen = profile(model, job.data.train, job.data.validation, permutations=1, resamples=0)
-    score = design_score(seen)
-    value = score.adherence if job.settings.objective is Objective.LAW else score.value
+    separations = profile(model, job.data.train, job.data.validation, permutations=1, resamples=0)
+    score = design_score(separations)
+    value = score.adherence if objective is Objective.LAW else score.value
     return value if math.isfinite(value) else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from optuna.study import Study
@@ -12,111 +13,162 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from designer.errors import RunFolderError
+from designer.folders import WEIGHTS_FILE
 from designer.results.layers import MeanSd
-from designer.results.measured import SeparationProfile
+from designer.results.measured import Measured, SeparationProfile, measured
 from designer.results.serialisation import profile_from_json
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts
-from designer.search.study.trials import RECORD, REJECTED, SPEC
+from designer.search.study.records import Measurements, TrialRecord
+
+PROFILE_FILE = "profile.json"
+"""Name under which a confirmation run keeps its profile."""
 
 
 @dataclass(frozen=True, eq=False)
-class Confirmed:
-    """One candidate with all its finished confirmation runs."""
+class ConfirmedCandidate:
+    """One candidate with all its finished confirmation runs, at least one."""
 
     trial: FrozenTrial
+    """The search trial that found it."""
     runs: tuple[FrozenTrial, ...]
+    """Confirmation runs, one per seed."""
     profiles: tuple[SeparationProfile, ...]
+    """Profiles of the runs."""
 
-    @property
+    @cached_property
     def spec(self) -> dict[str, Any]:
-        """Its spec as plain values."""
-        return dict(self.trial.user_attrs[SPEC])
+        """The architecture and its learning rate as JSON values."""
+        return TrialRecord.read(self.trial).architecture()
+
+    @cached_property
+    def size(self) -> Measurements:
+        """Parameters and FLOPs, as the search trial counted them."""
+        return TrialRecord.read(self.trial).measurements
+
+    @cached_property
+    def measurements(self) -> tuple[Measurements, ...]:
+        """The numbers of each run."""
+        return tuple(TrialRecord.read(run).measurements for run in self.runs)
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers."""
-        return int(self.trial.user_attrs[RECORD]["parameters"])
+        """Number of trainable numbers."""
+        return self.size.parameters or 0
 
-    def mean(self, name: str) -> float:
-        """Mean of a recorded number over the runs."""
-        return sum(_values(self.runs, name)) / len(self.runs)
+    @cached_property
+    def validation_accuracy(self) -> MeanSd:
+        """Validation accuracy over the runs."""
+        return MeanSd.of([_number(run.validation_accuracy) for run in self.measurements])
 
-    def mean_sd(self, name: str) -> MeanSd:
-        """Mean and sd of a recorded number over the runs."""
-        return MeanSd.of(_values(self.runs, name))
+    @property
+    def train_accuracy(self) -> float:
+        """Mean training accuracy."""
+        return _mean([run.train_accuracy for run in self.measurements])
 
+    @property
+    def score(self) -> Measured:
+        """Mean design score; None if a run has none."""
+        return measured(_mean([run.score for run in self.measurements]))
 
-def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts) -> int:
-    """Ask for every run that is missing; those that exist are not repeated, but where what they
-    left is gone or damaged. How many."""
-    candidates = list(candidates)
-    asked = {one.number for one in candidates}
-    known = {
-        run_key(run)
-        for run in study.get_trials(deepcopy=False)
-        if run.user_attrs.get("confirms") in asked and _counts(run, artifacts)
-    }
-    missing = 0
-    for candidate in candidates:
-        for seed in confirmation_seeds(job):
-            if (candidate.number, seed, job.effort.confirm_epochs) not in known:
-                missing += 1
-                study.enqueue_trial(
-                    candidate.params,
-                    user_attrs={
-                        "confirms": candidate.number,
-                        "seed": seed,
-                        "epochs": job.effort.confirm_epochs,
-                    },
-                )
-    return missing
-
-
-def _counts(run: FrozenTrial, artifacts: Artifacts) -> bool:
-    if run.state is TrialState.COMPLETE:
-        return kept_of(run, artifacts) is not None
-    return run.state is not TrialState.FAIL or REJECTED not in run.user_attrs
-
-
-def kept_of(run: FrozenTrial, artifacts: Artifacts) -> SeparationProfile | None:
-    """The profile that a run left beside its weights; None where either is gone or damaged."""
-    try:
-        load_tensors(artifacts.read(run, "model.safetensors"))
-        return profile_from_json(artifacts.read(run, "profile.json"))
-    except (RunFolderError, SafetensorError, ValueError, KeyError, TypeError):
-        return None
+    @property
+    def score_parts(self) -> dict[str, Measured]:
+        """Means of the two parts of the design score; None if a run has none."""
+        parts = {
+            "heldout_separation": [run.heldout_separation for run in self.measurements],
+            "adherence": [run.adherence for run in self.measurements],
+        }
+        return {name: measured(_mean(values)) for name, values in parts.items()}
 
 
 def confirmation_seeds(job: Job) -> list[int]:
-    """Seeds that the search itself did not use."""
-    return [job.settings.seed + 1 + i for i in range(job.effort.confirm_seeds)]
+    """Return seeds that the search itself did not use."""
+    return [job.options.seed + 1 + i for i in range(job.options.confirm_seeds)]
 
 
-def run_key(run: FrozenTrial) -> tuple[Any, Any, Any]:
-    """What identifies a confirmation run: candidate, seed, epochs."""
-    attrs = run.user_attrs
-    return attrs.get("confirms"), attrs.get("seed"), attrs.get("epochs")
+def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts) -> int:
+    """Enqueue every confirmation run that is missing and return how many there are.
+
+    A run that exists is not repeated unless its profile or weights are gone or damaged.
+
+    Args:
+        job: seeds and epochs.
+        study: of the confirmation.
+        candidates: trials of the search.
+        artifacts: where profiles and weights are kept.
+    """
+    wanted = {
+        record.confirmation: (candidate, record)
+        for candidate in candidates
+        for record in _wanted_runs(job, candidate)
+    }
+    present = {
+        key
+        for run in study.get_trials(deepcopy=False)
+        if (key := TrialRecord.read(run).confirmation) in wanted and _counts(run, artifacts)
+    }
+    missing = [wanted[key] for key in wanted if key not in present]
+    for candidate, record in missing:
+        study.enqueue_trial(candidate.params, user_attrs=record.attributes())
+    return len(missing)
 
 
 def collect(
     job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts
-) -> list[Confirmed]:
-    """The candidates that have finished runs of this confirmation, with their profiles."""
+) -> list[ConfirmedCandidate]:
+    """Return the candidates that have finished confirmation runs, with their profiles.
+
+    Args:
+        job: seeds and epochs.
+        study: of the confirmation.
+        candidates: trials of the search.
+        artifacts: where profiles and weights are kept.
+    """
     complete = {
-        run_key(run): run for run in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        TrialRecord.read(run).confirmation: run
+        for run in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     }
     collected = []
     for candidate in candidates:
-        keys = [(candidate.number, s, job.effort.confirm_epochs) for s in confirmation_seeds(job)]
-        runs = [complete[key] for key in keys if key in complete]
-        kept = [(run, kept_of(run, artifacts)) for run in runs]
+        wanted = [record.confirmation for record in _wanted_runs(job, candidate)]
+        runs = [complete[key] for key in wanted if key in complete]
+        kept = [(run, _profile_of(run, artifacts)) for run in runs]
         whole = [(run, profile) for run, profile in kept if profile is not None]
         if whole:
             usable, profiles = zip(*whole, strict=True)
-            collected.append(Confirmed(candidate, usable, profiles))
+            collected.append(ConfirmedCandidate(candidate, usable, profiles))
     return collected
 
 
-def _values(runs: Sequence[FrozenTrial], name: str) -> list[float]:
-    return [float(run.user_attrs[RECORD][name]) for run in runs]
+def _wanted_runs(job: Job, candidate: FrozenTrial) -> list[TrialRecord]:
+    """Return what identifies the confirmation runs of a candidate, one per seed."""
+    epochs = job.options.confirmation_epochs
+    return [
+        TrialRecord(confirms=candidate.number, seed=seed, epochs=epochs)
+        for seed in confirmation_seeds(job)
+    ]
+
+
+def _counts(run: FrozenTrial, artifacts: Artifacts) -> bool:
+    """Return True unless a run was handed back, or what it left is gone or damaged."""
+    if run.state is TrialState.COMPLETE:
+        return _profile_of(run, artifacts) is not None
+    return run.state is not TrialState.FAIL or TrialRecord.read(run).rejected is None
+
+
+def _profile_of(run: FrozenTrial, artifacts: Artifacts) -> SeparationProfile | None:
+    """Return the profile of a run; None if profile or weights are gone or damaged."""
+    try:
+        load_tensors(artifacts.read(run, WEIGHTS_FILE))
+        return profile_from_json(artifacts.read(run, PROFILE_FILE))
+    except (RunFolderError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _mean(values: Sequence[Measured]) -> float:
+    """Return the mean; NaN if a value is None."""
+    return sum(map(_number, values)) / len(values)
+
+
+def _number(value: Measured) -> float:
+    return float("nan") if value is None else value

@@ -3,53 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from designer.choices import Augmentation, Scaling
 from designer.data.dataset import Dataset
 from designer.errors import RunFolderError
-from designer.search.settings import Effort, StudySettings
+from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
 from search_spaces import Space
 
 ADDED_LATER = {"augment": str(Augmentation.NONE), "data_scaling": str(Scaling.STANDARD)}
 """Settings that older studies did not store, and what they ran with."""
 
-
 OUTSIDE_IDENTITY = {"source", "seed"}
-"""Options of data that do not tell studies apart: where they lie, and the seed of the split, which
-the fingerprint covers."""
+"""Options of data that do not tell studies apart: where the data lie, and the seed of the split,
+which the fingerprint covers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """All that a worker needs."""
+    """All that a worker needs: the options of a search with what they name, loaded."""
 
     space: Space[Any]
+    """The search space."""
     space_source: str
-    """What ``--space`` said, so that a stored model finds its space again."""
+    """Name of the space on the command line, so that a stored model finds its space again."""
     data: Dataset
-    settings: StudySettings
-    effort: Effort
+    """The data set, split and scaled."""
+    options: SearchOptions
+    """All other options."""
     location: StudyLocation
+    """Where the study is kept."""
 
     def identity(self) -> dict[str, Any]:
-        """Settings, space and data as stored with the study, as JSON values."""
+        """Return settings, space and data as JSON values, as a study stores them.
+
+        A study continues only if all of them are equal.
+        """
+        data = {f"data_{k}": v for k, v in self.data.options.items() if k not in OUTSIDE_IDENTITY}
         return {
-            **asdict(self.settings),
-            "objective": str(self.settings.objective),
-            "augment": str(self.settings.augment),
+            **self.options.identity(),
             "space": self.space_source,
             "space_definition": definition(self.space),
             "data": self.data.name,
-            **{f"data_{k}": v for k, v in self.data.options.items() if k not in OUTSIDE_IDENTITY},
+            **data,
             "data_fingerprint": self.data.fingerprint,
         }
 
 
 def definition(space: Space[Any]) -> str:
-    """Its repr where it has one of its own; the default one changes with every process."""
+    """Return the repr of a space; its module and class where its class does not define one.
+
+    The default repr contains an address in memory, which changes with every process.
+    """
     kind = type(space)
     if kind.__repr__ is object.__repr__:
         return f"{kind.__module__}:{kind.__qualname__}"
@@ -59,17 +66,18 @@ def definition(space: Space[Any]) -> str:
 def check_same_study(
     stored: Mapping[str, Any], wanted: Mapping[str, Any], location: StudyLocation
 ) -> None:
-    """Raise ``RunFolderError`` that names the first difference between two identities."""
+    """Raise ``RunFolderError`` that names the first difference if two identities differ."""
     stored = {**ADDED_LATER, **stored}
     for name in ("data", "space", *wanted):
         if stored.get(name) != wanted[name]:
             raise RunFolderError(
-                f"Expected {location.title} to hold this study, but its {name.replace('_', ' ')} is "
+                f"Another study is in {location.title}: its {name.replace('_', ' ')} is "
                 f"{_shown(stored.get(name))}, not {_shown(wanted[name])}; "
-                f"choose another {location.option} or repeat the command that made it."
+                f"repeat the command that made it, or choose another {location.option}."
             )
 
 
 def _shown(value: Any) -> str:
+    """Return a value in quotation marks, shortened to 60 characters."""
     text = str(value)
     return f"'{text}'" if len(text) <= 60 else f"'{text[:57]}...'"

@@ -1,4 +1,4 @@
-"""What a worker does with one trial: of the search, or of the confirmation."""
+"""What a worker does with one trial of the search, or with those that confirm one candidate."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import optuna
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from safetensors.torch import save as save_tensors
 from torch import nn
@@ -21,163 +19,198 @@ from torch import nn
 from designer.analysis.profile import profile
 from designer.choices import Objective
 from designer.errors import SpaceError, StorageError, TrialFailed
+from designer.folders import WEIGHTS_FILE
 from designer.results.layers import Curve, LawSummary
 from designer.results.serialisation import profile_to_json
 from designer.search.candidates import (
-    Outcome,
+    TrainedCandidate,
     intermediate_score,
     spec_values,
     train_and_measure,
     train_and_measure_all,
 )
-from designer.search.confirmation import confirmation_seeds
+from designer.search.confirmation import PROFILE_FILE, confirmation_seeds
 from designer.search.job import Job
 from designer.search.stopping import Stop
 from designer.search.storage.artifacts import Artifacts
-from designer.search.study.claims import end, hand_back, reject
-from designer.search.study.proposals import described, reason_of
-from designer.search.study.trials import EMERGENCE, REASON, RECORD, SECONDS, SPEC
+from designer.search.study.claims import TrialClaims
+from designer.search.study.keys import EPOCHS, REASON, RECORD, SEED
+from designer.search.study.proposals import measure_size, reason_of
+from designer.search.study.records import Measurements, TrialRecord
 from designer.training.trainer import Schedule
 from search_spaces import Spec
 
 CONFIRMATION_RESAMPLES = 200
+"""Bootstrap draws of D in a confirmation run; a search trial needs none."""
 
+MAX_STACKED = 32
+"""Largest number of networks that are trained in one step."""
 
-CONTIGUOUS = torch.contiguous_format
-"""And cloned: safetensors takes no tensors that share memory, as tied weights do."""
+MAX_LOOKS = 12
+"""Largest number of moments at which a confirmation run records D."""
 
-
-STACKED = 32
-"""Networks at the most that are trained in one step."""
-
-
-LOOKS = 12
-"""Moments at the most at which one confirmation run of each candidate is looked into."""
-
-
-Record = dict[str, Any]
-"""What is kept of a run, as JSON values."""
-
-
-Run = Callable[[], tuple[Record, list[float]]]
-"""Trains; gives what to keep, and the values of the objective."""
+Training = Callable[[], tuple[Measurements, list[float]]]
+"""Trains a candidate; returns the numbers to keep and the values of the objective."""
 
 
 @dataclass(frozen=True, eq=False)
-class Confirmation:
-    """A longer run of a candidate, and what was seen on its way."""
+class ConfirmationRun:
+    """A longer training run of a candidate, with D during training."""
 
     spec: Spec
-    outcome: Outcome
+    """The candidate."""
+    trained: TrainedCandidate
+    """The result of the run."""
     curves: tuple[Curve, ...]
+    """D on training data after some epochs; empty for all seeds but the first."""
 
 
 class Stopped(Exception):
     """The run was asked to stop; the trial is handed back."""
 
 
-def run_search_trial(job: Job, study: Study, trial: Trial, stop: Stop) -> None:
-    """Train briefly, look inside, score; whatever happens, the trial is told."""
-    _tell(job, study, trial, lambda: _search(job, trial, stop))
+def run_search_trial(job: Job, claims: TrialClaims, trial: Trial, stop: Stop) -> None:
+    """Train briefly, measure layer by layer and score; the trial is ended whatever happens.
+
+    Args:
+        job: space, data and options.
+        claims: on the trials of the search.
+        trial: that the caller has claimed.
+        stop: True once the run is to stop after the current epoch.
+
+    Raises:
+        SpaceError: if the space breaks its contract.
+        StorageError: if the storage does not answer.
+    """
+    _run_and_end_own(job, claims, trial, lambda: _search(job, trial, stop))
 
 
 def run_confirmation_trials(
-    job: Job, study: Study, trials: Sequence[Trial], stop: Stop, artifacts: Artifacts
+    job: Job, claims: TrialClaims, trials: Sequence[Trial], stop: Stop, artifacts: Artifacts
 ) -> None:
-    """Train a candidate longer with a fresh seed for each trial; keep profiles and weights."""
-    trained: list[Confirmation | TrialFailed] = []
+    """Train a candidate longer, with a fresh seed for each trial; keep profiles and weights.
 
-    def confirmed(i: int) -> tuple[Record, list[float]]:
-        if not trained:
-            if stop():  # as the first of them may have heard
+    Args:
+        job: space, data and options.
+        claims: on the trials of the confirmation.
+        trials: of one candidate, claimed by the caller.
+        stop: True once the run is to stop after the current epoch.
+        artifacts: where profiles and weights are kept.
+
+    Raises:
+        SpaceError: if the space breaks its contract.
+        StorageError: if the storage does not answer.
+    """
+    runs: list[ConfirmationRun | TrialFailed] = []
+
+    def confirm(i: int) -> tuple[Measurements, list[float]]:
+        if not runs:  # the first trial trains for all
+            if stop():
                 raise Stopped
-            trained.extend(_train_confirmations(job, trials, stop))
-        return _keep_confirmation(job, trials[i], trained[i], artifacts)
+            runs.extend(_train_confirmations(job, trials, stop))
+        return _keep_confirmation(job, trials[i], runs[i], artifacts)
 
     for i, trial in enumerate(trials):
-        _tell(job, study, trial, partial(confirmed, i))
+        _run_and_end_own(job, claims, trial, partial(confirm, i))
 
 
 def together(device: torch.device) -> int:
-    """How many seeds of a candidate are trained in one step: small networks leave a GPU idle."""
-    return STACKED if device.type == "cuda" else 1
+    """Return how many seeds are trained in one step: small networks leave a GPU idle."""
+    return MAX_STACKED if device.type == "cuda" else 1
 
 
-def _tell(job: Job, study: Study, trial: Trial, run: Run) -> None:
-    """Run a trial and say what came of it, unless it was taken away meanwhile."""
+def _run_and_end_own(job: Job, claims: TrialClaims, trial: Trial, training: Training) -> None:
+    """Run a trial and end it, unless another worker has ended it meanwhile."""
     with suppress(UpdateFinishedTrialError):
-        _run_and_tell(job, study, trial, run)
+        _run_and_end(job, claims, trial, training)
 
 
-def _run_and_tell(job: Job, study: Study, trial: Trial, run: Run) -> None:
+def _run_and_end(job: Job, claims: TrialClaims, trial: Trial, training: Training) -> None:
+    """Run a trial and end it in the state that fits what happened.
+
+    Raises:
+        UpdateFinishedTrialError: if another worker has ended it meanwhile.
+    """
     started = time.perf_counter()
 
-    def keep(record: dict[str, Any]) -> None:
+    def keep(measurements: Measurements) -> None:
         seconds = round(time.perf_counter() - started, 3)
-        trial.set_user_attr(RECORD, {**record, SECONDS: seconds})
+        trial.set_user_attr(RECORD, replace(measurements, seconds=seconds).stored())
+
+    def keep_with_reason(reason: str) -> None:
+        trial.set_user_attr(REASON, reason)
+        keep(TrialRecord.read(trial).measurements)
 
     try:
-        record, values = run()
+        measurements, values = training()
     except Stopped:
         if job.location.shared:
-            hand_back(study, trial)
+            claims.hand_back(trial)
         else:
-            reject(study, trial, "the run was stopped", lost=True)
+            claims.reject(trial, "the run was stopped", lost=True)
     except optuna.TrialPruned as reason:
-        trial.set_user_attr(REASON, str(reason))
-        keep(trial.user_attrs.get(RECORD, {}))
-        study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+        keep_with_reason(str(reason))
+        # Unlike ``claims.end``, this gives a pruned trial its last reported value.
+        claims.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
     except SpaceError:
-        reject(study, trial, "the space broke its contract")
+        claims.reject(trial, "the space broke its contract")
         raise
     except (StorageError, UpdateFinishedTrialError):
         raise
     except Exception as error:  # noqa: BLE001 - one bad architecture must not end the run
-        trial.set_user_attr(REASON, reason_of(error))
-        keep(trial.user_attrs.get(RECORD, {}))
-        end(study, trial, TrialState.FAIL)
+        keep_with_reason(reason_of(error))
+        claims.end(trial, TrialState.FAIL)
     else:
-        keep(record)
-        end(study, trial, TrialState.COMPLETE, values)
+        keep(measurements)
+        claims.end(trial, TrialState.COMPLETE, values)
 
 
-def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Record, list[float]]:
+def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Measurements, list[float]]:
+    """Train the candidate of a search trial."""
     spec = job.space.suggest(trial)
-    if SPEC not in trial.user_attrs:  # somebody asked for it by hand
-        for key, value in described(job, spec).items():
+    record = TrialRecord.read(trial)
+    if record.spec is None:  # somebody enqueued it by hand
+        record = TrialRecord(spec=spec_values(spec), record=measure_size(job, spec))
+        for key, value in record.attributes().items():
             trial.set_user_attr(key, value)
-    size = trial.user_attrs[RECORD]
-    outcome = train_and_measure(
+    size = record.measurements
+    trained = train_and_measure(
         job,
         spec,
-        seed=job.settings.seed,
-        epochs=job.settings.epochs,
+        seed=job.options.seed,
+        epochs=job.options.epochs,
         schedule=Schedule.CONSTANT,
         resamples=0,
         on_epoch=_watch(job, trial, stop),
     )
-    values = _objective_values(job, outcome, size["parameters"])
-    return {**size, **outcome.record(), "law": _law(outcome)}, values
+    measurements = replace(
+        trained.measurements(),
+        parameters=size.parameters,
+        flops=size.flops,
+        law=LawSummary.of(trained.profile.law),
+    )
+    return measurements, _objective_values(job, trained, measurements)
 
 
 def _train_confirmations(
     job: Job, trials: Sequence[Trial], stop: Stop
-) -> list[Confirmation | TrialFailed]:
-    """Of one candidate; what the first seed of a confirmation sees on its way is kept."""
-    spec, epochs = job.space.suggest(trials[0]), trials[0].user_attrs["epochs"]
-    seeds = [trial.user_attrs["seed"] for trial in trials]
-    curves: list[dict[int, Curve]] = [{} for _ in seeds]  # by epoch: some are trained twice
-    looked_into = {i for i, seed in enumerate(seeds) if seed == confirmation_seeds(job)[0]}
-    looks = looking_epochs(epochs)
+) -> list[ConfirmationRun | TrialFailed]:
+    """Train one candidate with every seed; record D during training for the first seed."""
+    spec, epochs = job.space.suggest(trials[0]), trials[0].user_attrs[EPOCHS]
+    seeds = [trial.user_attrs[SEED] for trial in trials]
+    # By epoch, because models that were trained in a stack may be trained again one by one.
+    curves: list[dict[int, Curve]] = [{} for _ in seeds]
+    recorded = {i for i, seed in enumerate(seeds) if seed == confirmation_seeds(job)[0]}
+    moments = looking_epochs(epochs)
 
     def on_epoch(epoch: int, models: Mapping[int, nn.Module]) -> None:
         if stop():
             raise Stopped
-        for i in models.keys() & looked_into if epoch in looks else ():
-            seen = profile(models[i], job.data.train, permutations=0, resamples=0)
-            curves[i][epoch] = Curve.of(seen, epoch)
+        for i in models.keys() & recorded if epoch in moments else ():
+            separations = profile(models[i], job.data.train, permutations=0, resamples=0)
+            curves[i][epoch] = Curve.of(separations, epoch)
 
-    outcomes = train_and_measure_all(
+    results = train_and_measure_all(
         job,
         spec,
         seeds=seeds,
@@ -187,32 +220,45 @@ def _train_confirmations(
         on_epoch=on_epoch,
     )
     return [
-        outcome
-        if isinstance(outcome, TrialFailed)
-        else Confirmation(spec, outcome, tuple(seen.values()))
-        for outcome, seen in zip(outcomes, curves, strict=True)
+        result
+        if isinstance(result, TrialFailed)
+        else ConfirmationRun(spec, result, tuple(by_epoch.values()))
+        for result, by_epoch in zip(results, curves, strict=True)
     ]
 
 
 def _keep_confirmation(
-    job: Job, trial: Trial, confirmation: Confirmation | TrialFailed, artifacts: Artifacts
-) -> tuple[Record, list[float]]:
-    job.space.suggest(trial)
-    if isinstance(confirmation, TrialFailed):
-        raise confirmation
-    outcome = confirmation.outcome
-    trial.set_user_attr(SPEC, spec_values(confirmation.spec))
-    trial.set_user_attr(EMERGENCE, [asdict(curve) for curve in confirmation.curves])
-    artifacts.keep(trial, "profile.json", profile_to_json(outcome.profile))
-    state = outcome.model.state_dict()
-    weights = {k: v.detach().cpu().clone(memory_format=CONTIGUOUS) for k, v in state.items()}
-    artifacts.keep(trial, "model.safetensors", save_tensors(weights))
-    return outcome.record(), [outcome.validation_accuracy]
+    job: Job, trial: Trial, run: ConfirmationRun | TrialFailed, artifacts: Artifacts
+) -> tuple[Measurements, list[float]]:
+    """Keep profile and weights of a confirmation run.
+
+    Raises:
+        TrialFailed: if the run failed.
+    """
+    job.space.suggest(trial)  # so that the trial has its parameters
+    if isinstance(run, TrialFailed):
+        raise run
+    trained = run.trained
+    record = TrialRecord(spec=spec_values(run.spec), emergence=run.curves)
+    for key, value in record.attributes().items():
+        trial.set_user_attr(key, value)
+    artifacts.keep(trial, PROFILE_FILE, profile_to_json(trained.profile))
+    artifacts.keep(trial, WEIGHTS_FILE, save_tensors(_separate_weights(trained.model)))
+    return trained.measurements(), [trained.validation_accuracy]
+
+
+def _separate_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return copies of all weights: safetensors takes no tensors that share memory, as tied do."""
+    layout = torch.contiguous_format
+    return {
+        name: weight.detach().cpu().clone(memory_format=layout)
+        for name, weight in model.state_dict().items()
+    }
 
 
 def _watch(job: Job, trial: Trial, stop: Stop) -> Callable[[int, nn.Module], None]:
-    """After each epoch: stop where asked to, prune where the candidate falls behind."""
-    checkpoints = pruning_epochs(job.settings.epochs) if prunes(job) else frozenset()
+    """Return what is called after each epoch: it stops the run if asked to, or prunes the trial."""
+    checkpoints = pruning_epochs(job.options.epochs) if prunes(job) else frozenset()
 
     def on_epoch(epoch: int, model: nn.Module) -> None:
         if stop():
@@ -221,7 +267,8 @@ def _watch(job: Job, trial: Trial, stop: Stop) -> Callable[[int, nn.Module], Non
             score = intermediate_score(job, model)
             trial.report(score, epoch)
             if trial.should_prune():
-                trial.set_user_attr(RECORD, {**trial.user_attrs[RECORD], "epochs": epoch})
+                size = TrialRecord.read(trial).measurements
+                trial.set_user_attr(RECORD, replace(size, epochs=epoch).stored())
                 raise optuna.TrialPruned(
                     f"After {epoch} epochs its score of {score:.3f} was below the median."
                 )
@@ -230,32 +277,33 @@ def _watch(job: Job, trial: Trial, stop: Stop) -> Callable[[int, nn.Module], Non
 
 
 def prunes(job: Job) -> bool:
-    """Whether candidates that fall behind are stopped early."""
-    return job.settings.prune and job.settings.objective is not Objective.PARETO
+    """Return True if candidates that fall behind are stopped early."""
+    return job.options.prune and job.options.objective is not Objective.PARETO
 
 
 def pruning_epochs(epochs: int) -> frozenset[int]:
-    """When to compare: at half of the run, once the bottom layers' head start is over."""
+    """Return when to compare: at half of the run, once the bottom layers' head start is over."""
     return frozenset({epochs // 2} - {0, epochs})
 
 
 def looking_epochs(epochs: int) -> frozenset[int]:
-    """When to look at the law emerging: often at first, then ever more seldom, and at the end."""
-    return frozenset(math.ceil(epochs ** (i / (LOOKS - 1))) for i in range(LOOKS))
+    """Return when to record D: often at first, then ever more seldom, and at the end."""
+    return frozenset(math.ceil(epochs ** (i / (MAX_LOOKS - 1))) for i in range(MAX_LOOKS))
 
 
-def _objective_values(job: Job, outcome: Outcome, parameters: int) -> list[float]:
-    score, correct = outcome.score, outcome.validation_accuracy
+def _objective_values(job: Job, trained: TrainedCandidate, size: Measurements) -> list[float]:
+    """Return what Optuna maximises (the pareto objective minimises the third value).
+
+    Raises:
+        TrialFailed: if a value does not exist.
+    """
+    score, correct = trained.score, trained.validation_accuracy
     values = {
         Objective.DESIGN: [score.value],
         Objective.LAW: [score.adherence],
         Objective.ACCURACY: [correct],
-        Objective.PARETO: [score.value, correct, float(parameters)],
-    }[job.settings.objective]
+        Objective.PARETO: [score.value, correct, float(size.parameters or 0)],
+    }[job.options.objective]
     if not all(map(math.isfinite, values)):
-        raise TrialFailed(f"Its {job.settings.objective} objective could not be measured.")
+        raise TrialFailed(f"Its {job.options.objective} objective could not be measured.")
     return values
-
-
-def _law(outcome: Outcome) -> dict[str, Any]:
-    return asdict(LawSummary.of(outcome.profile.law))

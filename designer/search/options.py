@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from designer.choices import Augmentation, Objective
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Objective
 from designer.data.options import LARGEST_SEED, DataOptions
 from designer.errors import InvalidInputError
 
@@ -80,7 +80,7 @@ class SearchOptions:
     image_size: int | None = DataOptions.image_size
     validation_fraction: float = DataOptions.validation_fraction
     shuffle_labels: bool = DataOptions.shuffle_labels
-    batch_size: int = 128
+    batch_size: int = DEFAULT_BATCH_SIZE
     """Samples per training step, at least 2."""
     prune: bool = False
     """True to stop candidates half-way if they fall behind the median."""

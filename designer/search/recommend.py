@@ -1,91 +1,122 @@
-"""Choose which candidates are confirmed and which are recommended."""
+"""Choose which candidates are confirmed and which are recommended, and for which role.
+
+One rule decides the roles twice: among the trials of the search, to choose what is confirmed, and
+among the confirmed candidates, to recommend.
+
+==============  ==============================================================================
+role            who holds it
+==============  ==============================================================================
+most accurate   the highest validation accuracy
+smallest        the fewest parameters within one standard error of the most accurate
+best follower   the most uniform steps within ``FOLLOWER_ERRORS`` binomial standard errors
+==============  ==============================================================================
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from designer.analysis.advice import input_report, layer_reports, mean_law, stage_laws
 from designer.choices import Objective
-from designer.results.layers import Curve, LawSummary, MeanSd
-from designer.results.measured import LawStatus, measured
+from designer.results.layers import LawSummary, MeanSd
+from designer.results.measured import LawStatus, Measured, measured
 from designer.results.search import Recommendation
 from designer.search.candidates import architecture_key
-from designer.search.confirmation import Confirmed
+from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
-from designer.search.study.trials import EMERGENCE, RECORD, SPEC
+from designer.search.study.records import TrialRecord
+
+MOST_ACCURATE, SMALLEST, BEST_FOLLOWER = "most accurate", "smallest", "best follower"
+"""Roles, in the order in which they are shown."""
+
+FOLLOWER_ERRORS = 3
+"""Binomial standard errors that the best follower may be behind: following the law is no excuse for
+a lower accuracy."""
+
+MIN_RECOMMENDATIONS = 3
+"""Number of recommendations that runners-up fill up."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A candidate as the rule for roles sees it."""
+
+    trial: int
+    """Number of the search trial."""
+    parameters: int
+    """Number of trainable numbers."""
+    accuracy: float
+    """Validation accuracy of one run, or its mean over seeds."""
+    error: float
+    """Standard error of ``accuracy``."""
+    binomial_error: float
+    """Standard error of a proportion ``accuracy`` of the validation samples."""
+    uniformity: Measured
+    """How equal the blocks' steps are; None where the law cannot be judged."""
+    precedence: tuple[float, int]
+    """Decides between equals, the smaller first."""
+
+
+def role_holders(contenders: Sequence[Contender]) -> dict[str, int]:
+    """Return the trial that holds each role; a role that nobody can hold is left out.
+
+    Args:
+        contenders: any number; without any nobody holds a role.
+    """
+    if not contenders:
+        return {}
+    best = min(contenders, key=lambda c: (-c.accuracy, c.parameters, c.trial))
+    close = [c for c in contenders if c.accuracy >= best.accuracy - best.error]
+    smallest = min(close, key=lambda c: (c.parameters, *c.precedence))
+    holders = {MOST_ACCURATE: best.trial, SMALLEST: smallest.trial}
+    bound = best.accuracy - FOLLOWER_ERRORS * best.binomial_error
+    followers = [
+        (c.uniformity, -c.trial)
+        for c in contenders
+        if c.uniformity is not None and c.accuracy >= bound
+    ]
+    if followers:
+        holders[BEST_FOLLOWER] = -max(followers)[1]
+    return holders
 
 
 def shortlist(job: Job, study: Study) -> list[FrozenTrial]:
-    """Candidates for the three roles of a recommendation, at most one per architecture.
+    """Return the trials to confirm, best first and at most one per architecture.
 
-    The best by objective, but for two places: the smallest within one standard error of the
-    best validation accuracy, and the best follower of the law within three.
+    They are the best by objective, but for two places: those of the trials that would be the
+    smallest and the best follower.
+
+    Args:
+        job: objective, validation data and the number of places.
+        study: of the search.
     """
     ranked = _ranked(job, study)
     if not ranked:
         return []
-    places = job.effort.confirm
-    accuracies = [_record(trial, "validation_accuracy") for trial in ranked]
-    best = max(accuracies)
-    error = math.sqrt(best * (1 - best) / len(job.data.validation))
-    close = [t for t, a in zip(ranked, accuracies, strict=True) if a >= best - error]
-    near = [t for t, a in zip(ranked, accuracies, strict=True) if a >= best - 3 * error]
-    smallest = min(close, key=lambda t: (_record(t, "parameters"), t.number))
-    follower = max(near, key=lambda t: (_record(t, "adherence"), -t.number))
-    picked: dict[str, FrozenTrial] = {}
-    for trial in (*ranked[: max(1, places - 2)], smallest, follower, *ranked):
-        picked.setdefault(architecture_key(trial.user_attrs[SPEC]), trial)
-    return list(picked.values())[:places]
+    by_number = {trial.number: trial for trial in ranked}
+    contenders = [_contender_of_trial(trial, len(job.data.validation)) for trial in ranked]
+    holders = role_holders(contenders)
+    roles = [by_number[holders[r]] for r in (SMALLEST, BEST_FOLLOWER) if r in holders]
+    places = job.options.confirm
+    shortlisted: dict[str, FrozenTrial] = {}
+    for trial in (*ranked[: max(1, places - 2)], *roles, *ranked):
+        shortlisted.setdefault(_architecture(trial), trial)
+    return list(shortlisted.values())[:places]
 
 
-def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
-    """Complete trials by objective, best first; of several rates for one architecture the best."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if job.settings.objective is Objective.PARETO:
-        front = {trial.number for trial in study.best_trials}
-        complete = [trial for trial in complete if trial.number in front]
-    best: dict[str, FrozenTrial] = {}
-    for trial in sorted(complete, key=lambda t: (-t.values[0], t.number)):
-        best.setdefault(architecture_key(trial.user_attrs[SPEC]), trial)
-    return list(best.values())
+def chosen(confirmed: Sequence[ConfirmedCandidate]) -> list[ConfirmedCandidate]:
+    """Return the candidates to recommend, in rank order.
 
-
-def _record(trial: FrozenTrial, name: str) -> float:
-    return float(trial.user_attrs[RECORD][name])
-
-
-MOST_ACCURATE, SMALLEST, BEST_FOLLOWER = "most accurate", "smallest", "best follower"
-
-
-MIN_RECOMMENDATIONS = 3
-
-
-def recommend(
-    confirmed: Sequence[Confirmed], tests: Sequence[MeanSd | None], chance: float, at_chance: bool
-) -> tuple[Recommendation, ...]:
-    """Recommendations in rank order.
-
-    Args:
-        confirmed: candidates in rank order, from ``chosen``.
-        tests: their test accuracies.
-        chance: validation accuracy of always naming the largest class.
-        at_chance: whether none does better than that, so that none is called good.
+    The most accurate comes first, then others with a role, then the most accurate of the rest until
+    there are ``MIN_RECOMMENDATIONS``.
     """
     roles = roles_of(confirmed)
-    return tuple(
-        _recommendation(rank, one, test, roles.get(one.trial.number, ()), chance, at_chance)
-        for rank, (one, test) in enumerate(zip(confirmed, tests, strict=True), start=1)
-    )
-
-
-def chosen(confirmed: Sequence[Confirmed]) -> list[Confirmed]:
-    """Those with a role, most accurate first, then the most accurate others, at least three."""
     ranked = sorted(confirmed, key=_by_accuracy)
-    roles = roles_of(confirmed)
     with_role = sorted(
         (c for c in ranked if c.trial.number in roles),
         key=lambda c: (MOST_ACCURATE not in roles[c.trial.number], _by_accuracy(c)),
@@ -94,104 +125,146 @@ def chosen(confirmed: Sequence[Confirmed]) -> list[Confirmed]:
     return with_role + others[: max(0, MIN_RECOMMENDATIONS - len(with_role))]
 
 
-def roles_of(confirmed: Sequence[Confirmed]) -> dict[int, tuple[str, ...]]:
-    """Roles by trial number."""
-    if not confirmed:
-        return {}
-    best = min(confirmed, key=_by_accuracy)
-    bound = best.mean("validation_accuracy") - standard_error(best)
-    within = [c for c in confirmed if c.mean("validation_accuracy") >= bound]
-    smallest = min(within, key=lambda c: (c.parameters, *_by_accuracy(c)))
-    holders = [(MOST_ACCURATE, best), (SMALLEST, smallest)]
-    followers = [c for c in confirmed if _can_follow(c) and _near(c, best)]
-    if followers:
-        holders.append((BEST_FOLLOWER, max(followers, key=_uniformity)))
-    roles: dict[int, tuple[str, ...]] = {}
-    for role, holder in holders:
-        number = holder.trial.number
-        roles[number] = (*roles.get(number, ()), role)
-    return roles
+def roles_of(confirmed: Sequence[ConfirmedCandidate]) -> dict[int, tuple[str, ...]]:
+    """Return the roles of confirmed candidates by trial number; those without any are left out."""
+    holders = role_holders([_contender_of_candidate(candidate) for candidate in confirmed])
+    return {
+        number: tuple(role for role, holder in holders.items() if holder == number)
+        for number in holders.values()
+    }
 
 
-def standard_error(one: Confirmed) -> float:
-    """Of the mean validation accuracy over seeds; binomial where there is only one seed."""
-    accuracy = one.mean_sd("validation_accuracy")
-    if accuracy.sd is not None:
-        return accuracy.sd / math.sqrt(accuracy.seeds)
-    samples = one.profiles[0].samples_heldout
-    return math.sqrt(accuracy.mean * (1 - accuracy.mean) / samples)
+def recommend(
+    confirmed: Sequence[ConfirmedCandidate],
+    tests: Sequence[MeanSd | None],
+    chance: float,
+    at_chance: bool,
+) -> tuple[Recommendation, ...]:
+    """Return recommendations in rank order.
+
+    Args:
+        confirmed: candidates in rank order, from ``chosen``.
+        tests: their test accuracies.
+        chance: validation accuracy of always naming the largest class.
+        at_chance: True if no candidate does better than that, so that none is called good.
+    """
+    roles = roles_of(confirmed)
+    recommendations = []
+    for rank, (candidate, test) in enumerate(zip(confirmed, tests, strict=True), start=1):
+        own = roles.get(candidate.trial.number, ())
+        reason = _reason_at_chance(candidate, chance) if at_chance else _reason(candidate, own)
+        shown = () if at_chance else own
+        recommendations.append(_recommendation(rank, candidate, test, shown, reason))
+    return tuple(recommendations)
+
+
+def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
+    """Return complete trials by objective, best first, each architecture at its best rate."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if job.options.objective is Objective.PARETO:
+        front = {trial.number for trial in study.best_trials}
+        complete = [trial for trial in complete if trial.number in front]
+    best: dict[str, FrozenTrial] = {}
+    for trial in sorted(complete, key=lambda t: (-t.values[0], t.number)):
+        best.setdefault(_architecture(trial), trial)
+    return list(best.values())
+
+
+def _architecture(trial: FrozenTrial) -> str:
+    return architecture_key(TrialRecord.read(trial).architecture())
+
+
+def _contender_of_trial(trial: FrozenTrial, samples: int) -> Contender:
+    """Return a single short run; its accuracy is too noisy to decide between equals."""
+    numbers = TrialRecord.read(trial).measurements
+    accuracy = numbers.validation_accuracy or 0.0
+    error = _binomial_error(accuracy, samples)
+    return Contender(
+        trial=trial.number,
+        parameters=numbers.parameters or 0,
+        accuracy=accuracy,
+        error=error,
+        binomial_error=error,
+        uniformity=numbers.adherence,
+        precedence=(0.0, trial.number),
+    )
+
+
+def _contender_of_candidate(candidate: ConfirmedCandidate) -> Contender:
+    """Return a confirmed candidate; the law has to have enough layers for it to fail."""
+    accuracy = candidate.validation_accuracy
+    binomial = _binomial_error(accuracy.mean, candidate.profiles[0].samples_heldout)
+    law = mean_law(candidate.profiles)
+    judged = law.status in (LawStatus.HOLDS, LawStatus.DOES_NOT_HOLD)
+    return Contender(
+        trial=candidate.trial.number,
+        parameters=candidate.parameters,
+        accuracy=accuracy.mean,
+        error=binomial if accuracy.sd is None else accuracy.sd / math.sqrt(accuracy.seeds),
+        binomial_error=binomial,
+        uniformity=law.uniformity if judged else None,
+        precedence=(-accuracy.mean, candidate.trial.number),
+    )
+
+
+def _binomial_error(accuracy: float, samples: int) -> float:
+    """Return the standard error of a proportion ``accuracy`` of ``samples``."""
+    return math.sqrt(accuracy * (1 - accuracy) / samples)
+
+
+def _by_accuracy(candidate: ConfirmedCandidate) -> tuple[float, int, int]:
+    accuracy = candidate.validation_accuracy.mean
+    return (-accuracy, candidate.parameters, candidate.trial.number)
 
 
 def _recommendation(
     rank: int,
-    one: Confirmed,
+    candidate: ConfirmedCandidate,
     test: MeanSd | None,
     roles: tuple[str, ...],
-    chance: float,
-    at_chance: bool,
+    reason: str,
 ) -> Recommendation:
-    law = mean_law(one.profiles)
+    """Return what the report says of a candidate."""
     return Recommendation(
         rank=rank,
-        spec=one.spec,
-        parameters=one.parameters,
-        flops=int(one.trial.user_attrs[RECORD]["flops"]),
-        learning_rate=float(one.spec["learning_rate"]),
-        score=measured(one.mean("score")),
-        validation_accuracy=one.mean_sd("validation_accuracy"),
+        spec=candidate.spec,
+        parameters=candidate.parameters,
+        flops=candidate.size.flops or 0,
+        learning_rate=float(candidate.spec["learning_rate"]),
+        score=candidate.score,
+        validation_accuracy=candidate.validation_accuracy,
         test_accuracy=test,
-        law=LawSummary.of(law),
-        layers=layer_reports(one.profiles),
-        reason=_reason(one, roles, chance, at_chance, law.status),
-        roles=() if at_chance else roles,
-        input=input_report(one.profiles),
-        trial=one.trial.number,
-        score_parts={
-            "heldout_separation": measured(one.mean("heldout_separation")),
-            "adherence": measured(one.mean("adherence")),
-        },
-        train_accuracy=measured(one.mean("train_accuracy")),
-        stages=stage_laws(one.profiles),
-        emergence=tuple(Curve.read(curve) for curve in one.runs[0].user_attrs.get(EMERGENCE, ())),
+        law=LawSummary.of(mean_law(candidate.profiles)),
+        layers=layer_reports(candidate.profiles),
+        reason=reason,
+        roles=roles,
+        input=input_report(candidate.profiles),
+        trial=candidate.trial.number,
+        score_parts=candidate.score_parts,
+        train_accuracy=measured(candidate.train_accuracy),
+        stages=stage_laws(candidate.profiles),
+        emergence=TrialRecord.read(candidate.runs[0]).emergence or (),
     )
 
 
-def _reason(
-    one: Confirmed, roles: tuple[str, ...], chance: float, at_chance: bool, status: LawStatus
-) -> str:
-    accuracy = one.mean("validation_accuracy")
-    if at_chance:
-        return (
-            f"Not recommended: its validation accuracy of {accuracy:.3f} cannot be told from "
-            f"chance ({chance:.3f})."
-        )
-    uniformity = mean_law(one.profiles).uniformity
-    said = {
+def _reason_at_chance(candidate: ConfirmedCandidate, chance: float) -> str:
+    accuracy = candidate.validation_accuracy.mean
+    return (
+        f"Not recommended: its validation accuracy of {accuracy:.3f} cannot be told from "
+        f"chance ({chance:.3f})."
+    )
+
+
+def _reason(candidate: ConfirmedCandidate, roles: tuple[str, ...]) -> str:
+    """Return one sentence that says which roles a candidate holds."""
+    law = mean_law(candidate.profiles)
+    follower = f"best follower of the law (uniformity {law.uniformity:.2f}, {law.status})"
+    words = {
         MOST_ACCURATE: "most accurate of the confirmed candidates on validation data",
         SMALLEST: "smallest within one standard error of the most accurate",
-        BEST_FOLLOWER: f"best follower of the law (uniformity {uniformity:.2f}, {status})",
+        BEST_FOLLOWER: follower,
     }
     if not roles:
         return "Runner-up: next most accurate of the confirmed candidates."
-    text = "; ".join(said[role] for role in roles)
+    text = "; ".join(words[role] for role in roles)
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _by_accuracy(one: Confirmed) -> tuple[float, int, int]:
-    return (-one.mean("validation_accuracy"), one.parameters, one.trial.number)
-
-
-def _can_follow(one: Confirmed) -> bool:
-    """The law can only be followed where there are enough layers for it to fail."""
-    return mean_law(one.profiles).status in (LawStatus.HOLDS, LawStatus.DOES_NOT_HOLD)
-
-
-def _near(one: Confirmed, best: Confirmed) -> bool:
-    """Within three binomial standard errors of the best: following the law is no excuse."""
-    accuracy = best.mean("validation_accuracy")
-    error = math.sqrt(accuracy * (1 - accuracy) / best.profiles[0].samples_heldout)
-    return one.mean("validation_accuracy") >= accuracy - 3 * error
-
-
-def _uniformity(one: Confirmed) -> tuple[float, int]:
-    return mean_law(one.profiles).uniformity, -one.trial.number

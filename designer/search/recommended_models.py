@@ -11,63 +11,70 @@ from typing import Any
 from designer.errors import RunFolderError
 from designer.folders import BEST_FOLDER, SPEC_FILE, WEIGHTS_FILE, write_bytes, write_text
 from designer.models.loading import MODEL_SCHEMA
-from designer.search.confirmation import Confirmed
+from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts
+from designer.search.study.records import TrialRecord
 
 
 def check_best(folder: Path) -> None:
-    """See that recommended models may be replaced in a run folder: there is nothing else.
+    """Check that the recommended models in a run folder may be replaced: nothing else is there.
 
     Raises:
-        RunFolderError: where there is.
+        RunFolderError: if there is anything else.
     """
     for path in sorted((folder / BEST_FOLDER).glob("[!.]*")):
         ours = path.is_dir() and path.name.isdigit()
         foreign = path if not ours else next(filter(_is_foreign, path.glob("[!.]*")), None)
         if foreign is not None:
             raise RunFolderError(
-                f"Expected nothing but recommended models in '{folder / BEST_FOLDER}', which are "
-                f"replaced by better ones, but there is '{foreign}'; move it, or choose another "
-                f"--out."
+                f"A search replaces everything in '{folder / BEST_FOLDER}', but '{foreign}' is not "
+                f"a recommended model; move it, or choose another --out."
             )
 
 
-def _is_foreign(path: Path) -> bool:
-    return path.name not in {SPEC_FILE, WEIGHTS_FILE}
+def write_best(job: Job, recommended: Sequence[ConfirmedCandidate], artifacts: Artifacts) -> None:
+    """Write one folder per recommendation, with the weights of its first confirmation seed.
 
-
-def write_best(job: Job, confirmed: Sequence[Confirmed], artifacts: Artifacts) -> None:
-    """Write one folder per recommendation, with the weights of its first confirmation seed."""
+    Args:
+        job: run folder, space and data.
+        recommended: candidates in rank order; without any an older ``best/`` is removed.
+        artifacts: where the weights are kept.
+    """
     new = job.location.folder / f"{BEST_FOLDER}.new"
     shutil.rmtree(new, ignore_errors=True)
-    for rank, one in enumerate(confirmed, start=1):
+    for rank, candidate in enumerate(recommended, start=1):
         folder = new / str(rank)
-        spec = json.dumps(_spec_json(job, one), indent=2) + "\n"
-        write_text(folder / SPEC_FILE, spec)
-        weights = artifacts.read(one.runs[0], "model.safetensors")
-        write_bytes(folder / WEIGHTS_FILE, weights)
+        write_text(folder / SPEC_FILE, json.dumps(_spec_json(job, candidate), indent=2) + "\n")
+        write_bytes(folder / WEIGHTS_FILE, artifacts.read(candidate.runs[0], WEIGHTS_FILE))
     best, old = job.location.folder / BEST_FOLDER, job.location.folder / f"{BEST_FOLDER}.old"
     shutil.rmtree(old, ignore_errors=True)
     if best.exists():
         best.rename(old)
-    if confirmed:
+    if recommended:
         new.rename(best)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _spec_json(job: Job, one: Confirmed) -> dict[str, Any]:
+def _is_foreign(path: Path) -> bool:
+    """Return True for a file that no search writes."""
+    return path.name not in {SPEC_FILE, WEIGHTS_FILE}
+
+
+def _spec_json(job: Job, candidate: ConfirmedCandidate) -> dict[str, Any]:
+    """Return all that is needed to build the model again, and what it was trained on."""
+    run = TrialRecord.read(candidate.runs[0])
     return {
         "schema": MODEL_SCHEMA,
         "space": job.space_source,
-        "params": one.trial.params,
-        "spec": one.spec,
+        "params": candidate.trial.params,
+        "spec": candidate.spec,
         "input_shape": list(job.data.input_shape),
         "class_names": list(job.data.class_names),
         "scaling": job.data.scaling,
         "data": job.data.name,
         "data_options": job.data.recipe,
         "data_fingerprint": job.data.fingerprint,
-        "seed": one.runs[0].user_attrs["seed"],
-        "epochs": one.runs[0].user_attrs["epochs"],
+        "seed": run.seed,
+        "epochs": run.epochs,
     }

@@ -1,53 +1,56 @@
-"""The whole search: trials, confirmation, recommendations, and what is written down."""
+"""The whole search: trials, confirmation, recommendations and report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 from safetensors.torch import load as load_tensors
 
 from designer.choices import Augmentation, Objective, choice
 from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
-from designer.data.loading import load_dataset
-from designer.errors import InvalidInputError, RunFolderError
-from designer.folders import BEST_FOLDER, REPORT_FILE, STORAGE_FILE, write_text
+from designer.data.loading import load_with_options
+from designer.errors import RunFolderError
+from designer.folders import BEST_FOLDER, REPORT_FILE, STORAGE_FILE, WEIGHTS_FILE, write_text
 from designer.models.loaded import rebuild
 from designer.models.spaces import find_space
 from designer.results.layers import MeanSd, ReportWarning
 from designer.results.search import REPORT_SCHEMA, Recommendation, SearchResult
 from designer.results.serialisation import check_free, read_result, report_to_json
-from designer.search.confirmation import Confirmed, collect, enqueue
+from designer.search.command import search_call, without_passwords
+from designer.search.confirmation import ConfirmedCandidate, collect, enqueue
 from designer.search.job import Job
+from designer.search.options import DEFAULT_DATA, DEFAULT_SPACE, SearchOptions
 from designer.search.progress import Phase, ProgressCallback
 from designer.search.recommend import chosen, recommend, shortlist
 from designer.search.recommended_models import check_best, write_best
-from designer.search.settings import Effort, StudySettings
 from designer.search.space_parameters import try_out
 from designer.search.stopping import StopRequest, stop_on_signals
-from designer.search.storage.artifacts import Artifacts, store_at
-from designer.search.storage.location import StudyLocation, checked_address
+from designer.search.storage.artifacts import Artifacts, open_store
+from designer.search.storage.caching import CachingStorage
+from designer.search.storage.location import StudyLocation, parse_address
 from designer.search.storage.opening import open_storage, quiet_optuna
-from designer.search.storage.run_folder import run_folder
-from designer.search.study.claims import drop_waiting, release_running, study_of
+from designer.search.storage.run_folder import hold_run_folder
+from designer.search.study.claims import TrialClaims, study_of
+from designer.search.study.keys import STAGE
 from designer.search.study.trials import last_rejection, trials_of
 from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
-from designer.search.workers.handshake import DONE, STAGE, write_plan
-from designer.search.workers.leader import leading
-from designer.search.workers.processes import crew_for
+from designer.search.workers.handshake import DONE, write_handshake
+from designer.search.workers.leader import leadership
+from designer.search.workers.processes import phase_runner
 from designer.training.devices import usable_device
 from designer.training.trainer import accuracy
 from search_spaces import SPACES, Space
 
 CONFIRMATION_ROUNDS = 2
+"""The second round trains again what a killed worker left undone in the first."""
 
-
-EARLIER = ReportWarning(
+EARLIER_RECOMMENDATIONS = ReportWarning(
     "earlier_recommendations",
     "The recommendations are those of before: this run was stopped before its best trials were "
     "all confirmed.",
@@ -55,238 +58,284 @@ EARLIER = ReportWarning(
 
 
 def search(
-    space: str | Space[Any] = "mlp",
-    data: str | Dataset = "digits",
+    space: str | Space[Any] = DEFAULT_SPACE,
+    data: str | Dataset = DEFAULT_DATA,
     *,
-    trials: int = 30,
-    epochs: int = 10,
-    objective: str = "design",
-    seed: int = 0,
-    workers: int | None = None,
-    confirm: int = 5,
-    confirm_epochs: int | None = None,
-    confirm_seeds: int = 3,
-    max_params: int | None = None,
-    max_flops: int | None = None,
-    train_size: int | None = None,
-    image_size: int | None = None,
-    validation_fraction: float = 0.25,
-    shuffle_labels: bool = False,
-    batch_size: int = 128,
-    prune: bool = False,
-    augment: str = "none",
-    device: str = "cpu",
-    devices: Sequence[str] | None = None,
-    storage: str | None = None,
-    study: str | None = None,
-    artifacts: str | None = None,
-    heartbeat: int = 10,
-    out: str | Path | None = None,
+    trials: int = SearchOptions.trials,
+    epochs: int = SearchOptions.epochs,
+    objective: str = SearchOptions.objective,
+    seed: int = SearchOptions.seed,
+    workers: int | None = SearchOptions.workers,
+    confirm: int = SearchOptions.confirm,
+    confirm_epochs: int | None = SearchOptions.confirm_epochs,
+    confirm_seeds: int = SearchOptions.confirm_seeds,
+    max_params: int | None = SearchOptions.max_params,
+    max_flops: int | None = SearchOptions.max_flops,
+    train_size: int | None = SearchOptions.train_size,
+    image_size: int | None = SearchOptions.image_size,
+    validation_fraction: float = SearchOptions.validation_fraction,
+    shuffle_labels: bool = SearchOptions.shuffle_labels,
+    batch_size: int = SearchOptions.batch_size,
+    prune: bool = SearchOptions.prune,
+    augment: str = SearchOptions.augment,
+    device: str = SearchOptions.device,
+    devices: Sequence[str] | None = SearchOptions.devices,
+    storage: str | None = SearchOptions.storage,
+    study: str | None = SearchOptions.study,
+    artifacts: str | None = SearchOptions.artifacts,
+    heartbeat: int = SearchOptions.heartbeat,
+    out: str | Path | None = SearchOptions.out,
     progress: ProgressCallback | None = None,
+    command: str = "",
 ) -> SearchResult:
     """Search a space for architectures that separate the classes well, layer by layer.
 
     Args:
         space: a name, ``package.module:Name`` or a ``Space``.
-        data: one of ``designer.datasets.SOURCES`` or a ``Dataset``.
-        trials: finished trials (complete or pruned) that the study shall have in the end.
-        epochs: of each short training run.
+        data: one of the sources in ``designer.data.sources.SOURCES`` or a ``Dataset``.
+        trials: finished trials (complete or pruned) that the study has in the end.
+        epochs: epochs of each short training run.
         objective: ``design``, ``law``, ``accuracy`` or ``pareto``.
-        seed: of splits, weights, batches and proposals. With one worker it fixes the result.
+        seed: seed of splits, weights, batches and proposals. With one worker it fixes the result.
         workers: processes on this machine; by default one per device.
-        confirm: candidates to train again, with ``confirm_seeds`` fresh seeds each, for
-            ``confirm_epochs`` epochs (three times ``epochs`` by default).
+        confirm: candidates to train again, with ``confirm_seeds`` fresh seeds each.
+        confirm_epochs: epochs of each confirmation run, by default three times ``epochs``.
+        confirm_seeds: fresh seeds for each confirmed candidate.
         max_params: leave out architectures with more parameters.
-        max_flops: leave out those with more floating-point operations per sample.
-        train_size, image_size, validation_fraction, shuffle_labels: see ``load_dataset``; only
-            where ``data`` is a name.
-        batch_size: of training.
-        prune: stop candidates at half of their epochs where they fall behind the median. Pays
-            for networks whose training costs much more than looking inside.
+        max_flops: leave out architectures with more floating-point operations per sample.
+        train_size, image_size, validation_fraction, shuffle_labels: see ``load_dataset``; they
+            are used only if ``data`` is a name.
+        batch_size: samples per training step.
+        prune: stop candidates at half of their epochs if they fall behind the median. It pays
+            for networks whose training costs much more than measuring them.
         augment: how training images are varied: ``none``, ``shift``, ``flip`` or ``flip-shift``.
         device: torch device to train on.
-        devices: several, of the workers in turn.
+        devices: several torch devices, which the workers use in turn.
         storage: address of a storage that several machines share, for ``designer worker`` to join
             (``postgresql+psycopg://...`` or ``grpc://...``); by default SQLite in the run folder.
-        study: its name there, by default that of the run folder.
+        study: name of the study in the storage, by default that of the run folder.
         artifacts: folder or ``s3://BUCKET[/PREFIX]`` for profiles and weights, which all machines
             must reach; by default in the run folder.
-        heartbeat: seconds between two signs of life of a worker on a shared storage; one that
-            gives none for six times as long is taken for gone, and its trial done again.
+        heartbeat: seconds between two heartbeats of a worker on a shared storage; a worker without
+            any for six times as long counts as gone, and its trial is done again.
         out: run folder, by default ``runs/DATA-SPACE``. The same call again continues it.
         progress: called after every trial.
+        command: text that the report shows as the command that made it, by default this call;
+            passwords inside addresses are replaced by ``***``.
 
     Returns:
-        What was found; it is also written to ``report.json`` in the run folder, and the
-        recommended models to ``best/``.
+        The result, which is also written to ``report.json`` in the run folder; the recommended
+        models are written to ``best/``.
 
     Raises:
-        InvalidInputError: on any argument that is not what it must be; nothing is written.
-        StorageError: where the storage does not answer or takes no more; what was done is kept.
+        InvalidInputError: if an argument is not what it must be; nothing is written.
+        StorageError: if the storage does not answer or takes no more; finished trials are kept.
     """
-    settings = StudySettings(
-        objective=choice(Objective, objective, "an objective"),
+    options = SearchOptions(
+        trials=trials,
         epochs=epochs,
+        objective=choice(Objective, objective, "an objective"),
         seed=seed,
-        batch_size=batch_size,
+        workers=workers,
+        confirm=confirm,
+        confirm_epochs=confirm_epochs,
+        confirm_seeds=confirm_seeds,
         max_params=max_params,
         max_flops=max_flops,
+        train_size=train_size,
+        image_size=image_size,
+        validation_fraction=validation_fraction,
+        shuffle_labels=shuffle_labels,
+        batch_size=batch_size,
         prune=prune,
         augment=choice(Augmentation, augment, "an augmentation"),
-    )
-    chosen_devices = (device,) if devices is None else tuple(devices)
-    effort = Effort(
-        trials=trials,
-        workers=len(chosen_devices) if workers is None else workers,
-        confirm=confirm,
-        confirm_epochs=_confirm_epochs(confirm_epochs, epochs),
-        confirm_seeds=confirm_seeds,
-        devices=tuple(str(usable_device(one)) for one in chosen_devices),
+        device=device,
+        devices=None if devices is None else tuple(devices),
+        storage=storage,
+        study=study,
+        artifacts=artifacts,
         heartbeat=heartbeat,
+        out=None if out is None else Path(out),
     )
-    if storage is not None:
-        checked_address(storage)
-    elif study is not None:
-        raise InvalidInputError(
-            "Expected --storage beside --study: in a run folder there is one study only."
-        )
-    found = find_space(space) if isinstance(space, str) else space
-    if isinstance(data, str):
-        data = load_dataset(
-            data,
-            train_size=train_size,
-            image_size=image_size,
-            validation_fraction=validation_fraction,
-            seed=seed,
-            shuffle_labels=shuffle_labels,
-        )
-    check_augmentable(settings.augment, data.input_shape)
-    folder = Path(out) if out is not None else default_folder(data.name, found.name)
-    source = space if isinstance(space, str) else _importable_name(found)
-    try_out(found, data.input_shape, data.num_classes)
-    location = StudyLocation(
-        folder, storage, (study or folder.name) if storage else None, artifacts
-    )
-    store_at(location.artifacts)
-    job = Job(found, source, data, settings, effort, location)
-    check_best(folder)
-    if not (folder / STORAGE_FILE).exists():  # whose report it is
-        check_free(folder, REPORT_SCHEMA)
-    with run_folder(folder), quiet_optuna():
-        return run(job, progress or (lambda _: None))
+    job = _prepare(space, data, options)
+    text = without_passwords(command) or search_call(space, data, options)
+    with hold_run_folder(job.location.folder), quiet_optuna():
+        return run(job, progress or (lambda _: None), text)
 
 
 def default_folder(data: str, space: str) -> Path:
-    """``runs/DATA-SPACE``, with anything that is no good in a file name replaced."""
+    """Return ``runs/DATA-SPACE``, with ``_`` for what is not safe in a file name."""
     name = f"{data}-{space}"
     return Path("runs") / "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
 
 
-def run(job: Job, progress: ProgressCallback) -> SearchResult:
-    """Search, confirm, summarise, write; the run folder is held by the caller."""
+def run(job: Job, progress: ProgressCallback, command: str = "") -> SearchResult:
+    """Search, confirm, recommend and write the report; the caller holds the run folder.
+
+    Args:
+        job: space, data and options.
+        progress: called after every trial.
+        command: text that the report shows as the command that made it.
+
+    Returns:
+        The result as it was written.
+    """
     with stop_on_signals() as stop, open_storage(job.location, stop) as storage:
         study = study_of(job, storage, Phase.SEARCH)
-        with leading(job, study, stop):
-            return _run(job, storage, study, stop, progress)
+        with leadership(job, study, storage, stop):
+            write_handshake(job, study)
+            confirmation = study_of(job, storage, Phase.CONFIRMATION)
+            artifacts = Artifacts(job.location.artifacts, storage)
+            session = _Session(job, storage, study, confirmation, artifacts, stop)
+            candidates = session.train(progress)
+            collected = collect(job, confirmation, candidates, artifacts)
+            return session.report(candidates, collected, command)
 
 
-def _run(
-    job: Job,
-    storage: BaseStorage,
-    study: Study,
-    stop: StopRequest,
-    progress: ProgressCallback,
-) -> SearchResult:
-    write_plan(job, study)
-    confirmation = study_of(job, storage, Phase.CONFIRMATION)
-    artifacts = Artifacts(job.location.artifacts, storage)
-    if not job.location.shared:  # elsewhere others may be at work
-        for one in (study, confirmation):
-            release_running(one, "The run that started it was killed.")
-    drop_waiting(confirmation)
-    with crew_for(job, storage) as crew:
-        study.set_user_attr(STAGE, Phase.SEARCH)
-        crew.run(Phase.SEARCH, stop, progress)
-        candidates = shortlist(job, study)
-        for _ in range(CONFIRMATION_ROUNDS):  # a second one for what a killed worker left
-            if stop() or not enqueue(job, confirmation, candidates, artifacts):
-                break
-            study.set_user_attr(STAGE, Phase.CONFIRMATION)
-            crew.run(Phase.CONFIRMATION, stop, progress)
-    if not stop():
-        drop_waiting(study)
-        study.set_user_attr(STAGE, DONE)
-    collected = collect(job, confirmation, candidates, artifacts)
-    confirmed = chosen(collected)
-    result = _result(job, study, confirmation, confirmed, artifacts, stop)
-    earlier = _recommended_before(job.location.folder)
-    runs = sum(len(one.runs) for one in collected)
-    missing = len(candidates) * job.effort.confirm_seeds - runs
-    if earlier and stop() and (missing or not collected):  # better ones are not known yet
-        result = replace(
-            result,
-            recommendations=earlier,
-            warnings=(*result.warnings, EARLIER),
+@dataclass(frozen=True)
+class _Session:
+    """One run of the leader, with all that is open meanwhile."""
+
+    job: Job
+    storage: CachingStorage
+    study: Study
+    confirmation: Study
+    artifacts: Artifacts
+    stop: StopRequest
+
+    def train(self, progress: ProgressCallback) -> list[FrozenTrial]:
+        """Run both phases and return the trials that were to be confirmed."""
+        claims = TrialClaims(self.study, self.storage)
+        confirmation_claims = TrialClaims(self.confirmation, self.storage)
+        if not self.job.location.shared:  # on a shared storage others may be at work
+            for each in (claims, confirmation_claims):
+                each.release_running("The run that started it was killed.")
+        confirmation_claims.drop_waiting()
+        with phase_runner(self.job, self.storage) as runner:
+            self.study.set_user_attr(STAGE, Phase.SEARCH)
+            runner.run(Phase.SEARCH, self.stop, progress)
+            candidates = shortlist(self.job, self.study)
+            for _ in range(CONFIRMATION_ROUNDS):
+                if self.stop() or not self._enqueue(candidates):
+                    break
+                self.study.set_user_attr(STAGE, Phase.CONFIRMATION)
+                runner.run(Phase.CONFIRMATION, self.stop, progress)
+        if not self.stop():
+            claims.drop_waiting()
+            self.study.set_user_attr(STAGE, DONE)
+        return candidates
+
+    def report(
+        self,
+        candidates: Sequence[FrozenTrial],
+        collected: Sequence[ConfirmedCandidate],
+        command: str,
+    ) -> SearchResult:
+        """Write the recommended models and the report.
+
+        If the run was stopped before everything was confirmed, better candidates may be among the
+        rest. Then the recommendations of an earlier run stay, if there are any.
+        """
+        folder = self.job.location.folder
+        recommended = chosen(collected)
+        result = replace(self._result(recommended), command=command)
+        earlier = _recommended_before(folder)
+        runs = sum(len(candidate.runs) for candidate in collected)
+        missing = len(candidates) * self.job.options.confirm_seeds - runs
+        if earlier and self.stop() and (missing or not collected):
+            result = replace(
+                result,
+                recommendations=earlier,
+                warnings=(*result.warnings, EARLIER_RECOMMENDATIONS),
+            )
+        else:
+            write_best(self.job, recommended, self.artifacts)
+        write_text(folder / REPORT_FILE, report_to_json(result))
+        return result
+
+    def _enqueue(self, candidates: Sequence[FrozenTrial]) -> int:
+        return enqueue(self.job, self.confirmation, candidates, self.artifacts)
+
+    def _result(self, recommended: Sequence[ConfirmedCandidate]) -> SearchResult:
+        """Return the result without its command."""
+        job, chance = self.job, self.job.data.chance
+        tests = [_test_accuracy(job, candidate, self.artifacts) for candidate in recommended]
+        hopeless = at_chance(recommended, chance)
+        recommendations = recommend(recommended, tests, chance, hopeless)
+        rows = trial_rows(self.study)
+        return SearchResult(
+            schema=REPORT_SCHEMA,
+            study=study_summary(job, self.study, self.confirmation),
+            recommendations=recommendations,
+            criterion=agreements(rows),
+            trials=rows,
+            warnings=warnings(
+                job,
+                rows,
+                recommended,
+                recommendations,
+                self.stop.signal,
+                last_rejection(trials_of(self.study)),
+                self.confirmation,
+            ),
         )
-    else:
-        write_best(job, confirmed, artifacts)
-    write_text(job.location.folder / REPORT_FILE, report_to_json(result))
-    return result
+
+
+def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOptions) -> Job:
+    """Load and check what the options name, before anything is written.
+
+    Raises:
+        InvalidInputError: if anything is not what it must be.
+    """
+    if options.storage is not None:
+        parse_address(options.storage)
+    devices = tuple(str(usable_device(device)) for device in options.worker_devices)
+    found_space = find_space(space) if isinstance(space, str) else space
+    dataset = load_with_options(data, options.data_options) if isinstance(data, str) else data
+    check_augmentable(options.augment, dataset.input_shape)
+    try_out(found_space, dataset.input_shape, dataset.num_classes)
+    location = _location(options, dataset, found_space)
+    open_store(location.artifacts)
+    check_best(location.folder)
+    if not (location.folder / STORAGE_FILE).exists():  # else the report there is ours
+        check_free(location.folder, REPORT_SCHEMA)
+    return Job(
+        space=found_space,
+        space_source=space if isinstance(space, str) else _importable_name(space),
+        data=dataset,
+        options=replace(options, devices=devices),
+        location=location,
+    )
+
+
+def _location(options: SearchOptions, data: Dataset, space: Space[Any]) -> StudyLocation:
+    """Return where the study is kept; on a shared storage it is named after the run folder."""
+    folder = options.out or default_folder(data.name, space.name)
+    study = (options.study or folder.name) if options.storage else None
+    return StudyLocation(folder, options.storage, study, options.artifacts)
 
 
 def _recommended_before(folder: Path) -> tuple[Recommendation, ...]:
-    """What an earlier run in this folder recommends, whose models are there."""
+    """Return what an earlier run in this folder recommends, if its models are there."""
     try:
         return read_result(folder).recommendations if (folder / BEST_FOLDER).exists() else ()
     except RunFolderError:  # it was killed while it wrote
         return ()
 
 
-def _result(
-    job: Job,
-    study: Study,
-    confirmation: Study,
-    confirmed: Sequence[Confirmed],
-    artifacts: Artifacts,
-    stop: StopRequest,
-) -> SearchResult:
-    hopeless = at_chance(confirmed, job.data.chance)
-    tests = [_test_accuracy(job, one, artifacts) for one in confirmed]
-    recommendations = recommend(confirmed, tests, job.data.chance, hopeless)
-    rows = trial_rows(study)
-    return SearchResult(
-        schema=REPORT_SCHEMA,
-        study=study_summary(job, study, confirmation),
-        recommendations=recommendations,
-        criterion=agreements(rows),
-        trials=rows,
-        warnings=warnings(
-            job,
-            rows,
-            confirmed,
-            recommendations,
-            stop.signal,
-            last_rejection(trials_of(study)),
-            confirmation,
-        ),
-    )
-
-
-def _test_accuracy(job: Job, one: Confirmed, artifacts: Artifacts) -> MeanSd:
-    """Over the confirmation seeds: the only look at the test set."""
-    model = rebuild(job.space, one.trial.params, job.data.input_shape, job.data.num_classes)
-    correct = []
-    for trained in one.runs:
-        model.load_state_dict(load_tensors(artifacts.read(trained, "model.safetensors")))
-        correct.append(accuracy(model, job.data.test))
-    return MeanSd.of(correct)
-
-
-def _confirm_epochs(asked: int | None, epochs: int) -> int:
-    return 3 * epochs if asked is None else asked
+def _test_accuracy(job: Job, candidate: ConfirmedCandidate, artifacts: Artifacts) -> MeanSd:
+    """Return the test accuracy over the confirmation seeds: the only look at the test set."""
+    shape, classes = job.data.input_shape, job.data.num_classes
+    model = rebuild(job.space, candidate.trial.params, shape, classes)
+    accuracies = []
+    for trained in candidate.runs:
+        model.load_state_dict(load_tensors(artifacts.read(trained, WEIGHTS_FILE)))
+        accuracies.append(accuracy(model, job.data.test))
+    return MeanSd.of(accuracies)
 
 
 def _importable_name(space: Space[Any]) -> str:
+    """Return the name under which the command line finds the class of a space."""
     kind = type(space)
-    known = space.name in SPACES and space == SPACES[space.name]()
-    return space.name if known else f"{kind.__module__}:{kind.__qualname__}"
+    registered = space.name in SPACES and space == SPACES[space.name]()
+    return space.name if registered else f"{kind.__module__}:{kind.__qualname__}"

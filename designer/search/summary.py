@@ -1,4 +1,4 @@
-"""The study, its trials and what to beware of, as the records of the report."""
+"""What the report says of a study, its trials and what makes the numbers doubtful."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from optuna.study import Study
@@ -20,8 +19,8 @@ from designer.analysis.warnings import (
 from designer.measures.proportions import beats_chance
 from designer.measures.ranks import spearman
 from designer.measures.score import ADHERENCE_WEIGHT
-from designer.results.layers import Curve, LawSummary, ReportWarning
-from designer.results.measured import LawStatus, measured
+from designer.results.layers import ReportWarning
+from designer.results.measured import measured
 from designer.results.provenance import versions
 from designer.results.search import (
     RankAgreement,
@@ -30,32 +29,23 @@ from designer.results.search import (
     TrialCounts,
     TrialRow,
 )
-from designer.search.confirmation import Confirmed
+from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
-from designer.search.study.trials import (
-    REASON,
-    RECORD,
-    SPEC,
-    failed,
-    finished,
-    retried,
-    seconds_of,
-    trials_of,
-)
+from designer.search.study.records import TrialRecord
+from designer.search.study.trials import failed, finished, retried, trials_of
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-
+"""Words of the report for Optuna's states."""
 
 BOOTSTRAP_DRAWS = 1000
-
+"""Resamples of the trials for the interval of a rank correlation."""
 
 MIN_FOR_AGREEMENT = 5
 """Fewer trials say nothing about how criteria agree."""
 
-
 CURVES_KEPT = 100
-"""Trials, the best by design score, whose curve the report holds: others would make it large."""
-
+"""Number of trials, the best by design score, whose curve the report holds: more would make it
+large."""
 
 SCORE_EXPLANATION = (
     "The design score is the held-out nearest-class-mean accuracy averaged over the later two "
@@ -65,7 +55,7 @@ SCORE_EXPLANATION = (
 
 
 def trial_rows(study: Study) -> tuple[TrialRow, ...]:
-    """One row per finished or failed trial, by number."""
+    """Return one row per finished or failed trial, by number."""
     trials = trials_of(study)
     ended = sorted([*finished(trials), *failed(trials)], key=lambda t: t.number)
     rows = [_row(trial) for trial in ended]
@@ -75,35 +65,37 @@ def trial_rows(study: Study) -> tuple[TrialRow, ...]:
 
 
 def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
-    """What was searched and how."""
+    """Return what was searched, how, and how long it took."""
     trials = trials_of(study)
     states = [trial.state for trial in finished(trials)]
     spent = [*finished(trials), *failed(trials), *finished(trials_of(confirmation))]
     return StudySummary(
         space=job.space.name,
         data=job.data.name,
-        seed=job.settings.seed,
+        seed=job.options.seed,
         trials=TrialCounts(
             complete=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
             failed=len(failed(trials)),
             retried=retried(trials),
         ),
-        epochs=job.settings.epochs,
-        objective=str(job.settings.objective),
-        seconds=round(sum(map(seconds_of, spent)), 2),
+        epochs=job.options.epochs,
+        objective=str(job.options.objective),
+        seconds=round(
+            sum(TrialRecord.read(trial).measurements.seconds or 0.0 for trial in spent), 2
+        ),
         dataset=job.data.summary(),
         confirmation={
-            "candidates": job.effort.confirm,
-            "epochs": job.effort.confirm_epochs,
-            "seeds": job.effort.confirm_seeds,
+            "candidates": job.options.confirm,
+            "epochs": job.options.confirmation_epochs,
+            "seeds": job.options.confirm_seeds,
         },
         settings={
             **job.identity(),
             "data_source": job.data.options.get("source", job.data.name),
-            "trials": job.effort.trials,
-            "workers": job.effort.workers,
-            "device": ",".join(job.effort.devices),
+            "trials": job.options.trials,
+            "workers": job.options.worker_count,
+            "device": ",".join(job.options.worker_devices),
         },
         versions=versions(),
         score_explanation=SCORE_EXPLANATION,
@@ -111,7 +103,7 @@ def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
 
 
 def agreements(rows: Sequence[TrialRow]) -> dict[str, RankAgreement]:
-    """How each criterion ranks the complete trials compared with validation accuracy."""
+    """Return how each criterion ranks the complete trials compared with validation accuracy."""
     complete = [row for row in rows if row.state == "complete"]
     target = [row.validation_accuracy for row in complete]
     columns: dict[str, list[float | None]] = {
@@ -125,25 +117,40 @@ def agreements(rows: Sequence[TrialRow]) -> dict[str, RankAgreement]:
     return {name: _agreement(values, target) for name, values in columns.items()}
 
 
-def at_chance(confirmed: Sequence[Confirmed], chance: float) -> bool:
-    """Whether no candidate can be told from always naming the largest class."""
+def at_chance(confirmed: Sequence[ConfirmedCandidate], chance: float) -> bool:
+    """Return True if no candidate can be told from always naming the largest class.
+
+    Args:
+        confirmed: candidates with their confirmation runs; without any the answer is False.
+        chance: share of the largest class in the validation data.
+    """
     if not confirmed:
         return False
     samples = confirmed[0].profiles[0].samples_heldout
-    best = max(c.mean("validation_accuracy") for c in confirmed)
+    best = max(candidate.validation_accuracy.mean for candidate in confirmed)
     return not beats_chance(best, samples, chance)
 
 
 def warnings(
     job: Job,
     rows: Sequence[TrialRow],
-    confirmed: Sequence[Confirmed],
+    confirmed: Sequence[ConfirmedCandidate],
     recommendations: Sequence[Recommendation],
     stopped_by: int | None,
     last_rejection: str,
     confirmation: Study,
 ) -> tuple[ReportWarning, ...]:
-    """All that the reader should know before trusting the numbers."""
+    """Return all that the reader should know before trusting the numbers.
+
+    Args:
+        job: data and options.
+        rows: finished and failed trials of the search.
+        confirmed: recommended candidates in rank order.
+        recommendations: the same as they are reported.
+        stopped_by: number of the signal that stopped the run; None if it came to its end.
+        last_rejection: why the latest rejected proposal was handed back.
+        confirmation: study of the confirmation runs.
+    """
     return (
         *job.data.warnings,
         *_run_warnings(job, rows, stopped_by, last_rejection),
@@ -164,19 +171,19 @@ def _run_warnings(
     if stopped_by is not None:
         yield ReportWarning(
             "terminated" if stopped_by == signal.SIGTERM else "interrupted",
-            f"The run was stopped after {done} of {job.effort.trials} trials; the same command "
+            f"The run was stopped after {done} of {job.options.trials} trials; the same command "
             f"continues it.",
         )
-    elif done < job.effort.trials and len(failures) > job.effort.trials:
+    elif done < job.options.trials and len(failures) > job.options.trials:
         yield ReportWarning(
             "too_many_failures",
             f"{len(failures)} trials failed, so the search ended after {done} of "
-            f"{job.effort.trials}; the last reason: {failures[-1].reason}",
+            f"{job.options.trials}; the last reason: {failures[-1].reason}",
         )
-    elif done < job.effort.trials:
+    elif done < job.options.trials:
         yield ReportWarning(
             "space_used_up",
-            f"The search found nothing new to try after {done} of {job.effort.trials} trials: "
+            f"The search found nothing new to try after {done} of {job.options.trials} trials: "
             f"the space within the limits is used up (the last proposal: {last_rejection}).",
         )
     if failures and done:
@@ -190,20 +197,22 @@ def _run_warnings(
 def _confirmation_warnings(
     job: Job,
     rows: Sequence[TrialRow],
-    confirmed: Sequence[Confirmed],
+    confirmed: Sequence[ConfirmedCandidate],
     stopped_by: int | None,
     confirmation: Study,
 ) -> Iterator[ReportWarning]:
     if stopped_by is not None:
         return
     failures = failed(trials_of(confirmation))
-    reason = f" The last reason: {failures[-1].user_attrs.get(REASON)}" if failures else ""
-    short = [c for c in confirmed if len(c.runs) < job.effort.confirm_seeds]
+    reason = f" The last reason: {TrialRecord.read(failures[-1]).reason}" if failures else ""
+    short = [
+        candidate for candidate in confirmed if len(candidate.runs) < job.options.confirm_seeds
+    ]
     if short:
         yield ReportWarning(
             "missing_confirmations",
             f"{len(short)} of {len(confirmed)} recommendations have fewer than the "
-            f"{job.effort.confirm_seeds} confirmation runs asked for; the others failed.{reason}",
+            f"{job.options.confirm_seeds} confirmation runs asked for; the others failed.{reason}",
         )
     if any(row.state != "failed" for row in rows) and not confirmed:
         yield ReportWarning(
@@ -211,14 +220,14 @@ def _confirmation_warnings(
         )
 
 
-def _data_warnings(job: Job, confirmed: Sequence[Confirmed]) -> Iterator[ReportWarning]:
+def _data_warnings(job: Job, confirmed: Sequence[ConfirmedCandidate]) -> Iterator[ReportWarning]:
     if job.data.shuffled_labels:
         yield ReportWarning(
             "shuffled_labels",
             "The labels were shuffled on purpose: whatever is found here is not in the data.",
         )
     if at_chance(confirmed, job.data.chance):
-        best = max(c.mean("validation_accuracy") for c in confirmed)
+        best = max(candidate.validation_accuracy.mean for candidate in confirmed)
         yield ReportWarning(
             "chance_accuracy",
             f"The best validation accuracy, {best:.3f}, cannot be told from chance "
@@ -228,8 +237,8 @@ def _data_warnings(job: Job, confirmed: Sequence[Confirmed]) -> Iterator[ReportW
     for rank, candidate in enumerate(confirmed, start=1):
         yield from memorised_warnings(
             f"Recommendation {rank}",
-            candidate.mean("train_accuracy"),
-            candidate.mean("validation_accuracy"),
+            candidate.train_accuracy,
+            candidate.validation_accuracy.mean,
             "validation",
         )
 
@@ -243,32 +252,32 @@ def _law_warnings(recommendations: Sequence[Recommendation]) -> Iterator[ReportW
 
 
 def _row(trial: FrozenTrial) -> TrialRow:
-    record: dict[str, Any] = trial.user_attrs.get(RECORD, {})
-    spec: dict[str, Any] = trial.user_attrs.get(SPEC, {})
-    law, curve = record.get("law"), record.get("curve")
+    record = TrialRecord.read(trial)
+    spec, numbers = record.architecture(), record.measurements
     return TrialRow(
         number=trial.number,
         state=STATES[trial.state],
         spec=spec,
-        parameters=record.get("parameters"),
-        flops=record.get("flops"),
-        depth=record.get("depth"),
+        parameters=numbers.parameters,
+        flops=numbers.flops,
+        depth=numbers.depth,
         learning_rate=spec.get("learning_rate"),
-        score=record.get("score"),
-        heldout_separation=record.get("heldout_separation"),
-        adherence=record.get("adherence"),
-        validation_accuracy=record.get("validation_accuracy"),
-        train_accuracy=record.get("train_accuracy"),
-        training_loss=record.get("training_loss"),
-        law=LawSummary(**{**law, "status": LawStatus(law["status"])}) if law else None,
-        epochs=record.get("epochs", 0),
-        seconds=seconds_of(trial),
-        reason=trial.user_attrs.get(REASON, ""),
-        curve=None if curve is None else Curve.read(curve),
+        score=numbers.score,
+        heldout_separation=numbers.heldout_separation,
+        adherence=numbers.adherence,
+        validation_accuracy=numbers.validation_accuracy,
+        train_accuracy=numbers.train_accuracy,
+        training_loss=numbers.training_loss,
+        law=numbers.law,
+        epochs=numbers.epochs or 0,
+        seconds=_seconds_of(trial),
+        reason=record.reason or "",
+        curve=numbers.curve,
     )
 
 
 def _agreement(values: Sequence[float | None], target: Sequence[float | None]) -> RankAgreement:
+    """Return the rank correlation with its bootstrap interval over the trials that have both."""
     pairs = np.array(
         [(v, t) for v, t in zip(values, target, strict=True) if v is not None and t is not None]
     ).reshape(-1, 2)
@@ -284,6 +293,11 @@ def _agreement(values: Sequence[float | None], target: Sequence[float | None]) -
         return RankAgreement(measured(rho), n, None)
     low, high = np.percentile(draws, [2.5, 97.5])
     return RankAgreement(rho, n, (float(low), float(high)))
+
+
+def _seconds_of(trial: FrozenTrial) -> float:
+    """Return how long a trial took; 0 if it never said."""
+    return TrialRecord.read(trial).measurements.seconds or 0.0
 
 
 def _negated(value: float | None) -> float | None:

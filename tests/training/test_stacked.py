@@ -23,7 +23,7 @@ from designer.errors import InvalidInputError, TrialFailed
 from designer.folders import STORAGE_FILE
 from designer.search.candidates import train_and_measure_all
 from designer.search.job import Job
-from designer.search.settings import Effort, StudySettings
+from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
 from designer.training.stacked import can_be_stacked, train_stacked
 from designer.training.trainer import Schedule, TrainingHistory, accuracy, build_seeded, train
@@ -190,7 +190,7 @@ def test_where_a_stack_fails_each_gets_its_own_verdict(
     broken = out_of_memory if failing == "memory" else one_diverged
     monkeypatch.setattr(sys.modules["designer.search.candidates"], "train_stacked", broken)
     job = Job(
-        TinySpace(), "tiny", toy_data(), StudySettings(), Effort(), StudyLocation(Path("nowhere"))
+        TinySpace(), "tiny", toy_data(), SearchOptions(), StudyLocation(Path("nowhere"))
     )  # fmt: skip
     outcomes = train_and_measure_all(
         job, MlpSpec((8, 8), "batch", "relu", 1e-2), seeds=[1, 2], epochs=2,

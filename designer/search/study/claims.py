@@ -1,4 +1,9 @@
-"""Claim trials so that a study gets exactly as many as were asked for."""
+"""Claim trials so that a study gets exactly as many as were asked for, with any number of workers.
+
+There is no lock over all workers. A worker writes its trial first and looks afterwards: trials are
+numbered in the order in which the storage took them, so of several workers that wrote at the same
+moment all agree whose trial came first, and the later ones give way.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +22,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from designer.search.job import Job
+from designer.search.options import SearchOptions
 from designer.search.progress import Phase
-from designer.search.settings import StudySettings
-from designer.search.study.sampler import pruner_for
-from designer.search.study.trials import (
+from designer.search.storage.caching import CachingStorage
+from designer.search.study.keys import (
+    CONFIRMATION_KEYS,
     CONFIRMS,
+    ENQUEUED_PARAMETERS,
+    EPOCHS,
     LOST,
     REASON,
     RECORD,
@@ -29,230 +37,259 @@ from designer.search.study.trials import (
     RETRY_OF,
     SPEC,
     WORKER,
-    Trials,
+)
+from designer.search.study.sampler import pruner_for
+from designer.search.study.trials import (
     count_under_way,
+    fresh_trials,
     is_rejected,
     running,
-    trials_now,
     trials_of,
     waiting,
 )
 
+Lock = AbstractContextManager[object]
+
 
 def open_study(
-    storage: BaseStorage, phase: Phase, settings: StudySettings, name: str | None = None
+    storage: BaseStorage, phase: Phase, options: SearchOptions, name: str | None = None
 ) -> Study:
-    """The study of a phase, made if it is not there; by default named after the phase.
+    """Return the study of a phase, created if it does not exist.
 
-    Its own sampler is never asked: proposals are drawn up apart from it.
+    Its own sampler is never asked, because proposals are drawn up outside the storage.
+
+    Args:
+        storage: where the study is kept.
+        phase: search or confirmation.
+        options: objective, seed and pruning.
+        name: of the study; by default that of the phase.
     """
     search = phase is Phase.SEARCH
     return optuna.create_study(
         storage=storage,
         study_name=name or phase,
-        directions=(settings if search else StudySettings()).objective.directions,
-        sampler=RandomSampler(settings.seed),
-        pruner=pruner_for(settings) if search else NopPruner(),
+        directions=(options if search else SearchOptions()).objective.directions,
+        sampler=RandomSampler(options.seed),
+        pruner=pruner_for(options) if search else NopPruner(),
         load_if_exists=True,
     )
 
 
 def study_of(job: Job, storage: BaseStorage, phase: Phase) -> Study:
-    """The study of a phase of a job."""
-    return open_study(storage, phase, job.settings, job.location.name_of(phase))
+    """Return the study of a phase of a job, created if it does not exist."""
+    return open_study(storage, phase, job.options, job.location.name_of(phase))
 
 
 class Rejected(Exception):
-    """A proposal is not worth training; says why."""
+    """A proposal that is not worth training; the message says why."""
 
 
-def claim(
-    study: Study,
-    wanted: int,
-    worker: str,
-    propose: Callable[[Trials], FrozenTrial],
-    lock: AbstractContextManager[object] | None = None,
-) -> Trial | None:
-    """The next trial to run, or None where ``wanted`` are finished or under way.
+class TrialClaims:
+    """What workers do to the trials of a study: begin them, end them, hand them back.
 
-    One that was handed back is taken first; else ``propose`` draws one up from what is there.
-    Two workers may do so at the same moment; then the one with the later number gives way.
-
-    Raises:
-        Rejected: where what was proposed is not worth training; the next one may be.
-    """
-    trials = trials_of(study)
-    if count_under_way(trials) >= wanted:
-        return None
-    trial = _taken(study, trials, worker, lock) or _begun(study, propose(trials))
-    earlier = _before(study, trial, trials)
-    if count_under_way(earlier) + len(waiting(earlier)) >= wanted:  # those that wait are repeated
-        reject(study, trial, "enough trials are under way")
-        return None
-    try:
-        check_new(earlier, trial.user_attrs.get(SPEC))
-    except Rejected as reason:
-        reject(study, trial, str(reason))
-        raise
-    return trial
-
-
-def claim_waiting(
-    study: Study,
-    worker: str,
-    lock: AbstractContextManager[object] | None = None,
-    at_most: int = 1,
-) -> list[Trial]:
-    """The next trial of those that were enqueued, with others that confirm the same candidate, as
-    many as ``at_most`` in all; none where none is left."""
-    trials = trials_of(study)
-    first = _taken(study, trials, worker, lock)
-    if first is None:
-        return []
-    wanted = _confirmed_by(first.user_attrs)
-    alike = [t for t in waiting(trials) if wanted and _confirmed_by(t.user_attrs) == wanted]
-    others = (_taken(study, [t], worker, lock) for t in alike if t.number != first.number)
-    return [first, *islice(filter(None, others), at_most - 1)]
-
-
-def _confirmed_by(attributes: Mapping[str, Any]) -> list[Any]:
-    """Candidate and epochs of a confirmation; empty for what is none."""
-    return [attributes[key] for key in ("confirms", "epochs") if key in attributes]
-
-
-def _taken(
-    study: Study, trials: Trials, worker: str, lock: AbstractContextManager[object] | None
-) -> Trial | None:
-    """The first of these trials that waits and that no other worker takes meanwhile.
+    Optuna's ``Study`` can do none of it without either creating a trial where none waits or reading
+    all trials again, so that the storage is written to directly.
 
     Args:
-        study, trials, worker: whose.
-        lock: for a storage that would give the same one to two at once.
+        study: whose trials.
+        storage: where the study is kept.
     """
-    storage = study._storage  # the public API makes a trial where none is left
-    for waits in waiting(trials):
-        with lock or nullcontext(), suppress(UpdateFinishedTrialError):
-            if storage.set_trial_state_values(waits._trial_id, TrialState.RUNNING):
-                trial = Trial(study, waits._trial_id)
-                trial.set_user_attr(WORKER, worker)
-                return trial
-    return None
+
+    def __init__(self, study: Study, storage: CachingStorage) -> None:
+        self.study, self.storage = study, storage
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+
+    def claim(
+        self,
+        wanted: int,
+        worker: str,
+        propose: Callable[[Sequence[FrozenTrial]], FrozenTrial],
+        lock: Lock | None = None,
+    ) -> Trial | None:
+        """Return the next trial to run, or None if ``wanted`` are finished or under way.
+
+        Args:
+            wanted: number of trials that the study has in the end.
+            worker: name of the caller.
+            propose: draws up a trial from all that there are; asked if none waits.
+            lock: for a storage that would give the same trial to two workers.
+
+        Raises:
+            Rejected: if the proposal is not worth training; the next one may be.
+        """
+        trials = trials_of(self.study)
+        if count_under_way(trials) >= wanted:
+            return None
+        trial = self._take(trials, worker, lock) or self._begin(propose(trials))
+        # Others may have begun trials since ``trials`` was read. Only those with a lower number
+        # count: every worker decides by the same order, so exactly the surplus gives way.
+        earlier = self._before(trial, trials)
+        # Those that wait count, too: they repeat trials that already had a place in the budget.
+        if count_under_way(earlier) + len(waiting(earlier)) >= wanted:
+            self.reject(trial, "enough trials are under way")
+            return None
+        try:
+            check_new(earlier, trial.user_attrs.get(SPEC))
+        except Rejected as reason:
+            self.reject(trial, str(reason))
+            raise
+        return trial
+
+    def claim_waiting(self, worker: str, lock: Lock | None = None, at_most: int = 1) -> list[Trial]:
+        """Return enqueued trials that confirm one candidate; empty if none is left.
+
+        Args:
+            worker: name of the caller.
+            lock: for a storage that would give the same trial to two workers.
+            at_most: number of trials; several seeds of a candidate can be trained in one step.
+        """
+        trials = trials_of(self.study)
+        first = self._take(trials, worker, lock)
+        if first is None:
+            return []
+        candidate = _candidate_of(first.user_attrs)
+        alike = [
+            trial
+            for trial in waiting(trials)
+            if candidate and _candidate_of(trial.user_attrs) == candidate
+        ]
+        others = (self._take([t], worker, lock) for t in alike if t.number != first.number)
+        return [first, *islice(filter(None, others), at_most - 1)]
+
+    def reject(self, trial: Trial, why: str, *, lost: bool = False) -> None:
+        """Hand a proposal back; it counts neither as finished nor as failed.
+
+        Args:
+            trial: of the caller.
+            why: shown if nothing else can be proposed.
+            lost: True if a stop ended it and not its own fault, so that it is proposed again.
+        """
+        trial.set_user_attr(REJECTED, why)
+        if lost:
+            trial.set_user_attr(LOST, True)  # noqa: FBT003
+        self.end(trial, TrialState.FAIL)
+
+    def end(self, trial: Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """End a trial as ``Study.tell`` does, which would read the trial twice to do so.
+
+        Raises:
+            UpdateFinishedTrialError: if somebody else has ended it.
+        """
+        self.storage.set_trial_state_values(self._id_of(trial.number), state, values)
+
+    def hand_back(self, trial: Trial) -> None:
+        """Leave a trial to other workers: end it and enqueue the same again."""
+        self.reject(trial, "its worker left")
+        if trial.params:
+            self.study.enqueue_trial(trial.params, user_attrs=_kept(trial.user_attrs, RETRY_OF))
+
+    def release_running(self, why: str) -> None:
+        """Hand back all running trials, because the run that started them is gone as a whole."""
+        for trial in running(fresh_trials(self.study, self.storage)):
+            self._end_as_failed(trial, {REJECTED: why, LOST: True})
+
+    def release_unsigned(self, seconds: float) -> None:
+        """Hand back trials that name no worker for this many seconds: it died at once."""
+        now = time.time()
+        for trial in running(trials_of(self.study)):
+            started = trial.datetime_start.timestamp() if trial.datetime_start else now
+            if WORKER not in trial.user_attrs and now - started > seconds:
+                self._end_as_failed(trial, {REJECTED: "Its worker ended at once.", LOST: True})
+
+    def retry_once(self, trial: FrozenTrial, why: str) -> None:
+        """End a trial whose worker is gone, and enqueue the same again.
+
+        The second time it counts as failed, because it may be what kills workers. If several
+        workers retry one trial at the same time, only the one that ends it enqueues it again.
+        """
+        attributes = trial.user_attrs
+        parameters = trial.params or trial.system_attrs.get(ENQUEUED_PARAMETERS, {})
+        if not parameters:
+            self._end_as_failed(trial, {REJECTED: why, LOST: True})
+        elif RETRY_OF in attributes:
+            self._end_as_failed(trial, {REASON: f"{why} So it had before."})
+        elif self._end_as_failed(trial, {REJECTED: why}):
+            kept = {**_kept(attributes), RETRY_OF: trial.number}
+            self.study.enqueue_trial(parameters, user_attrs=kept)
+
+    def retry_of(self, worker: str, why: str) -> int:
+        """Retry the running trials of a worker that is gone; return how many there were."""
+        # Read past the cache: the worker may have begun a trial just before it ended.
+        now = running(fresh_trials(self.study, self.storage))
+        lost = [trial for trial in now if trial.user_attrs.get(WORKER) == worker]
+        for trial in lost:
+            self.retry_once(trial, why)
+        return len(lost)
+
+    def drop_waiting(self) -> None:
+        """Hand back trials that were enqueued and never started."""
+        for trial in waiting(trials_of(self.study)):
+            self._end_as_failed(trial, {REJECTED: "no longer wanted"})
+
+    def _take(self, trials: Sequence[FrozenTrial], worker: str, lock: Lock | None) -> Trial | None:
+        """Begin the first of these trials that waits and that no other worker takes meanwhile."""
+        for candidate in waiting(trials):
+            trial_id = self._id_of(candidate.number)
+            # A storage lets one worker alone set a trial to running, and tells the others by an
+            # error or by False. SQLite does not see to that: two could set it at the same moment.
+            with lock or nullcontext(), suppress(UpdateFinishedTrialError):
+                if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    trial = Trial(self.study, trial_id)
+                    trial.set_user_attr(WORKER, worker)
+                    return trial
+        return None
+
+    def _begin(self, proposal: FrozenTrial) -> Trial:
+        """Store a proposal in one write and return its trial.
+
+        Raises:
+            Rejected: if it has ended already.
+        """
+        # ``Study.add_trial`` does not say which number the trial got.
+        trial_id = self.storage.create_new_trial(self._study_id, template_trial=proposal)
+        if proposal.state.is_finished():
+            attributes = proposal.user_attrs
+            raise Rejected(attributes.get(REJECTED) or attributes.get(REASON))
+        return Trial(self.study, trial_id)
+
+    def _end_as_failed(self, trial: FrozenTrial, attributes: dict[str, Any]) -> bool:
+        """End the trial of any worker; return True if it was this call that ended it."""
+        trial_id = self._id_of(trial.number)
+        try:
+            for key, value in attributes.items():
+                self.storage.set_trial_user_attr(trial_id, key, value)
+            return self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+
+    def _before(self, trial: Trial, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+        """Return all trials with lower numbers: those that were read, and any begun since."""
+        # Only the few that are missing are read: all trials of a large study would take long.
+        newcomers = (
+            self.storage.get_trial(self._id_of(number))
+            for number in range(len(trials), trial.number)
+        )
+        return [*trials[: trial.number], *newcomers]
+
+    def _id_of(self, number: int) -> int:
+        """Return the id that the storage knows a trial by."""
+        return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
 
-def _begun(study: Study, proposed: FrozenTrial) -> Trial:
-    """The trial that a proposal becomes, in one write.
-
-    Raises:
-        Rejected: where it has ended already.
-    """
-    storage = study._storage  # the public API adds trials without saying which
-    trial_id = storage.create_new_trial(study._study_id, template_trial=proposed)
-    if proposed.state.is_finished():
-        attrs = proposed.user_attrs
-        raise Rejected(attrs.get(REJECTED) or attrs.get(REASON))
-    return Trial(study, trial_id)
-
-
-def reject(study: Study, trial: Trial, why: str, *, lost: bool = False) -> None:
-    """Hand a proposal back; it counts neither as finished nor as failed.
-
-    Where it was ``lost``, to a stop and not to its own fault, it is proposed again.
-    """
-    trial.set_user_attr(REJECTED, why)
-    if lost:
-        trial.set_user_attr(LOST, True)  # noqa: FBT003
-    end(study, trial, TrialState.FAIL)
-
-
-def end(
-    study: Study, trial: Trial, state: TrialState, values: Sequence[float] | None = None
-) -> None:
-    """What ``Study.tell`` does, without reading the trial twice to do so.
-
-    Raises:
-        UpdateFinishedTrialError: where somebody else has ended it.
-    """
-    study._storage.set_trial_state_values(trial._trial_id, state, values)
-
-
-def hand_back(study: Study, trial: Trial) -> None:
-    """Leave a trial to other workers, who are asked for the same again."""
-    reject(study, trial, "its worker left")
-    if trial.params:
-        study.enqueue_trial(trial.params, user_attrs=_kept(trial.user_attrs, RETRY_OF))
-
-
-def release_running(study: Study, why: str) -> None:
-    """Hand back the trials of a run that is gone as a whole."""
-    for trial in running(trials_now(study)):
-        _end(study, trial, {REJECTED: why, LOST: True})
-
-
-def release_unsigned(study: Study, seconds: float) -> None:
-    """Hand back trials that have run for so long without naming a worker: it died at once."""
-    now = time.time()
-    for trial in running(trials_of(study)):
-        started = trial.datetime_start.timestamp() if trial.datetime_start else now
-        if WORKER not in trial.user_attrs and now - started > seconds:
-            _end(study, trial, {REJECTED: "Its worker ended at once.", LOST: True})
-
-
-def retry_once(study: Study, trial: FrozenTrial, why: str) -> None:
-    """End a trial whose worker is gone, and ask for the same again; the second time it failed,
-    for it may be what kills workers.  Of several that say so at once only one is heard."""
-    attrs = trial.user_attrs
-    params = trial.params or trial.system_attrs.get("fixed_params", {})
-    if not params:
-        _end(study, trial, {REJECTED: why, LOST: True})
-    elif RETRY_OF in attrs:
-        _end(study, trial, {REASON: f"{why} So it had before."})
-    elif _end(study, trial, {REJECTED: why}):
-        study.enqueue_trial(params, user_attrs={**_kept(attrs), RETRY_OF: trial.number})
-
-
-def retry_of(study: Study, worker: str, why: str) -> int:
-    """Ask again for what a worker was at that is gone; how many trials that were."""
-    lost = [t for t in running(trials_now(study)) if t.user_attrs.get(WORKER) == worker]
-    for trial in lost:
-        retry_once(study, trial, why)
-    return len(lost)
-
-
-def _kept(attributes: Mapping[str, Any], *more: str) -> dict[str, Any]:
-    """What a trial that is asked for again has in common with the first."""
-    return {key: attributes[key] for key in (SPEC, RECORD, *CONFIRMS, *more) if key in attributes}
-
-
-def drop_waiting(study: Study) -> None:
-    """Hand back trials that were enqueued and never started."""
-    for trial in waiting(trials_of(study)):
-        _end(study, trial, {REJECTED: "no longer wanted"})
-
-
-def _end(study: Study, trial: FrozenTrial, attributes: dict[str, Any]) -> bool:
-    """Whether it was this call that ended it, as failed."""
-    storage = study._storage  # the public API can neither annotate nor end another's trial
-    try:
-        for key, value in attributes.items():
-            storage.set_trial_user_attr(trial._trial_id, key, value)
-        return storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-    except UpdateFinishedTrialError:
-        return False
-
-
-def check_new(trials: Trials, spec: Mapping[str, Any] | None) -> None:
-    """Raise ``Rejected`` where a trial, finished, failed or under way, has the same spec."""
+def check_new(trials: Sequence[FrozenTrial], spec: Mapping[str, Any] | None) -> None:
+    """Raise ``Rejected`` if a trial, finished, failed or under way, has the same spec."""
     same = (t for t in trials if t.user_attrs.get(SPEC) == spec and not is_rejected(t))
     twin = next(same, None) if spec is not None else None
     if twin is not None:
         raise Rejected(f"equal to trial {twin.number}")
 
 
-def _before(study: Study, trial: Trial, trials: Trials) -> Trials:
-    """All with lower numbers: these, and those that others began meanwhile."""
-    storage = study._storage  # the public API reads all trials or none
-    newcomers = (
-        storage.get_trial(storage.get_trial_id_from_study_id_trial_number(study._study_id, number))
-        for number in range(len(trials), trial.number)
-    )
-    return [*trials[: trial.number], *newcomers]
+def _candidate_of(attributes: Mapping[str, Any]) -> list[Any]:
+    """Return candidate and epochs of a confirmation run; empty for any other trial."""
+    return [attributes[key] for key in (CONFIRMS, EPOCHS) if key in attributes]
+
+
+def _kept(attributes: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """Return the attributes that a trial shares with the one that repeats it."""
+    wanted = (SPEC, RECORD, *CONFIRMATION_KEYS, *more)
+    return {key: attributes[key] for key in wanted if key in attributes}

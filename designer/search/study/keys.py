@@ -16,7 +16,7 @@ WANTED = "trials_wanted"
 STAGE = "stage"
 """The phase that the study is in, or that it is done."""
 
-PLAN = "plan"
+HANDSHAKE = "plan"
 """What workers on other machines need to take part."""
 
 LEADER = "leader"

@@ -1,10 +1,15 @@
-"""What to try next, drawn up apart from the storage, which then takes it in one write."""
+"""Draw up the next trial outside the storage, which then takes it in one write.
+
+Optuna writes every parameter of a trial as soon as a space asks for it. With many workers on one
+database those writes are what everybody waits for. So a draft in memory asks the sampler, which
+sees all trials of the study, and only the finished proposal is stored.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Container, Mapping
-from typing import Any
+from collections.abc import Container, Sequence
+from dataclasses import replace
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
@@ -14,103 +19,110 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from designer.errors import SpaceError, TrialFailed
 from designer.search.candidates import size_of, spec_values
 from designer.search.job import Job
-from designer.search.settings import StudySettings
+from designer.search.options import SearchOptions
 from designer.search.study.claims import Rejected, check_new
+from designer.search.study.keys import WORKER
+from designer.search.study.records import Measurements, TrialRecord
 from designer.search.study.sampler import SeededSampler
-from designer.search.study.trials import REASON, RECORD, REJECTED, SPEC, WORKER, Trials, running
+from designer.search.study.trials import running
 from search_spaces import Spec
 
 
-def propose(job: Job, trials: Trials, worker: str) -> FrozenTrial:
-    """A trial for the storage to take: to be run, or ended already, where it says why.
+def propose(job: Job, trials: Sequence[FrozenTrial], worker: str) -> FrozenTrial:
+    """Return a trial to store: one to run, or one that has ended and says why.
 
     Args:
-        job: whose space is asked, within its limits.
-        trials: all that the study has.
-        worker: who will run it.
+        job: its space is asked, within its limits.
+        trials: all trials of the study.
+        worker: name of the process that will run it.
 
     Raises:
-        SpaceError: where the space breaks its contract.
+        SpaceError: if the space breaks its contract.
     """
-    draft = drafted(job.settings, trials, worker)
+    draft = draft_trial(job.options, trials, worker)
     state = TrialState.RUNNING
-    said: dict[str, Any] = {WORKER: worker}
+    record = TrialRecord(worker=worker)
     try:
         spec = job.space.suggest(draft)
         _check_ranges(draft, trials)
-        said[SPEC] = spec_values(spec)
-        check_new(trials, said[SPEC])
-        said |= described(job, spec)
-        _check_limits(job.settings, said[RECORD])
+        # The size is measured last: building a network takes longer than comparing specs.
+        record = replace(record, spec=spec_values(spec))
+        check_new(trials, record.spec)
+        record = replace(record, record=measure_size(job, spec))
+        _check_limits(job.options, record.measurements)
     except SpaceError:
         raise
     except (Rejected, optuna.TrialPruned) as reason:
-        state, said[REJECTED] = TrialState.FAIL, str(reason) or "its space turned it down"
+        why = str(reason) or "its space turned it down"
+        state, record = TrialState.FAIL, replace(record, rejected=why)
     except Exception as error:  # noqa: BLE001 - one bad architecture must not end the run
-        state, said[REASON] = TrialState.FAIL, reason_of(error)
+        state, record = TrialState.FAIL, replace(record, reason=reason_of(error))
     return create_trial(
         state=state,
         params=draft.params,
         distributions=draft.distributions,
-        user_attrs={**draft.user_attrs, **said},
+        user_attrs={**draft.user_attrs, **record.attributes()},
     )
 
 
-def drafted(settings: StudySettings, trials: Trials, worker: str) -> Trial:
-    """A trial that asks the sampler, knows all others, and is in no study of theirs.
+def draft_trial(options: SearchOptions, trials: Sequence[FrozenTrial], worker: str) -> Trial:
+    """Return a trial in memory whose sampler knows all trials of the study.
 
-    Where other workers are under way each draws from a stream of its own, so that two that
-    look at the same moment do not propose the same.
+    While other workers are under way each worker draws from a stream of its own, so that two that
+    read the study at the same moment do not propose the same. Alone, a worker draws from the same
+    stream whatever its name: the result depends on the seed and the history alone.
     """
     others = any(trial.user_attrs.get(WORKER) != worker for trial in running(trials))
     stream = zlib.crc32(worker.encode()) if others else 0
     drafts = _Drafts(trials)
     study = optuna.create_study(
         storage=drafts,
-        directions=settings.objective.directions,
-        sampler=SeededSampler(settings.seed, stream),
+        directions=options.objective.directions,
+        sampler=SeededSampler(options.seed, stream),
     )
-    return Trial(study, drafts.create_new_trial(study._study_id))  # ask() takes one that waits
+    # ``Study.ask`` would take a trial that waits in the real study instead of making one.
+    study_id = drafts.get_study_id_from_name(study.study_name)
+    return Trial(study, drafts.create_new_trial(study_id))
 
 
 def reason_of(error: Exception) -> str:
-    """Why a trial failed; errors that are not ours with their kind."""
-    named = "" if isinstance(error, TrialFailed) else f"{type(error).__name__}: "
-    return f"{named}{error}"
+    """Return why a trial failed; errors of others begin with the name of their class."""
+    kind = "" if isinstance(error, TrialFailed) else f"{type(error).__name__}: "
+    return f"{kind}{error}"
 
 
-def described(job: Job, spec: Spec) -> dict[str, Any]:
-    """What a trial says of itself before it is trained: its spec, and its size.
+def measure_size(job: Job, spec: Spec) -> Measurements:
+    """Return what is known of a candidate before it is trained: its parameters and FLOPs.
 
     Raises:
-        SpaceError: where the space builds something that does not map inputs to logits.
+        SpaceError: if the space builds something that does not map inputs to logits.
     """
     size = size_of(job.space, spec, job.data.input_shape, job.data.num_classes)
-    sizes = {"parameters": size.parameters, "flops": size.flops}
-    return {SPEC: spec_values(spec), RECORD: sizes}
+    return Measurements(parameters=size.parameters, flops=size.flops)
 
 
-def _check_ranges(draft: Trial, trials: Trials) -> None:
-    """Raise ``ValueError`` where a parameter is of another kind than it was before."""
+def _check_ranges(draft: Trial, trials: Sequence[FrozenTrial]) -> None:
+    """Raise ``ValueError`` if a parameter is of another kind than it was before."""
     for name, distribution in draft.distributions.items():
         before = (t.distributions[name] for t in reversed(trials) if name in t.distributions)
         check_distribution_compatibility(next(before, distribution), distribution)
 
 
-def _check_limits(settings: StudySettings, sizes: Mapping[str, int]) -> None:
+def _check_limits(options: SearchOptions, size: Measurements) -> None:
+    """Raise ``Rejected`` if a candidate is larger than the options allow."""
     limits = (
-        (settings.max_params, sizes["parameters"], "parameters"),
-        (settings.max_flops, sizes["flops"], "FLOPs"),
+        (options.max_params, size.parameters, "parameters"),
+        (options.max_flops, size.flops, "FLOPs"),
     )
     for limit, value, name in limits:
-        if limit is not None and value > limit:
+        if limit is not None and value is not None and value > limit:
             raise Rejected(f"{value:,} {name}, over the limit of {limit:,}")
 
 
 class _Drafts(InMemoryStorage):
-    """Knows the trials of another storage, and keeps its own to itself."""
+    """A storage that shows the trials of another one and keeps its own draft to itself."""
 
-    def __init__(self, known: Trials) -> None:
+    def __init__(self, known: Sequence[FrozenTrial]) -> None:
         super().__init__()
         self._known = known
 
@@ -120,6 +132,7 @@ class _Drafts(InMemoryStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """See ``BaseStorage``; what is known is never changed and so never copied."""
+        """Return the known trials and the draft; see ``BaseStorage``."""
+        # Known trials are never changed here, and copying thousands would take longer than TPE.
         known = [t for t in self._known if states is None or t.state in states]
         return [*known, *super().get_all_trials(study_id, deepcopy, states)]

@@ -64,11 +64,7 @@ class Measurements:
         """
         values: dict[str, Any] = _MEASUREMENTS.dump_python(self)
         null = MAY_BE_UNMEASURED if self.trained else frozenset()
-        return {
-            name: value
-            for name, value in values.items()
-            if value is not None or name in null
-        }
+        return {name: value for name, value in values.items() if value is not None or name in null}
 
 
 @dataclass(frozen=True)

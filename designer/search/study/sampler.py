@@ -12,8 +12,9 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.search.settings import StudySettings
-from designer.search.study.trials import LOST, rejected_in_a_row, trials_of
+from designer.search.options import SearchOptions
+from designer.search.study.keys import LOST
+from designer.search.study.trials import rejected_in_a_row, trials_of
 
 TIRED_AFTER = 5
 """Proposals in a row that were handed back, after which proposals are random."""
@@ -23,9 +24,9 @@ STARTUP_TRIALS = 10
 """Trials proposed at random before the sampler learns and the pruner compares."""
 
 
-def pruner_for(settings: StudySettings) -> BasePruner:
-    """Median pruning for a single objective, where it is wanted."""
-    if not settings.prune or len(settings.objective.directions) > 1:
+def pruner_for(options: SearchOptions) -> BasePruner:
+    """Return median pruning if it is asked for and there is a single objective, else none."""
+    if not options.prune or len(options.objective.directions) > 1:
         return NopPruner()
     return MedianPruner(n_startup_trials=STARTUP_TRIALS)
 
@@ -34,11 +35,11 @@ class SeededSampler(BaseSampler):
     """TPE whose every proposal depends only on the seed, the number of trials and the history.
 
     A search that was stopped and continued proposes what it would have proposed uninterrupted.
-    Where TPE keeps proposing what is known already, proposals are random until one is new.
+    If TPE keeps proposing what is known already, proposals are random until one is new.
 
     Args:
-        seed: of the study.
-        stream: another one gives other proposals from the same seed.
+        seed: seed of the study.
+        stream: another stream gives other proposals from the same seed.
     """
 
     def __init__(self, seed: int, stream: int = 0) -> None:
@@ -46,8 +47,10 @@ class SeededSampler(BaseSampler):
         self._inner: BaseSampler = RandomSampler(seed=seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Seed the inner sampler for this trial; see ``BaseSampler``."""
         trials = trials_of(study)
-        before = sum(LOST not in t.user_attrs for t in trials) - 1  # those are proposed again
+        # Lost trials are proposed again: not counting them gives the same seed and proposal.
+        before = sum(LOST not in t.user_attrs for t in trials) - 1
         source = [self._seed, before, *([self._stream] if self._stream else [])]
         seed = int(np.random.SeedSequence(source).generate_state(1)[0])
         if rejected_in_a_row(trials) >= TIRED_AFTER:

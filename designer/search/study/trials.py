@@ -1,4 +1,4 @@
-"""The trials of a study: their attributes, states and counts."""
+"""The trials of a study: read, sorted by state and counted."""
 
 from __future__ import annotations
 
@@ -8,107 +8,71 @@ from itertools import takewhile
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.search.storage.retrying import forget_looks
+from designer.search.storage.caching import CachingStorage
+from designer.search.study.keys import LOST, REJECTED, RETRY_OF, WANTED
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-SPEC, RECORD, REASON, REJECTED, WORKER = "spec", "record", "reason", "rejected", "worker"
-"""Keys of a trial's user attributes."""
-
-
-EMERGENCE = "emergence"
-"""Key of what was seen inside a confirmation run between its epochs."""
-
-
-SECONDS = "seconds"
-"""Key of a record: how long the trial took."""
-
-
-LOST = "lost"
-"""Key of a trial that was handed back because its run was stopped or killed: it is proposed
-again."""
-
-
-RETRY_OF = "retry_of"
-"""Key of a trial that repeats the one of that number, whose worker was gone."""
-
-
-CONFIRMS = ("confirms", "seed", "epochs")
-"""Keys that say which candidate a trial trains again, and how."""
-
-
-WANTED = "trials_wanted"
-"""Key of a study: how many finished trials it shall have; it may grow while workers work."""
-
-
-Trials = Sequence[FrozenTrial]
-"""Of one study, by number."""
+"""States of trials that count towards the budget."""
 
 
 def wanted_trials(study: Study) -> int:
-    """How many finished trials the study shall have."""
+    """Return how many finished trials the study has in the end."""
     return int(study.user_attrs[WANTED])
 
 
-def trials_of(study: Study) -> Trials:
-    """One look at the storage: all trials as they are now, by number."""
+def trials_of(study: Study) -> Sequence[FrozenTrial]:
+    """Return all trials by number, as the storage or its cache of a moment ago holds them."""
     return study.get_trials(deepcopy=False)
 
 
-def trials_now(study: Study) -> Trials:
-    """The same where others were at work whose last word must not be missed."""
-    forget_looks(study._storage)
+def fresh_trials(study: Study, storage: CachingStorage) -> Sequence[FrozenTrial]:
+    """Return all trials, read past the cache, so that other workers' latest writes are seen."""
+    storage.forget()
     return trials_of(study)
 
 
-def finished(trials: Trials) -> list[FrozenTrial]:
-    """Complete and pruned trials."""
+def finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return complete and pruned trials."""
     return [trial for trial in trials if trial.state in FINISHED]
 
 
-def running(trials: Trials) -> list[FrozenTrial]:
-    """Trials under way."""
+def running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials under way."""
     return [trial for trial in trials if trial.state is TrialState.RUNNING]
 
 
-def waiting(trials: Trials) -> list[FrozenTrial]:
-    """Trials that were enqueued and not begun."""
+def waiting(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials that were enqueued and not begun."""
     return [trial for trial in trials if trial.state is TrialState.WAITING]
 
 
-def failed(trials: Trials) -> list[FrozenTrial]:
-    """Trials that failed in earnest."""
+def failed(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return trials that failed by their own fault; those handed back are left out."""
     return [t for t in trials if t.state is TrialState.FAIL and not is_rejected(t)]
 
 
-def retried(trials: Trials) -> int:
-    """How many trials that count were begun before, by a worker that is gone."""
+def retried(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many finished or failed trials repeat one whose worker was gone."""
     return sum(RETRY_OF in trial.user_attrs for trial in [*finished(trials), *failed(trials)])
 
 
-def seconds_of(trial: FrozenTrial) -> float:
-    """How long it took; 0 where it never said."""
-    return float(trial.user_attrs.get(RECORD, {}).get(SECONDS, 0.0))
-
-
 def is_rejected(trial: FrozenTrial) -> bool:
-    """Whether it was handed back without training."""
+    """Return True if the trial was handed back without training."""
     return REJECTED in trial.user_attrs
 
 
-def rejected_in_a_row(trials: Trials) -> int:
-    """How many of the latest proposals were handed back without training."""
+def rejected_in_a_row(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many of the latest proposals were handed back without training."""
     ended = (t for t in reversed(trials) if t.state.is_finished() and LOST not in t.user_attrs)
     return sum(1 for _ in takewhile(is_rejected, ended))
 
 
-def last_rejection(trials: Trials) -> str:
-    """Why the latest proposal that was handed back was so; empty without any."""
+def last_rejection(trials: Sequence[FrozenTrial]) -> str:
+    """Return why the latest rejected proposal was handed back; empty without any."""
     reasons = (trial.user_attrs.get(REJECTED) for trial in reversed(trials))
     return next((reason for reason in reasons if reason), "")
 
 
-def count_under_way(trials: Trials) -> int:
-    """Trials finished or under way."""
+def count_under_way(trials: Sequence[FrozenTrial]) -> int:
+    """Return how many trials are finished or under way."""
     return len(finished(trials)) + len(running(trials))
