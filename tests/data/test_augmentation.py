@@ -26,18 +26,19 @@ from tests.support.helpers import DEVICES
 MOVING = [Augmentation.SHIFT, Augmentation.FLIP, Augmentation.FLIP_SHIFT]
 
 
-def made(inputs: Tensor, kind: Augmentation, seed: int = 0) -> Tensor:
+def augment(inputs: Tensor, kind: Augmentation, seed: int = 0) -> Tensor:
+    """Return inputs augmented with a fresh generator of that seed."""
     return augmented(inputs, kind, torch.Generator().manual_seed(seed))
 
 
 def numbered(n: int = 200, channels: int = 2, height: int = 16, width: int = 24) -> Tensor:
-    """Images whose pixels are all different, and none 0."""
+    """Return images whose pixels are all different, and none is 0."""
     size = n * channels * height * width
     return torch.arange(1.0, size + 1).reshape(n, channels, height, width)
 
 
 def moved(image: Tensor, down: int, right: int) -> Tensor:
-    """The slow form: pixel by pixel, 0 where nothing comes from."""
+    """Return a moved image, pixel by pixel, with zeros where nothing moves in."""
     result = torch.zeros_like(image)
     _, height, width = image.shape
     for row in range(height):
@@ -48,7 +49,7 @@ def moved(image: Tensor, down: int, right: int) -> Tensor:
 
 
 def shift_of(before: Tensor, after: Tensor) -> tuple[int, int]:
-    """How far an image of ``numbered`` was moved, from where one of its middle pixels went."""
+    """Return how far an image of ``numbered`` was moved, down and right, in pixels."""
     _, height, width = before.shape
     pixel = (after[0] == before[0, height // 2, width // 2]).nonzero()
     assert len(pixel) == 1
@@ -60,13 +61,13 @@ def shift_of(before: Tensor, after: Tensor) -> tuple[int, int]:
 
 def test_none_gives_the_inputs_themselves() -> None:
     for inputs in (numbered(), torch.zeros(5, 3)):
-        assert made(inputs, Augmentation.NONE) is inputs
+        assert augment(inputs, Augmentation.NONE) is inputs
 
 
 def test_shifts_reach_an_eighth_of_each_side_and_no_further() -> None:
     images = numbered()
     shifts = [
-        shift_of(*pair) for pair in zip(images, made(images, Augmentation.SHIFT), strict=True)
+        shift_of(*pair) for pair in zip(images, augment(images, Augmentation.SHIFT), strict=True)
     ]
     assert {down for down, _ in shifts} == set(range(-2, 3))
     assert {right for _, right in shifts} == set(range(-3, 4))
@@ -75,13 +76,13 @@ def test_shifts_reach_an_eighth_of_each_side_and_no_further() -> None:
 
 def test_a_shifted_image_is_the_image_with_zeros_around() -> None:
     images = numbered(n=12)
-    for before, after in zip(images, made(images, Augmentation.SHIFT), strict=True):
+    for before, after in zip(images, augment(images, Augmentation.SHIFT), strict=True):
         assert torch.equal(after, moved(before, *shift_of(before, after)))
 
 
 def test_shifts_in_each_direction_are_equally_likely() -> None:
     images = numbered(n=4000, channels=1, height=8, width=8)
-    after = made(images, Augmentation.SHIFT)
+    after = augment(images, Augmentation.SHIFT)
     counts = [0] * 9
     for before, image in zip(images, after, strict=True):
         down, right = shift_of(before, image)
@@ -91,7 +92,7 @@ def test_shifts_in_each_direction_are_equally_likely() -> None:
 
 def test_half_of_the_images_are_flipped_and_the_others_stay() -> None:
     images = numbered(n=1000)
-    after = made(images, Augmentation.FLIP)
+    after = augment(images, Augmentation.FLIP)
     same = (after == images).flatten(1).all(1)
     mirrored = (after == images.flip(3)).flatten(1).all(1)
     assert bool((same ^ mirrored).all())
@@ -100,21 +101,21 @@ def test_half_of_the_images_are_flipped_and_the_others_stay() -> None:
 
 def test_flip_shift_does_both() -> None:
     images = numbered(n=60)
-    seen = set()
-    for before, after in zip(images, made(images, Augmentation.FLIP_SHIFT), strict=True):
+    changes = set()
+    for before, after in zip(images, augment(images, Augmentation.FLIP_SHIFT), strict=True):
         mirrored = bool((after[0].diff(dim=1) == -1).any())
         start = before.flip(2) if mirrored else before
         shift = shift_of(start, after)
         assert torch.equal(after, moved(start, *shift))
-        seen.add((mirrored, shift != (0, 0)))
-    assert {(True, True), (False, True)} <= seen
+        changes.add((mirrored, shift != (0, 0)))
+    assert {(True, True), (False, True)} <= changes
 
 
 @pytest.mark.parametrize("kind", MOVING)
 def test_the_given_images_stay_as_they_were(kind: Augmentation) -> None:
     images = numbered()
     before = images.clone()
-    after = made(images, kind)
+    after = augment(images, kind)
     assert torch.equal(images, before)
     assert after.shape == images.shape
     assert after.data_ptr() != images.data_ptr()
@@ -123,10 +124,10 @@ def test_the_given_images_stay_as_they_were(kind: Augmentation) -> None:
 @pytest.mark.parametrize("kind", MOVING)
 def test_the_generator_alone_decides(kind: Augmentation) -> None:
     images = numbered()
-    first = made(images, kind, seed=3)
+    first = augment(images, kind, seed=3)
     torch.rand(1)
-    assert torch.equal(made(images, kind, seed=3), first)
-    assert not torch.equal(made(images, kind, seed=4), first)
+    assert torch.equal(augment(images, kind, seed=3), first)
+    assert not torch.equal(augment(images, kind, seed=4), first)
     generator = torch.Generator().manual_seed(3)
     assert torch.equal(augmented(images, kind, generator), first)
     assert not torch.equal(augmented(images, kind, generator), first)
@@ -135,13 +136,13 @@ def test_the_generator_alone_decides(kind: Augmentation) -> None:
 @pytest.mark.parametrize("kind", MOVING)
 def test_torchs_generator_is_not_used(kind: Augmentation) -> None:
     before = torch.get_rng_state()
-    made(numbered(), kind)
+    augment(numbered(), kind)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("kind", MOVING)
 def test_equal_images_become_different_ones(kind: Augmentation) -> None:
-    after = made(numbered(n=1).expand(20, -1, -1, -1), kind)
+    after = augment(numbered(n=1).expand(20, -1, -1, -1), kind)
     assert len({tuple(image.flatten().tolist()) for image in after}) > 1
 
 
@@ -149,14 +150,14 @@ def test_equal_images_become_different_ones(kind: Augmentation) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_all_devices_draw_the_same(device: str, kind: Augmentation) -> None:
     images = numbered()
-    after = made(images.to(device), kind)
+    after = augment(images.to(device), kind)
     assert after.device.type == device
-    assert torch.equal(after.cpu(), made(images, kind))
+    assert torch.equal(after.cpu(), augment(images, kind))
 
 
 def test_a_short_side_is_not_shifted() -> None:
     images = numbered(height=1, width=16)
-    after = made(images, Augmentation.SHIFT)
+    after = augment(images, Augmentation.SHIFT)
     assert {shift_of(*pair)[0] for pair in zip(images, after, strict=True)} == {0}
     assert not torch.equal(after, images)
 
@@ -165,7 +166,7 @@ def test_a_short_side_is_not_shifted() -> None:
 @pytest.mark.parametrize("shape", [(6,), (), (4, 4), (2, 3, 4, 5)])
 def test_what_is_no_image_is_refused(shape: tuple[int, ...], kind: Augmentation) -> None:
     with pytest.raises(InvalidInputError, match=r"Expected images .* got inputs of shape \("):
-        made(torch.zeros(9, *shape), kind)
+        augment(torch.zeros(9, *shape), kind)
     with pytest.raises(InvalidInputError, match=f"the augmentation {kind}"):
         check_augmentable(kind, shape)
     check_augmentable(Augmentation.NONE, shape)
@@ -255,18 +256,20 @@ def test_the_designer_looks_at_images_as_they_are(
 ) -> None:
     data = designer.load_dataset(stripes)
     parts = [data.train, data.validation]
-    seen: list[bool] = []
+    unchanged: list[bool] = []
     candidates = sys.modules["designer.search.candidates"]
     original = candidates.profile
 
-    def watched(model: Any, *given: Any, **options: Any) -> Any:
-        seen.extend(any(torch.equal(g.inputs, part.inputs) for part in parts) for g in given)
-        return original(model, *given, **options)
+    def watched(model: Any, *data_parts: Any, **options: Any) -> Any:
+        unchanged.extend(
+            any(torch.equal(g.inputs, part.inputs) for part in parts) for g in data_parts
+        )
+        return original(model, *data_parts, **options)
 
     monkeypatch.setattr(candidates, "profile", watched)
     run(stripes, tmp_path / "a", augment="flip-shift")
-    assert seen
-    assert all(seen)
+    assert unchanged
+    assert all(unchanged)
 
 
 @pytest.mark.parametrize(
@@ -304,7 +307,7 @@ def test_the_command_line_refuses_it_in_one_line(
 
 def test_the_command_line_passes_it_on(stripes: str, tmp_path: Path) -> None:
     quick = [f"--{name}=1" for name in ("trials", "epochs", "confirm", "confirm-seeds")]
-    given = [
+    arguments = [
         "--data",
         stripes,
         "--space",
@@ -312,7 +315,7 @@ def test_the_command_line_passes_it_on(stripes: str, tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "a"),
     ]
-    assert _designer("search", *given, *quick, "--augment", "flip-shift") == 0
+    assert _designer("search", *arguments, *quick, "--augment", "flip-shift") == 0
     assert identity(tmp_path / "a")["augment"] == "flip-shift"
 
 

@@ -1,4 +1,4 @@
-"""Data of every form as the same batches, and one sentence for data that cannot serve."""
+"""Batches: the same from every form of data, and one sentence for data that cannot be used."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REAL = X[:, :2] ** 2
 
 
 class Numbered:
-    """Batches by number, without ``__iter__``."""
+    """A sequence of batches without ``__iter__``."""
 
     def __len__(self) -> int:
         return 5
@@ -53,19 +53,19 @@ class Changing:
 
 
 def in_batches(inputs: Tensor, labels: Tensor, size: int = 16) -> list[Batch]:
-    """Pairs of ``size`` samples each."""
+    """Return (inputs, labels) in pairs of ``size`` samples each."""
     return list(zip(torch.split(inputs, size), torch.split(labels, size), strict=True))
 
 
 def joined(batches: Batches) -> tuple[list[Tensor], Tensor]:
-    """Every tensor of the inputs and all targets, from one iteration over the batches."""
-    seen = list(batches)
-    inputs = zip(*(tensors_of(inputs) for inputs, _, _ in seen), strict=True)
-    return [torch.cat(parts) for parts in inputs], torch.cat([targets for _, targets, _ in seen])
+    """Return every tensor of the inputs and all targets, from one iteration."""
+    passed = list(batches)
+    inputs = zip(*(tensors_of(inputs) for inputs, _, _ in passed), strict=True)
+    return [torch.cat(parts) for parts in inputs], torch.cat([targets for _, targets, _ in passed])
 
 
 def sizes(batches: Batches) -> list[int]:
-    """Samples per batch."""
+    """Return the number of samples in each batch."""
     return [len(tensors_of(inputs)[0]) for inputs, _, _ in batches]
 
 
@@ -137,10 +137,10 @@ def test_rows_say_where_a_batch_lies() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 50, 1000])
 def test_a_batch_size_that_is_asked_for(size: int) -> None:
-    found = sizes(batches_of((X, Y), size))
-    assert sum(found) == 50
-    assert set(found[:-1]) <= {size}
-    assert found[-1] <= size
+    lengths = sizes(batches_of((X, Y), size))
+    assert sum(lengths) == 50
+    assert set(lengths[:-1]) <= {size}
+    assert lengths[-1] <= size
 
 
 @pytest.mark.parametrize("size", [0, -1])
@@ -165,16 +165,16 @@ def test_a_batch_size_does_not_cut_what_are_batches_already() -> None:
 )
 def test_large_samples_come_in_small_batches(shape: tuple[int, ...], expected: int) -> None:
     inputs = torch.zeros(1).expand(9000, *shape)  # no memory
-    found = sizes(batches_of((inputs, torch.arange(9000) % 2)))
-    assert found[0] == pytest.approx(expected, abs=1)
-    assert sum(found) == 9000
+    lengths = sizes(batches_of((inputs, torch.arange(9000) % 2)))
+    assert lengths[0] == pytest.approx(expected, abs=1)
+    assert sum(lengths) == 9000
 
 
 def test_all_inputs_count_for_the_size_of_a_batch() -> None:
-    one = torch.zeros(1).expand(2000, BATCH_VALUES // 200)
+    large = torch.zeros(1).expand(2000, BATCH_VALUES // 200)
     labels = torch.arange(2000) % 2
-    assert sizes(batches_of((one, labels)))[0] == pytest.approx(200, abs=1)
-    assert sizes(batches_of(((one, one), labels)))[0] == pytest.approx(100, abs=1)
+    assert sizes(batches_of((large, labels)))[0] == pytest.approx(200, abs=1)
+    assert sizes(batches_of(((large, large), labels)))[0] == pytest.approx(100, abs=1)
 
 
 # --- targets ---
@@ -249,7 +249,7 @@ def test_a_share_is_drawn_by_its_seed_alone() -> None:
         assert float(mask.double().mean()) == pytest.approx(0.25, abs=0.03)
 
 
-# --- data that cannot serve ---
+# --- data that cannot be used ---
 
 
 def test_a_generator_that_runs_but_once() -> None:
@@ -302,7 +302,10 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "single samples": (TensorDataset(X, Y), r"labels of shape \(n,\) .* got shape \(\)"),
     "array of labels": ((X, Y.numpy()), "labels as a torch tensor, got ndarray; use torch.as_"),
     "list of labels": ([(X, Y.tolist())], "labels as a torch tensor, got list"),
-    "array of inputs": ((X.numpy(), Y), "tuple or dict of tensors, got ndarray; use torch.as_tensor"),
+    "array of inputs": (
+        (X.numpy(), Y),
+        "tuple or dict of tensors, got ndarray; use torch.as_tensor",
+    ),
     "no inputs": (((), Y), "tuple or dict of tensors, got tuple"),
     "array among inputs": (((X, X.numpy()), Y), r"tensors of shape \(n, ...\), got ndarray"),
     "nested inputs": (({"x": {"y": X}}, Y), r"tensors of shape \(n, ...\), got dict"),
@@ -335,11 +338,11 @@ MALFORMED: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("data", "said"), MALFORMED.values(), ids=MALFORMED)
-def test_malformed_data_are_one_sentence(data: Any, said: str) -> None:
+@pytest.mark.parametrize(("data", "message"), MALFORMED.values(), ids=MALFORMED)
+def test_malformed_data_are_one_sentence(data: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=r"^Expected [^\n]*\.$") as raised:
         batches_of(data)
-    raised.match(said)
+    raised.match(message)
 
 
 # --- held-out data beside those of training ---
@@ -370,7 +373,7 @@ def test_real_heldout_targets_may_be_of_another_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "heldout", "said"),
+    ("targets", "heldout", "message"),
     [
         (Y, X[:, 0], r"with labels \(n,\) .* got real targets \(n,\)"),
         (X[:, 0], Y, r"with real targets \(n,\) .* got labels \(n,\)"),
@@ -382,7 +385,7 @@ def test_real_heldout_targets_may_be_of_another_precision() -> None:
 )
 @pytest.mark.parametrize("unseen", [True, False])
 def test_heldout_targets_of_another_kind(
-    targets: Tensor, heldout: Tensor, said: str, unseen: bool
+    targets: Tensor, heldout: Tensor, message: str, unseen: bool
 ) -> None:
-    with pytest.raises(InvalidInputError, match=rf"^Expected held-out data {said}\.$"):
+    with pytest.raises(InvalidInputError, match=rf"^Expected held-out data {message}\.$"):
         check_heldout(batches_of((X, heldout)), batches_of((X, targets)), allow_unseen=unseen)
