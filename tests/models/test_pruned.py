@@ -1,4 +1,4 @@
-"""Pruned models on disk: what is written gives back the same outputs to the bit."""
+"""Pruned models that are written and loaded give the same outputs to the bit."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from tests.support.trained import (
 )
 
 DEPTH = 5
-FACTORY = "tests.models.test_pruned:made"
+FACTORY = "tests.models.test_pruned:make"
 FILES = ["model.json", "model.safetensors"]
 
 
-def made() -> nn.Module:
-    """What a user names as package.module:callable."""
+def make() -> nn.Module:
+    """Build the whole model, as a callable that users name as package.module:callable."""
     return MlpSpace().build(MlpSpec((10,) * DEPTH, "batch", "relu", 1e-2), (6,), 3)
 
 
@@ -50,7 +50,7 @@ def model(data: Triple) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def pruned(model: nn.Module, data: Triple) -> PruningResult:
-    """The first block, whose successor has to take another width, and one that just goes."""
+    """Remove the first block, whose successor takes another width, and one in the middle."""
     return designer.prune(model, data, remove=["blocks.0", "blocks.3"], epochs=0)
 
 
@@ -63,10 +63,11 @@ def written(
     return folder
 
 
-def same_outputs(one: nn.Module, other: nn.Module, data: Triple, **options: Any) -> bool:
+def same_outputs(first: nn.Module, second: nn.Module, data: Triple, **options: Any) -> bool:
+    """True if two models give the same outputs on test data to the bit."""
     inputs = data[2].inputs.to(**options)
     with torch.no_grad():
-        return torch.equal(one(inputs), other(inputs))
+        return torch.equal(first(inputs), second(inputs))
 
 
 def test_the_same_outputs_to_the_bit(
@@ -100,10 +101,10 @@ def test_in_other_precisions(
     tmp_path: Path, model: nn.Module, data: Triple, kind: torch.dtype
 ) -> None:
     other = train_briefly(blob_net(DEPTH), data[0]).to(kind)
-    found = designer.prune(other, data, remove=2, epochs=0)
-    loaded = designer.load(written(tmp_path, found, other))
+    result = designer.prune(other, data, remove=2, epochs=0)
+    loaded = designer.load(written(tmp_path, result, other))
     assert {p.dtype for p in loaded.model.parameters()} == {kind}
-    assert same_outputs(loaded.model, found.model, data, dtype=kind)
+    assert same_outputs(loaded.model, result.model, data, dtype=kind)
 
 
 def test_with_narrower_layers(
@@ -111,11 +112,11 @@ def test_with_narrower_layers(
 ) -> None:
     monkeypatch.setattr(removal_trials, "layer_reports", all_low)
     wide = train_briefly(blob_net(4, width=24), data[0])
-    found = designer.prune(wide, data, remove=1, narrower=True, epochs=1)
-    assert found.report.narrowed
-    folder = written(tmp_path, found, wide, "")
+    result = designer.prune(wide, data, remove=1, narrower=True, epochs=1)
+    assert result.report.narrowed
+    folder = written(tmp_path, result, wide, "")
     loaded = designer.load(folder, wide)
-    assert same_outputs(loaded.model, found.model, data)
+    assert same_outputs(loaded.model, result.model, data)
     again = designer.prune(loaded.model, data, remove=1, narrower=True, epochs=1)
     twice = written(tmp_path / "twice", again, loaded)
     assert same_outputs(designer.load(twice, wide).model, again.model, data)
@@ -140,7 +141,7 @@ def test_a_model_of_pythons_own(
         designer.load(folder)
     state = state_of(model)
     assert same_outputs(designer.load(folder, model=model).model, pruned.model, data)
-    assert same_outputs(designer.load(folder, model=made()).model, pruned.model, data)
+    assert same_outputs(designer.load(folder, model=make()).model, pruned.model, data)
     assert same_state(model, state)
     with pytest.raises(ModelError, match=r"'blocks\.3' to remove, found none"):
         designer.load(folder, model=blob_net(2))
@@ -232,19 +233,19 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("damage", "said"), DAMAGES)
-def test_a_damaged_folder_is_said_to_be(
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
+def test_a_damaged_folder_is_refused_in_one_line(
     tmp_path: Path,
     model: nn.Module,
     pruned: PruningResult,
     damage: Callable[[Path], None],
-    said: str,
+    message: str,
 ) -> None:
     damage(written(tmp_path, pruned, model))
-    for look in (designer.load, load_model):
+    for load in (designer.load, load_model):
         with pytest.raises((RunFolderError, ModelError)) as raised:
-            look(tmp_path)
-        assert said in str(raised.value)
+            load(tmp_path)
+        assert message in str(raised.value)
         assert "\n" not in str(raised.value)
 
 

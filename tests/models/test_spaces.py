@@ -1,4 +1,4 @@
-"""Search spaces by name, what is said about them, and what they let a trial choose."""
+"""Search spaces are found by name, described, and asked for their parameters."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ READY = MlpSpace(max_depth=3)
 
 
 class NeedsMore(TinySpace):
-    """Cannot be made without arguments."""
+    """A space that cannot be made without arguments."""
 
     def __init__(self, width: int) -> None:
         raise AssertionError(width)
 
 
 class Leaves(TinySpace):
-    """Ends the process when it is made."""
+    """A space that ends the process when it is made."""
 
     def __init__(self) -> None:
         raise SystemExit("no licence\nfor this machine")
@@ -42,7 +42,7 @@ class Leaves(TinySpace):
 
 @dataclass(frozen=True)
 class Ranges(TinySpace):
-    """One parameter of each kind; the width's range depends on the depth."""
+    """A space with parameters of each kind; the width's range depends on the depth."""
 
     def suggest(self, trial: Trial) -> MlpSpec:
         """A perceptron."""
@@ -57,7 +57,7 @@ class Ranges(TinySpace):
 
 
 class Raises(TinySpace):
-    """Proposes nothing."""
+    """A space that fails to propose anything."""
 
     def suggest(self, trial: Trial) -> MlpSpec:
         """Nothing."""
@@ -66,7 +66,7 @@ class Raises(TinySpace):
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One package that offers a good space and several that cannot be used."""
+    """Install one package that offers a good space, and several that cannot be used."""
     offered = {
         "theirs": "tests.support.toy:PlainSpace",
         "gone": "no_such_package:Space",
@@ -150,7 +150,7 @@ class TestDescriptions:
 class TestParameters:
     def test_are_all_kinds_in_the_order_of_asking(self) -> None:
         integer, real, choice = ParameterKind
-        assert sorted(parameters_of(Ranges()), key=lambda one: one.name) == [
+        assert sorted(parameters_of(Ranges()), key=lambda parameter: parameter.name) == [
             Parameter("depth", integer, low=1, high=3, step=1),
             Parameter("dropout", real, low=0, high=0.5, step=0.25),
             Parameter("groups", integer, low=1, high=4000000, step=1, log=True),
@@ -158,15 +158,15 @@ class TestParameters:
             Parameter("norm", choice, choices=("batch", "none")),
             Parameter("width", integer, low=8, high=48, step=8),
         ]
-        names = [one.name for one in parameters_of(TinySpace())]
+        names = [parameter.name for parameter in parameters_of(TinySpace())]
         assert names == ["depth", "width", "learning_rate"]
 
     def test_include_those_that_few_proposals_have(self) -> None:
         deepest = MlpSpace().max_depth
-        assert f"width_{deepest - 1}" in [one.name for one in parameters_of(MlpSpace())]
+        assert f"width_{deepest - 1}" in [parameter.name for parameter in parameters_of(MlpSpace())]
 
     def test_ranges_in_words(self) -> None:
-        assert {one.name: one.range for one in parameters_of(Ranges())} == {
+        assert {parameter.name: parameter.range for parameter in parameters_of(Ranges())} == {
             "depth": "1 to 3",
             "width": "8 to 48 in steps of 8",
             "dropout": "0.0 to 0.5 in steps of 0.25",
@@ -192,7 +192,7 @@ class TestParameters:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of ``designer spaces``."""
+    """Run ``designer spaces`` and return its exit code, stdout and stderr."""
     with pytest.raises(SystemExit) as ended:
         designer.cli.main.main(["spaces", *arguments])
     assert isinstance(ended.value.code, int)
@@ -201,7 +201,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another working folder, and a wide page of plain text."""
+    """Go to another working folder, and show wide pages of plain text."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

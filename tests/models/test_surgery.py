@@ -30,7 +30,7 @@ Pair = namedtuple("Pair", "x aux")
 
 
 def listed(count: int = 3) -> Any:
-    """A stem and blocks in a list, which the model names."""
+    """Build a network of a stem and blocks in a list."""
     model = wired(
         "Listed",
         lambda m, x: m.head(chain(m.blocks, m.stem(x))),
@@ -52,9 +52,9 @@ def listed(count: int = 3) -> Any:
 def test_a_stand_in_gives_in_the_form_of_what_it_replaces(output: object) -> None:
     form = form_of(output)
     assert form is not None
-    given = PassThrough(Way.PASS, form)(X)
-    assert type(given) is type(output)
-    assert repr(given) == repr(output)
+    replaced = PassThrough(Way.PASS, form)(X)
+    assert type(replaced) is type(output)
+    assert repr(replaced) == repr(output)
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def test_what_holds_more_than_a_tensor_has_no_form(output: object) -> None:
 def test_a_stand_in_hands_on_the_first_floating_tensor_and_has_no_parameters(way: Way) -> None:
     stand_in = PassThrough(way, Form())
     wanted = X if way is Way.PASS else torch.zeros(7, 6)
-    for given in (stand_in(X), stand_in(x=X), stand_in(parts.TOKENS, [X, X + 1], mask=None)):
-        assert torch.equal(given, wanted)
+    for output in (stand_in(X), stand_in(x=X), stand_in(parts.TOKENS, [X, X + 1], mask=None)):
+        assert torch.equal(output, wanted)
     assert list(stand_in.parameters()) == list(stand_in.buffers()) == []
     assert str(way) in repr(stand_in)
 
@@ -211,7 +211,7 @@ LAYERS: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
     "layer norm": (lambda: nn.LayerNorm(6), lambda: nn.LayerNorm(4), (7, 4)),
     "group norm": (lambda: nn.GroupNorm(2, 6), lambda: nn.GroupNorm(2, 4), (7, 4, 3)),
 }
-"""Of each kind a layer, the same with other widths, and the shape of an input for that."""
+"""By kind: a layer, the same with other widths, and the shape of an input for that."""
 
 
 @pytest.mark.parametrize("kind", LAYERS)

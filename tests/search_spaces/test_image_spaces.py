@@ -1,4 +1,4 @@
-"""Families for images: the contract of every space, and what is theirs alone."""
+"""Spaces of networks on images keep the contract of every space, and rules of their own."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ IMAGES = [(1, 8, 8), (3, 7, 5)]
 
 
 class TestCnnSpace(SpaceContract):
-    """The contract."""
+    """The contract of every space, for plain convolutional networks."""
 
     def space(self) -> CnnSpace:
         return CnnSpace()
@@ -57,7 +57,7 @@ class TestCnnSpace(SpaceContract):
 
 
 class TestResnetSpace(SpaceContract):
-    """The contract."""
+    """The contract of every space, for residual networks of basic blocks."""
 
     def space(self) -> ResnetSpace:
         return ResnetSpace()
@@ -70,14 +70,14 @@ class TestResnetSpace(SpaceContract):
 
 
 class TestBottlenecks(TestResnetSpace):
-    """The contract, for blocks of the other kind."""
+    """The contract of every space, for residual networks of bottleneck blocks."""
 
     def example_params(self) -> dict[str, Any]:
         return {**RESNET, "block": "bottleneck"}
 
 
 class TestVitSpace(SpaceContract):
-    """The contract."""
+    """The contract of every space, for vision transformers."""
 
     def space(self) -> VitSpace:
         return VitSpace()
@@ -90,12 +90,12 @@ class TestVitSpace(SpaceContract):
 
 
 def blocks_of(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """What each block gives."""
-    given: dict[str, Tensor] = {}
+    """Return what each block gives, by name."""
+    outputs: dict[str, Tensor] = {}
     names = tuple(model.block_names)  # type: ignore[arg-type]
     handles = [
         model.get_submodule(name).register_forward_hook(
-            lambda _m, _i, output, name=name: given.__setitem__(name, output)
+            lambda _m, _i, output, name=name: outputs.__setitem__(name, output)
         )
         for name in names
     ]
@@ -103,11 +103,11 @@ def blocks_of(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
         model.eval()(inputs)
     for handle in handles:
         handle.remove()
-    return given
+    return outputs
 
 
 def shapes_of(model: nn.Module, *shape: int) -> dict[str, tuple[int, ...]]:
-    """Of what each block gives for one sample."""
+    """Return the shape of what each block gives for one sample, by name."""
     return {n: tuple(t.shape[1:]) for n, t in blocks_of(model, torch.zeros(2, *shape)).items()}
 
 
@@ -130,9 +130,9 @@ def test_blocks_that_are_named_are_those_that_would_be_found(space: Space[Any]) 
     study = optuna.create_study(sampler=RandomSampler(seed=2))
     for _ in range(4):
         model = space.build(space.suggest(study.ask()), (1, 8, 8), 3)
-        found = [c.name for c in block_candidates(model, torch.randn(5, 1, 8, 8)) if c.chosen]
+        detected = [c.name for c in block_candidates(model, torch.randn(5, 1, 8, 8)) if c.chosen]
         named = list(model.block_names)  # type: ignore[arg-type]
-        assert found in (named, named[1:])  # a stem may be called a block or not
+        assert detected in (named, named[1:])  # a stem may be called a block or not
 
 
 # --- stages ---
@@ -170,8 +170,9 @@ def test_a_residual_block_adds_its_input() -> None:
     block = model.get_submodule("stages.0.1")
     for parameter in block.get_submodule("residual").parameters():
         nn.init.zeros_(parameter)
-    given = blocks_of(model, torch.randn(4, 1, 6, 6))
-    assert torch.equal(given["stages.0.1"], given["stages.0.0"])  # which no activation changes
+    outputs = blocks_of(model, torch.randn(4, 1, 6, 6))
+    # an activation does not change what another activation gave
+    assert torch.equal(outputs["stages.0.1"], outputs["stages.0.0"])
 
 
 def test_convolutions_that_are_not_normalised_have_a_bias() -> None:
@@ -203,7 +204,7 @@ def test_everything_stays_within_its_bounds(
     for staged in (CnnSpace(**bounds), ResnetSpace(**bounds)):
         spec = staged.suggest(trial())
         assert 2 <= len(spec.depths) == len(spec.widths) <= 3
-        assert all(depth <= one <= depth + 1 for one in spec.depths)
+        assert all(depth <= blocks <= depth + 1 for blocks in spec.depths)
         assert low <= spec.widths[0] <= low + more
         assert spec.widths[0] % step == 0
     vit = VitSpace(**bounds).suggest(trial())
@@ -245,13 +246,13 @@ def test_tokens_are_pooled_for_the_probe() -> None:
     model = VitSpace().build(VitSpec(4, 2, 16, 2, 1e-3), (1, 8, 8), 3)
     labels = torch.arange(60) % 3
     inputs = torch.randn(60, 1, 8, 8)
-    seen = profile(model, (inputs, labels), permutations=0, resamples=0)
-    assert seen.features == "pool"
-    assert [layer.width for layer in seen.layers] == [16, 16, 16]
+    measured = profile(model, (inputs, labels), permutations=0, resamples=0)
+    assert measured.features == "pool"
+    assert [layer.width for layer in measured.layers] == [16, 16, 16]
     received = model.patches(inputs).flatten(2).transpose(1, 2) + model.positions
     by_hand = separation_fuzziness(received.mean(1).detach(), labels).value
-    assert seen.values[0] == pytest.approx(by_hand, rel=1e-6)
-    (note,) = seen.notes
+    assert measured.values[0] == pytest.approx(by_hand, rel=1e-6)
+    (note,) = measured.notes
     assert "what 'blocks.0' receives" in note
 
 

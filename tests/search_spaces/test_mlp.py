@@ -1,4 +1,4 @@
-"""Perceptrons: the contract of every space, and what is theirs alone."""
+"""The space of perceptrons keeps the contract of every space, and rules of its own."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PARAMS: dict[str, Any] = {
 
 
 def suggested(space: MlpSpace | None = None, **params: Any) -> MlpSpec:
-    """The spec for ``PARAMS``, some of them changed."""
+    """Return the spec for ``PARAMS``, some of them changed."""
     return (space or MlpSpace()).suggest(FixedTrial({**PARAMS, **params}))
 
 
 class TestMlpSpace(SpaceContract):
-    """The contract."""
+    """The contract of every space."""
 
     def space(self) -> MlpSpace:
         return MlpSpace()
@@ -125,7 +125,7 @@ def test_nearly_equal_learning_rates_are_one_candidate() -> None:
 
 
 def built(spec: MlpSpec, shape: tuple[int, ...] = (12,), classes: int = 4) -> Mlp:
-    """The module of ``spec``."""
+    """Build the module of ``spec``."""
     return MlpSpace().build(spec, shape, classes)
 
 

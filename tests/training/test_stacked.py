@@ -1,4 +1,4 @@
-"""Networks trained side by side become what each becomes alone."""
+"""Networks that are trained at once become what each becomes alone."""
 
 from __future__ import annotations
 
@@ -101,17 +101,17 @@ def test_between_epochs_the_models_are_as_trained_so_far(data: LabelledTensors) 
     space, spec = CASES[0]
     together = networks(space, spec)
     twin = copy.deepcopy(together[2])
-    seen: list[float] = []
+    accuracies: list[float] = []
     train_stacked(
         together, data, epochs=2, learning_rates=RATES, seeds=SEEDS,
-        on_epoch=lambda _: seen.append(accuracy(together[2], data)),
+        on_epoch=lambda _: accuracies.append(accuracy(together[2], data)),
     )  # fmt: skip
     expected: list[float] = []
     train(
         twin, data, epochs=2, learning_rate=RATES[2], seed=SEEDS[2],
         on_epoch=lambda _, model: expected.append(accuracy(model, data)),
     )  # fmt: skip
-    assert seen == pytest.approx(expected, abs=0.01)
+    assert accuracies == pytest.approx(expected, abs=0.01)
 
 
 class DropsInPassing(nn.Linear):
@@ -160,21 +160,21 @@ def test_a_confirmation_trains_the_seeds_of_a_candidate_together(
     alone = confirmed(tmp_path / "alone")
     sizes: list[int] = []
 
-    def counted(models: Sequence[nn.Module], *given: Any, **named: Any) -> list[TrainingHistory]:
+    def counted(models: Sequence[nn.Module], *args: Any, **options: Any) -> list[TrainingHistory]:
         sizes.append(len(models))
-        return train_stacked(models, *given, **named)
+        return train_stacked(models, *args, **options)
 
-    monkeypatch.setattr(sys.modules["designer.search.workers.processes"], "together", lambda _: 8)
+    monkeypatch.setattr(sys.modules["designer.search.workers.worker"], "together", lambda _: 8)
     monkeypatch.setattr(sys.modules["designer.search.candidates"], "train_stacked", counted)
     together = confirmed(tmp_path / "together")
     assert sizes == [3, 3]
-    for one, other in zip(alone, together, strict=True):
-        assert one.state is other.state is TrialState.COMPLETE
-        assert one.user_attrs["spec"] == other.user_attrs["spec"]
-        assert one.values == pytest.approx(other.values, abs=0.02)
-        ours, theirs = one.user_attrs["record"], other.user_attrs["record"]
+    for single, other in zip(alone, together, strict=True):
+        assert single.state is other.state is TrialState.COMPLETE
+        assert single.user_attrs["spec"] == other.user_attrs["spec"]
+        assert single.values == pytest.approx(other.values, abs=0.02)
+        ours, theirs = single.user_attrs["record"], other.user_attrs["record"]
         assert ours["training_loss"] == pytest.approx(theirs["training_loss"], rel=1e-3)
-        assert len(one.user_attrs["emergence"]) == len(other.user_attrs["emergence"])
+        assert len(single.user_attrs["emergence"]) == len(other.user_attrs["emergence"])
 
 
 @pytest.mark.parametrize("failing", ["memory", "divergence"])
@@ -184,8 +184,8 @@ def test_where_a_stack_fails_each_gets_its_own_verdict(
     def out_of_memory(*_: Any, **__: Any) -> list[TrainingHistory]:
         raise TrialFailed("Memory ran out.")
 
-    def one_diverged(*given: Any, **named: Any) -> list[TrainingHistory]:
-        return [TrainingHistory((math.nan,)), *train_stacked(*given, **named)[1:]]
+    def one_diverged(*args: Any, **options: Any) -> list[TrainingHistory]:
+        return [TrainingHistory((math.nan,)), *train_stacked(*args, **options)[1:]]
 
     broken = out_of_memory if failing == "memory" else one_diverged
     monkeypatch.setattr(sys.modules["designer.search.candidates"], "train_stacked", broken)

@@ -18,6 +18,7 @@ from designer.training.trainer import (
     TrainingHistory,
     accuracy,
     build_seeded,
+    correct_answers,
     memory_exhaustion_as_failure,
     single_threaded,
     train,
@@ -28,12 +29,12 @@ DATA = labelled(64)
 
 
 def weights_of(model: nn.Module) -> list[float]:
-    """All weights and buffers in a row."""
+    """Return all weights and buffers in a row."""
     return torch.cat([t.double().flatten().cpu() for t in model.state_dict().values()]).tolist()
 
 
 def trained(seed: int = 0, *, model: nn.Module | None = None, **options: Any) -> nn.Module:
-    """A model after a short run."""
+    """Return a model after a short run."""
     model = small_mlp() if model is None else model
     train(
         model, DATA, **{"epochs": 2, "learning_rate": 1e-2, "batch_size": 16, **options}, seed=seed
@@ -42,7 +43,7 @@ def trained(seed: int = 0, *, model: nn.Module | None = None, **options: Any) ->
 
 
 class Raises(nn.Module):
-    """Raises in the forward pass."""
+    """A model that raises in its forward pass."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ def test_torchs_generator_is_left_as_it_was() -> None:
 
 
 def with_dropout() -> nn.Module:
-    """A model that draws random numbers while it trains."""
+    """Build a model that draws random numbers while it trains."""
     return nn.Sequential(small_mlp(), nn.Dropout(0.5))
 
 
@@ -112,16 +113,16 @@ def test_a_run_with_dropout_leaves_torchs_generator_as_it_was() -> None:
 
 
 def test_each_epoch_sees_every_sample_once_in_a_new_order() -> None:
-    seen: list[list[float]] = [[]]
+    epochs: list[list[float]] = [[]]
 
     class Watcher(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
-            seen[-1].extend(x[:, 0].tolist())
+            epochs[-1].extend(x[:, 0].tolist())
             return super().forward(x)
 
-    trained(model=Watcher(5, 3), on_epoch=lambda *_: seen.append([]))
-    assert sorted(seen[0]) == sorted(seen[1]) == sorted(DATA.inputs[:, 0].tolist())
-    assert seen[0] != seen[1]
+    trained(model=Watcher(5, 3), on_epoch=lambda *_: epochs.append([]))
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(DATA.inputs[:, 0].tolist())
+    assert epochs[0] != epochs[1]
 
 
 # --- failure ---
@@ -188,10 +189,10 @@ IMAGES = LabelledTensors(torch.arange(1.0, 40 * 64 + 1).reshape(40, 1, 8, 8), to
 
 
 def batches_seen(augmentation: Augmentation, *, seed: int = 0, epochs: int = 2) -> list[Tensor]:
-    """What a model gets to see of ``IMAGES``, batch by batch."""
-    seen: list[Tensor] = []
+    """Return what a model receives of ``IMAGES`` in training, batch by batch."""
+    batches: list[Tensor] = []
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-    model.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
+    model.register_forward_hook(lambda _m, inputs, _o: batches.append(inputs[0]))
     train(
         model,
         IMAGES,
@@ -201,7 +202,7 @@ def batches_seen(augmentation: Augmentation, *, seed: int = 0, epochs: int = 2) 
         batch_size=16,
         augmentation=augmentation,
     )
-    return seen
+    return batches
 
 
 def test_a_run_without_augmentation_is_what_it_would_be_without_the_option() -> None:
@@ -273,12 +274,12 @@ def test_flat_inputs_cannot_be_augmented() -> None:
 def test_learning_rate_over_the_epochs(
     schedule: Schedule, epochs: int, expected: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[torch.optim.Adam] = []
+    optimizers: list[torch.optim.Adam] = []
 
     class Recorded(torch.optim.Adam):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
-            made.append(self)
+            optimizers.append(self)
 
     monkeypatch.setattr(torch.optim, "Adam", Recorded)
     rates: list[float] = []
@@ -286,7 +287,7 @@ def test_learning_rate_over_the_epochs(
         schedule=schedule,
         epochs=epochs,
         learning_rate=1e-3,
-        on_epoch=lambda *_: rates.append(made[0].param_groups[0]["lr"]),
+        on_epoch=lambda *_: rates.append(optimizers[0].param_groups[0]["lr"]),
     )
     assert rates == pytest.approx([1e-3 * factor for factor in expected])
 
@@ -296,11 +297,11 @@ def test_learning_rate_over_the_epochs(
 
 @pytest.mark.parametrize(("n", "sizes"), [(33, [16, 16]), (34, [16, 16, 2]), (32, [16, 16])])
 def test_a_last_batch_of_a_single_sample_is_left_out(n: int, sizes: list[int]) -> None:
-    seen: list[int] = []
+    lengths: list[int] = []
     model = small_mlp()
-    model.register_forward_hook(lambda _m, inputs, _o: seen.append(len(inputs[0])))
+    model.register_forward_hook(lambda _m, inputs, _o: lengths.append(len(inputs[0])))
     history = train(model, labelled(n), epochs=1, learning_rate=1e-3, seed=0, batch_size=16)
-    assert seen == sizes
+    assert lengths == sizes
     assert 0 < history.losses[0] < 10
 
 
@@ -320,6 +321,19 @@ def test_accuracy_is_the_share_of_correct_answers() -> None:
     model = nn.Linear(5, 3)
     expected = (model(DATA.inputs).argmax(1) == DATA.labels).double().mean()
     assert accuracy(model, DATA, batch_size=7) == pytest.approx(float(expected))
+
+
+def test_correct_answers_are_a_mask_over_the_samples() -> None:
+    model = nn.Linear(5, 3)
+    expected = model(DATA.inputs).argmax(1) == DATA.labels
+    assert torch.equal(correct_answers(model, DATA, batch_size=7), expected)
+    assert 0 < int(expected.sum()) < len(DATA)
+
+
+def test_accuracy_leaves_the_data_as_they_are_where_the_first_layer_works_in_place() -> None:
+    before = DATA.inputs.clone()
+    accuracy(nn.Sequential(nn.ReLU(inplace=True), nn.Linear(5, 3)), DATA)
+    assert torch.equal(DATA.inputs, before)
 
 
 @pytest.mark.parametrize("training", [True, False])
