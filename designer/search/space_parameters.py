@@ -1,4 +1,4 @@
-"""What a space proposes when it is asked at random: whether it can, and from which ranges."""
+"""Ask a space at random: can it propose and build networks, and from which ranges?"""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ from designer.search.storage.opening import quiet_optuna
 from search_spaces import Space
 
 TRIES = 10
-"""Candidates of a space, one of which must do."""
-
+"""Random candidates of a space, at least one of which must be built."""
 
 PROPOSALS = 200
-"""Random proposals whose parameters are collected: so many show what only a few of them have."""
+"""Random proposals whose parameters are collected; enough to show those that few of them have."""
 
 
 class ParameterKind(StrEnum):
-    """What the values of a parameter are."""
+    """Kind of values that a parameter takes."""
 
     INTEGER = "integer"
     REAL = "real"
@@ -37,23 +36,26 @@ class ParameterKind(StrEnum):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing that a space lets a trial choose."""
+    """A parameter that a space lets a trial choose."""
 
     name: str
+    """Name that the space gives it."""
     kind: ParameterKind
+    """Kind of its values."""
     choices: tuple[Any, ...] = ()
     """All values of a ``CHOICE``; empty otherwise."""
     low: float | None = None
+    """The smallest value; None for a ``CHOICE``."""
     high: float | None = None
-    """The smallest and the largest value; None for a ``CHOICE``."""
+    """The largest value; None for a ``CHOICE``."""
     step: float | None = None
-    """Distance between neighbouring values; None where there is none."""
+    """Distance between neighbouring values; None for a ``CHOICE`` and for values without steps."""
     log: bool = False
-    """Whether proposals are uniform in the logarithm."""
+    """True if proposals are uniform in the logarithm."""
 
     @property
     def range(self) -> str:
-        """The values in a few words, such as ``16 to 256, log scale``."""
+        """The values in a few words, for example ``16 to 256, log scale``."""
         if self.kind is ParameterKind.CHOICE:
             return ", ".join(map(str, self.choices))
         step = "" if self.step in (None, 1) else f" in steps of {self.step}"
@@ -61,11 +63,16 @@ class Parameter:
 
 
 def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -> None:
-    """Propose and build a candidate, so that a space that cannot fails before anything runs.
+    """Propose and build a candidate, so that a broken space fails before anything is written.
+
+    Args:
+        space: any search space.
+        input_shape: shape of one input, channels first.
+        num_classes: number of logits.
 
     Raises:
-        SpaceError: where it raises each of ``TRIES`` times, or builds what does not map inputs to
-            logits.
+        SpaceError: if the space raises each of ``TRIES`` times, or builds something that does not
+            map inputs to logits.
     """
     with _random_study(space, "propose and build networks") as study:
         for left in reversed(range(TRIES)):
@@ -74,33 +81,38 @@ def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -
                 return
             except SpaceError:
                 raise
-            except Exception:
-                if not left:  # a search goes on where one candidate cannot be built
+            except Exception:  # a search goes on, too, if one candidate cannot be built
+                if not left:
                     raise
 
 
 def parameters_of(space: Space[Any]) -> tuple[Parameter, ...]:
-    """What a space lets a trial choose, in the order in which it asks.
+    """Return what a space lets a trial choose, in the order in which it asks.
 
-    Found by asking ``PROPOSALS`` times, so that a parameter that hardly any proposal has may
+    The space is asked ``PROPOSALS`` times, so that a parameter that hardly any proposal has may
     be missing. A range that depends on other choices is shown as wide as it gets.
 
     Raises:
-        SpaceError: where the space raises.
+        SpaceError: if the space raises.
     """
-    found: dict[str, BaseDistribution] = {}
+    ranges: dict[str, BaseDistribution] = {}
     with _random_study(space, "propose networks") as study:
         for _ in range(PROPOSALS):
             trial = study.ask()
             space.suggest(trial)
             for name, distribution in trial.distributions.items():
-                found[name] = _wider(found.get(name, distribution), distribution)
-    return tuple(_parameter(name, distribution) for name, distribution in found.items())
+                ranges[name] = _wider(ranges.get(name, distribution), distribution)
+    return tuple(_parameter(name, distribution) for name, distribution in ranges.items())
 
 
 @contextmanager
 def _random_study(space: Space[Any], wanted: str) -> Iterator[Study]:
-    """A study in memory, the same every time; what the space raises becomes ``SpaceError``."""
+    """Give a study in memory, the same every time; what the space raises becomes ``SpaceError``.
+
+    Args:
+        space: that will be asked.
+        wanted: what it is to do, as the error says it.
+    """
     with quiet_optuna():
         study = optuna.create_study(sampler=RandomSampler(seed=0))
         try:
@@ -114,11 +126,11 @@ def _random_study(space: Space[Any], wanted: str) -> Iterator[Study]:
             ) from error
 
 
-def _wider(one: Any, other: Any) -> BaseDistribution:
-    """The range that holds both; Optuna itself sees to it that choices never change."""
-    both: BaseDistribution = copy.copy(one)
+def _wider(first: Any, second: Any) -> BaseDistribution:
+    """Return the range that holds both; Optuna itself refuses choices that change."""
+    both: BaseDistribution = copy.copy(first)
     if not isinstance(both, CategoricalDistribution):
-        vars(both).update(low=min(one.low, other.low), high=max(one.high, other.high))
+        vars(both).update(low=min(first.low, second.low), high=max(first.high, second.high))
     return both
 
 
