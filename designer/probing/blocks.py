@@ -261,7 +261,7 @@ class _BlockFinder:
         return _behind(call, last) if self._is_cut(last) else None
 
     def _last_before(self, call: Call, following: Call) -> Call:
-        """The last module from ``call`` on that does more than hand its input on."""
+        """Return the last module from ``call`` on that does more than hand its input on."""
         between = [
             c
             for c in self._trace.calls
@@ -338,7 +338,7 @@ def _is_activated(produced: Any, received: Any) -> bool:
 
 
 def _nodes_between(produced: Any, received: Any, allowed: re.Pattern[str]) -> list[str] | None:
-    """Names of the nodes from ``received`` back to ``produced``; None if one is not ``allowed``."""
+    """List the nodes from ``received`` back to ``produced``; None if one is not ``allowed``."""
     names: list[str] = []
     while received is not produced:
         if received is None or not allowed.search(received.name()):

@@ -187,7 +187,7 @@ class Trace:
         return any(call.has_weights and call.ended < block.started for call in self.calls)
 
     def idle_layers(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        """Names and modules of layers with weights that did not run."""
+        """Yield the names and modules of layers with weights that did not run."""
         ran = {call.module for call in self.calls}
         used = {call.module.out_proj for call in self.calls if isinstance(call.module, ATTENTION)}
         for name, module in submodules(model).items():
@@ -196,7 +196,10 @@ class Trace:
                 yield name, module
 
     def next_call(self, call: Call, *, with_weights: bool = False) -> Call | None:
-        """The first run that started once ``call`` had ended, or the first such with weights."""
+        """Return the first run, or the first with weights, that started after ``call`` ended.
+
+        None if there is none.
+        """
         later = (c for c in self.calls if c.started > call.ended)
         return next((c for c in later if c.has_weights or not with_weights), None)
 
@@ -262,7 +265,7 @@ class _Recorder:
             self._label(call)
 
     def first_received(self) -> list[Any]:
-        """Autograd node of what the first part with weights received."""
+        """Return the autograd node of what the first part with weights received, in a list."""
         nodes = (c.received_node for c in self.calls if c.has_weights)
         return list(islice((node for node in nodes if node is not None), 1))
 
@@ -316,7 +319,7 @@ class _Recorder:
 
 
 def _paths_through(output: Any, sources: Iterable[Any]) -> dict[Any, int]:
-    """Number of paths a(v) b(v) through each node v, in topological order from the output."""
+    """Count the paths a(v) b(v) through each node v, in topological order from the output."""
     if output is None:
         return {}
     order = _topological(output)
@@ -335,7 +338,7 @@ def _paths_through(output: Any, sources: Iterable[Any]) -> dict[Any, int]:
 
 
 def _topological(output: Any) -> list[Any]:
-    """All nodes from the output backwards, each before those that it depends on.
+    """Return all nodes from the output backwards, each before those that it depends on.
 
     Deep networks have more nodes in a row than Python allows nested calls, hence the stack.
     """
@@ -354,7 +357,7 @@ def _topological(output: Any) -> list[Any]:
 
 
 def _leaf_node(leaf: Tensor) -> Any:
-    """The autograd node that stands for a leaf tensor, which has no ``grad_fn`` itself."""
+    """Return the autograd node that stands for a leaf tensor, which has no ``grad_fn`` itself."""
     with torch.enable_grad():
         node: Any = leaf.view_as(leaf).grad_fn
     return node.next_functions[0][0]
