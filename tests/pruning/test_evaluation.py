@@ -23,12 +23,12 @@ def mask_of(hits: int, n: int) -> Tensor:
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 20), (1, 20), (13, 20), (20, 20), (970, 1000)])
 def test_a_proportion_has_its_wilson_interval(hits: int, n: int) -> None:
-    found = proportion(mask_of(hits, n))
+    share = proportion(mask_of(hits, n))
     p, z = hits / n, Z_TWO_SIDED
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    assert (found.value, found.samples) == (p, n)
-    assert found.interval == pytest.approx((centre - half, centre + half), abs=1e-6)
+    assert (share.value, share.samples) == (p, n)
+    assert share.interval == pytest.approx((centre - half, centre + half), abs=1e-6)
 
 
 @pytest.mark.parametrize(("b", "c", "n"), [(0, 0, 100), (5, 2, 100), (2, 5, 40), (0, 9, 50)])
@@ -37,11 +37,11 @@ def test_the_bound_on_a_drop_is_that_of_bonett_and_price(b: int, c: int, n: int)
     original[b : b + c] = False
     smaller = torch.ones(n, dtype=torch.bool)
     smaller[:b] = False
-    found = drop_of(original, smaller)
+    drop = drop_of(original, smaller)
     more, less = (b + 1) / (n + 2), (c + 1) / (n + 2)
     spread = math.sqrt((more + less - (more - less) ** 2) / (n + 2))
-    assert found.value == pytest.approx((b - c) / n)
-    assert found.bound == pytest.approx(more - less + Z_ONE_SIDED * spread, abs=1e-6)
+    assert drop.value == pytest.approx((b - c) / n)
+    assert drop.bound == pytest.approx(more - less + Z_ONE_SIDED * spread, abs=1e-6)
 
 
 def test_no_difference_is_no_proof_and_more_samples_are_more_of_one() -> None:

@@ -47,18 +47,18 @@ class FakeTrials:
 
     def recovered(self, chosen: Sequence[Removable]) -> PrunedCandidate:
         self.trained.append(len(chosen))
-        removed = tuple(one.name for one in chosen)
-        made = SimpleNamespace(within=len(chosen) <= self._allowed, removed=removed)
-        return cast("PrunedCandidate", made)
+        removed = tuple(block.name for block in chosen)
+        candidate = SimpleNamespace(within=len(chosen) <= self._allowed, removed=removed)
+        return cast("PrunedCandidate", candidate)
 
 
 def searched(count: int, allowed: int, guess: int) -> tuple[int, list[int]]:
     """How many blocks were removed, and after removing how many it was trained."""
     fake = FakeTrials(allowed, guess)
     order = blocks(count)
-    found = most_within([order[::-1], order], cast("RemovalTrials", fake))
-    removed = () if found is None else cast("SimpleNamespace", found).removed
-    assert removed == tuple(one.name for one in order[: len(removed)])
+    candidate = most_within([order[::-1], order], cast("RemovalTrials", fake))
+    removed = () if candidate is None else cast("SimpleNamespace", candidate).removed
+    assert removed == tuple(block.name for block in order[: len(removed)])
     return len(removed), fake.trained
 
 
@@ -81,18 +81,18 @@ def test_a_good_guess_is_tried_first_and_what_lies_beyond_by_bisection() -> None
 
 
 @pytest.fixture(scope="module")
-def parts() -> Splits:
+def splits() -> Splits:
     return splits_of(blob_parts(600))
 
 
 @pytest.fixture(scope="module")
-def model(parts: Splits) -> nn.Module:
-    return train_briefly(blob_net(4), parts.train)
+def model(splits: Splits) -> nn.Module:
+    return train_briefly(blob_net(4), splits.train)
 
 
 @pytest.fixture(scope="module")
-def found(model: nn.Module, parts: Splits) -> list[Removable]:
-    return removable_blocks(model, parts.train.inputs[:5])
+def removables(model: nn.Module, splits: Splits) -> list[Removable]:
+    return removable_blocks(model, splits.train.inputs[:5])
 
 
 def size(model: nn.Module) -> int:
@@ -100,31 +100,31 @@ def size(model: nn.Module) -> int:
 
 
 def test_the_fewest_blocks_that_reach_a_size(
-    model: nn.Module, parts: Splits, found: list[Removable]
+    model: nn.Module, splits: Splits, removables: list[Removable]
 ) -> None:
-    order = found[::-1]
-    sizes = [size(cut(model, order[:k], parts.train).model) for k in range(1, 5)]
+    order = removables[::-1]
+    sizes = [size(cut(model, order[:k], splits.train).model) for k in range(1, 5)]
     assert sizes == sorted(sizes, reverse=True)
     for k, reached in enumerate(sizes, start=1):
-        assert fewest_for(order, model, parts, reached) == order[:k]
-        assert fewest_for(order, model, parts, reached + 1) == order[:k]
+        assert fewest_for(order, model, splits, reached) == order[:k]
+        assert fewest_for(order, model, splits, reached + 1) == order[:k]
     with pytest.raises(InvalidInputError, match=f"got {sizes[-1] - 1}.*no fewer than {sizes[-1]}"):
-        fewest_for(order, model, parts, sizes[-1] - 1)
+        fewest_for(order, model, splits, sizes[-1] - 1)
 
 
 class TestTrials:
     HOW = RecoveryOptions(epochs=2, learning_rate=3e-3, batch_size=32)
 
     def test_say_what_it_costs_to_remove_blocks(
-        self, model: nn.Module, parts: Splits, found: list[Removable]
+        self, model: nn.Module, splits: Splits, removables: list[Removable]
     ) -> None:
         before = state_of(model)
-        trials = RemovalTrials(model, parts, self.HOW, 0.5, lambda *_: None)
-        candidate = trials.recovered([found[2], found[1]])
+        trials = RemovalTrials(model, splits, self.HOW, 0.5, lambda *_: None)
+        candidate = trials.recovered([removables[2], removables[1]])
         assert same_state(model, before)
-        made = candidate.cut.model
-        mask = correct_mask(made, parts.validation)
-        drop = drop_of(correct_mask(model, parts.validation), mask)
+        smaller = candidate.cut.model
+        mask = correct_mask(smaller, splits.validation)
+        drop = drop_of(correct_mask(model, splits.validation), mask)
         assert torch.equal(candidate.correct, mask)
         assert candidate.trial.removed == ("blocks.1", "blocks.2")
         assert candidate.trial.recovered
@@ -135,38 +135,38 @@ class TestTrials:
         assert 2 <= candidate.epochs <= 4  # both starts, fitted and not
 
     def test_tell_without_training_whether_it_may_be(
-        self, model: nn.Module, parts: Splits, found: list[Removable]
+        self, model: nn.Module, splits: Splits, removables: list[Removable]
     ) -> None:
         for most, allowed in ((0.9, True), (0.0, False)):
-            trials = RemovalTrials(model, parts, self.HOW, most, lambda *_: None)
-            assert trials.fitted(found[1:2]) is allowed
+            trials = RemovalTrials(model, splits, self.HOW, most, lambda *_: None)
+            assert trials.fitted(removables[1:2]) is allowed
             assert not trials.done[0].recovered
 
     def test_take_the_better_of_both_starts(
-        self, model: nn.Module, parts: Splits, found: list[Removable]
+        self, model: nn.Module, splits: Splits, removables: list[Removable]
     ) -> None:
-        trials = RemovalTrials(model, parts, self.HOW, None, lambda *_: None)
-        candidate = trials.recovered(found[:2])
+        trials = RemovalTrials(model, splits, self.HOW, None, lambda *_: None)
+        candidate = trials.recovered(removables[:2])
         assert candidate.trial.within is None
         assert candidate.within
-        by_hand = [cut(model, found[:2], parts.train, fit=fit).model for fit in (True, False)]
+        by_hand = [cut(model, removables[:2], splits.train, fit=fit).model for fit in (True, False)]
         for start in by_hand:
-            recover(start, parts, self.HOW)
-        data = parts.validation
+            recover(start, splits, self.HOW)
+        data = splits.validation
         better = max(
             by_hand,
-            key=lambda one: (
-                float(correct_mask(one, data).float().mean()),
-                -mean_loss(one, data.inputs, data.labels),
+            key=lambda start: (
+                float(correct_mask(start, data).float().mean()),
+                -mean_loss(start, data.inputs, data.labels),
             ),
         )
         assert same_state(candidate.cut.model, state_of(better))
 
     def test_without_recovery_what_follows_is_only_fitted(
-        self, model: nn.Module, parts: Splits, found: list[Removable]
+        self, model: nn.Module, splits: Splits, removables: list[Removable]
     ) -> None:
-        trials = RemovalTrials(model, parts, RecoveryOptions(epochs=0), None, lambda *_: None)
-        candidate = trials.recovered(found[1:2])
-        by_hand = cut(model, found[1:2], parts.train).model
+        trials = RemovalTrials(model, splits, RecoveryOptions(epochs=0), None, lambda *_: None)
+        candidate = trials.recovered(removables[1:2])
+        by_hand = cut(model, removables[1:2], splits.train).model
         assert candidate.epochs == 0
         assert same_state(candidate.cut.model, state_of(by_hand))

@@ -18,7 +18,7 @@ from designer.models.size import size_of_model
 from designer.pruning.narrow import LEAST_UNITS, Narrowed, narrow, unit_use, unused
 from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
-from tests.probing.test_blocks import state_of
+from tests.probing.test_block_outputs import state_of
 from tests.support.networks import convolutional, perceptrons, sequences
 from tests.support.networks.parts import chain, conv, dense, head, linear, norm, seeded, wired
 
@@ -68,7 +68,7 @@ def silence(layer: Any, units: Sequence[int]) -> None:
         layer.bias[list(units)] = 0
 
 
-def given_by(model: nn.Module, inputs: Tensor) -> Tensor:
+def output_of(model: nn.Module, inputs: Tensor) -> Tensor:
     with torch.no_grad():
         output: Tensor = model(inputs)
     return output
@@ -94,12 +94,12 @@ USES: dict[str, tuple[Make, LabelledTensors, str, Callable[[Any, Tensor], Tensor
 
 @pytest.mark.parametrize("name", USES)
 def test_the_use_of_units_is_their_part_in_the_class_directions(name: str) -> None:
-    make, given, block, seen = USES[name]
+    make, data, block, features_of = USES[name]
     model = seeded(make).eval()
-    use = unit_use(model, block, given)
+    use = unit_use(model, block, data)
     with torch.no_grad():
-        features = seen(model, given.inputs)
-    wanted = by_hand(features, given.labels).reshape(features.shape[1], -1).sum(1)
+        features = features_of(model, data.inputs)
+    wanted = by_hand(features, data.labels).reshape(features.shape[1], -1).sum(1)
     assert use.numpy() == pytest.approx(wanted, abs=1e-6)
     assert float(use.sum()) == pytest.approx(1)
     assert float(use.min()) >= 0
@@ -134,9 +134,9 @@ def test_the_model_is_left_as_it_was_where_it_is_looked_at() -> None:
     ],
 )
 def test_units_go_that_hold_the_least(use: list[float], gone: list[int]) -> None:
-    found = unused(torch.tensor(use, dtype=torch.float64))
-    assert len(found) == len(gone)  # any of those that hold the same
-    assert [use[i] for i in found] == [use[i] for i in gone]
+    units = unused(torch.tensor(use, dtype=torch.float64))
+    assert len(units) == len(gone)  # any of those that hold the same
+    assert [use[i] for i in units] == [use[i] for i in gone]
 
 
 # --- what goes along ---
@@ -240,33 +240,33 @@ def silenced(name: str, units: Sequence[int] = (1, 2, 5)) -> Any:
 
 
 def narrowed(model: nn.Module, name: str) -> Narrowed:
-    _, given, block, _, _ = NARROWED[name]
-    return narrow(model, low(block), given)
+    _, data, block, _, _ = NARROWED[name]
+    return narrow(model, low(block), data)
 
 
 @pytest.mark.parametrize("name", NARROWED)
 def test_what_gives_nothing_can_go_without_a_trace(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    _, given, _, producers, reported = NARROWED[name]
+    _, data, _, producers, reported = NARROWED[name]
     monkeypatch.setattr("designer.pruning.narrow.KEPT_SHARE", 1 - 1e-12)
     model = silenced(name)
-    before, wanted = state_of(model), given_by(model, given.inputs)
-    made_ = narrowed(model, name)
+    before, wanted = state_of(model), output_of(model, data.inputs)
+    smaller = narrowed(model, name)
     units = len(model.get_parameter(f"{reported}.weight"))
-    assert list(made_.layers) == [reported]
-    had, has = made_.layers[reported]
+    assert list(smaller.layers) == [reported]
+    had, has = smaller.layers[reported]
     assert (had, has <= units - 3, has >= LEAST_UNITS) == (units, True, True)
     for producer in producers:
-        assert len(made_.model.get_parameter(f"{producer}.weight")) == has
-    outputs = given_by(made_.model, given.inputs)
+        assert len(smaller.model.get_parameter(f"{producer}.weight")) == has
+    outputs = output_of(smaller.model, data.inputs)
     assert torch.allclose(outputs, wanted, atol=1e-5)
     assert state_of(model) == before
-    assert torch.equal(given_by(model, given.inputs), wanted)
-    after, whole = (size_of_model(one, given.inputs[:1]) for one in (made_.model, model))
+    assert torch.equal(output_of(model, data.inputs), wanted)
+    after, whole = (size_of_model(network, data.inputs[:1]) for network in (smaller.model, model))
     assert after.parameters < whole.parameters
     assert after.flops < whole.flops
-    assert not any(part.training for part in made_.model.modules())
+    assert not any(part.training for part in smaller.model.modules())
 
 
 def test_the_units_that_are_kept_keep_their_weights_norms_and_consumers() -> None:
@@ -309,26 +309,26 @@ def test_units_that_the_class_directions_use_are_kept() -> None:
 @pytest.mark.parametrize("verdict", Verdict)
 def test_only_what_contributes_too_little_is_narrowed(verdict: Verdict) -> None:
     model = silenced("linear")
-    made_ = narrow(model, low("blocks.1", verdict=verdict), VECTORS)
+    smaller = narrow(model, low("blocks.1", verdict=verdict), VECTORS)
     changed = verdict in {Verdict.LOW, Verdict.NEGATIVE}
-    assert list(made_.layers) == ["blocks.1.0"] * changed
-    assert made_.model is not model
+    assert list(smaller.layers) == ["blocks.1.0"] * changed
+    assert smaller.model is not model
 
 
 def test_several_blocks_one_after_the_other() -> None:
     model = silenced("linear")
     silence(model.blocks[0][0], [0, 3])
-    made_ = narrow(model, low("blocks.0", "blocks.1"), VECTORS)
-    assert list(made_.layers) == ["blocks.0.0", "blocks.1.0"]
-    again = narrow(made_.model, [], VECTORS)
+    smaller = narrow(model, low("blocks.0", "blocks.1"), VECTORS)
+    assert list(smaller.layers) == ["blocks.0.0", "blocks.1.0"]
+    again = narrow(smaller.model, [], VECTORS)
     assert again.layers == {}
-    assert given_by(made_.model, VECTORS.inputs).shape == (90, 3)
+    assert output_of(smaller.model, VECTORS.inputs).shape == (90, 3)
 
 
 def test_named_blocks() -> None:
     model = silenced("linear")
-    made_ = narrow(model, low("blocks.1.0"), VECTORS, ["blocks.0", "blocks.1.0"])
-    assert list(made_.layers) == ["blocks.1.0"]
+    smaller = narrow(model, low("blocks.1.0"), VECTORS, ["blocks.0", "blocks.1.0"])
+    assert list(smaller.layers) == ["blocks.1.0"]
 
 
 # --- what cannot be narrowed ---
@@ -362,14 +362,14 @@ def test_a_model_that_cannot_be_narrowed_stays_as_it_is(
     make: Make, block: str, blocks: list[str] | None
 ) -> None:
     model: Any = seeded(make).eval()
-    given = IMAGES if make is convolutional.vgg else VECTORS
+    data = IMAGES if make is convolutional.vgg else VECTORS
     for part in model.modules():
         if isinstance(part, nn.Linear) and part.out_features > 3:
             silence(part, [0, 1, 2])
-    made_ = narrow(model, low(block), given, blocks)
-    assert made_.layers == {}
-    assert torch.equal(given_by(made_.model, given.inputs), given_by(model, given.inputs))
-    ours, theirs = made_.model.state_dict(), model.state_dict()
+    smaller = narrow(model, low(block), data, blocks)
+    assert smaller.layers == {}
+    assert torch.equal(output_of(smaller.model, data.inputs), output_of(model, data.inputs))
+    ours, theirs = smaller.model.state_dict(), model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -383,9 +383,9 @@ def test_what_torch_pruning_does_not_understand(monkeypatch: pytest.MonkeyPatch)
     for name in ("build_dependency", "get_pruning_group"):
         with monkeypatch.context() as patch:
             patch.setattr(torch_pruning.DependencyGraph, name, fails)
-            made_ = narrowed(model, "linear")
-        assert made_.layers == {}
-        assert all(torch.equal(made_.model.state_dict()[k], before[k]) for k in before)
+            smaller = narrowed(model, "linear")
+        assert smaller.layers == {}
+        assert all(torch.equal(smaller.model.state_dict()[k], before[k]) for k in before)
     with monkeypatch.context() as patch:
         patch.setattr(torch_pruning.DependencyGraph, "check_pruning_group", lambda *_: False)
         assert narrowed(model, "linear").layers == {}

@@ -31,23 +31,23 @@ DEPTH = 5
 
 
 @pytest.fixture(scope="module")
-def parts() -> Splits:
+def splits() -> Splits:
     return splits_of(blob_parts())
 
 
 @pytest.fixture(scope="module")
-def model(parts: Splits) -> nn.Module:
-    return train_briefly(blob_net(DEPTH), parts.train)
+def model(splits: Splits) -> nn.Module:
+    return train_briefly(blob_net(DEPTH), splits.train)
 
 
 @pytest.fixture(scope="module")
-def found(model: nn.Module, parts: Splits) -> list[Removable]:
-    return removable_blocks(model, parts.train.inputs[:5])
+def removables(model: nn.Module, splits: Splits) -> list[Removable]:
+    return removable_blocks(model, splits.train.inputs[:5])
 
 
 @pytest.fixture(scope="module")
-def seen(model: nn.Module, parts: Splits) -> SeparationProfile:
-    return designer.profile(model, parts.train, parts.validation, permutations=0)
+def measurement(model: nn.Module, splits: Splits) -> SeparationProfile:
+    return designer.profile(model, splits.train, splits.validation, permutations=0)
 
 
 def ignore(_what: str, _done: int, _total: int) -> None:
@@ -56,16 +56,16 @@ def ignore(_what: str, _done: int, _total: int) -> None:
 
 def proposed(
     model: nn.Module,
-    found: list[Removable],
-    parts: Splits,
+    removables: list[Removable],
+    splits: Splits,
     criterion: Criterion = Criterion.HELDOUT,
     seed: int = 0,
 ) -> Proposal:
-    return propose(model, found, parts, criterion, blocks=None, seed=seed, progress=ignore)
+    return propose(model, removables, splits, criterion, blocks=None, seed=seed, progress=ignore)
 
 
 def names(proposal: Proposal) -> list[str]:
-    return [one.name for one in proposal.order]
+    return [block.name for block in proposal.order]
 
 
 def ranked(values: list[float]) -> list[str]:
@@ -84,101 +84,114 @@ def outputs(model: nn.Module, inputs: Tensor) -> list[Tensor]:
 
 class TestOrder:
     def test_of_held_out_steps(
-        self, model: nn.Module, found: list[Removable], parts: Splits, seen: SeparationProfile
+        self,
+        model: nn.Module,
+        removables: list[Removable],
+        splits: Splits,
+        measurement: SeparationProfile,
     ) -> None:
-        proposal = proposed(model, found, parts)
-        steps = [a - b for a, b in pairwise(np.log(seen.values_heldout))]
+        proposal = proposed(model, removables, splits)
+        steps = [a - b for a, b in pairwise(np.log(measurement.values_heldout))]
         assert names(proposal) == ranked(steps)
-        assert [one.value for one in proposal.blocks] == pytest.approx(steps)
-        assert [one.step_heldout for one in proposal.blocks] == pytest.approx(steps)
+        assert [block.value for block in proposal.blocks] == pytest.approx(steps)
+        assert [block.step_heldout for block in proposal.blocks] == pytest.approx(steps)
 
     def test_of_training_steps(
-        self, model: nn.Module, found: list[Removable], parts: Splits, seen: SeparationProfile
+        self,
+        model: nn.Module,
+        removables: list[Removable],
+        splits: Splits,
+        measurement: SeparationProfile,
     ) -> None:
-        proposal = proposed(model, found, parts, Criterion.TRAIN)
-        steps = [a - b for a, b in pairwise(np.log(seen.values))]
+        proposal = proposed(model, removables, splits, Criterion.TRAIN)
+        steps = [a - b for a, b in pairwise(np.log(measurement.values))]
         assert names(proposal) == ranked(steps)
-        assert [one.step for one in proposal.blocks] == pytest.approx(steps)
+        assert [block.step for block in proposal.blocks] == pytest.approx(steps)
 
     def test_of_block_influence(
-        self, model: nn.Module, found: list[Removable], parts: Splits
+        self, model: nn.Module, removables: list[Removable], splits: Splits
     ) -> None:
-        taps = outputs(model, parts.validation.inputs)
+        taps = outputs(model, splits.validation.inputs)
         by_hand = [
             1 - float((a * b).sum(1).div(a.norm(dim=1) * b.norm(dim=1)).mean())
             for a, b in pairwise(taps[1:])
         ]
-        proposal = proposed(model, found, parts, Criterion.BLOCK_INFLUENCE)
+        proposal = proposed(model, removables, splits, Criterion.BLOCK_INFLUENCE)
         # the first block takes 6 features and gives 10: no cosine, and it goes last
         assert names(proposal) == ranked([math.inf, *by_hand])
         assert proposal.blocks[0].value is None
-        assert [one.value for one in proposal.blocks[1:]] == pytest.approx(by_hand, rel=1e-4)
+        assert [block.value for block in proposal.blocks[1:]] == pytest.approx(by_hand, rel=1e-4)
 
     def test_of_the_loss_without_each(
-        self, model: nn.Module, found: list[Removable], parts: Splits
+        self, model: nn.Module, removables: list[Removable], splits: Splits
     ) -> None:
         losses = []
-        for one in found:
+        for block in removables:
             with torch.no_grad():
-                logits = cut(model, [one], parts.train).model(parts.validation.inputs)
-            losses.append(float(functional.cross_entropy(logits, parts.validation.labels)))
+                logits = cut(model, [block], splits.train).model(splits.validation.inputs)
+            losses.append(float(functional.cross_entropy(logits, splits.validation.labels)))
         told: list[tuple[str, int, int]] = []
         proposal = propose(
             model,
-            found,
-            parts,
+            removables,
+            splits,
             Criterion.ABLATION,
             blocks=None,
             seed=0,
             progress=lambda *now: told.append(now),
         )
         assert names(proposal) == ranked(losses)
-        assert [one.value for one in proposal.blocks] == pytest.approx(losses, rel=1e-4)
+        assert [block.value for block in proposal.blocks] == pytest.approx(losses, rel=1e-4)
         assert [now for now in told if now[0] == "ablation"] == [
             ("ablation", i, DEPTH) for i in range(1, DEPTH + 1)
         ]
 
-    def test_of_the_last(self, model: nn.Module, found: list[Removable], parts: Splits) -> None:
-        order = names(proposed(model, found, parts, Criterion.LAST))
+    def test_of_the_last(
+        self, model: nn.Module, removables: list[Removable], splits: Splits
+    ) -> None:
+        order = names(proposed(model, removables, splits, Criterion.LAST))
         assert order == [f"blocks.{i}" for i in reversed(range(DEPTH))]
 
-    def test_at_random(self, model: nn.Module, found: list[Removable], parts: Splits) -> None:
+    def test_at_random(self, model: nn.Module, removables: list[Removable], splits: Splits) -> None:
         orders = [
-            names(proposed(model, found, parts, Criterion.RANDOM, seed)) for seed in (1, 1, 2, 3)
+            names(proposed(model, removables, splits, Criterion.RANDOM, seed))
+            for seed in (1, 1, 2, 3)
         ]
         assert orders[0] == orders[1]
         assert orders[1] != orders[2] or orders[2] != orders[3]
-        assert {frozenset(order) for order in orders} == {frozenset(one.name for one in found)}
+        assert {frozenset(order) for order in orders} == {
+            frozenset(block.name for block in removables)
+        }
 
 
 def test_blocks_say_where_they_are_in_the_order(
-    model: nn.Module, found: list[Removable], parts: Splits
+    model: nn.Module, removables: list[Removable], splits: Splits
 ) -> None:
-    proposal = proposed(model, found, parts)
-    by_place = sorted(proposal.blocks, key=lambda one: one.order or 0)
-    assert [one.name for one in by_place] == names(proposal)
-    assert [one.order for one in by_place] == [1, 2, 3, 4, 5]
-    assert [one.name for one in proposal.blocks] == [one.name for one in found]
+    proposal = proposed(model, removables, splits)
+    by_place = sorted(proposal.blocks, key=lambda block: block.order or 0)
+    assert [block.name for block in by_place] == names(proposal)
+    assert [block.order for block in by_place] == [1, 2, 3, 4, 5]
+    assert [block.name for block in proposal.blocks] == [block.name for block in removables]
 
 
 def test_the_model_is_left_as_it_was(
-    model: nn.Module, found: list[Removable], parts: Splits
+    model: nn.Module, removables: list[Removable], splits: Splits
 ) -> None:
     before = state_of(model)
     for criterion in set(Criterion) - {Criterion.BEST}:
-        proposed(model, found, parts, criterion)
+        proposed(model, removables, splits, criterion)
     assert same_state(model, before)
 
 
 def test_influence_does_not_depend_on_the_batches(
-    monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
+    monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
 ) -> None:
-    whole = block_influence(model, parts.validation.inputs)
+    whole = block_influence(model, splits.validation.inputs)
     monkeypatch.setattr(criteria, "INFLUENCE_BATCH", 7)
-    assert block_influence(model, parts.validation.inputs) == pytest.approx(
+    assert block_influence(model, splits.validation.inputs) == pytest.approx(
         whole, rel=1e-4, nan_ok=True
     )
-    data = parts.validation
+    data = splits.validation
     assert mean_loss(model, data.inputs, data.labels) == pytest.approx(
         float(functional.cross_entropy(model(data.inputs), data.labels).detach())
     )
@@ -199,29 +212,29 @@ STEPS = [1.0, 0.02, 0.5, 0.05, 0.93]
 def decided(
     monkeypatch: pytest.MonkeyPatch,
     model: nn.Module,
-    parts: Splits,
+    splits: Splits,
     sd: float | None = 0.02,
     fixed: int | None = None,
     steps: list[float] = STEPS,
 ) -> Proposal:
     """What is proposed for such held-out steps, known to such a standard deviation."""
     heldout = 50 * np.exp(-np.cumsum([0.0, *steps]))
-    made = profile_of(
+    profile = profile_of(
         heldout,
         heldout,
         resampled=draws_around(heldout),
         resampled_heldout=() if sd is None else draws_around(heldout, sd),
     )
-    monkeypatch.setattr(module, "profile", lambda *_, **__: made)
-    return proposed(model, [block(i, can_go=i != fixed) for i in range(len(steps))], parts)
+    monkeypatch.setattr(module, "profile", lambda *_, **__: profile)
+    return proposed(model, [block(i, can_go=i != fixed) for i in range(len(steps))], splits)
 
 
 class TestDecision:
     def test_is_safe_where_the_whole_interval_is_low(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
-        proposal = decided(monkeypatch, model, parts)
-        assert [one.decision for one in proposal.blocks] == [
+        proposal = decided(monkeypatch, model, splits)
+        assert [block.decision for block in proposal.blocks] == [
             Decision.KEEP,
             Decision.SAFE,
             Decision.DOUBTFUL,  # about the mean
@@ -229,44 +242,44 @@ class TestDecision:
             Decision.KEEP,
         ]
         assert names(proposal) == ["b1", "b3", "b2", "b4", "b0"]
-        for one in proposal.blocks:
-            assert one.step_heldout_interval is not None
-            low, high = one.step_heldout_interval
-            assert (one.decision is Decision.SAFE) == (high < 0.25)
-            assert (one.decision is Decision.KEEP) == (low > 0.5)
+        for block in proposal.blocks:
+            assert block.step_heldout_interval is not None
+            low, high = block.step_heldout_interval
+            assert (block.decision is Decision.SAFE) == (high < 0.25)
+            assert (block.decision is Decision.KEEP) == (low > 0.5)
 
     def test_is_doubtful_where_the_interval_is_wide(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
-        proposal = decided(monkeypatch, model, parts, sd=0.6)
-        assert {one.decision for one in proposal.blocks} == {Decision.DOUBTFUL}
+        proposal = decided(monkeypatch, model, splits, sd=0.6)
+        assert {block.decision for block in proposal.blocks} == {Decision.DOUBTFUL}
 
     def test_is_doubtful_where_there_is_no_interval(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
-        proposal = decided(monkeypatch, model, parts, sd=None)
-        assert {one.decision for one in proposal.blocks} == {Decision.DOUBTFUL}
+        proposal = decided(monkeypatch, model, splits, sd=None)
+        assert {block.decision for block in proposal.blocks} == {Decision.DOUBTFUL}
 
     def test_is_fixed_where_the_block_cannot_go(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
-        proposal = decided(monkeypatch, model, parts, fixed=1)
+        proposal = decided(monkeypatch, model, splits, fixed=1)
         assert proposal.blocks[1].decision is Decision.FIXED
         assert proposal.blocks[1].order is None
         assert names(proposal) == ["b3", "b2", "b4", "b0"]
 
     def test_calls_nothing_safe_where_nothing_is_gained_at_all(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
-        proposal = decided(monkeypatch, model, parts, sd=0.001, steps=[0.1, -0.2, -0.3])
-        decisions = [one.decision for one in proposal.blocks]
+        proposal = decided(monkeypatch, model, splits, sd=0.001, steps=[0.1, -0.2, -0.3])
+        decisions = [block.decision for block in proposal.blocks]
         # the mean step is negative and counts as 0: only what surely undoes work is safe to remove
         assert decisions == [Decision.KEEP, Decision.SAFE, Decision.SAFE]
 
     def test_of_equal_steps_the_later_block_goes_first(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, parts: Splits
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
         by_hand = least_first(lambda _: [0.5, None, 0.5, math.nan])
         monkeypatch.setitem(CRITERIA, Criterion.HELDOUT, by_hand)
-        proposal = decided(monkeypatch, model, parts, steps=[0.4] * 4)
+        proposal = decided(monkeypatch, model, splits, steps=[0.4] * 4)
         assert names(proposal) == ["b2", "b0", "b3", "b1"]

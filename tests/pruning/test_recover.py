@@ -19,7 +19,7 @@ from designer.pruning.splits import Splits, splits_of
 from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 EVENS = LabelledTensors(torch.arange(10.0).unsqueeze(1) + 0.5, torch.zeros(10).long())
-PARTS = Splits("ten", EVENS, EVENS, None)
+SPLITS = Splits("ten", EVENS, EVENS, None)
 
 
 class Threshold(nn.Module):
@@ -64,14 +64,14 @@ def test_the_best_epoch_is_kept(
 ) -> None:
     monkeypatch.setattr(module, "train", epochs_of(bounds))
     model = Threshold(5)
-    assert recover(model, PARTS, RecoveryOptions(epochs=len(bounds), patience=4)) == epochs
+    assert recover(model, SPLITS, RecoveryOptions(epochs=len(bounds), patience=4)) == epochs
     assert model.bound.item() == pytest.approx(kept)
 
 
 def test_what_comes_before_a_divergence_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "train", epochs_of([7, 3], TrialFailed("it diverged")))
     model = Threshold(5)
-    assert recover(model, PARTS, RecoveryOptions(epochs=3)) == 2
+    assert recover(model, SPLITS, RecoveryOptions(epochs=3)) == 2
     assert model.bound.item() == 7
     assert model.bound.grad is None
 
@@ -79,51 +79,51 @@ def test_what_comes_before_a_divergence_is_kept(monkeypatch: pytest.MonkeyPatch)
 def test_an_epoch_that_gives_nothing_finite_is_no_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "train", epochs_of([float("nan")]))
     model = Threshold(0)  # wrong on all of them; nan is "right" on all of them
-    recover(model, PARTS, RecoveryOptions(epochs=1))
+    recover(model, SPLITS, RecoveryOptions(epochs=1))
     assert model.bound.item() == 0
 
 
 @pytest.fixture(scope="module")
-def parts() -> Splits:
+def splits() -> Splits:
     return splits_of(blob_parts(400))
 
 
 @pytest.fixture
-def model(parts: Splits) -> nn.Module:
-    return train_briefly(blob_net(3), parts.train, epochs=2)
+def model(splits: Splits) -> nn.Module:
+    return train_briefly(blob_net(3), splits.train, epochs=2)
 
 
 @pytest.mark.parametrize("rate", [1e6, 1e30])
 def test_a_rate_that_destroys_leaves_the_state_before(
-    parts: Splits, model: nn.Module, rate: float
+    splits: Splits, model: nn.Module, rate: float
 ) -> None:
     before = state_of(model)
-    recover(model, parts, RecoveryOptions(epochs=3, learning_rate=rate))
+    recover(model, splits, RecoveryOptions(epochs=3, learning_rate=rate))
     assert same_state(model, before)
     assert not model.training
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_recovery_learns_and_never_makes_it_worse(parts: Splits) -> None:
+def test_recovery_learns_and_never_makes_it_worse(splits: Splits) -> None:
     fresh = blob_net(3).eval()
-    before = float(correct_mask(fresh, parts.validation).float().mean())
-    seen: list[tuple[str, int, int]] = []
+    before = float(correct_mask(fresh, splits.validation).float().mean())
+    calls: list[tuple[str, int, int]] = []
     how = RecoveryOptions(epochs=3, learning_rate=1e-2, batch_size=16)
-    assert recover(fresh, parts, how, progress=lambda *now: seen.append(now)) == 3
-    assert float(correct_mask(fresh, parts.validation).float().mean()) > before + 0.2
-    assert seen == [("recovery", epoch, 3) for epoch in (1, 2, 3)]
+    assert recover(fresh, splits, how, progress=lambda *now: calls.append(now)) == 3
+    assert float(correct_mask(fresh, splits.validation).float().mean()) > before + 0.2
+    assert calls == [("recovery", epoch, 3) for epoch in (1, 2, 3)]
 
 
-def test_no_epochs_change_nothing(parts: Splits, model: nn.Module) -> None:
+def test_no_epochs_change_nothing(splits: Splits, model: nn.Module) -> None:
     before = state_of(model)
-    assert recover(model, parts, RecoveryOptions(epochs=0)) == 0
+    assert recover(model, splits, RecoveryOptions(epochs=0)) == 0
     assert same_state(model, before)
 
 
-def test_the_seed_fixes_the_result(parts: Splits) -> None:
+def test_the_seed_fixes_the_result(splits: Splits) -> None:
     def recovered(seed: int) -> dict[str, Tensor]:
         model = blob_net(3).eval()
-        recover(model, parts, RecoveryOptions(epochs=1, learning_rate=1e-2, seed=seed))
+        recover(model, splits, RecoveryOptions(epochs=1, learning_rate=1e-2, seed=seed))
         return state_of(model)
 
     first, again, other = recovered(1), recovered(1), recovered(2)
@@ -132,27 +132,27 @@ def test_the_seed_fixes_the_result(parts: Splits) -> None:
 
 
 def test_soft_targets_are_half_of_the_teacher(
-    monkeypatch: pytest.MonkeyPatch, parts: Splits, model: nn.Module
+    monkeypatch: pytest.MonkeyPatch, splits: Splits, model: nn.Module
 ) -> None:
-    given: list[LabelledTensors] = []
-    monkeypatch.setattr(module, "train", lambda _, data, **__: given.append(data))
+    targets: list[LabelledTensors] = []
+    monkeypatch.setattr(module, "train", lambda _, data, **__: targets.append(data))
     teacher = blob_net(2, seed=3).eval()
     for soft in (True, False):
-        recover(model, parts, RecoveryOptions(epochs=1, soft_targets=soft), teacher)
-    labels = parts.train.labels
-    by_hand = 0.5 * logits_of(teacher, parts.train.inputs).softmax(1) + 0.5 * torch.eye(3)[labels]
-    assert torch.allclose(given[0].labels, by_hand)
-    assert given[1] is parts.train
+        recover(model, splits, RecoveryOptions(epochs=1, soft_targets=soft), teacher)
+    labels = splits.train.labels
+    by_hand = 0.5 * logits_of(teacher, splits.train.inputs).softmax(1) + 0.5 * torch.eye(3)[labels]
+    assert torch.allclose(targets[0].labels, by_hand)
+    assert targets[1] is splits.train
 
 
-def test_soft_targets_pull_towards_the_teacher(parts: Splits) -> None:
-    teacher = train_briefly(blob_net(3, seed=5), parts.train, epochs=1)
-    wanted = logits_of(teacher, parts.validation.inputs).softmax(1)
+def test_soft_targets_pull_towards_the_teacher(splits: Splits) -> None:
+    teacher = train_briefly(blob_net(3, seed=5), splits.train, epochs=1)
+    wanted = logits_of(teacher, splits.validation.inputs).softmax(1)
 
     def distance(*, soft: bool) -> float:
         model = blob_net(3).eval()
         how = RecoveryOptions(epochs=6, learning_rate=1e-2, soft_targets=soft)
-        recover(model, parts, how, teacher)
-        return float((logits_of(model, parts.validation.inputs).softmax(1) - wanted).abs().mean())
+        recover(model, splits, how, teacher)
+        return float((logits_of(model, splits.validation.inputs).softmax(1) - wanted).abs().mean())
 
     assert distance(soft=True) < distance(soft=False)
