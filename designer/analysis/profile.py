@@ -21,8 +21,8 @@ from designer.choices import Measure, Reduction
 from designer.data.batches import Batches, LabelledData, batches_of, check_heldout
 from designer.measures.intervals import resample
 from designer.measures.law import fit_law
+from designer.measures.permutations import permuted_labels
 from designer.measures.rulers import PASSES, HeldoutRuler, Ruler, mean_null, ruler_of
-from designer.measures.separation import permuted_labels
 from designer.probing.probes import Probe, probing
 from designer.results.measured import Draws, FloatArray, LayerSeparation, SeparationProfile
 

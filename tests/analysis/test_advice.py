@@ -236,13 +236,13 @@ def test_a_block_without_a_d(bad: float) -> None:
 
 
 def test_the_input_is_reported_beside_the_blocks() -> None:
-    seen = profile_of(
+    profile = profile_of(
         [8.0, 2.0], [9.0, 3.0], nulls=[90.0, 80.0], widths=[64, 16], accuracies=[0.4, 0.7]
     )
-    report = input_report([seen])
+    report = input_report([profile])
     assert (report.width, report.separation, report.separation_heldout) == (64, 8.0, 9.0)
     assert (report.separation_null, report.nearest_class_mean_accuracy) == (90.0, 0.4)
-    (block,) = layer_reports([seen])
+    (block,) = layer_reports([profile])
     assert (block.name, block.width) == ("block1", 16)
     assert block.nearest_class_mean_accuracy == pytest.approx(0.7)
 

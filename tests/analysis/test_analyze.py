@@ -107,10 +107,10 @@ def encoder() -> nn.Module:
 
 def outputs_by_hand(model: nn.Module, names: Sequence[str], inputs: Tensor) -> list[Tensor]:
     """What submodules gave, each time they ran, in a plain forward pass in eval mode."""
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
     handles = [
         model.get_submodule(name).register_forward_hook(
-            lambda _m, _i, output: seen.append(output.detach().clone())
+            lambda _m, _i, output: outputs.append(output.detach().clone())
         )
         for name in names
     ]
@@ -121,7 +121,7 @@ def outputs_by_hand(model: nn.Module, names: Sequence[str], inputs: Tensor) -> l
         handle.remove()
     for module, mode in zip(model.modules(), modes, strict=True):
         module.training = mode
-    return [inputs, *seen]
+    return [inputs, *outputs]
 
 
 def assert_separation_by_hand(
@@ -136,16 +136,16 @@ def assert_separation_by_hand(
     held = outputs_by_hand(model, names, heldout.inputs)
     assert len(result.layers) == len(features) - 1
     assert result.input is not None
-    seen = [result.input.separation, *(layer.separation for layer in result.layers)]
-    seen_held = [
+    separations = [result.input.separation, *(layer.separation for layer in result.layers)]
+    heldout_separations = [
         result.input.separation_heldout,
         *(layer.separation_heldout for layer in result.layers),
     ]
     for i, (x, x_held) in enumerate(zip(features, held, strict=True)):
         by_hand = separation_fuzziness(x, data.labels).value
-        assert seen[i] == pytest.approx(by_hand, rel=1e-9)
+        assert separations[i] == pytest.approx(by_hand, rel=1e-9)
         crossed = cross_fitted_separation(x, data.labels, x_held, heldout.labels).value
-        assert seen_held[i] == pytest.approx(crossed, rel=1e-9)
+        assert heldout_separations[i] == pytest.approx(crossed, rel=1e-9)
 
 
 def state_of(model: nn.Module) -> dict[str, object]:
@@ -235,9 +235,9 @@ def test_a_block_that_runs_three_times_and_a_dict(digits: Dataset) -> None:
 
 def test_an_untrained_model_is_called_so(digits: Dataset) -> None:
     result = analyze(build_seeded(perceptron, 0, CPU), digits.train, digits.test)
-    (said,) = (w.message for w in result.warnings if w.code == "model_at_chance")
-    assert "--weights" in said
-    assert "--scaling none" in said
+    (message,) = (w.message for w in result.warnings if w.code == "model_at_chance")
+    assert "--weights" in message
+    assert "--scaling none" in message
 
 
 def test_memorised_labels_are_called_so() -> None:
@@ -396,9 +396,9 @@ def test_nan_is_said_to_be_nan() -> None:
     blocks = [nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(2)]
     model = nn.Sequential(Spoils(float("nan")), *blocks, nn.Linear(6, 3))
     result = analyze(model, labelled(60), labelled(30, seed=1))
-    said = [w.message for w in result.warnings if w.code == "non_finite"]
-    assert len(said) == 2  # training and held-out data
-    assert all("NaN or infinity from '0' on" in one for one in said)
+    messages = [w.message for w in result.warnings if w.code == "non_finite"]
+    assert len(messages) == 2  # training and held-out data
+    assert all("NaN or infinity from '0' on" in message for message in messages)
     assert all(layer.verdict is Verdict.DEGENERATE for layer in result.layers)
     assert all("NaN" in layer.advice for layer in result.layers)
     assert all(layer.nearest_class_mean_accuracy is None for layer in result.layers)
@@ -444,8 +444,8 @@ def test_chance_on_training_data_is_that_of_training_data() -> None:
         nn.Linear(9, 3),
     )
     train(model, data, epochs=60, learning_rate=1e-2, seed=0)
-    one = data.labels == 0  # held out is a single class, of which chance is 1
-    lopsided = LabelledTensors(data.inputs[one], data.labels[one])
+    first_class = data.labels == 0  # held out is a single class, of which chance is 1
+    lopsided = LabelledTensors(data.inputs[first_class], data.labels[first_class])
     codes = {w.code for w in analyze(model, data, lopsided).warnings}
     assert "model_at_chance" not in codes
 

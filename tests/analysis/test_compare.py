@@ -45,7 +45,7 @@ def with_accuracy(mean: float, sd: float = 0.004, **changes: Any) -> SearchResul
 
 
 def on(data: str, mean: float) -> SearchResult:
-    """With data of this name, and a split of its own."""
+    """Return a search on data of this name, with a split of its own."""
     result = with_accuracy(mean)
     assert result.study.dataset is not None
     split = replace(result.study.dataset, fingerprint="another")
@@ -53,12 +53,12 @@ def on(data: str, mean: float) -> SearchResult:
 
 
 def advantage(report: ComparisonReport, what: str) -> Any:
-    return next(one for one in report.advantages if one.what == what)
+    return next(candidate for candidate in report.advantages if candidate.what == what)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a search wrote."""
+    """Run a small search and return its folder."""
     return tiny_run(tmp_path_factory.mktemp("compare") / "run", epochs=3, confirm=2)
 
 
@@ -84,12 +84,12 @@ class TestAccuracy:
         )
         depends = ("held-out accuracy", "held-out separation at the end", "total reduction of D")
         assert [advantage(report, what).best for what in depends] == ["", "", ""]
-        assert [one.code for one in report.warnings] == ["other_data"]
+        assert [warning.code for warning in report.warnings] == ["other_data"]
 
     def test_other_splits_of_the_same_data_can_be_compared(self) -> None:
         report = compare([saved("a", with_accuracy(0.80)), saved("b", on("digits", 0.97))])
         assert advantage(report, "held-out accuracy").best == "b"
-        assert [one.code for one in report.warnings] == ["other_data"]
+        assert [warning.code for warning in report.warnings] == ["other_data"]
 
     def test_nobody_is_named_where_one_tells_apart_fewer_classes(self) -> None:
         two = on("digits", 0.97)
@@ -118,46 +118,47 @@ class TestRespects:
         report = compare(
             [saved("a", with_accuracy(0.9)), saved("b", with_accuracy(0.9, parameters=7))]
         )
-        found = advantage(report, "parameters")
-        assert found.best == "b"
-        assert found.values == (20_000, 7)
+        parameters = advantage(report, "parameters")
+        assert parameters.best == "b"
+        assert parameters.values == (20_000, 7)
 
     def test_nobody_is_praised_where_d_rises(self) -> None:
         law = replace(typical().recommendations[0].law, total_reduction=-0.2, uniformity=-0.1)
         worse = replace(law, total_reduction=-0.3, uniformity=-0.4)
-        report = compare([saved(n, with_accuracy(0.9, law=one)) for n, one in
-                          (("a", law), ("b", worse))])  # fmt: skip
+        report = compare(
+            [saved("a", with_accuracy(0.9, law=law)), saved("b", with_accuracy(0.9, law=worse))]
+        )
         for what in ("total reduction of D", "uniformity of the law"):
-            found = advantage(report, what)
-            assert found.best == ""
-            assert found.reason == f"None of them is above zero in {what}."
+            compared = advantage(report, what)
+            assert compared.best == ""
+            assert compared.reason == f"None of them is above zero in {what}."
 
     def test_equal_sizes_are_level(self) -> None:
         report = compare([saved("a", with_accuracy(0.9)), saved("b", with_accuracy(0.9))])
-        found = advantage(report, "parameters")
-        assert found.best == ""
-        assert "a and b are level in parameters" in found.reason
+        parameters = advantage(report, "parameters")
+        assert parameters.best == ""
+        assert "a and b are level in parameters" in parameters.reason
 
 
 class TestLayers:
     def test_differences_are_logarithms_of_ratios(self) -> None:
         a, b = typical(), typical()
-        layers = tuple(halved(one) for one in b.recommendations[0].layers)
+        layers = tuple(halved(layer) for layer in b.recommendations[0].layers)
         b = replace(b, recommendations=(replace(b.recommendations[0], layers=layers),))
         report = compare([saved("a", a), saved("b", b)])
         assert report.aligned_by == "name"
-        assert [one.index for one in report.differences] == list(range(6))
+        assert [difference.index for difference in report.differences] == list(range(6))
         assert not any(report.differences[0].separation)
-        for one in report.differences[1:]:
-            assert one.separation == pytest.approx((0, -math.log(2)))
-            assert one.separation_heldout == pytest.approx((0, 0))
+        for difference in report.differences[1:]:
+            assert difference.separation == pytest.approx((0, -math.log(2)))
+            assert difference.separation_heldout == pytest.approx((0, 0))
 
     def test_a_network_without_some_blocks_is_brought_together_by_name(self) -> None:
         whole = typical()
         first = whole.recommendations[0]
         part = replace(first, layers=(first.layers[0], first.layers[3]))
         report = compare([saved("a", whole), saved("b", replace(whole, recommendations=(part,)))])
-        pairs = [one.layers for one in report.differences]
+        pairs = [difference.layers for difference in report.differences]
         assert pairs[1:] == [
             ("blocks.0", "blocks.0"),
             ("blocks.1", None),
@@ -169,7 +170,9 @@ class TestLayers:
 
     def test_others_by_position(self) -> None:
         first = typical().recommendations[0]
-        layers = tuple(replace(one, name=f"other.{i}") for i, one in enumerate(first.layers[:3]))
+        layers = tuple(
+            replace(layer, name=f"other.{i}") for i, layer in enumerate(first.layers[:3])
+        )
         other = search_result((replace(first, layers=layers),))
         report = compare([saved("a", typical()), saved("b", other)])
         assert report.aligned_by == "position"
@@ -177,26 +180,26 @@ class TestLayers:
         assert report.differences[4].layers == ("blocks.3", None)
 
 
-def halved(one: LayerReport) -> LayerReport:
-    return replace(one, separation=None if one.separation is None else one.separation / 2)
+def halved(layer: LayerReport) -> LayerReport:
+    return replace(layer, separation=None if layer.separation is None else layer.separation / 2)
 
 
 class TestSources:
     def test_of_every_kind(self, run: Path, command: Command) -> None:
         assert command("analyze", str(run / "best/1"), "--out", "seen").code == 0
-        given = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
-        assert command("prune", str(run), *given).code == 0
+        options = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
+        assert command("prune", str(run), *options).code == 0
         sources = [str(run), "seen/report.json", "small", str(run / "best/2")]
         done = command("compare", *sources, "--format", "json")
         assert done.code == 0, done.err
-        found = json.loads(done.out)
-        assert [one["name"] for one in found["networks"]] == sources
-        assert found["warnings"] == []
-        kept, seen, small, _ = found["networks"]
-        assert kept["parameters"] == seen["parameters"] > small["parameters"]
+        comparison = json.loads(done.out)
+        assert [network["name"] for network in comparison["networks"]] == sources
+        assert comparison["warnings"] == []
+        kept, analyzed, small, _ = comparison["networks"]
+        assert kept["parameters"] == analyzed["parameters"] > small["parameters"]
         assert kept["flops"] > small["flops"]
-        assert len(small["layers"]) == len(seen["layers"]) - 1
-        assert found["command"].startswith("designer compare ")
+        assert len(small["layers"]) == len(analyzed["layers"]) - 1
+        assert comparison["command"].startswith("designer compare ")
         Path("both.json").write_text(done.out, encoding="utf-8")
         assert report_to_json(read_report(Path("both.json"))) == done.out
         assert command("report", "both.json", "--format", "html").out.startswith("<!DOCTYPE html>")
@@ -207,15 +210,15 @@ class TestSources:
         assert dataset is not None
         study = replace(other.study, dataset=replace(dataset, fingerprint="xyz"))
         report = compare([saved("a", typical()), saved("b", replace(other, study=study))])
-        assert [one.code for one in report.warnings] == ["other_data"]
+        assert [warning.code for warning in report.warnings] == ["other_data"]
 
     def test_a_search_that_recommends_nothing(self) -> None:
         with pytest.raises(InvalidInputError, match="more --trials"):
             compare([saved("a", search_result()), saved("b", typical())])
 
     def test_a_pruning_report_alone(self, command: Command, run: Path) -> None:
-        given = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
-        assert command("prune", str(run), *given).code == 0
+        options = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
+        assert command("prune", str(run), *options).code == 0
         with pytest.raises(InvalidInputError, match="name the folder"):
             compare(["small/report.json", str(run)])
 
@@ -232,7 +235,7 @@ class TestShown:
         shown = file.getvalue()
         assert max(map(len, shown.splitlines())) <= 80
         assert re.search(r"log D a +█[▁-█]{4}▁  20\.00 to 0\.37", shown)
-        assert "Which network is better in what" in shown
+        assert "Which network is better in each respect" in shown
 
     def test_names_are_text(self, report: ComparisonReport) -> None:
         assert r"&lt;b&gt;\|c" in markdown_report(comparison_view(report))
@@ -242,6 +245,8 @@ class TestShown:
 
     def test_differences_have_their_row(self, report: ComparisonReport) -> None:
         sections = comparison_view(report).sections
-        tables = [one for one in sections if isinstance(one, TableView) and one.figures]
-        assert [one.figures[0].name for one in tables] == ["curves", "differences"]
+        tables = [
+            section for section in sections if isinstance(section, TableView) and section.figures
+        ]
+        assert [section.figures[0].name for section in tables] == ["curves", "differences"]
         assert len(tables[1].rows) == len(report.differences) == 6

@@ -35,15 +35,15 @@ class Writer:
 def test_a_row_is_what_the_profile_says() -> None:
     model = small_mlp()
     row = LawMonitor(model, TRAIN, HELDOUT)(7)
-    seen = profile(model, TRAIN, HELDOUT, permutations=1, resamples=0)
+    expected = profile(model, TRAIN, HELDOUT, permutations=1, resamples=0)
     assert row.epoch == 7
     assert row.blocks == ("input", "0", "1")
-    assert row.separation == tuple(seen.values)
-    assert row.separation_heldout == tuple(seen.values_heldout)
-    assert row.law.uniformity == seen.law.uniformity
-    assert row.design_score == design_score(seen).value
-    assert row.accuracy == seen.accuracy
-    assert row.accuracy_heldout == seen.accuracy_heldout
+    assert row.separation == tuple(expected.values)
+    assert row.separation_heldout == tuple(expected.values_heldout)
+    assert row.law.uniformity == expected.law.uniformity
+    assert row.design_score == design_score(expected).value
+    assert row.accuracy == expected.accuracy
+    assert row.accuracy_heldout == expected.accuracy_heldout
 
 
 def test_the_model_is_left_as_it_was_and_rows_follow_its_training() -> None:
