@@ -1,15 +1,24 @@
-"""What a block gives, as one feature vector per sample: flat, pooled, or randomly projected.
+"""Feature vectors of a block's output: flat, pooled, or randomly projected.
 
-Separation needs K x p numbers per block for K classes and p features.  Where flat features are
-too many for that, a sparse random projection to fewer dimensions keeps distances and with them
-the scatter within and between classes (Li, Hastie & Church, "Very sparse random projections",
-KDD 2006); a spatial mean is smaller still but throws away where things are.  To D a projection to
-d dimensions adds about Tr(SS_w) Tr(SS_b+) / d, which is little where the scatter within classes
-lies in few directions, as it does in networks: a few per cent at d = 2048.
+======  ==========================================================  ========
+symbol  meaning                                                     shape
+======  ==========================================================  ========
+x       features of n samples                                       (n, p)
+d       dimension of the projection                                 scalar
+======  ==========================================================  ========
+
+Separation needs K x p numbers per block for K classes.  If flat features are too many for that, a
+sparse random projection to d dimensions keeps distances, and with them the scatter within and
+between classes; a spatial mean is smaller still but loses where things are.  The projection adds
+about Tr(SS_w) Tr(SS_b+) / d to D.  That is little if the scatter within classes lies in few
+directions, as it does in networks: a few per cent at d = 2048.
+
+Reference: Li, Hastie & Church, "Very sparse random projections", KDD 2006.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from math import prod
 
@@ -23,19 +32,24 @@ from designer.errors import InvalidInputError
 
 @dataclass(frozen=True, eq=False)
 class Reducer:
-    """Applies a reduction to what the taps gave."""
+    """Reduces the output of a block to features."""
 
     reduction: Reduction
+    """How to reduce."""
     dimension: int = 0
-    """To project to."""
+    """d; used by projections alone."""
     seed: int = 0
-    """Of the projections."""
+    """Seed of the projections."""
     tokens: bool = False
-    """Whether every token (n, tokens, features) is a sample of its own."""
+    """True if every token of (n, tokens, features) is a sample of its own."""
     _matrices: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict)
 
     def __call__(self, output: Tensor) -> Tensor:
-        """(n, p) features of an output (n, ...); (n * tokens, p) where tokens are samples."""
+        """Return features (n, p) of an output (n, ...); (n * tokens, p) if tokens are samples.
+
+        Raises:
+            InvalidInputError: if tokens are samples and the output has none.
+        """
         if self.tokens:
             output = _by_token(output)
         if self.reduction is Reduction.POOL:
@@ -46,7 +60,7 @@ class Reducer:
         return flat
 
     def width(self, shape: tuple[int, ...]) -> int:
-        """p for an output of ``shape`` (n, ...)."""
+        """Return p for an output of a shape (n, ...)."""
         shape = shape[1:] if self.tokens else shape
         if self.reduction is Reduction.POOL and len(shape) > 2:
             return shape[1] if len(shape) > 3 else shape[2]
@@ -72,21 +86,31 @@ def _by_token(output: Tensor) -> Tensor:
 
 
 def pooled(output: Tensor) -> Tensor:
-    """(n, channels) means over the positions of maps (n, channels, ...) of two or more spatial
-    axes, (n, features) means over the tokens of sequences (n, tokens, features)."""
+    """Return the mean over the positions of maps or the tokens of sequences.
+
+    Args:
+        output: maps (n, channels, ...) of two or more spatial axes, sequences (n, tokens,
+            features), or vectors (n, features), which stay as they are.
+
+    Returns:
+        (n, channels) or (n, features).
+    """
     if output.ndim > 3:
         return output.flatten(2).mean(2)
     return output.mean(1) if output.ndim == 3 else output.flatten(1)
 
 
 def projection(width: int, dimension: int, seed: int) -> Tensor:
-    """(dimension, width) sparse float32 matrix with random signs, one in sqrt(width) not zero."""
-    import warnings
+    """Return a random projection: a sparse float32 matrix (dimension, width).
 
+    One in sqrt(width) numbers is not 0; their signs are random.
+    """
     from sklearn.random_projection import SparseRandomProjection
 
-    made = SparseRandomProjection(n_components=dimension, random_state=seed)
-    rows = made.fit(np.zeros((1, width), dtype=np.float32)).components_.tocsr()
+    fitted = SparseRandomProjection(n_components=dimension, random_state=seed).fit(
+        np.zeros((1, width), dtype=np.float32)
+    )
+    rows = fitted.components_.tocsr()
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # "CSR is in beta"
         return torch.sparse_csr_tensor(
             torch.from_numpy(rows.indptr).long(),
@@ -97,9 +121,9 @@ def projection(width: int, dimension: int, seed: int) -> Tensor:
 
 
 def reduction_of(name: str) -> Reduction:
-    """The reduction of that name.
+    """Return the reduction of a name.
 
     Raises:
-        InvalidInputError: where there is none.
+        InvalidInputError: if no reduction has that name.
     """
     return choice(Reduction, name, "features")

@@ -1,16 +1,41 @@
-"""Block Influence and the scatter between a block's input and output."""
+"""The influence of each sample on log D: its derivative by the weight of the sample.
+
+======  ==========================================================  ========
+symbol  meaning                                                     shape
+======  ==========================================================  ========
+r       residual x - m_k of a sample x of class k                   (p,)
+z       whitened residual diag(1/s) V' r (see                       (r,)
+        ``class_directions``)
+u_k     diag(1/s) V' (m_k - m)                                      (r,)
+C       diag(1/s) V' SS_w V diag(1/s), whose trace is D             (r, r)
+P       V V'                                                        (p, p)
+E       (I - P) SS_w V diag(1/s)^3                                  (p, r)
+======  ==========================================================  ========
+
+A sample x of class k changes D, per unit of weight, by
+
+    ||z||^2 - 2 z'Cu_k - u_k'Cu_k + 2 r'E u_k.
+
+The first term is the scatter, the next two are the length of the class directions, the last one
+is their turning (derivative of the pseudo-inverse: Golub & Pereyra, SIAM Journal on Numerical
+Analysis 10(2), 1973).  Without the last three the spread of D comes out at about half its size.
+
+No p x p matrix is formed: C and E follow from the crossing X'z / n (p, r), in which X holds the
+features.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from designer.measures.separation import ClassDirections, flattened, float64_chunks, projected
+from designer.measures.class_directions import ClassDirections
+from designer.measures.precision import flattened, float64_chunks, projected
 from designer.results.measured import FloatArray
 
 
 class ScatterCrossing:
-    """Second pass, optional: X'z / n, from which follows how D depends on each sample."""
+    """Second pass, optional: the crossing X'z / n of the features with the whitened residuals."""
 
     def __init__(self, directions: ClassDirections) -> None:
         self._directions = directions
@@ -24,22 +49,16 @@ class ScatterCrossing:
         self._n += len(z)
 
     def influence(self) -> Influence:
-        """Influence of samples on the D of everything that was added."""
+        """Return the influence of samples on the D of all samples that were added."""
         return Influence(self._directions, self._sum / self._n)
 
 
 class Influence:
     """Third pass, optional: the influence of each sample on log D (infinitesimal jackknife).
 
-    With u_k = diag(1/s) V'(m_k - m), C = diag(1/s) V' SS_w V diag(1/s), P = VV' and
-    E = (I - P) SS_w V diag(1/s)^3, a sample x of class k with residual r and whitened residual
-    z changes D, per unit of weight, by
-
-        ||z||^2 - 2 z'Cu_k - u_k'Cu_k + 2 r'E u_k.
-
-    The first term is the scatter, the next two the length of the class directions, the last
-    one their turning (derivative of the pseudo-inverse: Golub & Pereyra, SIAM J. Numer. Anal.
-    10(2), 1973).  Without the last three the spread of D comes out at about half its size.
+    Args:
+        directions: the class directions.
+        crossing: (p, r) X'z / n.
     """
 
     def __init__(self, directions: ClassDirections, crossing: Tensor) -> None:
@@ -52,7 +71,12 @@ class Influence:
         self._value = self._inner.trace()
 
     def on_log_separation(self, features: Tensor, labels: Tensor) -> FloatArray:
-        """(n,) influences of the training samples features (n, ...); their mean is 0."""
+        """Return the influences (n,) of training samples; their mean over all samples is 0.
+
+        Args:
+            features: (n, ...).
+            labels: (n,).
+        """
         z = self._directions.whitened_residuals(features, labels)
         labels = labels.to(z.device)
         u = self._class_means[labels]
@@ -62,13 +86,3 @@ class Influence:
         )
         array: FloatArray = (change / self._value).cpu().numpy()
         return array
-
-
-def heldout_influence(squares: Tensor) -> FloatArray:
-    """(n,) influence of each held-out sample on the log of the cross-fitted D.
-
-    ``squares`` (n,) are the squared norms of all whitened residuals: means and directions do
-    not depend on held-out samples.
-    """
-    array: FloatArray = (squares / squares.mean() - 1).cpu().numpy()
-    return array

@@ -1,4 +1,19 @@
-"""Intervals of the law's steps and shares over resampled data and seeds."""
+"""Bootstrap intervals of D, its steps and its shares, over samples and training seeds.
+
+======  ==========================================================  =============
+symbol  meaning                                                     shape
+======  ==========================================================  =============
+D       separation fuzziness at every tap                           (L + 1,)
+I       influence of each of m samples on log D, with mean 0        (L + 1, m)
+w       bootstrap weights of the samples: multinomial counts / m    (B, m)
+D*      draws of D: D exp(w I')                                     (B, L + 1)
+======  ==========================================================  =============
+
+The draws are linearised: a draw needs the influences alone, not the features.
+
+Reference: Efron & Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile intervals;
+the infinitesimal jackknife).
+"""
 
 from __future__ import annotations
 
@@ -17,15 +32,19 @@ def resample(
     *,
     samples: int | None = None,
 ) -> Draws:
-    """Linearised bootstrap over samples: (B, L + 1) values of D.
+    """Draw D anew by a linearised bootstrap over samples.
 
     Args:
-        values: (L + 1,) of D.
-        influences: (L + 1, m) of each sample on log D at each tap, with mean 0. All taps of a
-            resample use the same samples, which keeps the steps' errors correlated as they are.
-        resamples: B.
-        seed: of the resampling alone.
-        samples: n, of which the m are a random part; the spread is that of n.
+        values: (L + 1,) D.
+        influences: (L + 1, m) influence of each sample on log D at each tap, with mean 0. All
+            taps of a draw use the same samples, which keeps the correlation between their errors.
+        resamples: B, the number of draws; may be 0.
+        seed: seed of the draws alone.
+        samples: n, if the m samples are a random part of n; the draws then spread as those of n
+            samples do.
+
+    Returns:
+        (B, L + 1) draws of D.
     """
     m = influences.shape[1]
     generator = np.random.default_rng(seed)
@@ -37,10 +56,14 @@ def resample(
 
 
 def pool_seeds(resampled: Sequence[Draws], seed: int = 0) -> FloatArray:
-    """Bootstrap over training seeds on top of samples: (B, L + 1) geometric means of D.
+    """Bootstrap over training seeds on top of samples.
 
     Args:
-        resampled: one (B, L + 1) set of draws per training seed, from ``resample``.
+        resampled: one set of (B, L + 1) draws per training seed, from ``resample``.
+        seed: seed of the draws.
+
+    Returns:
+        (B, L + 1) geometric means of D over training seeds that are drawn with repetition.
     """
     stacked = np.log(np.array(resampled))
     seeds, resamples, _ = stacked.shape
@@ -51,7 +74,10 @@ def pool_seeds(resampled: Sequence[Draws], seed: int = 0) -> FloatArray:
 
 
 def intervals(draws: FloatArray, confidence: float = 0.95) -> list[Interval]:
-    """Percentile interval of each column of draws (B, L), of its finite values; nan without any."""
+    """Return the percentile interval of each column of draws (B, L).
+
+    Draws that are not finite are left out; a column without finite draws has (nan, nan).
+    """
     tail = 100 * (1 - confidence) / 2
     return [_interval(column[np.isfinite(column)], tail) for column in draws.T]
 

@@ -1,9 +1,22 @@
-"""Rulers: what is measured at one tap, in passes over batches of features and targets.
+"""Rulers: the measurements at one tap, in passes over batches of features and targets.
 
-Both give a number per layer that the law says falls by the same factor from layer to layer:
+======  ==========================================================  ========
+symbol  meaning                                                     shape
+======  ==========================================================  ========
+x       features of n samples                                       (n, p)
+y       targets: the true ones, then those of each permutation      (n, ...)
+e_i     squared error of a held-out sample                          (m,)
+s_i     scale of a held-out sample: 1 for separation, its squared   (m,)
+        deviation for the residual
+======  ==========================================================  ========
+
+Both rulers give a number per layer that the law says falls by the same factor from layer to layer:
 separation fuzziness for up to about a hundred classes, the prediction residual for more classes,
-next tokens and real targets.  The training data pass by once for each of ``PASSES``, with the true
-targets and, for the null of separation, with permuted ones; held-out data pass by once.
+next tokens and real targets.  On held-out data that number is sum_i e_i / sum_i s_i, and the
+influence of a sample on its logarithm is e_i / mean(e) - s_i / mean(s).
+
+The training data pass once for each of ``PASSES``, with the true targets and, for the null of
+separation, with permuted ones; held-out data pass once.
 """
 
 from __future__ import annotations
@@ -17,46 +30,54 @@ from torch import Tensor
 
 from designer.choices import Measure, choice
 from designer.errors import InvalidInputError
+from designer.measures.class_directions import ClassDirections
+from designer.measures.class_sums import ClassSums
 from designer.measures.influence import Influence, ScatterCrossing
-from designer.measures.residual import LinearPrediction, PredictionSums
-from designer.measures.separation import ClassDirections, ClassSums, PermutedScatter
+from designer.measures.linear_prediction import LinearPrediction
+from designer.measures.nearest_class_mean import nearest_class
+from designer.measures.permutations import PermutedScatter
+from designer.measures.residual import PredictionSums
 from designer.results.measured import FloatArray, Separation, SeparationStatus
 
 PASSES = {
     Measure.SEPARATION: ("class means", "scatter"),
     Measure.RESIDUAL: ("linear prediction",),
 }
-"""What the training data pass by for."""
+"""Names of the passes over the training data."""
 
 
 class Ruler(ABC):
-    """Measures one tap on training data."""
+    """Measures one tap on training data.
+
+    Attributes:
+        width: p, known after the first pass.
+    """
 
     width = 0
 
     @abstractmethod
     def add(self, features: Tensor, targets: Sequence[Tensor]) -> None:
-        """A batch (n, p) of the current pass; targets (n, ...), the true ones first."""
+        """Add a batch to the current pass: features (n, p), targets (n, ...), true ones first."""
 
     @abstractmethod
     def end_pass(self) -> None:
-        """All batches have passed by."""
+        """End the current pass; every sample has been added once."""
 
     @abstractmethod
     def train(self) -> Separation:
-        """With the true targets."""
+        """Return the measurement with the true targets."""
 
     @abstractmethod
     def nulls(self) -> list[float]:
-        """With each of the permuted ones."""
+        """Return the measurement with each of the permuted targets."""
 
     @abstractmethod
     def influence(self, features: Tensor, targets: Tensor) -> FloatArray:
-        """(n,) influence of training samples on the logarithm of ``train``."""
+        """Return the influence (n,) of training samples on the logarithm of ``train``."""
 
     @abstractmethod
     def heldout(self) -> HeldoutRuler:
-        """For held-out data, with all that was fitted to training data."""
+        """Return the ruler for held-out data, fitted to the training data."""
 
 
 class HeldoutRuler(ABC):
@@ -72,21 +93,21 @@ class HeldoutRuler(ABC):
 
     @abstractmethod
     def add(self, features: Tensor, targets: Tensor, kept: Tensor) -> None:
-        """A batch (n, p) and its targets; ``kept`` are the rows that the intervals are from."""
+        """Add a batch: features (n, p), targets, and a mask (n,) of samples for the intervals."""
 
     @abstractmethod
     def separation(self) -> Separation:
-        """Of all that was added."""
+        """Return the measurement on all samples that were added."""
 
     def influence(self) -> FloatArray:
-        """(kept,) influence of the kept samples on the logarithm of ``separation``."""
+        """Return the influence (kept,) of the kept samples on the logarithm of ``separation``."""
         errors, scales = torch.cat(self._errors), torch.cat(self._scales)
         error, scale = self._error / self._n, self._scale / self._n
         array: FloatArray = (errors / error - scales / scale).cpu().numpy()
         return array
 
     def accuracy(self) -> float:
-        """Of the nearest class mean; nan where there is none."""
+        """Return the accuracy of the nearest class mean; nan without class means."""
         return float("nan")
 
     def _take(self, errors: Tensor, scales: Tensor, kept: Tensor) -> None:
@@ -98,7 +119,13 @@ class HeldoutRuler(ABC):
 
 
 class SeparationRuler(Ruler):
-    """Class means in the first pass, scatter along the class directions in the second."""
+    """Class means in the first pass, scatter along the class directions in the second.
+
+    Args:
+        num_classes: K.
+        labelings: 1 for the true labels, and 1 for each permutation.
+        crossing: True if influences will be asked for.
+    """
 
     def __init__(self, num_classes: int, labelings: int, *, crossing: bool) -> None:
         self._sums: ClassSums | None = ClassSums(num_classes, labelings)
@@ -149,7 +176,7 @@ class SeparationRuler(Ruler):
 
 
 class HeldoutSeparation(HeldoutRuler):
-    """Cross-fitted: means and directions are those of training data."""
+    """Cross-fitted D: class means and directions are those of the training data."""
 
     def __init__(self, directions: ClassDirections) -> None:
         super().__init__()
@@ -159,7 +186,7 @@ class HeldoutSeparation(HeldoutRuler):
     def add(self, features: Tensor, targets: Tensor, kept: Tensor) -> None:
         z = self._directions.whitened_residuals(features, targets)
         self._squares += z.square().sum(0)
-        nearest = self._directions.nearest_class(features)
+        nearest = nearest_class(self._directions, features)
         self._hits += int((nearest == targets.to(nearest.device)).sum())
         errors = z.square().sum(1)
         self._take(errors, torch.ones_like(errors), kept)
@@ -173,7 +200,11 @@ class HeldoutSeparation(HeldoutRuler):
 
 
 class ResidualRuler(Ruler):
-    """Everything in one pass, by the normal equations; the null is known without permuting."""
+    """1 - R^2 in one pass, by the normal equations; its null is known without permutations.
+
+    Args:
+        num_classes: K; None for real targets.
+    """
 
     def __init__(self, num_classes: int | None) -> None:
         self._sums = PredictionSums(num_classes)
@@ -181,7 +212,7 @@ class ResidualRuler(Ruler):
 
     @property
     def fit(self) -> LinearPrediction:
-        """The prediction, once the pass has ended."""
+        """The prediction; ask for it only after the pass has ended."""
         if self._fit is None:
             self._fit = self._sums.fit()
         return self._fit
@@ -206,7 +237,7 @@ class ResidualRuler(Ruler):
 
 
 class HeldoutResidual(HeldoutRuler):
-    """Of the prediction that was fitted to training data."""
+    """1 - R^2 of the prediction that was fitted to the training data."""
 
     def __init__(self, fit: LinearPrediction) -> None:
         super().__init__()
@@ -221,13 +252,16 @@ class HeldoutResidual(HeldoutRuler):
 
 
 def ruler_of(measure: Measure, num_classes: int | None, labelings: int, *, crossing: bool) -> Ruler:
-    """A ruler for one tap.
+    """Return a ruler for one tap.
 
     Args:
-        measure: which.
+        measure: which ruler.
         num_classes: K; None for real targets.
-        labelings: one for the true targets, and one per permutation.
-        crossing: whether influences will be asked for.
+        labelings: 1 for the true targets, and 1 for each permutation.
+        crossing: True if influences will be asked for.
+
+    Raises:
+        InvalidInputError: if separation is asked for with real targets.
     """
     if measure is Measure.RESIDUAL:
         return ResidualRuler(num_classes)
@@ -239,10 +273,10 @@ def ruler_of(measure: Measure, num_classes: int | None, labelings: int, *, cross
 
 
 def bytes_needed(measure: Measure, widths: Sequence[int], outputs: int, labelings: int) -> int:
-    """Memory that the rulers of taps of such widths hold, in bytes.
+    """Return the memory, in bytes, that the rulers of several taps hold at the most.
 
     Args:
-        measure: which.
+        measure: which ruler.
         widths: p of each tap.
         outputs: K, or the number of real targets.
         labelings: as in ``ruler_of``.
@@ -250,20 +284,20 @@ def bytes_needed(measure: Measure, widths: Sequence[int], outputs: int, labeling
     if measure is Measure.RESIDUAL:  # the covariance, its factors, and the products with targets
         return 8 * sum(width * (2 * width + 2 * outputs) for width in widths)
     # sums or directions per labeling, of the true one also means and what influences need;
-    # and what the directions of one tap are made from
-    making = max(3, 4 * (labelings - 1))
-    return 8 * outputs * (sum(widths) * (labelings + 3) + making * max(widths, default=0))
+    # and the arrays of the decomposition of one tap
+    decomposing = max(3, 4 * (labelings - 1))
+    return 8 * outputs * (sum(widths) * (labelings + 3) + decomposing * max(widths, default=0))
 
 
 def measure_of(name: str) -> Measure:
-    """The measure of that name.
+    """Return the measure of a name.
 
     Raises:
-        InvalidInputError: where there is none.
+        InvalidInputError: if no measure has that name.
     """
     return choice(Measure, name, "a measure")
 
 
 def mean_null(values: Sequence[float]) -> float:
-    """Over permutations; nan without any."""
+    """Return the mean over permutations; nan without any."""
     return float(np.mean(values)) if values else float("nan")

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.data.dataset import LabelledTensors
-from designer.measures.separation import ClassSums
+from designer.measures.class_sums import ClassSums
 from designer.probing.calling import first_tensor, submodules
 from designer.probing.probes import probing, taps_of
 from designer.results.layers import LayerReport
