@@ -35,14 +35,16 @@ def overlay_chart(figure: OverlayFigure, palette: Palette) -> alt.LayerChart:
     points = [point for curve in figure.curves for point in curve.points]
     limits = value_range([value for p in points for value in (p.training, p.heldout)])
     height = HEIGHT + 40
-    lines = _network_lines(figure.curves, palette, log_separation_axis("D", limits), "curves")
+    y = log_separation_axis("D", limits)
+    lines = _network_lines(figure.curves, _names(figure.curves), palette, y, "curves")
     return layered(*lines, height=height)
 
 
 def differences_chart(figure: DifferencesFigure, palette: Palette) -> alt.LayerChart:
     """Return the differences of log D from the first network, with a line at zero."""
     y = alt.Y("D:Q", title="difference of log D (nats)")
-    lines = _network_lines(figure.curves, palette, y, "differences")
+    names = [figure.first, *_names(figure.curves)]
+    lines = _network_lines(figure.curves, names, palette, y, "differences")
     return layered(zero_line(palette, y=alt.datum(0)), *lines, height=HEIGHT - 40)
 
 
@@ -53,7 +55,7 @@ def sizes_chart(figure: SizesFigure, palette: Palette) -> alt.LayerChart:
     respects = list(dict.fromkeys(size.what for size in figure.sizes))
     y = alt.Y("what:N", sort=respects, title=None, axis=name_axis())
     offset = alt.YOffset("network:N", sort=names)
-    x = alt.X("share:Q", title="% of the original's", axis=alt.Axis(tickCount=5, grid=False))
+    x = alt.X("share:Q", title="% of the original", axis=alt.Axis(tickCount=5, grid=False))
     bars = base.mark_bar().encode(
         y=y,
         yOffset=offset,
@@ -73,14 +75,16 @@ def sizes_chart(figure: SizesFigure, palette: Palette) -> alt.LayerChart:
 
 
 def _network_lines(
-    curves: Sequence[NetworkCurve], palette: Palette, y: alt.Y, name: str
+    curves: Sequence[NetworkCurve], names: Sequence[str], palette: Palette, y: alt.Y, name: str
 ) -> tuple[Any, ...]:
-    """Return lines and points of several networks; held-out data is dashed."""
-    names = [curve.network for curve in curves]
+    """Return lines and points of several networks; held-out data is dashed.
+
+    Colours and shapes follow ``names``, so that a network looks the same in every chart.
+    """
     indexes = [point.index for curve in curves for point in curve.points]
     base = alt.Chart(inline_data(_curve_rows(curves)))
     x = index_axis(min(indexes), max(indexes))
-    colour = _network_colour(names, palette)
+    colour = _network_colour(names, palette, shown=_names(curves))
     dash = alt.StrokeDash(
         "on:N",
         title=None,
@@ -88,7 +92,10 @@ def _network_lines(
         legend=None,  # the caption explains it; beside the names there is no room on a phone
     )
     shape = alt.Shape(
-        "network:N", title=None, scale=alt.Scale(domain=names, range=_cycled(SHAPES, len(names)))
+        "network:N",
+        title=None,
+        scale=alt.Scale(domain=list(names), range=_cycled(SHAPES, len(names))),
+        legend=_network_legend(_names(curves)),
     )
     tips = [
         tooltip("network", "network"),
@@ -119,7 +126,14 @@ def _curve_rows(curves: Sequence[NetworkCurve]) -> list[dict[str, Any]]:
     ]
 
 
-def _network_colour(names: Sequence[str], palette: Palette) -> alt.Color:
+def _names(curves: Sequence[NetworkCurve]) -> list[str]:
+    return [curve.network for curve in curves]
+
+
+def _network_colour(
+    names: Sequence[str], palette: Palette, shown: Sequence[str] | None = None
+) -> alt.Color:
+    """Return a colour for each name, with a legend of those that are shown, by default all."""
     colours = (
         palette.training,
         palette.heldout,
@@ -132,8 +146,12 @@ def _network_colour(names: Sequence[str], palette: Palette) -> alt.Color:
         "network:N",
         title=None,
         scale=alt.Scale(domain=list(names), range=_cycled(colours, len(names))),
-        legend=alt.Legend(orient="top", columns=2, labelLimit=230),
+        legend=_network_legend(names if shown is None else shown),
     )
+
+
+def _network_legend(shown: Sequence[str]) -> alt.Legend:
+    return alt.Legend(orient="top", columns=2, labelLimit=230, values=list(shown))
 
 
 def _cycled(values: Sequence[str], count: int) -> list[str]:

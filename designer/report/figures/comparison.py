@@ -72,6 +72,8 @@ class SizesFigure(Figure):
 class DifferencesFigure(Figure):
     """Difference of log D from the first network, layer by layer."""
 
+    first: str
+    """Name of the network that the others are compared with."""
     curves: tuple[NetworkCurve, ...]
     """One for each network but the first; the differences, in nats, stand in place of D."""
 

@@ -264,7 +264,7 @@ def agreement_figure(
         caption=(
             f"A point is the rank correlation of a criterion with validation accuracy over the "
             f"trials of this study, with its 95 % interval. At 1 both rank the trials in the same "
-            f"order; at 0 there is no relation. The highest is that of: {names.get(best, best)}."
+            f"order; at 0 there is no relation. The highest is that of {names.get(best, best)}."
         ),
         table=table,
         bars=tuple(

@@ -72,7 +72,7 @@ def _analysis_tiles(result: AnalysisResult) -> Iterator[Tile]:
 def _analysis_headline(result: AnalysisResult) -> str:
     kinds = [layer.advice.partition(":")[0] for layer in result.layers]
     changes = sum(kind not in {"keep", "measure again"} for kind in kinds)
-    advised = {0: "no block asks for a change", 1: "1 block asks for a change"}
+    advised = {0: "no block needs a change", 1: "1 block needs a change"}
     beyond = len(result.tunnel.blocks) if result.tunnel else 0
     tunnel = {0: "", 1: "; the last one adds nothing on held-out data"}
     at_chance = any(warning.code == "model_at_chance" for warning in result.warnings)
@@ -80,7 +80,7 @@ def _analysis_headline(result: AnalysisResult) -> str:
     blocks = "1 block" if len(result.layers) == 1 else f"{len(result.layers)} blocks"
     return (
         f"{start}The law {law_status_in_words(result.law)} over {blocks}; "
-        f"{advised.get(changes, f'{changes} blocks ask for a change')}"
+        f"{advised.get(changes, f'{changes} blocks need a change')}"
         f"{tunnel.get(beyond, f'; the last {beyond} add nothing on held-out data')}."
     )
 

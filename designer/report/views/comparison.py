@@ -103,7 +103,7 @@ def _advantages(report: ComparisonReport) -> TableView:
     )
     names = tuple(network.name for network in report.networks)
     columns = ("respect", *names, "better")
-    return TableView("Which network is better in what", columns, rows, frozenset(names))
+    return TableView("Which network is better in each respect", columns, rows, frozenset(names))
 
 
 def _value(what: str, value: Measured) -> str:
@@ -140,6 +140,7 @@ def _differences(report: ComparisonReport) -> TableView:
             "data and dashed for held-out data."
         ),
         table=table,
+        first=report.networks[0].name,
         curves=curves,
     )
     return replace(table, figures=(figure,))

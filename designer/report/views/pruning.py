@@ -192,6 +192,6 @@ def _pruning_notes(report: PruningReport) -> Iterator[str]:
     )
     if len(report.networks) > 2:
         yield (
-            "Greedy ablation tries to remove each block, with an epoch of recovery training, "
-            "removes the one whose loss costs least, and repeats this."
+            "Greedy ablation removes each block in turn, trains the rest for one epoch, keeps the "
+            "removal that leaves the best validation accuracy, and repeats this."
         )
