@@ -27,7 +27,7 @@ TRIALS_LISTED = 100
 
 
 TRIALS_SPELT_OUT = 1000
-"""Only so many of the best trials name their architecture in the chart, to keep it small."""
+"""Number of the best trials that name their architecture in the chart, which keeps it small."""
 
 
 @dataclass(frozen=True)
