@@ -1,13 +1,14 @@
-"""Where a study is kept: addresses, waiting, full disks, files."""
+"""Storages of studies: addresses, waiting for them, caching, artifacts."""
 
 from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import logging
 import sqlite3
-import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,37 +16,34 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
 
 from designer.cli.app import WRONG_USE
 from designer.errors import InvalidInputError, StorageError
-from designer.search.progress import Phase
-from designer.search.settings import StudySettings
-from designer.search.storage import opening as storages
-from designer.search.storage import retrying
-from designer.search.storage.artifacts import Artifacts, Prefixed, store_at
-from designer.search.storage.opening import opened_address, opened_file
-from designer.search.storage.location import checked_address, shown
-from designer.search.storage.retrying import Patience, patient, trouble
-from designer.search.study.claims import claim, hand_back, open_study, retry_once
-from designer.search.study.trials import (
-    REASON,
-    REJECTED,
-    RETRY_OF,
-    SPEC,
-    Trials,
-    failed,
-    finished,
-    retried,
-    running,
-    trials_of,
-)
-from designer.search.workers.heartbeat import BEATS_MISSED, PULSE, Watch, beat_of, beating
+from designer.search.storage import caching, opening, retrying
+from designer.search.storage.artifacts import Artifacts, PrefixedStore, open_store
+from designer.search.storage.caching import CachingStorage
+from designer.search.storage.database import DatabaseStorage
+from designer.search.storage.location import parse_address, without_password
+from designer.search.storage.opening import open_address, open_file
+from designer.search.storage.retrying import RetryingStorage, RetryPolicy, unreachable_reason
+from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 from tests.support.command import exit_code
 from tests.support.postgres import free_port
 
 SECRET = "pa55word"
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry quickly."""
+    monkeypatch.setattr(retrying, "SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(retrying, "LONGEST_PAUSE", 0.02)
+
+
+# --- addresses ---
 
 
 @pytest.mark.parametrize(
@@ -62,33 +60,33 @@ SECRET = "pa55word"
     ],
 )
 def test_no_password_is_ever_shown(address: str) -> None:
-    assert SECRET not in shown(address)
+    assert SECRET not in without_password(address)
     with suppress(InvalidInputError):
-        checked_address(address)
+        parse_address(address)
         return
     with pytest.raises(InvalidInputError) as caught:
-        checked_address(address)
+        parse_address(address)
     assert SECRET not in str(caught.value)
 
 
-def test_what_is_no_shared_storage_is_refused() -> None:
+def test_addresses_of_no_shared_storage_are_refused() -> None:
     for address in ("sqlite:///study.db", "mysql://host/db", "nonsense", "grpc://"):
         with pytest.raises(InvalidInputError, match="Expected"):
-            checked_address(address)
+            parse_address(address)
     with pytest.raises(InvalidInputError, match="kept in the run folder"):
-        checked_address("sqlite:///study.db")
+        parse_address("sqlite:///study.db")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(InvalidInputError, match=r"pip install 'equisep-designer\[postgres\]'"):
-        checked_address("postgresql+psycopg://host/db")
+        parse_address("postgresql+psycopg://host/db")
     with pytest.raises(InvalidInputError, match=r"pip install 'equisep-designer\[s3\]'"):
-        store_at("s3://bucket/runs")
+        open_store("s3://bucket/runs")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("worker", "--study", "a"), "DESIGNER_STORAGE"),
         (("storage-proxy",), "DESIGNER_STORAGE"),
@@ -97,24 +95,24 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         (("storage-proxy", "--storage", "grpc://host:1"), "got another proxy"),
     ],
 )
-def test_the_command_line_says_what_is_missing(
+def test_the_command_line_names_what_is_missing(
     arguments: tuple[str, ...],
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("DESIGNER_STORAGE", raising=False)
     assert exit_code(*arguments) == WRONG_USE
-    told = capsys.readouterr().err
-    assert said in told
-    assert SECRET not in told
+    stderr = capsys.readouterr().err
+    assert message in stderr
+    assert SECRET not in stderr
 
 
-# --- waiting ---
+# --- waiting for a storage that does not answer ---
 
 
 class Broken:
-    """Does not answer the first times that it is asked."""
+    """A call that fails a number of times before it answers."""
 
     def __init__(self, times: int, error: Exception) -> None:
         self.left, self.error = times, error
@@ -127,66 +125,69 @@ class Broken:
 
 
 def refusal(words: str = "connection refused") -> Exception:
+    """The error of a database that does not answer."""
     return sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception(words))
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "SHORTEST_WAIT", 0.01)
-    monkeypatch.setattr(retrying, "LONGEST_WAIT", 0.02)
-
-
-def test_what_does_not_answer_is_waited_for_and_that_is_said(
+def test_calls_are_repeated_until_answered_and_both_ends_are_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        assert Patience("the storage").asked(Broken(3, refusal())) == "answer"
+        assert RetryPolicy("the storage").call(Broken(3, refusal())) == "answer"
     assert [record.getMessage() for record in caplog.records] == [
         "the storage does not answer (connection refused); trying again for up to 60 s.",
         "the storage answers again after 0 s.",
     ]
 
 
-def test_patience_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_waiting_ends_after_its_time_or_on_request(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
-    with pytest.raises(StorageError, match="run the same command again, it continues"):
-        Patience("the storage", first=0.05).asked(Broken(999, refusal()))
+    with pytest.raises(StorageError, match="run the same command again: it continues"):
+        RetryPolicy("the storage", first_answer_seconds=0.05).call(Broken(999, refusal()))
     with pytest.raises(StorageError):
-        Patience("the storage", stop=lambda: True).asked(Broken(999, refusal()))
+        RetryPolicy("the storage", stop=lambda: True).call(Broken(999, refusal()))
 
 
-def test_what_waiting_does_not_mend_is_said_at_once() -> None:
+def test_errors_that_no_waiting_mends_end_at_once() -> None:
     for words in ("FATAL: password authentication failed", 'database "x" does not exist'):
-        broken = Broken(1, refusal(words))
-        with pytest.raises(StorageError, match="mend that"):
-            Patience("the storage").asked(broken)
+        with pytest.raises(StorageError, match="Mend that"):
+            RetryPolicy("the storage").call(Broken(1, refusal(words)))
     for words in ("database or disk is full", "could not extend file: No space left on device"):
-        known = Patience("the storage")
-        known.asked(lambda: 0)
-        with pytest.raises(StorageError, match="free some space"):
-            known.asked(Broken(1, refusal(words)))
+        known = RetryPolicy("the storage")
+        known.call(lambda: 0)
+        with pytest.raises(StorageError, match="Free some space"):
+            known.call(Broken(1, refusal(words)))
 
 
-def test_other_errors_pass_as_they_are() -> None:
+def test_a_database_that_has_answered_is_waited_for_while_it_starts_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    known = RetryPolicy("the storage")
+    known.call(lambda: 0)
+    assert known.call(Broken(1, refusal('role "me" does not exist'))) == "answer"
+
+
+def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(KeyError):
-        Patience("the storage").asked(Broken(1, KeyError("x")))
-    assert trouble(ValueError("x")) is None
+        RetryPolicy("the storage").call(Broken(1, KeyError("x")))
+    assert unreachable_reason(ValueError("x")) is None
     wrapped = optuna.exceptions.StorageInternalError("x")
     wrapped.__cause__ = refusal()
-    assert trouble(wrapped) == "connection refused"
+    assert unreachable_reason(wrapped) == "connection refused"
 
 
 def test_an_address_where_nobody_listens_is_an_error_in_one_line(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
-    short = functools.partial(Patience, first=0.05)
-    monkeypatch.setattr(storages, "Patience", short)
+    impatient = functools.partial(RetryPolicy, first_answer_seconds=0.05)
+    monkeypatch.setattr(opening, "RetryPolicy", impatient)
     for scheme in ("postgresql+psycopg", "grpc"):
         address = f"{scheme}://me:{SECRET}@127.0.0.1:{free_port()}/db"
-        with pytest.raises(StorageError) as caught, opened_address(address):
+        with pytest.raises(StorageError) as caught, open_address(address):
             pass
-        assert "Expected an answer" in str(caught.value)
+        assert "has not answered" in str(caught.value)
         assert SECRET not in str(caught.value)
 
 
@@ -197,21 +198,156 @@ def write_much(study: optuna.Study) -> None:
 
 def test_a_full_disk_ends_the_run_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    with opened_file(path) as storage:
-        study = open_study(storage, Phase.SEARCH, StudySettings())
-        study.add_trial(optuna.trial.create_trial(value=1.0))
-        engine = storage.inner._backend.engine  # type: ignore[attr-defined]
-        with engine.connect() as connection:
-            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        limit = f"PRAGMA max_page_count={pages}"
-        sqlalchemy.event.listen(engine, "connect", lambda one, _: one.execute(limit))
-        engine.dispose()
-        with pytest.raises(StorageError, match="disk is full; free some space"):
-            write_much(study)
-    assert sqlite3.connect(path).execute("SELECT count(*) FROM trials").fetchone() == (1,)
+    database = DatabaseStorage(RDBStorage(f"sqlite:///{path}"))
+    study = optuna.create_study(storage=RetryingStorage(database, RetryPolicy("the storage")))
+    study.add_trial(create_trial(value=1.0))
+    engine = database.engine
+    with engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    limit = f"PRAGMA max_page_count={pages}"
+    sqlalchemy.event.listen(engine, "connect", lambda opened, _: opened.execute(limit))
+    engine.dispose()
+    with pytest.raises(StorageError, match=r"disk is full\. Free some space"):
+        write_much(study)
+    database.close()
+    with closing(sqlite3.connect(path)) as rows:
+        assert rows.execute("SELECT count(*) FROM trials").fetchone() == (1,)
 
 
-# --- files ---
+# --- wrappers ---
+
+STORAGE_METHODS = sorted(
+    name
+    for name, member in vars(BaseStorage).items()
+    if callable(member) and not name.startswith("_") and name != "check_trial_is_updatable"
+)
+"""All methods that ask a storage; the one left out only checks its arguments."""
+
+
+class FailingOnce:
+    """Stands for any storage: every method fails once, then returns its own name."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+
+    def __getattr__(self, name: str) -> Callable[..., str]:
+        def method(*arguments: Any, **named: Any) -> str:
+            if name not in self.failed:
+                self.failed.add(name)
+                raise refusal()
+            return name
+
+        return method
+
+
+@pytest.mark.parametrize("name", STORAGE_METHODS)
+def test_wrappers_forward_every_method_with_optunas_own_arguments(name: str) -> None:
+    theirs = inspect.signature(getattr(BaseStorage, name)).parameters
+    ours = inspect.signature(vars(StorageWrapper)[name]).parameters
+    assert [(p.name, p.default, p.kind) for p in ours.values()] == [
+        (p.name, p.default, p.kind) for p in theirs.values()
+    ]
+
+
+@pytest.mark.parametrize("name", [n for n in STORAGE_METHODS if n != "remove_session"])
+def test_every_method_is_retried(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    inner: Any = FailingOnce()
+    method = getattr(RetryingStorage(inner, RetryPolicy("the storage")), name)
+    needed = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
+    answer = method(*[0 for _ in needed])
+    assert inner.failed == {name}
+    assert answer in (name, None)  # setters return nothing
+
+
+class Counting(StorageWrapper):
+    """Counts the questions to a storage in memory by the name of the method."""
+
+    def __init__(self) -> None:
+        super().__init__(InMemoryStorage())
+        self.calls: dict[str, int] = {}
+
+    def _read(
+        self,
+        method: Callable[Arguments, Answer],
+        *arguments: Arguments.args,
+        **named: Arguments.kwargs,
+    ) -> Answer:
+        self.calls[method.__name__] = self.calls.get(method.__name__, 0) + 1
+        return method(*arguments, **named)
+
+    _write = _read
+
+
+def cached(counting: Counting) -> CachingStorage:
+    return CachingStorage(RetryingStorage(counting, RetryPolicy("here")))
+
+
+def test_all_trials_are_cached_until_this_process_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching, "CACHE_SECONDS", 60.0)
+    counting = Counting()
+    study = optuna.create_study(storage=cached(counting))
+    trial = study.ask()
+    study.get_trials()
+    before = counting.calls["get_all_trials"]
+    assert [t.state for t in study.get_trials(deepcopy=False)] == [TrialState.RUNNING]
+    assert study.get_trials(states=(TrialState.COMPLETE,)) == []
+    assert counting.calls["get_all_trials"] == before
+    trial.set_user_attr("x", 1)
+    assert study.get_trials()[0].user_attrs == {"x": 1}
+    assert counting.calls["get_all_trials"] == before + 1
+    monkeypatch.setattr(caching, "CACHE_SECONDS", -1.0)
+    study.get_trials()
+    assert counting.calls["get_all_trials"] == before + 2
+
+
+def test_what_others_write_is_seen_after_forgetting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching, "CACHE_SECONDS", 60.0)
+    counting = Counting()
+    ours, theirs = cached(counting), cached(counting)
+    study = optuna.create_study(storage=ours, study_name="a")
+    assert study.get_trials() == []
+    assert study.user_attrs == {}
+    elsewhere = optuna.load_study(storage=theirs, study_name="a")
+    elsewhere.ask()
+    elsewhere.set_user_attr("x", 1)
+    assert (study.get_trials(), study.user_attrs) == ([], {})
+    ours.forget()
+    assert len(study.get_trials()) == 1
+    assert study.user_attrs == {"x": 1}
+
+
+def test_cached_trials_are_not_changed_by_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(caching, "CACHE_SECONDS", 60.0)
+    storage = cached(Counting())
+    study = optuna.create_study(storage=storage)
+    study.ask()
+    study.get_trials()[0].user_attrs["x"] = 1
+    assert study.get_trials()[0].user_attrs == {}
+    assert optuna.create_study(storage=storage).get_trials() == []
+    assert len(study.get_trials()) == 1
+
+
+def test_ids_are_asked_for_once() -> None:
+    counting = Counting()
+    storage = cached(counting)
+    study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "a")
+    for _ in range(2):
+        assert storage.get_study_id_from_name("a") == study_id
+    own = storage.create_new_trial(study_id)
+    assert storage.get_trial(own).number == 0
+    other = counting.create_new_trial(study_id)
+    for _ in range(2):
+        assert storage.get_trial_id_from_study_id_trial_number(study_id, 0) == own
+        assert storage.get_trial_id_from_study_id_trial_number(study_id, 1) == other
+    assert counting.calls["get_study_id_from_name"] == 1
+    assert counting.calls["get_trial_id_from_study_id_trial_number"] == 1  # of the other one alone
+    storage.delete_study(study_id)
+    with pytest.raises(KeyError):
+        storage.get_study_id_from_name("a")
+
+
+# --- artifacts ---
 
 
 def test_artifacts_that_cannot_be_written_end_the_run(
@@ -220,12 +356,12 @@ def test_artifacts_that_cannot_be_written_end_the_run(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with opened_file(tmp_path / "study.db") as storage:
-        trial = open_study(storage, Phase.SEARCH, StudySettings()).ask()
-        kept = Artifacts(str(tmp_path / "artifacts"), storage)
+    with open_file(tmp_path / "study.db") as storage:
+        trial = optuna.create_study(storage=storage).ask()
+        artifacts = Artifacts(str(tmp_path / "artifacts"), storage)
         monkeypatch.setattr(FileSystemArtifactStore, "write", full)
-        with pytest.raises(StorageError, match="No space left on device; mend that"):
-            kept.keep(trial, "profile.json", b"{}")
+        with pytest.raises(StorageError, match=r"No space left on device\. Mend that"):
+            artifacts.keep(trial, "profile.json", b"{}")
 
 
 def test_a_prefix_keeps_studies_apart_in_one_store(tmp_path: Path) -> None:
@@ -236,145 +372,19 @@ def test_a_prefix_keeps_studies_apart_in_one_store(tmp_path: Path) -> None:
         path = tmp_path / name / "content"
         path.write_text(name)
         with path.open("rb") as content:
-            Prefixed(whole, f"{name}/").write("x", content)
+            PrefixedStore(whole, f"{name}/").write("x", content)
 
     def read(prefix: str) -> bytes:
-        opened: BinaryIO = Prefixed(whole, prefix).open_reader("x")
-        with opened:
-            return opened.read()
+        reader: BinaryIO = PrefixedStore(whole, prefix).open_reader("x")
+        with reader:
+            return reader.read()
 
     assert (read("a/"), read("b/")) == (b"a", b"b")
-    Prefixed(whole, "a/").remove("x")
+    PrefixedStore(whole, "a/").remove("x")
     assert not (tmp_path / "a" / "x").exists()
     assert read("b/") == b"b"
 
 
-def test_artifacts_lie_in_a_folder_or_in_a_bucket() -> None:
+def test_artifacts_are_in_a_folder_or_in_a_bucket() -> None:
     with pytest.raises(InvalidInputError, match=r"Expected a folder or s3://BUCKET"):
-        store_at("ftp://host/x")
-
-
-class Counting(InMemoryStorage):
-    """Counts how often all trials are asked for."""
-
-    looks = 0
-
-    def get_all_trials(self, *given: Any, **named: Any) -> list[FrozenTrial]:
-        self.looks += 1
-        return super().get_all_trials(*given, **named)
-
-
-def test_a_look_is_used_again_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "LOOK_GOOD_FOR", 60.0)
-    counting = Counting()
-    study = optuna.create_study(storage=patient(counting, Patience("here")))
-    trial = study.ask()
-    study.get_trials()
-    before = counting.looks
-    assert [t.state for t in study.get_trials(deepcopy=False)] == [TrialState.RUNNING]
-    assert study.get_trials(states=(TrialState.COMPLETE,)) == []
-    assert counting.looks == before
-    trial.set_user_attr("x", 1)
-    assert study.get_trials()[0].user_attrs == {"x": 1}  # what was written is seen at once
-    assert counting.looks == before + 1
-    monkeypatch.setattr(retrying, "LOOK_GOOD_FOR", -1.0)
-    study.get_trials()
-    assert counting.looks == before + 2
-
-
-def test_what_was_looked_at_is_not_changed_by_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrying, "LOOK_GOOD_FOR", 60.0)
-    study = optuna.create_study(storage=patient(Counting(), Patience("here")))
-    study.ask()
-    study.get_trials()[0].user_attrs["x"] = 1
-    assert study.get_trials()[0].user_attrs == {}
-    other = optuna.create_study(storage=study._storage)
-    assert other.get_trials() == []
-    assert len(study.get_trials()) == 1
-
-
-# --- signs of life, and trials done again ---
-
-
-@pytest.fixture
-def study() -> optuna.Study:
-    quick = patient(optuna.storages.InMemoryStorage(), Patience("memory"))
-    return open_study(quick, Phase.SEARCH, StudySettings())
-
-
-def test_a_worker_that_stands_still_is_gone_by_the_watchers_own_clock(
-    study: optuna.Study,
-) -> None:
-    now = [time.monotonic()]
-    dead, alive = study.ask(), study.ask()
-    watch = Watch(study._storage, 1, lambda: now[0])
-    assert watch.gone(study) == []
-    for beat in range(1, 2 * BEATS_MISSED):
-        now[0] += 1
-        alive.set_user_attr(PULSE, beat)
-        gone = [t.number for t in watch.gone(study)]
-        assert gone == ([dead.number] if beat > BEATS_MISSED else [])
-
-
-def test_while_the_storage_was_away_nobody_was_gone(
-    study: optuna.Study,
-) -> None:
-    now = [time.monotonic()]
-    study.ask()
-    watch = Watch(study._storage, 1, lambda: now[0])
-    assert watch.gone(study) == []
-    now[0] += 100
-    study._storage.patience.answering_since = now[0]  # type: ignore[attr-defined]
-    assert watch.gone(study) == []
-    now[0] += BEATS_MISSED + 1
-    assert len(watch.gone(study)) == 1
-
-
-def test_a_pulse_goes_on_until_the_trial_is_taken_away(study: optuna.Study) -> None:
-    trial = study.ask()
-    with beating(beat_of(trial), 0.01) as taken_away:
-        while study.get_trials()[0].user_attrs.get(PULSE, 0) < 3:
-            assert not taken_away()
-        study.tell(trial, state=TrialState.FAIL)
-        while not taken_away():
-            pass
-
-
-def nothing_else(_: Trials) -> FrozenTrial:
-    raise AssertionError("A new trial was proposed where one waits.")
-
-
-def asked(study: optuna.Study, x: float) -> optuna.Trial:
-    trial = study.ask()
-    trial.suggest_float("x", x, x + 1e-9)
-    trial.set_user_attr(SPEC, {"x": x})
-    return trial
-
-
-def test_a_lost_trial_is_done_again_once_and_then_counts_as_failed(study: optuna.Study) -> None:
-    first = asked(study, 0.5)
-    lost = running(trials_of(study))[0]
-    retry_once(study, lost, "Its worker was gone.")
-    retry_once(study, lost, "Its worker was gone.")  # another watcher says so, too
-    again = claim(study, 1, "b", nothing_else)
-    assert again is not None
-    assert again.suggest_float("x", 0, 1) == first.params["x"]
-    assert again.user_attrs[RETRY_OF] == first.number
-    assert claim(study, 1, "c", nothing_else) is None
-    assert failed(trials_of(study)) == []
-    retry_once(study, running(trials_of(study))[0], "Its worker was gone.")
-    assert [t.user_attrs[REASON] for t in failed(trials_of(study))] == [
-        "Its worker was gone. So it had before."
-    ]
-    assert retried(trials_of(study)) == 1
-    assert [t.state for t in study.get_trials()] == [TrialState.FAIL] * 2
-
-
-def test_what_is_handed_back_is_no_retry(study: optuna.Study) -> None:
-    hand_back(study, asked(study, 0.5))
-    again = claim(study, 1, "b", nothing_else)
-    assert again is not None
-    study.tell(again, 1.0)
-    assert len(finished(trials_of(study))) == 1
-    assert retried(trials_of(study)) == 0
-    assert study.get_trials()[0].user_attrs[REJECTED] == "its worker left"
+        open_store("ftp://host/x")

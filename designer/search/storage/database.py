@@ -51,7 +51,7 @@ class DatabaseStorage(StorageWrapper):
 
     def __init__(self, inner: RDBStorage) -> None:
         super().__init__(inner)
-        self._engine = inner.engine
+        self.engine = inner.engine
         self._known: dict[int, _KnownTrials] = defaultdict(_KnownTrials)
         self._lock = threading.Lock()
 
@@ -68,7 +68,7 @@ class DatabaseStorage(StorageWrapper):
     def close(self) -> None:
         """Close all connections."""
         self.inner.remove_session()
-        self._engine.dispose()
+        self.engine.dispose()
 
     def delete_study(self, study_id: int) -> None:
         """Delete a study and forget its trials."""
@@ -81,13 +81,13 @@ class DatabaseStorage(StorageWrapper):
         template = template_trial
         if template is None or template.values is not None or template.intermediate_values:
             return super().create_new_trial(study_id, template)
-        with self._engine.begin() as connection:
+        with self.engine.begin() as connection:
             _lock_study(connection, study_id)
             return _insert_trial(connection, study_id, template)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial as it is now."""
-        with self._engine.connect() as connection:
+        with self.engine.connect() as connection:
             trials = _read_trials(connection, TRIALS.c.trial_id == trial_id)
         if not trials:
             raise KeyError(f"No trial with trial-id {trial_id} found.")
@@ -102,7 +102,7 @@ class DatabaseStorage(StorageWrapper):
         """Return all trials of a study by number; only what may have changed is read."""
         with self._lock:
             known = self._known[study_id]
-            with self._engine.connect() as connection:
+            with self.engine.connect() as connection:
                 _check_study(connection, study_id)
                 known.update(_read_trials(connection, known.may_have_changed(study_id)))
             trials = sorted(known.trials.values(), key=lambda trial: trial.number)
