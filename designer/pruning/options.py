@@ -98,7 +98,11 @@ class RecoveryOptions:
 
 @dataclass(frozen=True)
 class PruningOptions:
-    """Everything that a pruning is asked for, besides the model and its data."""
+    """Everything that a pruning is asked for, besides the model and its data.
+
+    The request and the recovery check themselves when they are built, so options that exist are
+    valid. What depends on the model is checked once it is known.
+    """
 
     request: RemovalRequest
     """How much to remove."""

@@ -22,17 +22,19 @@ from tests.support.trained import (
 
 @pytest.fixture(scope="session")
 def data() -> Triple:
+    """Draw training, held-out and test data."""
     return blob_parts()
 
 
 @pytest.fixture(scope="session")
 def model(data: Triple) -> nn.Module:
+    """Train the perceptron that most tests prune."""
     return train_briefly(blob_net(DEPTH), data[0])
 
 
 @pytest.fixture(scope="session")
 def pruned(model: nn.Module, data: Triple) -> PruningResult:
-    """Two blocks removed, with baselines."""
+    """Remove two blocks, and train the baselines."""
     return designer.prune(
         model, data, remove=2, baselines=True, scratch_epochs=3, build=blob_again, **QUICK
     )

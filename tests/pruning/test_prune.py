@@ -173,7 +173,7 @@ def test_a_destructive_rate_leaves_what_was_fitted(model: nn.Module, data: Tripl
 
 
 class LooksAtItsFirst(nn.Module):
-    """A forward pass that needs one block, whichever."""
+    """Needs any one of its blocks."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,7 +21,6 @@ from tests.support.trained import (
     state_of,
     train_briefly,
 )
-from tests.support.trained import state_of as weights_of
 
 
 @pytest.mark.parametrize("options", [{"max_drop": 0.05}, {"remove": 9}], ids=["prunes", "raises"])
@@ -79,7 +78,7 @@ def trained() -> nn.Module:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(trained: nn.Module, dtype: torch.dtype) -> None:
     model = copy.deepcopy(trained).to(dtype)
-    before = weights_of(model)
+    before = state_of(model)
     smaller = designer.prune(model, DATA, **OPTIONS).model
     assert same_state(model, before)
     assert {t.dtype for t in smaller.parameters()} == {dtype}
@@ -91,19 +90,19 @@ def test_other_precisions(trained: nn.Module, dtype: torch.dtype) -> None:
 
 def test_two_models_do_not_disturb_each_other(trained: nn.Module) -> None:
     other = train_briefly(blob_net(3, 8, seed=1), DATA[0])
-    before = weights_of(trained), weights_of(other)
+    before = state_of(trained), state_of(other)
     first = designer.prune(trained, DATA, **OPTIONS).model
-    kept = weights_of(first)
+    kept = state_of(first)
     second = designer.prune(other, DATA, **OPTIONS).model
     assert same_state(trained, before[0])
     assert same_state(other, before[1])
     assert same_state(first, kept)
     assert same_state(designer.prune(trained, DATA, **OPTIONS).model, kept)
-    assert len(weights_of(second)) < len(before[1])
+    assert len(state_of(second)) < len(before[1])
 
 
 def test_a_wrapper_is_looked_into(trained: nn.Module) -> None:
     smaller = designer.prune(nn.DataParallel(trained), DATA, **OPTIONS).model
     wanted = designer.prune(trained, DATA, **OPTIONS).model
     assert type(smaller) is type(trained)
-    assert same_state(smaller, weights_of(wanted))
+    assert same_state(smaller, state_of(wanted))
