@@ -33,9 +33,10 @@ from designer.errors import TrialFailed
 from designer.measures.score import design_score
 from designer.results.measured import FloatArray
 from designer.search.candidates import spec_key, spec_values, train_spec
-from designer.search.study.claims import Rejected, check_new, reject
+from designer.search.study.claims import Rejected, check_new
+from designer.search.study.keys import REJECTED, SPEC
 from designer.search.study.sampler import SeededSampler
-from designer.search.study.trials import SPEC, trials_of
+from designer.search.study.trials import trials_of
 from designer.training.trainer import Schedule, accuracy
 from search_spaces import MlpSpace, MlpSpec
 
@@ -236,7 +237,8 @@ def _proposed(study: Study) -> tuple[Trial, MlpSpec] | None:
     try:
         check_new(before, values)
     except Rejected:
-        reject(study, trial, "known")
+        trial.set_user_attr(REJECTED, "known")
+        study.tell(trial, state=TrialState.FAIL)
         return None
     return trial, spec
 
