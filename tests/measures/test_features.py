@@ -14,18 +14,17 @@ from designer.measures.separation import (
     class_directions,
     cross_fitted_separation,
     separation_fuzziness,
-    trace_ratio,
 )
 from tests.support.helpers import DEVICES, gaussian_classes
 
 FLATTEN, POOL = Reducer(Reduction.FLATTEN), Reducer(Reduction.POOL)
 
 SHAPES = [(7,), (5, 7), (3, 4, 5), (3, 2, 4, 5)]
-"""Of features per sample: of a layer, a sequence, a map, a volume."""
+"""Shapes of one sample of a layer, a sequence, a map and a volume."""
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
-    """Standard normal numbers."""
+    """Return standard normal numbers."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -43,17 +42,17 @@ def test_flat_features_are_all_numbers_of_a_sample(shape: tuple[int, ...]) -> No
 
 def test_pooled_maps_are_means_over_their_positions() -> None:
     output = noise(6, 3, 4, 5)
-    found = POOL(output)
-    assert found.shape == (6, 3)
-    assert float(found[2, 1]) == pytest.approx(float(output[2, 1].sum()) / 20, rel=1e-5)
+    features = POOL(output)
+    assert features.shape == (6, 3)
+    assert float(features[2, 1]) == pytest.approx(float(output[2, 1].sum()) / 20, rel=1e-5)
     assert POOL(noise(6, 3, 2, 4, 5)).shape == (6, 3)
 
 
 def test_pooled_sequences_are_means_over_their_tokens() -> None:
     output = noise(6, 5, 7)
-    found = POOL(output)
-    assert found.shape == (6, 7)
-    assert float(found[2, 1]) == pytest.approx(float(output[2, :, 1].sum()) / 5, rel=1e-5)
+    features = POOL(output)
+    assert features.shape == (6, 7)
+    assert float(features[2, 1]) == pytest.approx(float(output[2, :, 1].sum()) / 5, rel=1e-5)
 
 
 def test_pooling_leaves_vectors_as_they_are() -> None:
@@ -84,10 +83,10 @@ def test_a_projection_is_the_product_with_one_matrix(seed: int) -> None:
 
 def test_a_projection_is_seeded() -> None:
     before = torch.get_rng_state()
-    one, same, other = (Reducer(Reduction.PROJECT, 16, seed)(noise(6, 300)) for seed in (3, 3, 4))
+    first, same, other = (Reducer(Reduction.PROJECT, 16, seed)(noise(6, 300)) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(one, same)
-    assert not torch.allclose(one, other)
+    assert torch.equal(first, same)
+    assert not torch.allclose(first, other)
 
 
 def test_widths_have_projections_of_their_own() -> None:
@@ -132,9 +131,9 @@ def test_a_projection_keeps_squared_lengths_on_average() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_projection_keeps_distances(device: str) -> None:
     x = noise(40, 20_000).to(device)
-    found = torch.pdist(Reducer(Reduction.PROJECT, 2000)(x))
-    assert found.device.type == device
-    ratios = found / torch.pdist(x)
+    distances = torch.pdist(Reducer(Reduction.PROJECT, 2000)(x))
+    assert distances.device.type == device
+    ratios = distances / torch.pdist(x)
     assert float(ratios.mean()) == pytest.approx(1, abs=0.01)
     assert float((ratios - 1).abs().max()) < 5 / (2 * 2000) ** 0.5
 
@@ -147,8 +146,8 @@ def test_separation_of_few_classes_survives_a_projection() -> None:
     flat = separation_fuzziness(train, labels).value
     assert separation_fuzziness(reducer(train), labels).value == pytest.approx(flat, rel=0.05)
     crossed = cross_fitted_separation(train, labels, held, held_labels).value
-    found = cross_fitted_separation(reducer(train), labels, reducer(held), held_labels).value
-    assert found == pytest.approx(crossed, rel=0.05)
+    projected = cross_fitted_separation(reducer(train), labels, reducer(held), held_labels).value
+    assert projected == pytest.approx(crossed, rel=0.05)
 
 
 @pytest.mark.parametrize("directions", [20, 1000])
@@ -157,20 +156,21 @@ def test_what_a_projection_adds_to_separation(directions: int) -> None:
     x, y = gaussian_classes(3000, directions, 4)
     x = torch.nn.functional.pad(x, (0, 1000 - directions)).float()
     x = x @ torch.linalg.qr(noise(1000, 1000))[0]
-    found = separation_fuzziness(Reducer(Reduction.PROJECT, 200)(x), y).value
+    projected = separation_fuzziness(Reducer(Reduction.PROJECT, 200)(x), y).value
     flat = separation_fuzziness(x, y).value
     inverse = float(class_directions(x, y).singular_values.pow(-2).sum())
-    within = float(trace_ratio(x, y) * class_directions(x, y).singular_values.square().sum())
-    assert found == pytest.approx(flat + within * inverse / 200, rel=0.1)
-    assert found / flat == pytest.approx(1 + directions / 200, rel=0.1)
+    centres = class_directions(x, y).means[y]
+    within = float((x - centres).square().sum()) / len(x)
+    assert projected == pytest.approx(flat + within * inverse / 200, rel=0.1)
+    assert projected / flat == pytest.approx(1 + directions / 200, rel=0.1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_features_of_any_precision_are_projected_in_float32(dtype: torch.dtype) -> None:
     output = noise(6, 300).to(dtype)
-    found = Reducer(Reduction.PROJECT, 16)(output)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, Reducer(Reduction.PROJECT, 16)(output.float()))
+    features = Reducer(Reduction.PROJECT, 16)(output)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features, Reducer(Reduction.PROJECT, 16)(output.float()))
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
@@ -187,16 +187,16 @@ def test_what_is_not_finite_stays_so(bad: float) -> None:
 @pytest.mark.parametrize("reduction", Reduction)
 def test_tokens_are_samples_of_their_own(reduction: Reduction) -> None:
     output = noise(6, 5, 7)
-    found = Reducer(reduction, 100, tokens=True)(output)
-    assert torch.equal(found, output.reshape(30, 7))
+    features = Reducer(reduction, 100, tokens=True)(output)
+    assert torch.equal(features, output.reshape(30, 7))
 
 
 def test_tokens_are_projected_one_by_one() -> None:
     output = noise(6, 5, 70)
-    found = Reducer(Reduction.PROJECT, 16, tokens=True)(output)
+    features = Reducer(Reduction.PROJECT, 16, tokens=True)(output)
     alone = Reducer(Reduction.PROJECT, 16)(output[3])
-    assert found.shape == (30, 16)
-    torch.testing.assert_close(found[15:20], alone)
+    assert features.shape == (30, 16)
+    torch.testing.assert_close(features[15:20], alone)
 
 
 def test_blocks_that_give_no_tokens_are_refused() -> None:

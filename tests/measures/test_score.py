@@ -44,8 +44,8 @@ def test_the_score_of_a_perfect_follower_is_its_heldout_separation() -> None:
 
 
 def test_heldout_separation_averages_the_later_two_thirds_and_leaves_the_input_out() -> None:
-    seen = profile_of([8, 4, 2, 1], [8, 4, 2, 1], accuracies=[0.0, 0.1, 0.4, 0.8], chance=0.2)
-    assert design_score(seen).heldout_separation == pytest.approx((0.6 - 0.2) / 0.8)
+    measured = profile_of([8, 4, 2, 1], [8, 4, 2, 1], accuracies=[0.0, 0.1, 0.4, 0.8], chance=0.2)
+    assert design_score(measured).heldout_separation == pytest.approx((0.6 - 0.2) / 0.8)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(2, 4))
@@ -152,16 +152,16 @@ def test_the_explanation_of_no_score() -> None:
 
 def test_memorised_labels_score_nothing_while_the_network_follows_the_law() -> None:
     data = load_dataset("digits", train_size=200, shuffle_labels=True)
-    seen, correct = _trained(data, epochs=60)
-    score = design_score(seen)
+    measured, correct = _trained(data, epochs=60)
+    score = design_score(measured)
     assert correct > 0.95
-    assert seen.law.uniformity > 0.6
+    assert measured.law.uniformity > 0.6
     assert abs(score.value) < 0.1
 
 
 def test_true_labels_score_well() -> None:
-    seen, _ = _trained(load_dataset("digits", train_size=200), epochs=15)
-    assert design_score(seen).value > 0.7
+    measured, _ = _trained(load_dataset("digits", train_size=200), epochs=15)
+    assert design_score(measured).value > 0.7
 
 
 def _trained(data: Dataset, epochs: int) -> tuple[SeparationProfile, float]:

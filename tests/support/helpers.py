@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +35,7 @@ def gaussian_classes(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, Tensor]:
-    """Features (n, p) around random class centres, and balanced labels (n,)."""
+    """Return features (n, p) around random class centres, and balanced labels (n,)."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % classes
     centres = torch.randn(classes, p, generator=generator, dtype=torch.float64)
@@ -45,12 +44,12 @@ def gaussian_classes(
 
 
 def labelled(n: int = 60, p: int = 5, classes: int = 3, *, seed: int = 0) -> LabelledTensors:
-    """``gaussian_classes`` as float32 training data."""
+    """Return ``gaussian_classes`` as float32 training data."""
     return LabelledTensors(*gaussian_classes(n, p, classes, seed=seed, dtype=torch.float32))
 
 
 def small_mlp(inputs: int = 5, width: int = 7, classes: int = 3, *, seed: int = 0) -> nn.Sequential:
-    """Two blocks with BatchNorm, then a head, with weights that depend on the seed alone."""
+    """Return two blocks with BatchNorm and a head, with weights that depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(
@@ -60,33 +59,14 @@ def small_mlp(inputs: int = 5, width: int = 7, classes: int = 3, *, seed: int = 
         )
 
 
-def textbook_scatters(x: FloatArray, y: Any) -> tuple[FloatArray, FloatArray]:
-    """SS_w and SS_b as p x p matrices, class by class."""
-    n, p = x.shape
-    mean = x.mean(axis=0)
-    within, between = np.zeros((p, p)), np.zeros((p, p))
-    for k in np.unique(y):
-        members = x[y == k]
-        centre = members.mean(axis=0)
-        within += (members - centre).T @ (members - centre) / n
-        between += len(members) / n * np.outer(centre - mean, centre - mean)
-    return within, between
-
-
-def textbook_separation(x: FloatArray, y: Any) -> float:
-    """D = Tr(SS_w SS_b+) by the pseudo-inverse of the p x p matrix."""
-    within, between = textbook_scatters(x, y)
-    return float(np.trace(within @ np.linalg.pinv(between, rcond=1e-10, hermitian=True)))
-
-
 def values_of_steps(g: Sequence[float], first: float = 100.0) -> FloatArray:
-    """D_0 .. D_L whose steps are ``g`` nats."""
+    """Return D_0 .. D_L whose steps are ``g`` nats."""
     values: FloatArray = first * np.exp(-np.cumsum([0.0, *g]))
     return values
 
 
 def draws_around(values: FloatArray, sd: float = 1e-3, *, count: int = 200, seed: int = 0) -> Draws:
-    """Bootstrap draws whose logarithms scatter by ``sd`` around those of ``values``."""
+    """Return bootstrap draws whose logarithms scatter by ``sd`` around those of ``values``."""
     noise = sd * np.random.default_rng(seed).normal(size=(count, len(values)))
     return tuple(map(tuple, (values * np.exp(noise)).tolist()))
 
@@ -103,7 +83,7 @@ def profile_of(
     resampled: Draws = (),
     resampled_heldout: Draws = (),
 ) -> SeparationProfile:
-    """A made-up profile of ``CLASSES`` classes; sequences run over the input and all blocks."""
+    """Return an invented profile of ``CLASSES`` classes; sequences run over the input and all blocks."""
     taps = len(values)
     nulls = [float("nan")] * taps if nulls is None else nulls
     widths = [100] * taps if widths is None else widths

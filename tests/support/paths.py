@@ -1,4 +1,4 @@
-"""Where the tests find the checkout and the files that belong to them."""
+"""Paths of the checkout and of the files that belong to the tests."""
 
 from pathlib import Path
 
