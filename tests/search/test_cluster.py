@@ -1,9 +1,8 @@
-"""Several processes on one PostgreSQL: nothing is lost, whatever is killed, stopped or cut off."""
+"""Several processes on one PostgreSQL lose nothing, whatever is killed, stopped or cut off."""
 
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import multiprocessing
 import os
@@ -12,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -25,20 +23,23 @@ from optuna.trial import FrozenTrial, TrialState
 from designer.cli.main import main
 from designer.errors import InvalidInputError, RunFolderError, StorageError
 from designer.search.search import search
-from designer.search.storage.opening import opened_address, quiet_optuna
-from designer.search.study.trials import FINISHED, REJECTED, RETRY_OF, SPEC, WORKER
+from designer.search.storage.opening import open_address, quiet_optuna
+from designer.search.study.keys import REJECTED, RETRY_OF, SPEC, WORKER
+from designer.search.study.trials import FINISHED
+from designer.search.workers import handshake
 from designer.search.workers.join import work
 from tests.support.postgres import PASSWORD, Server, free_port, postgres
 
 TRIALS = 40
-PATIENCE = 120.0
+DEADLINE_SECONDS = 120.0
+"""How long a test waits for what must happen."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["designer.cli.main"])  # so that a process is there in no time
+CONTEXT.set_forkserver_preload(["designer.cli.main"])  # so that processes start quickly
 
 
 def run_command(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-    """``designer`` in a process of its own that writes to a file."""
+    """Run ``designer`` in the current process, and write all its output to a file."""
     with log.open("w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
@@ -48,7 +49,7 @@ def run_command(arguments: Sequence[str], environment: dict[str, str], log: Path
 
 @dataclass
 class Cluster:
-    """One study, and the processes that work on it."""
+    """A study and the processes that work on it."""
 
     server: Server
     folder: Path
@@ -60,14 +61,19 @@ class Cluster:
         return self.folder / "run"
 
     def lead(self, name: str = "leader", **options: Any) -> None:
-        given = {"trials": TRIALS, "epochs": 1, "confirm": 2, "confirm-epochs": 1} | options
-        fixed = {
+        defaults = {
             "space": "tests.support.toy:SlowSpace",
             "data": "tests.support.toy:blobs",
+            "trials": TRIALS,
+            "epochs": 1,
+            "confirm": 2,
+            "confirm-epochs": 1,
             "confirm-seeds": 1,
+            "study": self.study,
+            "heartbeat": 1,
+            "out": self.out,
         }
-        named = {"study": self.study, "heartbeat": 1, "out": self.out}
-        flags = [f"--{key}={value}" for key, value in (fixed | named | given).items()]
+        flags = [f"--{key}={value}" for key, value in (defaults | options).items()]
         self.start(name, ["search", *flags])
 
     def join(self, count: int = 3, **environment: str) -> None:
@@ -83,7 +89,7 @@ class Cluster:
 
     def ended(self, *names: str) -> list[int | None]:
         for name in names:
-            self.processes[name].join(PATIENCE)
+            self.processes[name].join(DEADLINE_SECONDS)
         return [self.processes[name].exitcode for name in names]
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
@@ -93,7 +99,7 @@ class Cluster:
         return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
 
     def trials(self, phase: str = "") -> list[FrozenTrial]:
-        with opened_address(self.server.address) as storage:
+        with open_address(self.server.address) as storage:
             try:
                 study = optuna.load_study(study_name=self.study + phase, storage=storage)
             except KeyError:
@@ -101,12 +107,12 @@ class Cluster:
             return study.get_trials(deepcopy=False)
 
     def wait(self, until: Callable[[list[FrozenTrial]], Any]) -> Any:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:
-            if found := until(self.trials()):
-                return found
+            if result := until(self.trials()):
+                return result
             time.sleep(0.05)
-        raise AssertionError(f"nothing came of it:\n{self.logs()}")
+        raise AssertionError(f"It did not happen in time:\n{self.logs()}")
 
     def finished(self, count: int) -> Callable[[list[FrozenTrial]], bool]:
         return lambda trials: sum(t.state in FINISHED for t in trials) >= count
@@ -120,23 +126,17 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def cluster(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    with one_cluster(server, tmp_path, request.node.name) as made:
-        yield made
-
-
-@contextmanager
-def one_cluster(server: Server, folder: Path, study: str) -> Iterator[Cluster]:
-    made = Cluster(server, folder, study)
+    cluster = Cluster(server, tmp_path, request.node.name)
     try:
-        yield made
+        yield cluster
     finally:
-        for process in made.processes.values():
+        for process in cluster.processes.values():
             process.kill()
             process.join()
 
 
-def all_is_well(cluster: Cluster) -> dict[str, Any]:
-    """40 finished, none twice, none left running, and the report says what the storage holds."""
+def check_complete(cluster: Cluster) -> dict[str, Any]:
+    """Assert 40 finished trials, none twice, none running, and a report that agrees; return it."""
     trials = cluster.trials()
     finished = [t for t in trials if t.state in FINISHED]
     assert len(finished) == TRIALS, cluster.logs()
@@ -159,12 +159,12 @@ def all_is_well(cluster: Cluster) -> dict[str, Any]:
 
 
 def stopped_at_work(cluster: Cluster, name: str) -> FrozenTrial:
-    """A trial in whose middle this process stands still from now on."""
+    """Stop a process in the middle of a trial, and return that trial."""
     suffix = f":{cluster.processes[name].pid}"
 
-    def mine(_: list[FrozenTrial]) -> FrozenTrial | None:
+    def trial_at_work(_: list[FrozenTrial]) -> FrozenTrial | None:
         cluster.kill(name, signal.SIGSTOP)
-        trials = cluster.trials()  # as they stay
+        trials = cluster.trials()  # read after the stop: now its trial stays as it is
         for trial in trials:
             ours = trial.user_attrs.get(WORKER, "").endswith(suffix)
             if ours and trial.state is TrialState.RUNNING and is_new(trial, trials):
@@ -172,33 +172,33 @@ def stopped_at_work(cluster: Cluster, name: str) -> FrozenTrial:
         cluster.kill(name, signal.SIGCONT)
         return None
 
-    trial = cluster.wait(mine)
+    trial = cluster.wait(trial_at_work)
     assert isinstance(trial, FrozenTrial)
     return trial
 
 
 def is_new(trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
-    """Whether nobody was earlier with the same; else its worker is about to hand it back."""
+    """Return True if no earlier trial is the same; else its worker is about to hand it back."""
     earlier = (t for t in trials[: trial.number] if REJECTED not in t.user_attrs)
     return trial.user_attrs[SPEC] not in [t.user_attrs.get(SPEC) for t in earlier]
 
 
 def test_a_leader_and_three_workers_share_a_study(cluster: Cluster) -> None:
-    cluster.join()  # before there is a study
+    cluster.join()  # the study does not exist yet
     cluster.lead()
     assert cluster.ended("leader", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
-    report = all_is_well(cluster)
+    report = check_complete(cluster)
     assert report["study"]["trials"]["retried"] == 0
     assert len({t.user_attrs[WORKER] for t in cluster.trials()}) > 1
 
 
-def test_the_trial_of_a_killed_worker_is_done_again(cluster: Cluster) -> None:
+def test_the_trial_of_a_killed_worker_is_run_again(cluster: Cluster) -> None:
     cluster.lead(space="tests.support.toy:SlowerSpace")
     cluster.join()
     lost = stopped_at_work(cluster, "worker1")
     cluster.kill("worker1")
     assert cluster.ended("leader", "worker0", "worker2") == [0] * 3, cluster.logs()
-    report = all_is_well(cluster)
+    report = check_complete(cluster)
     assert cluster.trials()[lost.number].user_attrs[REJECTED] == "Its worker was gone."
     again = [t for t in cluster.trials() if t.user_attrs.get(RETRY_OF) == lost.number]
     assert [t.params for t in again] == [lost.params]
@@ -213,18 +213,18 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(cluster: Cluster) -> 
     time.sleep(20)
     cluster.server.start()
     assert cluster.ended("leader", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
-    all_is_well(cluster)
+    check_complete(cluster)
     assert "does not answer" in cluster.logs()
     assert "answers again" in cluster.logs()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that were cut
-def test_restarts_in_the_middle_of_everything_are_never_seen(server: Server) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # from connections that were cut
+def test_no_error_of_a_restarting_database_reaches_a_worker(server: Server) -> None:
     escaped: list[Exception] = []
     ended = threading.Event()
 
     def ask_and_tell() -> None:
-        with quiet_optuna(), opened_address(server.address) as storage:
+        with quiet_optuna(), open_address(server.address) as storage:
             study = optuna.create_study(storage=storage, study_name="busy", load_if_exists=True)
             while not ended.is_set() and not escaped:
                 try:
@@ -255,7 +255,7 @@ def test_a_killed_leader_is_replaced_by_the_same_command(cluster: Cluster) -> No
     cluster.ended("leader")
     cluster.lead("second")
     assert cluster.ended("second", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
-    all_is_well(cluster)
+    check_complete(cluster)
 
 
 def test_sigterm_to_all_hands_their_trials_back(cluster: Cluster) -> None:
@@ -272,7 +272,7 @@ def test_sigterm_to_all_hands_their_trials_back(cluster: Cluster) -> None:
     cluster.lead("again")
     cluster.join()
     assert cluster.ended("again", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
-    assert all_is_well(cluster)["study"]["trials"]["retried"] == 0
+    assert check_complete(cluster)["study"]["trials"]["retried"] == 0
 
 
 def test_a_proxy_stands_between(cluster: Cluster) -> None:
@@ -295,30 +295,27 @@ def test_two_leaders_are_one_too_many(cluster: Cluster) -> None:
 
 
 def refused(cluster: Cluster, **options: Any) -> str:
-    """What a worker is told that may not join."""
+    """Return the message to a worker that may not join."""
     with pytest.raises(InvalidInputError) as caught:
         work(cluster.server.address, cluster.study, wait=0.0, **options)
     assert PASSWORD not in str(caught.value)
     return str(caught.value)
 
 
-def test_who_may_not_join(
+def test_a_worker_must_have_the_version_data_space_and_files_of_the_study(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "but there is none; start `designer search" in refused(cluster)
-    made: dict[str, Any] = {"trials": 1, "epochs": 1, "confirm": 1, "confirm_seeds": 1}
-    made |= {"storage": cluster.server.address, "study": cluster.study, "out": cluster.out}
-    search("tests.support.toy:TinySpace", "tests.support.toy:blobs", **made)
+    options: dict[str, Any] = {"trials": 1, "epochs": 1, "confirm": 1, "confirm_seeds": 1}
+    options |= {"storage": cluster.server.address, "study": cluster.study, "out": cluster.out}
+    search("tests.support.toy:TinySpace", "tests.support.toy:blobs", **options)
     assert "use the same data" in refused(cluster, data="digits")
     assert "say with --data where they are here" in refused(cluster, data=str(tmp_path / "x.npz"))
-    plan = importlib.import_module(
-        "designer.search.workers.handshake"
-    )  # the name is a function's, too
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "VERSION", "9.9")
+        patch.setattr(handshake, "VERSION", "9.9")
         assert "Expected a worker of version 0.1.0" in refused(cluster)
         assert "this is version 9.9" in refused(cluster)
     (cluster.out / "artifacts").rename(cluster.out / "elsewhere")
     assert "in a folder that all machines share" in refused(cluster)
     with pytest.raises(RunFolderError, match=r"its space is 'tests\.support\.toy:TinySpace', not"):
-        search("mlp", "tests.support.toy:blobs", **made)
+        search("mlp", "tests.support.toy:blobs", **options)

@@ -1,4 +1,4 @@
-"""Running the command line in this process."""
+"""Run the command line in this process."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ Command = Callable[..., Outcome]
 
 
 def exit_code(*arguments: str) -> int:
+    """Run a command that exits, and return its exit code."""
     with pytest.raises(SystemExit) as ended:
         designer.cli.main.main(arguments)
     assert isinstance(ended.value.code, int)
@@ -31,7 +32,7 @@ def exit_code(*arguments: str) -> int:
 
 
 def refused(outcome: Outcome) -> str:
-    """The message of a refusal, which is one line and nothing else."""
+    """Assert that a command refused with one line and wrote nothing else; return that line."""
     assert outcome.code == WRONG_USE
     assert outcome.out == ""
     lines = outcome.err.splitlines()

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: a temporary folder, loopback, a free port."""
+"""Start PostgreSQL servers for tests: in a temporary folder, on loopback, at a free port."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ from pathlib import Path
 
 PASSWORD = "pa55-never-shown"
 
-PLACES = (*Path("/usr/lib/postgresql").glob("*/bin"), Path("/usr/local/bin"), Path("/usr/bin"))
+PROGRAM_FOLDERS = (
+    *Path("/usr/lib/postgresql").glob("*/bin"),
+    Path("/usr/local/bin"),
+    Path("/usr/bin"),
+)
 
 
 @dataclass(frozen=True)
 class Server:
+    """A PostgreSQL server that can be stopped and started."""
+
     folder: Path
     port: int
 
@@ -28,12 +34,14 @@ class Server:
         return f"postgresql+psycopg://designer:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
+        """Start the server and wait until it accepts connections."""
         settings = "-c fsync=off -c listen_addresses=127.0.0.1 -c max_connections=200"
         options = f"{settings} -p {self.port} -k {self.folder}"
         log = str(self.folder / "log")
         _run("pg_ctl", "start", "--wait", "-D", self._data, "-l", log, "-o", options)
 
     def stop(self) -> None:
+        """Stop the server at once, as a crash does."""
         _run("pg_ctl", "stop", "--wait", "-m", "immediate", "-D", self._data)
 
     @property
@@ -43,7 +51,7 @@ class Server:
 
 @contextmanager
 def postgres() -> Iterator[Server]:
-    """A running server; stopped and gone on leaving."""
+    """Start a server; on leaving stop it and delete its files."""
     folder = Path(tempfile.mkdtemp(prefix="designer-postgres-"))
     secret = folder / "password"
     secret.write_text(PASSWORD, encoding="utf-8")
@@ -67,13 +75,14 @@ def postgres() -> Iterator[Server]:
 
 
 def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _owner() -> str | None:
-    """PostgreSQL refuses to run as root."""
+    """Return the user to run as, because PostgreSQL refuses to run as root; None for this one."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -81,14 +90,14 @@ def _owner() -> str | None:
 
 
 def _command(program: str, *arguments: str) -> list[str]:
-    found = [place / program for place in PLACES if (place / program).exists()]
-    if not found:
-        raise RuntimeError(f"Expected PostgreSQL's {program}; install the package postgresql.")
-    return [str(found[-1]), *arguments]
+    paths = [folder / program for folder in PROGRAM_FOLDERS if (folder / program).exists()]
+    if not paths:
+        raise RuntimeError(f"PostgreSQL's {program} is missing; install the package postgresql.")
+    return [str(paths[-1]), *arguments]
 
 
 def _run(program: str, *arguments: str) -> None:
-    # pg_ctl's server would hold a pipe open for as long as it runs
+    # A file and no pipe: the server that pg_ctl starts would hold a pipe open while it runs.
     with tempfile.TemporaryFile() as output:
         done = subprocess.run(
             _command(program, *arguments),

@@ -1,4 +1,4 @@
-"""Where a study is kept, and the addresses of storages that machines share."""
+"""The location of a study, and the addresses of storages that machines share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLES = "postgresql+psycopg://user@host/database or grpc://host:13000"
 
 @dataclass(frozen=True)
 class StudyLocation:
-    """Where everything that belongs to a study is kept."""
+    """The places of everything that belongs to a study."""
 
     folder: Path
     """The run folder: report, recommended models, and without ``storage`` all the rest."""
