@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 
 from designer.measures.intervals import intervals, pool_seeds, resample
-from designer.results.measured import (
-    FloatArray,
-)
+from designer.results.measured import FloatArray
 from tests.support.helpers import draws_around
 
 NAN = float("nan")

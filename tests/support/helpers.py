@@ -83,7 +83,7 @@ def profile_of(
     resampled: Draws = (),
     resampled_heldout: Draws = (),
 ) -> SeparationProfile:
-    """Return an invented profile of ``CLASSES`` classes; sequences run over the input and all blocks."""
+    """Return an invented profile of ``CLASSES`` classes; all sequences begin with the input."""
     taps = len(values)
     nulls = [float("nan")] * taps if nulls is None else nulls
     widths = [100] * taps if widths is None else widths
