@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from designer.measures.intervals import intervals
 from designer.measures.ranks import spearman
+from designer.results.layers import MeanSd
 from designer.results.measured import FloatArray, measured
 
 RESAMPLES = 2000
@@ -57,11 +58,11 @@ def mean_and_sd(values: Iterable[float]) -> dict[str, Any]:
 
     The standard deviation of a single value is 0; without any value, mean and sd are None.
     """
-    finite = np.array([value for value in values if np.isfinite(value)])
-    if not len(finite):
+    finite = [float(value) for value in values if np.isfinite(value)]
+    if not finite:
         return {"mean": None, "sd": None, "n": 0}
-    sd = finite.std(ddof=1) if len(finite) > 1 else 0.0
-    return {"mean": rounded(finite.mean()), "sd": rounded(sd), "n": len(finite)}
+    spread = MeanSd.of(finite)
+    return {"mean": rounded(spread.mean), "sd": rounded(spread.sd or 0.0), "n": spread.seeds}
 
 
 def interval(drawn: FloatArray, decimals: int = 4) -> list[float | None]:
