@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Objective
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Objective, choice
 from designer.data.options import LARGEST_SEED, DataOptions
 from designer.errors import InvalidInputError
 
@@ -117,6 +117,25 @@ class SearchOptions:
             raise InvalidInputError(
                 "Expected --storage beside --study: in a run folder there is one study only."
             )
+
+    @classmethod
+    def of(cls, **values: Any) -> SearchOptions:
+        """Return options from plain values: names as text, devices as any sequence.
+
+        Args:
+            values: fields of this class; those that are left out keep their defaults.
+
+        Raises:
+            InvalidInputError: if a value is out of its range.
+        """
+        devices, out = values.get("devices"), values.get("out")
+        typed = {
+            "objective": choice(Objective, values.get("objective", cls.objective), "an objective"),
+            "augment": choice(Augmentation, values.get("augment", cls.augment), "an augmentation"),
+            "devices": None if devices is None else tuple(devices),
+            "out": None if out is None else Path(out),
+        }
+        return cls(**(values | typed))
 
     @property
     def worker_devices(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 from safetensors.torch import load as load_tensors
 
-from designer.choices import Augmentation, Objective, choice
 from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_with_options
@@ -131,10 +130,10 @@ def search(
         InvalidInputError: if an argument is not what it must be; nothing is written.
         StorageError: if the storage does not answer or takes no more; finished trials are kept.
     """
-    options = SearchOptions(
+    options = SearchOptions.of(
         trials=trials,
         epochs=epochs,
-        objective=choice(Objective, objective, "an objective"),
+        objective=objective,
         seed=seed,
         workers=workers,
         confirm=confirm,
@@ -148,15 +147,39 @@ def search(
         shuffle_labels=shuffle_labels,
         batch_size=batch_size,
         prune=prune,
-        augment=choice(Augmentation, augment, "an augmentation"),
+        augment=augment,
         device=device,
-        devices=None if devices is None else tuple(devices),
+        devices=devices,
         storage=storage,
         study=study,
         artifacts=artifacts,
         heartbeat=heartbeat,
-        out=None if out is None else Path(out),
+        out=out,
     )
+    return search_with(space, data, options, progress, command)
+
+
+def search_with(
+    space: str | Space[Any],
+    data: str | Dataset,
+    options: SearchOptions,
+    progress: ProgressCallback | None = None,
+    command: str = "",
+) -> SearchResult:
+    """Search as ``search`` does, with its options as one object.
+
+    Args:
+        space: a name, ``package.module:Name`` or a ``Space``.
+        data: a source or a ``Dataset``.
+        options: all other options.
+        progress: called after every trial.
+        command: text that the report shows as the command that made it; if empty, the call of
+            ``designer.search`` is shown.
+
+    Raises:
+        InvalidInputError: if an argument is not what it must be; nothing is written.
+        StorageError: if the storage does not answer or takes no more; finished trials are kept.
+    """
     job = _prepare(space, data, options)
     text = without_passwords(command) or search_call(space, data, options)
     with hold_run_folder(job.location.folder), quiet_optuna():

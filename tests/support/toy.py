@@ -20,7 +20,7 @@ from search_spaces import Mlp, MlpSpace, MlpSpec, Trial
 
 
 def blobs(n: int = 240, classes: int = 3, features: int = 6, seed: int = 0) -> dict[str, Any]:
-    """Well separated Gaussian classes as x_train, y_train, x_test, y_test."""
+    """Return well separated Gaussian classes as x_train, y_train, x_test, y_test."""
     generator = np.random.default_rng(seed)
     centres = generator.normal(size=(classes, features)) * 2
     y = np.arange(n) % classes
@@ -30,47 +30,47 @@ def blobs(n: int = 240, classes: int = 3, features: int = 6, seed: int = 0) -> d
 
 
 def write_blobs(path: Path, **options: Any) -> Path:
-    """``blobs`` as an .npz file."""
+    """Write ``blobs`` as an .npz file and return its path."""
     np.savez(path, **blobs(**options))
     return path
 
 
 def toy_data() -> Dataset:
-    """``blobs``, split and scaled."""
+    """Return ``blobs``, split and scaled."""
     return load_dataset("tests.support.toy:blobs")
 
 
 def rubbish() -> NDArray[np.float64]:
-    """What no data set is."""
+    """Return something that is no data set."""
     return np.zeros(3)
 
 
 @dataclass(frozen=True)
 class TinySpace:
-    """Twelve candidates: two depths, three widths, two learning rates."""
+    """A space of twelve candidates: two depths, three widths, two learning rates."""
 
     name: ClassVar[str] = "tiny"
 
     def suggest(self, trial: Trial) -> MlpSpec:
-        """One of the twelve."""
+        """Return one of the twelve specs."""
         depth = trial.suggest_int("depth", 3, 4)
         width = trial.suggest_categorical("width", (8, 16, 24))
         rate = trial.suggest_categorical("learning_rate", (3e-3, 1e-2))
         return MlpSpec((width,) * depth, "batch", "relu", rate)
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron."""
+        """Return a perceptron."""
         return MlpSpace().build(spec, input_shape, num_classes)
 
 
 @dataclass(frozen=True)
 class DivergingSpace(TinySpace):
-    """Every candidate of width 8 gives a loss that is not finite."""
+    """A space in which every candidate of width 8 gives a loss that is not finite."""
 
     name: ClassVar[str] = "diverging"
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron, spoilt where it is 8 wide."""
+        """Return a perceptron, with a NaN in its bias if it is 8 wide."""
         model = super().build(spec, input_shape, num_classes)
         if spec.widths[0] == 8:
             nn.init.constant_(model.head.bias, float("nan"))
@@ -79,12 +79,12 @@ class DivergingSpace(TinySpace):
 
 @dataclass(frozen=True)
 class BrokenSpace(TinySpace):
-    """Nothing that it builds can be trained."""
+    """A space that builds nothing that can be trained."""
 
     name: ClassVar[str] = "broken"
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron whose forward raises in training."""
+        """Return a perceptron whose forward pass raises in training."""
         model = super().build(spec, input_shape, num_classes)
         model.head.register_forward_pre_hook(_raise_in_training)
         return model
@@ -92,12 +92,12 @@ class BrokenSpace(TinySpace):
 
 @dataclass(frozen=True)
 class PickySpace(TinySpace):
-    """Builds nothing that is as wide as the first that is proposed at random."""
+    """A space that cannot build candidates as wide as the first that is proposed at random."""
 
     name: ClassVar[str] = "picky"
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron, or nothing."""
+        """Return a perceptron, or raise."""
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         if spec.widths[0] == self.suggest(study.ask()).widths[0]:
             raise ValueError("not that wide")
@@ -106,13 +106,13 @@ class PickySpace(TinySpace):
 
 @dataclass(frozen=True)
 class TiedSpace(TinySpace):
-    """Its candidates of equal widths have two layers that share their weights; building prints."""
+    """A space whose candidates of equal widths share weights in two layers; building prints."""
 
     name: ClassVar[str] = "tied"
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron with tied weights."""
-        print("building", spec)  # noqa: T201 - as those of users do
+        """Return a perceptron with tied weights."""
+        print("building", spec)  # noqa: T201 - spaces of users print, too
         model = super().build(spec, input_shape, num_classes)
         linears: list[Any] = [block.linear for block in model.blocks]
         first, second = linears[-2:]
@@ -123,12 +123,12 @@ class TiedSpace(TinySpace):
 
 @dataclass(frozen=True)
 class WrongOutputSpace(TinySpace):
-    """Builds modules with one class too many."""
+    """A space whose modules have one class too many."""
 
     name: ClassVar[str] = "wrong_output"
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron for one more class."""
+        """Return a perceptron for one more class."""
         return super().build(spec, input_shape, num_classes + 1)
 
 
@@ -138,23 +138,23 @@ class PlainSpace:
     name = "plain"
 
     def suggest(self, trial: Trial) -> MlpSpec:
-        """One of the twelve."""
+        """Return one of the twelve specs."""
         return TinySpace().suggest(trial)
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron."""
+        """Return a perceptron."""
         return TinySpace().build(spec, input_shape, num_classes)
 
 
 def imbalanced() -> dict[str, Any]:
-    """Two classes that are easily told apart, one in ten of the rarer."""
+    """Return two classes that are easily told apart; one sample in ten is of the rarer one."""
     generator = np.random.default_rng(0)
     y = (np.arange(600) % 10 == 0).astype(int)
     return {"x_train": generator.normal(size=(600, 4)) + 6 * y[:, None], "y_train": y}
 
 
 class NoSpace:
-    """Neither suggests nor builds."""
+    """A class that neither suggests nor builds."""
 
 
 def _raise_in_training(module: nn.Module, _inputs: tuple[torch.Tensor, ...]) -> None:
@@ -164,33 +164,33 @@ def _raise_in_training(module: nn.Module, _inputs: tuple[torch.Tensor, ...]) -> 
 
 @dataclass(frozen=True)
 class SlowSpace(TinySpace):
-    """Hundreds of tiny candidates, each of which takes its time without keeping a core busy."""
+    """A space of hundreds of tiny candidates whose building takes time but keeps no core busy."""
 
     pause: float = 0.06
-    """Seconds."""
+    """Time in seconds that building takes."""
 
     name: ClassVar[str] = "slow"
 
     def suggest(self, trial: Trial) -> MlpSpec:
-        """One of hundreds."""
+        """Return one of hundreds of specs."""
         widths = tuple(trial.suggest_int(f"width{i}", 8, 16) for i in range(3))
         return MlpSpec(widths, "batch", "relu", 1e-2)
 
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """A perceptron, after a while."""
+        """Return a perceptron after ``pause`` seconds."""
         time.sleep(self.pause)
         return super().build(spec, input_shape, num_classes)
 
 
 @dataclass(frozen=True)
 class SlowerSpace(SlowSpace):
-    """The same, so slow that one can be caught in the middle."""
+    """A space like ``SlowSpace``, so slow that a trial can be caught in the middle."""
 
     pause: float = 0.3
 
 
 def tiny_run(out: Path, **changes: Any) -> Path:
-    """A folder that a short search wrote."""
+    """Run a short search and return its folder."""
     quick = {"trials": 2, "epochs": 2, "confirm": 1, "confirm_seeds": 1} | changes
     search(f"{__name__}:TinySpace", f"{__name__}:blobs", out=out, **quick)
     return out
