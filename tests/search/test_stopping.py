@@ -15,7 +15,7 @@ from typing import Any
 
 from designer.folders import STORAGE_FILE
 from designer.results.serialisation import read_result
-from designer.search.study.trials import REJECTED, RETRY_OF
+from designer.search.study.keys import REJECTED, RETRY_OF
 from tests.support.paths import ROOT
 from tests.support.searches import contents, run, states, studies
 
