@@ -291,7 +291,7 @@ def test_two_leaders_are_one_too_many(cluster: Cluster) -> None:
     cluster.wait(cluster.finished(1))
     cluster.lead("second", out=cluster.folder / "other")
     assert cluster.ended("second") == [2]
-    assert "leads it; join it with `designer worker`" in cluster.logs()
+    assert "Join it with `designer worker`" in cluster.logs()
 
 
 def refused(cluster: Cluster, **options: Any) -> str:
