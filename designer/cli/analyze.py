@@ -16,6 +16,7 @@ from rich.text import Text
 from designer.choices import DataPart, Measure, Reduction, choice
 from designer.cli.app import OK, app
 from designer.cli.options import (
+    DATA_OPTIONS,
     AsJson,
     Device,
     Format,
@@ -25,6 +26,7 @@ from designer.cli.options import (
     ReportFormat,
     TrainSize,
     WeightsFile,
+    chosen,
     folder_name_for,
     split_names,
 )
@@ -115,22 +117,10 @@ def _analyze(
     held-out data, with intervals, a verdict and advice for each block, and where the network
     stops improving on held-out data.
     """
-    choice(Measure, measure, "a measure")
+    _check_names(measure, features, heldout)
     folder = out or Path("analyses") / folder_name_for(model)
-    data_options = {
-        "scaling": scaling,
-        "train_size": train_size,
-        "image_size": image_size,
-        "validation_fraction": validation_fraction,
-        "seed": seed,
-    }
-    measuring = {
-        "measure": measure,
-        "features": features,
-        "dimension": dimension,
-        "batch_size": batch_size,
-        "seed": seed or 0,
-    }
+    data_options = chosen(context, DATA_OPTIONS)
+    measuring = chosen(context, ("measure", "features", "dimension", "batch_size"))
     with interruptible("Stopped."), prints_to_stderr():
         from designer.analysis.analyze import analyze, list_candidates, with_origin
         from designer.analysis.data_for_model import data_for_model
@@ -145,7 +135,11 @@ def _analyze(
         candidates = list_candidates(net, model_data.train) if list_blocks else []
         inputs = (model_data.train, model_data.heldout, split_names(blocks))
         with pass_progress() as bars:
-            result = None if list_blocks else analyze(net, *inputs, **measuring, progress=bars)
+            result = (
+                None
+                if list_blocks
+                else analyze(net, *inputs, **measuring, seed=seed or 0, progress=bars)
+            )
     if result is None:
         _show_candidates(candidates, as_json=as_json)
         return OK
@@ -153,6 +147,15 @@ def _analyze(
     result = replace(result, command=str(context.obj))
     _write_and_show(folder, result, Format.JSON if as_json else form)
     return OK
+
+
+def _check_names(measure: str, features: str | None, heldout: str | None) -> None:
+    """Refuse names that no option has, before anything heavy is loaded."""
+    choice(Measure, measure, "a measure")
+    if features is not None:
+        choice(Reduction, features, "features")
+    if heldout is not None:
+        choice(DataPart, heldout, "held-out data")
 
 
 def _check_report_folder(folder: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,6 +71,15 @@ TrainSize = Annotated[int | None, typer.Option(help="Number of training samples 
 Device = Annotated[str, typer.Option(help="Torch device to run on.")]
 
 
+DATA_OPTIONS = ("scaling", "train_size", "image_size", "validation_fraction", "seed")
+"""Names of the options that decide how a model's data are loaded."""
+
+
+def chosen(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
+    """Return the values of a command's options by name."""
+    return {name: context.params[name] for name in names}
+
+
 def required_storage(storage: str | None) -> str:
     """Return the address of a storage.
 
@@ -88,11 +98,12 @@ def split_names(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",")]
 
 
-def count_or_names(remove: str | None) -> int | list[str] | None:
+def count_or_names(remove: str | None) -> int | tuple[str, ...] | None:
     """Read the value of ``--remove``: a number of blocks, or their names."""
     if remove is not None and re.fullmatch(r"-?\d+", remove.strip()):
         return int(remove)
-    return split_names(remove)
+    names = split_names(remove)
+    return None if names is None else tuple(names)
 
 
 def folder_name_for(source: str) -> str:

@@ -10,6 +10,7 @@ import typer
 from designer.choices import Criterion, choice
 from designer.cli.app import OK, app
 from designer.cli.options import (
+    DATA_OPTIONS,
     AsJson,
     Device,
     Format,
@@ -19,12 +20,13 @@ from designer.cli.options import (
     ReportFormat,
     TrainSize,
     WeightsFile,
+    chosen,
     count_or_names,
     folder_name_for,
     split_names,
 )
 from designer.cli.progress import interruptible, pass_progress, print_status, prints_to_stderr
-from designer.pruning.options import RecoveryOptions
+from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 
 
 @app.command("prune", epilog="Example: designer prune runs/a/best/1 --max-drop 0.01 --out small")
@@ -114,46 +116,36 @@ def _prune(
     Proposes blocks, removes them for real, fits and trains what is left, verifies it on held-out
     data, and shows beside it what the same size from scratch and greedy ablation give.
     """
-    choice(Criterion, criterion, "a criterion")
     folder = out or Path("pruned") / folder_name_for(model)
-    data_options = {
-        "scaling": scaling,
-        "train_size": train_size,
-        "image_size": image_size,
-        "validation_fraction": validation_fraction,
-        "seed": seed,
-    }
-    pruning_options = {
-        "remove": count_or_names(remove),
-        "max_drop": max_drop,
-        "target_params": target_params,
-        "criterion": criterion,
-        "blocks": split_names(blocks),
-        "narrower": narrow,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "soft_targets": soft_targets,
-        "scratch_epochs": scratch_epochs,
-        "seed": seed or 0,
-    }
+    options = PruningOptions(
+        RemovalRequest(count_or_names(remove), max_drop, target_params),
+        choice(Criterion, criterion, "a criterion"),
+        RecoveryOptions(
+            epochs,
+            RecoveryOptions.learning_rate if learning_rate is None else learning_rate,
+            batch_size,
+            soft_targets=soft_targets,
+            seed=seed or 0,
+            scratch_epochs=scratch_epochs,
+        ),
+        split_names(blocks),
+        narrower=narrow,
+    )
     with interruptible("Stopped."), prints_to_stderr():
-        from designer.cli.pruned_folder import PrunedFolder, few_threads, usable_rate
-        from designer.pruning.prune import prune
+        from designer.cli.pruned_folder import PrunedFolder, few_threads
+        from designer.pruning.prune import prune_with
 
-        target = PrunedFolder.prepare(
-            folder, model, weights, data, data_options, device, str(context.obj)
-        )
-        rate = usable_rate(learning_rate, target.source)
-        net, build = target.source.model, target.source.again
+        data_options = chosen(context, DATA_OPTIONS)
+        target = PrunedFolder.prepare(folder, model, weights, data, data_options, device)
+        options = target.completed(options, learning_rate)
+        net, command = target.source.model, str(context.obj)
         with few_threads(net), pass_progress(lines=True) as bars:
-            pruned = prune(
-                net, target.data, **pruning_options, learning_rate=rate, build=build, progress=bars
-            )
-            result = target.write(pruned)  # before the baselines, which the user may stop
+            pruned = prune_with(net, target.data, options, bars)
+            result = target.write(pruned, command)  # before the baselines, which may be stopped
             message = f"Stopped; the smaller model is in {folder}, without baselines."
             if baselines:
                 with interruptible(message):
-                    result = target.write(pruned.with_baselines(bars))
+                    result = target.write(pruned.with_baselines(bars), command)
     target.show(result, Format.JSON if as_json else form)
     print_status(f"Written to {folder}: {', '.join(target.files)}")
     return OK

@@ -20,7 +20,7 @@ from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE,
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.pruned import check_folder, write_pruned
-from designer.pruning.options import RecoveryOptions
+from designer.pruning.options import PruningOptions
 from designer.pruning.prune import PruningResult
 from designer.report.views.dispatch import view_of
 from designer.results.layers import ReportWarning
@@ -42,7 +42,6 @@ class PrunedFolder:
     data: Dataset
     doubts: tuple[ReportWarning, ...]
     """Warnings about whether the data are those of the model."""
-    command: str
 
     files = (WEIGHTS_FILE, PRUNED_FILE, REPORT_FILE, MARKDOWN_FILE, HTML_FILE)
 
@@ -55,7 +54,6 @@ class PrunedFolder:
         data: str | None,
         data_options: Mapping[str, Any],
         device: str,
-        command: str,
     ) -> PrunedFolder:
         """Load the model and its data, and check that the folder may be written.
 
@@ -73,9 +71,21 @@ class PrunedFolder:
             )
         scaling = data_options["scaling"]
         doubts = tuple(data_warnings(source, loaded, DataPart.VALIDATION, scaling=scaling))
-        return cls(folder, source, weights, loaded, doubts, command)
+        return cls(folder, source, weights, loaded, doubts)
 
-    def write(self, result: PruningResult) -> PruningResult:
+    def completed(self, options: PruningOptions, learning_rate: float | None) -> PruningOptions:
+        """Return the options with what only the model can tell.
+
+        The network from scratch is built as the model was. Recovery uses the rate that the model
+        was trained with, unless the user asked for another one.
+        """
+        rate = self.source.learning_rate if learning_rate is None else learning_rate
+        recovery = options.recovery
+        if rate is not None:
+            recovery = replace(recovery, learning_rate=rate)
+        return replace(options, recovery=recovery, build=self.source.again)
+
+    def write(self, result: PruningResult, command: str) -> PruningResult:
         """Write the model and its report, and return the result with its origin filled in.
 
         Raises:
@@ -87,7 +97,7 @@ class PrunedFolder:
             model=replace(result.report.model, name=self.source.name, weights=weights),
             data=replace(result.report.data, scaling=str(self.data.options.get("scaling", ""))),
             warnings=(*self.data.warnings, *self.doubts, *result.report.warnings),
-            command=self.command,
+            command=command,
         )
         write_pruned(self.folder, result.model, self.source, result.removals, self.data)
         write_report(self.folder, report)
@@ -105,9 +115,3 @@ def few_threads(model: nn.Module) -> AbstractContextManager[None]:
     """
     small = sum(p.numel() for p in model.parameters()) < SMALL
     return single_threaded() if small else nullcontext()
-
-
-def usable_rate(asked: float | None, source: LoadedModel) -> float:
-    """Return the learning rate of the recovery: as asked, as the model was trained, or 0.001."""
-    rates = (asked, source.learning_rate, RecoveryOptions.learning_rate)
-    return next(rate for rate in rates if rate is not None)

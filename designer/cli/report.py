@@ -99,6 +99,9 @@ def _dashboard(
 
     It needs the extra `dashboard`: pip install 'equisep-designer[dashboard]'.
     """
+    from designer.results.serialisation import read_result
+
+    read_result(run)  # a folder without a run is refused before anything heavy is loaded
     from designer.cli.dashboard import dashboard
 
     with dashboard(run, host, port) as server:

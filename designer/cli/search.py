@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,33 +17,45 @@ from designer.cli.options import (
     Storage,
     TrainSize,
     Workers,
+    chosen,
     required_storage,
     split_names,
 )
 from designer.cli.progress import interruptible, print_status, prints_to_stderr, search_progress
 from designer.folders import BEST_FOLDER, HTML_FILE, MARKDOWN_FILE, REPORT_FILE, STORAGE_FILE
+from designer.search.options import (
+    DEFAULT_DATA,
+    DEFAULT_SPACE,
+    IDLE_SECONDS,
+    JOIN_SECONDS,
+    SearchOptions,
+)
 
 if TYPE_CHECKING:
     from designer.results.search import SearchResult
-
-JOIN_SECONDS, IDLE_SECONDS = 60.0, 600.0
 
 
 @app.command("search", epilog="Example: designer search --data digits --trials 20 --out runs/a")
 def _search(
     context: typer.Context,
-    data: Annotated[str, typer.Option(help="Data to learn; see `designer datasets`.")] = "digits",
-    space: Annotated[str, typer.Option(help="Search space; see `designer spaces`.")] = "mlp",
+    data: Annotated[
+        str, typer.Option(help="Data to learn; see `designer datasets`.")
+    ] = DEFAULT_DATA,
+    space: Annotated[
+        str, typer.Option(help="Search space; see `designer spaces`.")
+    ] = DEFAULT_SPACE,
     trials: Annotated[
         int, typer.Option(help="Number of finished trials that the study has in the end.")
-    ] = 30,
-    epochs: Annotated[int, typer.Option(help="Epochs of each short training run.")] = 10,
+    ] = SearchOptions.trials,
+    epochs: Annotated[
+        int, typer.Option(help="Epochs of each short training run.")
+    ] = SearchOptions.epochs,
     objective: Annotated[
         str, typer.Option(help=f"What to maximise: {', '.join(Objective)}.")
-    ] = Objective.DESIGN,
+    ] = SearchOptions.objective,
     seed: Annotated[
         int, typer.Option(help="Seed of the split, the weights, the batches and the proposals.")
-    ] = 0,
+    ] = SearchOptions.seed,
     workers: Workers = None,
     out: Annotated[
         Path | None,
@@ -64,14 +77,16 @@ def _search(
     ] = None,
     heartbeat: Annotated[
         int, typer.Option(help="Seconds between two heartbeats of a worker on a shared storage.")
-    ] = 10,
-    confirm: Annotated[int, typer.Option(help="Number of candidates to train again, longer.")] = 5,
+    ] = SearchOptions.heartbeat,
+    confirm: Annotated[
+        int, typer.Option(help="Number of candidates to train again, longer.")
+    ] = SearchOptions.confirm,
     confirm_epochs: Annotated[
         int | None, typer.Option(help="Epochs of that longer training. [default: 3 x epochs]")
     ] = None,
     confirm_seeds: Annotated[
         int, typer.Option(help="Number of fresh seeds for each candidate.")
-    ] = 3,
+    ] = SearchOptions.confirm_seeds,
     max_params: Annotated[
         int | None, typer.Option(help="Largest number of parameters of an architecture.")
     ] = None,
@@ -82,7 +97,7 @@ def _search(
     image_size: ImageSize = None,
     validation_fraction: Annotated[
         float, typer.Option(help="Share of the samples in use that is held out for validation.")
-    ] = 0.25,
+    ] = SearchOptions.validation_fraction,
     shuffle_labels: Annotated[
         bool,
         typer.Option(
@@ -90,14 +105,16 @@ def _search(
             help="Permute the labels, as a control in which there is nothing to learn.",
         ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Samples per training step.")] = 128,
+    batch_size: Annotated[
+        int, typer.Option(help="Samples per training step.")
+    ] = SearchOptions.batch_size,
     prune: Annotated[
         bool, typer.Option("--prune", help="Stop candidates half-way if they fall behind.")
     ] = False,
     augment: Annotated[
         str, typer.Option(help=f"How to augment training images: {', '.join(Augmentation)}.")
-    ] = Augmentation.NONE,
-    device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
+    ] = SearchOptions.augment,
+    device: Annotated[str, typer.Option(help="Torch device to train on.")] = SearchOptions.device,
     devices: Devices = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> int:
@@ -107,39 +124,12 @@ def _search(
     trains the best again with fresh seeds, and says which to take and which layers contribute
     too little or too much.
     """
+    values = chosen(context, (field.name for field in fields(SearchOptions)))
+    options = SearchOptions.of(**(values | {"devices": split_names(devices)}))
     with interruptible(), prints_to_stderr(), search_progress() as display:
-        from designer.search.search import default_folder, search
+        from designer.search.search import default_folder, search_with
 
-        result = search(
-            space,
-            data,
-            trials=trials,
-            epochs=epochs,
-            objective=objective,
-            seed=seed,
-            workers=workers,
-            confirm=confirm,
-            confirm_epochs=confirm_epochs,
-            confirm_seeds=confirm_seeds,
-            max_params=max_params,
-            max_flops=max_flops,
-            train_size=train_size,
-            image_size=image_size,
-            validation_fraction=validation_fraction,
-            shuffle_labels=shuffle_labels,
-            batch_size=batch_size,
-            prune=prune,
-            augment=augment,
-            device=device,
-            devices=split_names(devices),
-            storage=storage,
-            study=study,
-            artifacts=artifacts,
-            heartbeat=heartbeat,
-            out=out,
-            progress=display.update,
-            command=str(context.obj),
-        )
+        result = search_with(space, data, options, display.update, str(context.obj))
     from designer.cli.output import show_report, write_views
 
     folder = out or default_folder(result.study.data, result.study.space)

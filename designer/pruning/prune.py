@@ -145,7 +145,7 @@ def prune(
         narrower,
         build,
     )
-    result = _pruned(model, data, options, progress or _ignore)
+    result = prune_with(model, data, options, progress)
     return result.with_baselines(progress) if baselines else result
 
 
@@ -155,10 +155,20 @@ def _count_or_names(remove: int | Sequence[str] | None) -> int | tuple[str, ...]
     return (remove,) if isinstance(remove, str) else tuple(remove)
 
 
-def _pruned(
-    model: nn.Module, data: PruningData, options: PruningOptions, progress: PassProgress
+def prune_with(
+    model: nn.Module,
+    data: PruningData,
+    options: PruningOptions,
+    progress: PassProgress | None = None,
 ) -> PruningResult:
-    """Check what was passed, propose blocks, remove them, and report."""
+    """Prune as ``prune`` does, with its options as one object and without the baselines.
+
+    Raises:
+        InvalidInputError: if the data are malformed, more blocks are asked for than can go, or the
+            model is no better than chance.
+        ModelError: if the model raises, cannot be copied, or none of its blocks can be removed.
+    """
+    progress = progress or _ignore
     original, dtype = _working_copy(model)
     splits = splits_of(data).to(device_of(original))
     _check_classifier(original, splits)

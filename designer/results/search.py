@@ -157,5 +157,5 @@ class SearchResult:
     trials: tuple[TrialRow, ...]
     warnings: tuple[ReportWarning, ...]
     command: str = ""
-    """The command that made the report, or the call of ``designer.search``, without passwords; empty
-    in reports of earlier versions."""
+    """The command that made the report, or the call of ``designer.search``, without passwords.
+    It is empty in reports of earlier versions."""

@@ -67,7 +67,7 @@ class TestOutput:
 
     def test_as_markdown(self, command: Command) -> None:
         shown = command("analyze", NET, *DIGITS, "--format", "markdown").out
-        assert shown.startswith("# Analysis: tests.support.cli_models:perceptron on digits\n")
+        assert shown.startswith("# Analysis: tests.support.cli\\_models:perceptron on digits\n")
         assert "| 1 | 24 |" in shown
 
     def test_again_gives_the_same(self, command: Command) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import designer
+from designer.choices import Criterion
 from designer.cli.app import INTERRUPTED, OK
 from designer.models.loading import load_model
 from designer.pruning import report as pruning_report
-from designer.pruning.options import RecoveryOptions
+from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 from tests.support import cli_models
 from tests.support.command import Command, Outcome, refused
 from tests.support.trained import train_briefly
@@ -155,7 +158,7 @@ class TestOfACallable:
         done = self.prune(command, weights, "--remove", "2", "--out", "s", *QUICK,
                           "--format", "markdown")  # fmt: skip
         assert done.out == Path("s/report.md").read_text(encoding="utf-8")
-        assert done.out.startswith("# Pruning: tests.support.cli_models:perceptron on digits\n")
+        assert done.out.startswith("# Pruning: tests.support.cli\\_models:perceptron on digits\n")
 
     def test_takes_the_names_of_blocks(self, command: Command, weights: Path) -> None:
         found = shown(self.prune(command, weights, "--remove", "3, 2", *QUICK, "--json"))
@@ -170,35 +173,25 @@ class TestOfACallable:
     def test_hands_on_what_was_asked_for(
         self, command: Command, weights: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        asked: dict[str, Any] = {}
+        requests: list[PruningOptions] = []
 
-        def look(_model: nn.Module, _data: object, **options: Any) -> None:
-            asked.update(options)
+        def look(_model: nn.Module, _data: object, options: PruningOptions, _: object) -> None:
+            requests.append(options)
             raise designer.InvalidInputError("enough")
 
-        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune", look)
+        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune_with", look)
         self.prune(command, weights, "--max-drop", "0.02", "--criterion", "last", "--blocks",
                    "1,2", "--narrow", "--epochs", "3", "--learning-rate", "0.5", "--soft-targets",
                    "--scratch-epochs", "7", "--seed", "9", "--batch-size", "33")  # fmt: skip
-        wanted = {
-            "remove": None,
-            "max_drop": 0.02,
-            "target_params": None,
-            "criterion": "last",
-            "blocks": ["1", "2"],
-            "narrower": True,
-            "epochs": 3,
-            "learning_rate": 0.5,
-            "soft_targets": True,
-            "scratch_epochs": 7,
-            "seed": 9,
-            "batch_size": 33,
-        }
-        assert {name: asked[name] for name in wanted} == wanted
+        assert replace(requests[0], build=None) == PruningOptions(
+            RemovalRequest(max_drop=0.02),
+            Criterion.LAST,
+            RecoveryOptions(3, 0.5, 33, soft_targets=True, seed=9, scratch_epochs=7),
+            ["1", "2"],
+            narrower=True,
+        )
         self.prune(command, weights, "--remove", "4")
-        assert asked["remove"] == 4
-        assert asked["learning_rate"] == RecoveryOptions.learning_rate
-        assert asked["scratch_epochs"] == RecoveryOptions.scratch_epochs
+        assert replace(requests[1], build=None) == PruningOptions(RemovalRequest(4))
 
     def test_what_a_model_prints_does_not_spoil_the_json(
         self, command: Command, weights: Path
@@ -244,10 +237,10 @@ class TestCtrlC:
         def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune", stop)
+        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune_with", stop)
         done = command("prune", str(run), "--remove", "1", "--out", "small")
         assert (done.code, done.out) == (INTERRUPTED, "")
-        assert done.err == "error: Stopped at once.\n"
+        assert done.err == "error: Stopped.\n"
         assert not Path("small").exists()
 
 
