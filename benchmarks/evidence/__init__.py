@@ -1,1 +1,1 @@
-"""Tables and pictures that are written from the result files."""
+"""Tables and pictures, written from the result files by ``python -m benchmarks.evidence``."""

@@ -1,12 +1,13 @@
-"""Tables of the pools: which of a short run's figures tells the accuracy after long training."""
+"""Evidence for the criterion: which figure of a short run tells the accuracy in the end."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from statistics import fmean
-from typing import Any
 
+from benchmarks.claim import Figures
+from benchmarks.evidence.markdown import AHEAD, BEHIND, LEVEL, table
 from benchmarks.result_files import is_measured, read_result
 
 POOLS = {
@@ -28,7 +29,11 @@ POOLS = {
         "criterion_resnet_digits.json": "digits",
     },
 }
+"""Result files and their titles, by kind of network."""
+
 CHOSEN_ON = ("criterion_fashion_mlp.json", "criterion_fashion.json")
+"""Pools on which the form of the design score was chosen."""
+
 CRITERIA = {
     "design_score": "design score",
     "heldout_separation": "held-out separation alone",
@@ -59,8 +64,11 @@ UNTRAINED = (
     "jacobian_covariance",
 )
 EPOCHS = ("2", "5", "10", "20")
-TOLD = ("5", "10", "20")
-"""Epochs at which the leads are told."""
+LEAD_EPOCHS = ("5", "10", "20")
+"""Epochs at which leads are shown."""
+
+TOP_HALF = "top_half_"
+"""Prefix of the figures among the better half of the architectures."""
 
 PUBLISHED = {
     "params": "parameters",
@@ -77,50 +85,12 @@ PUBLISHED = {
 }
 TASKS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "ImageNet16-120": "ImageNet16-120"}
 
-Found = dict[str, Any]
+
+# --- pools ---
 
 
-def criterion() -> Iterator[str]:
-    """All that the pools say."""
-    yield (
-        "**Which of a short run's figures tells the accuracy after long training?** Architectures "
-        "drawn at random from a space are trained briefly, and anew for long from the same seed; "
-        "where there are several seeds, figures are means over them. Each result file's command "
-        "says how many images, epochs and seeds: fewer for CNNs and ResNets, and one seed "
-        "(`python -m benchmarks.bench_criterion`). Spearman after 10 epochs over all architectures "
-        "/ over the better half of them by their accuracy in the end:"
-    )
-    for group, pools in known_pools().items():
-        yield from _group(group, pools)
-    yield from _averages()
-    yield from _leads()
-    yield from _published()
-
-
-def criterion_in_short() -> str:
-    """The same in a line."""
-    pools = untouched()
-
-    def means(name: str, which: str = "all") -> str:
-        return " / ".join(f"{fmean(found[name][e][which] for found in pools):.2f}" for e in TOLD)
-
-    return (
-        f"- **Which architecture will win?** Spearman with the accuracy after long training, from "
-        f"5 / 10 / 20 epochs, mean over the {len(pools)} pools of {_kinds()} on which nothing was "
-        f"chosen: design score {means('design_score')}, validation accuracy "
-        f"{means('validation_accuracy')}; among the better half of the architectures "
-        f"{means('design_score', 'top_half')} and {means('validation_accuracy', 'top_half')}. "
-        f"Over all of them the score is, by kind of network, {_by_group()}."
-    )
-
-
-def _kinds() -> str:
-    *first, last = (group for group, pools in known_pools().items() if pools)
-    return f"{', '.join(first)} and {last}"
-
-
-def known_pools(without: Sequence[str] = ()) -> dict[str, dict[str, Found]]:
-    """The pools that were measured, but for some files, by group and title."""
+def known_pools(without: Sequence[str] = ()) -> dict[str, dict[str, Figures]]:
+    """Return the pools that were measured, but for some files, by group and title."""
     return {
         group: {
             title: read_result(file)
@@ -131,42 +101,126 @@ def known_pools(without: Sequence[str] = ()) -> dict[str, dict[str, Found]]:
     }
 
 
-def untouched() -> list[Found]:
-    """Those on which nothing was chosen."""
-    return [found for pools in known_pools(CHOSEN_ON).values() for found in pools.values()]
+def untouched_pools() -> list[Figures]:
+    """Return the pools on which nothing was chosen."""
+    return [result for pools in known_pools(CHOSEN_ON).values() for result in pools.values()]
 
 
-def _group(group: str, pools: dict[str, Found]) -> Iterator[str]:
-    if not pools:
-        return
-    heads = [f"{title}, {found['meta']['architectures']}" for title, found in pools.items()]
-    yield from ("", f"| {group} | {' | '.join(heads)} |", f"|---|{'---:|' * len(pools)}")
-    for name, label in CRITERIA.items():
-        cells = [_pair(found[name]["10"]) if name in found else "-" for found in pools.values()]
-        yield f"| {label} | {' | '.join(cells)} |"
+def kinds_of_networks() -> str:
+    """Return the kinds of networks that were measured, as in a sentence."""
+    *first, last = (group for group, pools in known_pools().items() if pools)
+    return f"{', '.join(first)} and {last}"
+
+
+def means(name: str, which: str = "all") -> str:
+    """Return the Spearman correlation of a criterion after 5, 10 and 20 epochs.
+
+    Args:
+        name: the criterion.
+        which: ``all`` architectures, or the ``top_half`` of them.
+    """
+    pools = untouched_pools()
+    return " / ".join(
+        f"{fmean(pool[name][epochs][which] for pool in pools):.2f}" for epochs in LEAD_EPOCHS
+    )
+
+
+# --- leads and verdicts ---
+
+
+def verdicts(pools: Sequence[Figures], which: str = "") -> str:
+    """Return whether the design score is ahead, level or behind after each number of epochs."""
+    words = zip(verdict_words(pools, which), LEAD_EPOCHS, strict=True)
+    return ", ".join(f"{word} after {epochs}" for word, epochs in words) + " epochs"
+
+
+def verdict_words(pools: Sequence[Figures], which: str = "") -> list[str]:
+    """Return "ahead", "level" or "behind" for each of ``LEAD_EPOCHS``.
+
+    Args:
+        pools: the pools.
+        which: empty for all architectures, ``TOP_HALF`` for the better half of them.
+    """
+    return [_verdict(*_mean_lead(pools, epochs, which)) for epochs in LEAD_EPOCHS]
+
+
+def _verdict(mean: float, half: float) -> str:
+    if abs(mean) <= half:
+        return LEVEL
+    return AHEAD if mean > 0 else BEHIND
+
+
+def _mean_lead(pools: Sequence[Figures], epochs: str, which: str) -> tuple[float, float]:
+    """Return the mean lead of the design score over pools, and half of its 95 % interval."""
+    rows = [pool["design_score"][epochs] for pool in pools]
+    ends = [row[f"{which}lead_interval"] for row in rows]
+    # Pools are independent, so that the variances of their bootstrap intervals add up.
+    half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in ends)) / len(rows)
+    return fmean(row[f"{which}lead"] for row in rows), half
+
+
+def _verdicts_by_group() -> str:
+    groups = known_pools(CHOSEN_ON)
+    return "; ".join(
+        f"for {group} {verdicts(list(pools.values()))}" for group, pools in groups.items() if pools
+    )
+
+
+# --- sections ---
+
+
+def criterion() -> Iterator[str]:
+    """Yield everything that the pools show."""
+    yield (
+        "**Which of a short run's figures tells the accuracy after long training?** Architectures "
+        "drawn at random from a space are trained briefly, and anew for long from the same seed; "
+        "where there are several seeds, figures are means over them. Each result file's command "
+        "says how many images, epochs and seeds: fewer for CNNs and ResNets, and one seed "
+        "(`python -m benchmarks.run criterion`). Spearman after 10 epochs over all architectures "
+        "/ over the better half of them by their accuracy in the end:"
+    )
+    for group, pools in known_pools().items():
+        if pools:
+            yield from _group(group, pools)
+    yield from _averages()
+    yield from _leads()
+    yield from _conclusion()
+    yield from _published()
+
+
+def _group(group: str, pools: dict[str, Figures]) -> Iterator[str]:
+    heads = [f"{title}, {pool['meta']['architectures']}" for title, pool in pools.items()]
+    yield from table(
+        (group, *heads),
+        (
+            [label, *(_pair(pool[name]["10"]) if name in pool else "-" for pool in pools.values())]
+            for name, label in CRITERIA.items()
+        ),
+    )
+
+
+def _pair(row: Figures) -> str:
+    return f"{row['all']:.2f} / {row['top_half']:.2f}"
 
 
 def _averages() -> Iterator[str]:
-    pools = untouched()
+    pools = untouched_pools()
     yield from (
         "",
-        f"The same, mean over the {len(pools)} pools on which nothing was chosen, after so many "
-        "epochs; after 10 also Kendall's tau, what the best of the top one / five lacks to the "
-        "best of all in points, and the median time per network on one core, training included:",
-        "",
-        "| criterion | "
-        + " | ".join(f"{e} epochs" for e in EPOCHS)
-        + " | tau | regret | seconds |",
-        f"|---|{'---:|' * (len(EPOCHS) + 3)}",
+        f"The same as a mean over the {len(pools)} pools on which nothing was chosen, by the "
+        "epochs of the short run; after 10 also Kendall's tau, what the best of the top one / five "
+        "lacks to the best of all in points, and the median time per network on one core, training "
+        "included:",
     )
-    for name, label in CRITERIA.items():
-        rows = [found[name] for found in pools if name in found]
-        if rows:
-            yield f"| {label} | {' | '.join(_cells(rows))} |"
+    rows = {name: [pool[name] for pool in pools if name in pool] for name in CRITERIA}
+    yield from table(
+        ("criterion", *(f"{e} epochs" for e in EPOCHS), "tau", "regret", "seconds"),
+        ([CRITERIA[name], *_average_cells(some)] for name, some in rows.items() if some),
+    )
 
 
-def _cells(rows: Sequence[Found]) -> Iterator[str]:
-    """Of one criterion over pools."""
+def _average_cells(rows: Sequence[Figures]) -> Iterator[str]:
+    """Yield the means of one criterion over pools."""
 
     def mean(epochs: str, key: str) -> float:
         return fmean(row[epochs][key] for row in rows)
@@ -179,58 +233,61 @@ def _cells(rows: Sequence[Found]) -> Iterator[str]:
 
 
 def _leads() -> Iterator[str]:
-    """What the design score is ahead of validation accuracy, over pools together."""
+    """Yield what the design score is ahead of validation accuracy, over pools together."""
     groups = known_pools()
-    everything = [found for pools in groups.values() for found in pools.values()]
     parts = {
-        "all pools": everything,
-        "those on which nothing was chosen": untouched(),
+        "all pools": _all_pools(),
+        "those on which nothing was chosen": untouched_pools(),
         **{group: list(pools.values()) for group, pools in groups.items() if pools},
     }
     yield from (
         "",
         "Lead of the design score over validation accuracy at the same epoch, in Spearman over all "
         "/ over the better half, mean over pools with its 95 % interval:",
-        "",
-        f"| pools | {' | '.join(f'{e} epochs' for e in TOLD)} |",
-        f"|---|{'---:|' * len(TOLD)}",
     )
-    for title, pools in parts.items():
-        cells = [
-            f"{_said(*_mean_lead(pools, e, ''))} / {_said(*_mean_lead(pools, e, 'top_half_'))}"
-            for e in TOLD
-        ]
-        yield f"| {title}, {len(pools)} | {' | '.join(cells)} |"
+    yield from table(
+        ("pools", *(f"{e} epochs" for e in LEAD_EPOCHS)),
+        (
+            [f"{title}, {len(pools)}", *(_lead_cell(pools, e) for e in LEAD_EPOCHS)]
+            for title, pools in parts.items()
+        ),
+    )
+
+
+def _lead_cell(pools: Sequence[Figures], epochs: str) -> str:
+    leads = [_mean_lead(pools, epochs, which) for which in ("", TOP_HALF)]
+    return " / ".join(f"{mean:+.3f} ± {half:.3f}" for mean, half in leads)
+
+
+def _all_pools() -> list[Figures]:
+    return [pool for pools in known_pools().values() for pool in pools.values()]
+
+
+def _conclusion() -> Iterator[str]:
+    everything, untouched = _all_pools(), untouched_pools()
     yield from (
         "",
         "So against validation accuracy at the same epoch, over all architectures, the design "
-        f"score is {_verdicts(everything)} over all pools, and {_verdicts(untouched())} over those "
-        f"on which nothing was chosen ({_by_group()}). Among the better half of the architectures, "
-        f"where the choice is made, it is {_verdicts(everything, 'top_half_')} over all pools, and "
-        f"{_verdicts(untouched(), 'top_half_')} over those on which nothing was chosen. Forms "
+        f"score is {verdicts(everything)} over all pools, and {verdicts(untouched)} over those "
+        f"on which nothing was chosen ({_verdicts_by_group()}). Among the better half of the "
+        f"architectures, where the choice is made, it is {verdicts(everything, TOP_HALF)} over all "
+        f"pools, and {verdicts(untouched, TOP_HALF)} over those on which nothing was chosen. Forms "
         "of the score that were tried: adherence to the law alone, the nearest-class-mean accuracy "
         "averaged over all layers, over the later two thirds (which it became), and of the last "
         "block. "
-        f"{_untrained()} (The first MNIST pool and the digits pool of perceptrons had been seen "
-        "with an earlier form of the score; the other draw, the CNNs and the ResNets had not.)",
+        f"{_best_untrained()} (The first MNIST pool and the digits pool of perceptrons had been "
+        "seen with an earlier form of the score; the other draw, the CNNs and the ResNets had "
+        "not.)",
         "",
     )
 
 
-def _by_group() -> str:
-    """The verdicts on those on which nothing was chosen, group by group."""
-    groups = known_pools(CHOSEN_ON)
-    return "; ".join(
-        f"for {group} {_verdicts(list(pools.values()))}" for group, pools in groups.items() if pools
-    )
-
-
-def _untrained() -> str:
-    """What tells most of all that is read from networks before any training."""
-    pools = [found for found in untouched() if "2" in found["design_score"]]
+def _best_untrained() -> str:
+    """Return a sentence on the best figure that is read from networks before any training."""
+    pools = [pool for pool in untouched_pools() if "2" in pool["design_score"]]
 
     def mean(name: str) -> float:
-        return fmean(found[name]["2"]["all"] for found in pools if name in found)
+        return fmean(pool[name]["2"]["all"] for pool in pools if name in pool)
 
     best = max(UNTRAINED, key=mean)
     return (
@@ -240,49 +297,28 @@ def _untrained() -> str:
     )
 
 
-def _verdicts(pools: Sequence[Found], which: str = "") -> str:
-    """Ahead, level or behind, after each number of epochs."""
-    said = [f"{_verdict(*_mean_lead(pools, e, which))} after {e}" for e in TOLD]
-    return f"{', '.join(said)} epochs"
-
-
-def _verdict(mean: float, half: float) -> str:
-    if abs(mean) <= half:
-        return "level"
-    return "ahead" if mean > 0 else "behind"
-
-
-def _mean_lead(pools: Sequence[Found], epochs: str, which: str) -> tuple[float, float]:
-    """With half of its interval: pools are independent, so that the variances of their bootstrap
-    intervals add up."""
-    rows = [found["design_score"][epochs] for found in pools]
-    ends = [row[f"{which}lead_interval"] for row in rows]
-    half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in ends)) / len(rows)
-    return fmean(row[f"{which}lead"] for row in rows), half
-
-
-def _said(mean: float, half: float) -> str:
-    return f"{mean:+.3f} ± {half:.3f}"
-
-
 def _published() -> Iterator[str]:
-    """What peers published for scores of untrained networks, beside what was measured here."""
-    found = read_result("zero_cost_published.json")
+    """Yield what others published for scores of untrained networks, beside our pools."""
+    tasks = read_result("zero_cost_published.json")["tasks"]
     known_as = {label: name for name, label in CRITERIA.items()}
     groups = {group: list(pools.values()) for group, pools in known_pools().items() if pools}
-    networks = next(iter(found["tasks"].values()))["networks"]
-    yield from (
+    networks = next(iter(tasks.values()))["networks"]
+    yield (
         "**What do others find for scores of untrained networks?** Spearman with the accuracy "
         f"after training, over the {networks} networks of NAS-Bench-201 for which NASLib publishes "
-        "them (`python -m benchmarks.bench_published`), and beside it the means over our pools:",
-        "",
-        f"| score | {' | '.join((*TASKS.values(), *(f'our {group}' for group in groups)))} |",
-        f"|---|{'---:|' * (len(TASKS) + len(groups))}",
+        "them (`python -m benchmarks.run published`), and beside it the means over our pools:"
     )
-    for name, label in PUBLISHED.items():
-        cells = [f"{found['tasks'][task]['spearman'][name]['all']:.2f}" for task in TASKS]
-        cells += [_mean_of(known_as.get(label), pools) for pools in groups.values()]
-        yield f"| {label} | {' | '.join(cells)} |"
+    yield from table(
+        ("score", *TASKS.values(), *(f"our {group}" for group in groups)),
+        (
+            [
+                label,
+                *(f"{tasks[task]['spearman'][name]['all']:.2f}" for task in TASKS),
+                *(_mean_of(known_as.get(label), pools) for pools in groups.values()),
+            ]
+            for name, label in PUBLISHED.items()
+        ),
+    )
     yield from (
         "",
         "So what ranks the networks of one cell-based space, where size decides, need not rank "
@@ -292,11 +328,7 @@ def _published() -> Iterator[str]:
     )
 
 
-def _mean_of(name: str | None, pools: Sequence[Found]) -> str:
-    """Of a criterion over pools."""
-    rows = [found[name]["10"]["all"] for found in pools if name in found]
-    return f"{fmean(rows):.2f}" if rows else "-"
-
-
-def _pair(row: Found) -> str:
-    return f"{row['all']:.2f} / {row['top_half']:.2f}"
+def _mean_of(name: str | None, pools: Sequence[Figures]) -> str:
+    """Return the mean of a criterion over pools; a dash if none has it."""
+    values = [pool[name]["10"]["all"] for pool in pools if name in pool]
+    return f"{fmean(values):.2f}" if values else "-"

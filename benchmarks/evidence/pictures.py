@@ -1,18 +1,16 @@
-"""The pictures of the evidence, drawn from the files under ``benchmarks/results/``.
-
-``python -m benchmarks.tables`` draws them with the tables; they go to ``docs/evidence/``.
-"""
+"""The pictures of the evidence, drawn from the result files into ``docs/evidence/``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import altair as alt
 import vl_convert
 
-from benchmarks.evidence.criterion import TOLD, known_pools
+from benchmarks.claim import Figures
+from benchmarks.evidence.criterion import LEAD_EPOCHS, TOP_HALF, known_pools
+from benchmarks.evidence.payoff import FILES as PAYOFFS
 from benchmarks.result_files import is_measured, read_result
 from designer.report.charts.palette import LIGHT
 from designer.report.charts.theme import colour_ramp, themed_specification
@@ -21,15 +19,10 @@ PICTURES = Path(__file__).parents[2] / "docs" / "evidence"
 
 COLOURS = [LIGHT.training, LIGHT.heldout, LIGHT.ok, LIGHT.fourth, LIGHT.null]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 0]]
-"""Beside colours, for those who cannot tell these apart."""
+"""Dashes beside the colours, for readers who cannot tell colours apart."""
 
 DEPTHS = (4, 8, 20)
 OPTIMISERS = {"sgd": "SGD", "momentum": "momentum", "adam": "Adam"}
-PAYOFFS = {
-    "payoff_mnist.json": "MNIST",
-    "payoff_fashion.json": "Fashion-MNIST",
-    "payoff_digits.json": "digits",
-}
 SHOWN_ARMS = {
     "designer": "design score",
     "designer, pruned": "design score, pruned",
@@ -40,7 +33,7 @@ SHOWN_ARMS = {
 LEAD = "lead in Spearman"
 
 MOST_REGRET = 4
-"""Points; where the axis ends, since the first steps of a search lack much more."""
+"""Points at which the axis ends, since the first steps of a search lack much more."""
 
 ORDERS = {
     "heldout": "held-out steps",
@@ -51,11 +44,9 @@ ORDERS = {
     "random": "random blocks",
 }
 
-Row = dict[str, Any]
-
 
 def draw() -> None:
-    """Draw all of which there are results."""
+    """Draw all pictures."""
     PICTURES.mkdir(exist_ok=True)
     for name, picture in ALL.items():
         specification = themed_specification(picture(), LIGHT, background=LIGHT.raised)
@@ -64,7 +55,7 @@ def draw() -> None:
 
 
 def law() -> alt.HConcatChart:
-    """Curves of trained networks by optimiser and depth, and one network's over its training."""
+    """Draw log D of trained networks by optimiser and depth, and of one over its training."""
     figures = read_result("paper.json")["figures"]
     rows = [
         {"depth": f"{depth} layers", "optimiser": label, "layer": layer, "log D": value}
@@ -104,7 +95,7 @@ def law() -> alt.HConcatChart:
     return whole
 
 
-def _curves(rows: list[Row], by: str) -> alt.Chart:
+def _curves(rows: list[Figures], by: str) -> alt.Chart:
     kinds = list(dict.fromkeys(row[by] for row in rows))
     curves: alt.Chart = (
         alt.Chart(alt.InlineData(values=rows))
@@ -120,73 +111,77 @@ def _curves(rows: list[Row], by: str) -> alt.Chart:
 
 
 def leads() -> alt.HConcatChart:
-    """Lead of the design score over validation accuracy, pool by pool."""
-    rows = [
-        {
-            "pool": f"{group}, {title}",
-            "which": which,
-            "epochs": f"{epochs} epochs",
-            "lead": found["design_score"][epochs][f"{key}lead"],
-            "low": found["design_score"][epochs][f"{key}lead_interval"][0],
-            "high": found["design_score"][epochs][f"{key}lead_interval"][1],
-        }
-        for group, pools in known_pools().items()
-        for title, found in pools.items()
-        for epochs in TOLD
-        for which, key in (("all architectures", ""), ("the better half", "top_half_"))
-    ]
-    epochs = [f"{epochs} epochs" for epochs in TOLD]
-    pools = list(dict.fromkeys(row["pool"] for row in rows))
-
-    def forest(which: str, *, labels: bool) -> Any:
-        base = alt.Chart(
-            alt.InlineData(values=[row for row in rows if row["which"] == which])
-        ).encode(
-            y=alt.Y(
-                "pool:N",
-                sort=pools,
-                title=None,
-                axis=alt.Axis(labelLimit=320, labels=labels, ticks=False),
-            ),
-            yOffset=alt.YOffset("epochs:N", sort=epochs),
-            color=_colour("epochs", epochs),
-        )
-        bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=LEAD), x2="high:Q")
-        points = base.mark_point(filled=True, size=45, opacity=1).encode(
-            x=alt.X("lead:Q", title=LEAD),
-            shape=alt.Shape("epochs:N", sort=epochs, legend=None),
-        )
-        none = alt.InlineData(values=[{"zero": 0}])
-        zero = alt.Chart(none).mark_rule(color=LIGHT.muted).encode(x=alt.X("zero:Q", title=LEAD))
-        return alt.layer(zero, bars, points).properties(
-            title=which, width=280, height=40 * len(pools)
-        )
-
+    """Draw the lead of the design score over validation accuracy, pool by pool."""
     whole: alt.HConcatChart = alt.hconcat(
-        forest("all architectures", labels=True), forest("the better half", labels=False)
+        _forest("all architectures", "", labels=True),
+        _forest("the better half", TOP_HALF, labels=False),
     )
     return whole
 
 
+def _forest(title: str, prefix: str, *, labels: bool) -> Any:
+    """Draw leads with their intervals, a row for each pool.
+
+    Args:
+        title: of the chart.
+        prefix: of the figures.
+        labels: True to name the pools.
+    """
+    rows = list(_leads(prefix))
+    epochs = [f"{epochs} epochs" for epochs in LEAD_EPOCHS]
+    pools = list(dict.fromkeys(row["pool"] for row in rows))
+    axis = alt.Axis(labelLimit=320, labels=labels, ticks=False)
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        y=alt.Y("pool:N", sort=pools, title=None, axis=axis),
+        yOffset=alt.YOffset("epochs:N", sort=epochs),
+        color=_colour("epochs", epochs),
+    )
+    bars = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", title=LEAD), x2="high:Q")
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(
+        x=alt.X("lead:Q", title=LEAD),
+        shape=alt.Shape("epochs:N", sort=epochs, legend=None),
+    )
+    none = alt.InlineData(values=[{"zero": 0}])
+    zero = alt.Chart(none).mark_rule(color=LIGHT.muted).encode(x=alt.X("zero:Q", title=LEAD))
+    layers = alt.layer(zero, bars, points)
+    return layers.properties(title=title, width=280, height=40 * len(pools))
+
+
+def _leads(prefix: str) -> Iterator[Figures]:
+    for group, pools in known_pools().items():
+        for title, pool in pools.items():
+            for epochs in LEAD_EPOCHS:
+                row = pool["design_score"][epochs]
+                low, high = row[f"{prefix}lead_interval"]
+                yield {
+                    "pool": f"{group}, {title}",
+                    "which": "the better half" if prefix else "all architectures",
+                    "epochs": f"{epochs} epochs",
+                    "lead": row[f"{prefix}lead"],
+                    "low": low,
+                    "high": high,
+                }
+
+
 def payoff() -> alt.HConcatChart:
-    """Regret of the best so far against the epochs trained, with its interval over seeds."""
+    """Draw the regret of the best so far against the epochs trained, with its interval."""
     arms = list(SHOWN_ARMS.values())
     charts = []
     for file, title in PAYOFFS.items():
         if not is_measured(file):
             continue
-        found = read_result(file)["arms"]
+        measured = read_result(file)["arms"]
         rows = [
             {
                 "arm": label,
                 "epochs": int(epochs),
-                "regret": one["mean"],
-                "low": one["interval"][0],
-                "high": one["interval"][1],
+                "regret": point["mean"],
+                "low": point["interval"][0],
+                "high": point["interval"][1],
             }
             for arm, label in SHOWN_ARMS.items()
-            for epochs, one in found[arm]["curve"].items()
-            if one["mean"] is not None
+            for epochs, point in measured[arm]["curve"].items()
+            if point["mean"] is not None
         ]
         base = alt.Chart(alt.InlineData(values=rows)).encode(
             x=alt.X("epochs:Q", title="epochs trained"), color=_colour("arm", arms)
@@ -205,7 +200,7 @@ def payoff() -> alt.HConcatChart:
 
 
 def pruning() -> alt.HConcatChart:
-    """Accuracy after removing blocks, by order."""
+    """Draw the accuracy after removing blocks, by order."""
     charts = []
     for family, file in (
         ("plain MLP", "pruning_mlp.json"),
@@ -240,7 +235,7 @@ def pruning() -> alt.HConcatChart:
     return whole
 
 
-def _accuracies(group: Row, order: str) -> Iterator[tuple[str, float]]:
+def _accuracies(group: Figures, order: str) -> Iterator[tuple[str, float]]:
     for k, removed in group["removed"].items():
         yield k, removed["accuracy"][order]
 
@@ -260,11 +255,11 @@ WORDS = {
     "payoff": "regret against the epochs trained, for five ways to search on three data sets",
     "pruning": "test accuracy against the blocks removed, for perceptrons, ResNets and ViTs",
 }
-"""The same for those who cannot see them."""
+"""The pictures in words, for readers who cannot see them."""
 
 
-def shown(name: str) -> Iterator[str]:
-    """The lines of a document that show a picture."""
+def embedded(name: str) -> Iterator[str]:
+    """Yield the lines of a document that show a picture."""
     yield from ("", f"![{WORDS[name]}](evidence/{name}.svg)", "")
 
 
