@@ -4,7 +4,7 @@
     python -m benchmarks.run --repeat FILE [--mnist PATH] [--fashion PATH] [--storage ADDRESS] ...
 
 ``python -m benchmarks.run CLAIM --help`` shows the options of a claim.  A repeated file is replaced
-in the end; files that a run keeps besides its result go to ``runs/benchmarks``.
+when its run has ended; files that a run writes besides its result go to ``runs/benchmarks``.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def repeat(options: argparse.Namespace) -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     arguments = [*command.here(sources, KEPT), "--json", str(options.repeat)]
     measure(command.claim, options_of(command.claim, arguments), line)
+    if file := command.resumed_file(KEPT):  # so that the next repeat begins anew
+        file.unlink(missing_ok=True)
 
 
 def read_command(path: Path) -> tuple[StoredCommand, float]:

@@ -31,8 +31,10 @@ SOURCES = {
 are."""
 
 RESULT_OPTION = "--json"
-KEPT_OPTIONS = ("--pool-out", "--runs")
-"""Options that name a file which a run writes besides its result."""
+RESUMED_OPTION = "--runs"
+KEPT_OPTIONS = ("--pool-out", RESUMED_OPTION)
+"""Options that name a file which a run writes besides its result; the last one lets a run that was
+stopped go on."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,24 @@ class StoredCommand:
             sources: where data are, by the keys of ``SOURCES``; those left out are taken by the
                 names that were stored.
             kept: the folder for files that a run writes besides its result.
+
+        Raises:
+            InvalidInputError: if the command needs the address of a database and has none.
         """
         places = {SOURCES[name]: place for name, place in sources.items()}
         arguments = [_placed(argument, places) for argument in self.arguments]
-        for option in KEPT_OPTIONS:
-            if option in arguments:
-                i = arguments.index(option) + 1
-                arguments[i] = str(kept / arguments[i])
+        if ADDRESS in arguments:
+            raise InvalidInputError("The command needs a database; give --storage ADDRESS.")
+        for i, argument in enumerate(arguments[:-1]):
+            if argument in KEPT_OPTIONS:
+                arguments[i + 1] = str(kept / arguments[i + 1])
         return arguments
+
+    def resumed_file(self, kept: Path) -> Path | None:
+        """Return the file in a folder that lets a stopped run go on; None if it has none."""
+        if RESUMED_OPTION not in self.arguments:
+            return None
+        return kept / self.arguments[self.arguments.index(RESUMED_OPTION) + 1]
 
 
 def stored_command(line: str) -> StoredCommand:

@@ -1,4 +1,4 @@
-"""What the benchmarks compare the design score with does what its papers say."""
+"""Zero-cost scores and extrapolated curves are what the papers that propose them say."""
 
 from __future__ import annotations
 
