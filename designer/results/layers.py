@@ -22,9 +22,11 @@ class MeanSd:
     """Mean and sample standard deviation over training seeds."""
 
     mean: float
+    """Mean over the seeds."""
     sd: Measured
     """None for a single seed."""
     seeds: int
+    """Number of seeds."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> MeanSd:
@@ -40,15 +42,25 @@ class LawSummary:
     """The law in a few numbers, as the report shows it; for each number see ``LawFit``."""
 
     rho: Measured
+    """Decay ratio of D per block; smaller separates faster."""
     half_life: Measured
+    """Blocks in which D halves; None where D does not fall."""
     r: Measured
+    """Pearson correlation of log D with the index of the block; -1 where the law holds exactly."""
     uniformity: Measured
+    """1 where all steps are equal, below 0 where D rises."""
     total_reduction: Measured
+    """log D of the input minus log D of the last block, in nats."""
     status: LawStatus
+    """How well the law describes the network."""
     r_squared: Measured = None
+    """Square of ``r``."""
     curvature: Measured = None
+    """Rise of the shares from the first to the last block; above 0 late blocks do more."""
     robustness_ratio: Measured = None
+    """At least 1; 1 where all steps are equal."""
     reason: str = ""
+    """One sentence that explains ``status``."""
 
     @classmethod
     def of(cls, law: LawFit) -> LawSummary:
@@ -112,6 +124,7 @@ class LawRow:
     """The law at one moment of a training run."""
 
     epoch: int
+    """Number of the epoch, as the caller counts."""
     blocks: tuple[str, ...]
     """Names of all taps, the input first."""
     separation: tuple[Measured, ...]
@@ -119,12 +132,15 @@ class LawRow:
     separation_heldout: tuple[Measured, ...] | None
     """(L + 1,) cross-fitted D; None without held-out data."""
     law: LawSummary
+    """The law on training data."""
     law_heldout: LawSummary | None
+    """The law on held-out data; None without any."""
     design_score: Measured
     """None without held-out data."""
     accuracy: Measured
     """On training data; None if the model gives no logits."""
     accuracy_heldout: Measured
+    """On held-out data; None without any, or if the model gives no logits."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,7 @@ class LayerReport:
     interval: Interval | None
     """95 % interval of ``share`` over resamples of the data and seeds."""
     verdict: Verdict
+    """What the block contributes, judged on ``interval``."""
     advice: str
     """What to do, and why: ``keep``, ``remove: ...``, ``widen: ...``."""
     step_interval: Interval | None = None
@@ -215,5 +232,8 @@ class Proportion:
     """A share of samples with its 95 % interval."""
 
     value: float
+    """The share, 0..1."""
     interval: Interval
+    """95 % interval of the share."""
     samples: int
+    """Number of samples that it is a share of."""

@@ -82,6 +82,7 @@ class Separation:
     full_rank: int
     """K - 1 for the K classes present."""
     status: SeparationStatus
+    """What ``value`` means, or why it means nothing."""
     reason: str = ""
     """One sentence if ``status`` is not ok, else empty."""
     terms: tuple[float, ...] = ()
@@ -93,6 +94,7 @@ class LawFit:
     """How well D_0..D_L follow the law of equi-separation, D_l = rho^l D_0."""
 
     status: LawStatus
+    """How well the law describes the network."""
     reason: str
     """One sentence that explains ``status``."""
     rho: float

@@ -27,25 +27,35 @@ class Recommendation:
     rank: int
     """1 for the best."""
     spec: dict[str, Any]
+    """The architecture as its search space describes it."""
     parameters: int
+    """Number of trainable parameters."""
     flops: int
     """Floating-point operations of one forward pass on one sample."""
     learning_rate: float
+    """Learning rate that it was trained with."""
     score: Measured
     """Design score, mean over the confirmation seeds."""
     validation_accuracy: MeanSd
+    """Accuracy on validation data over the confirmation seeds."""
     test_accuracy: MeanSd | None
+    """Accuracy on test data over the confirmation seeds; None without test data."""
     law: LawSummary
+    """The law on training data, over the confirmation seeds."""
     layers: tuple[LayerReport, ...]
+    """The blocks in running order."""
     reason: str
+    """One sentence that says why it is recommended."""
     roles: tuple[str, ...] = ()
     """Any of ``most accurate``, ``smallest``, ``best follower``; empty for a runner-up."""
     input: InputReport | None = None
+    """Separation of the data before the first block."""
     trial: int = -1
     """Number of the search trial that found it."""
     score_parts: dict[str, Measured] = field(default_factory=dict)
     """Parts of the design score by name, mean over the confirmation seeds."""
     train_accuracy: Measured = None
+    """Accuracy on training data, mean over the confirmation seeds."""
     stages: tuple[StageLaw, ...] = ()
     """One per stage; empty if there is only one."""
     emergence: tuple[Curve, ...] = ()
@@ -57,22 +67,35 @@ class TrialRow:
     """One trial of the search."""
 
     number: int
+    """Number of the trial in the study."""
     state: str
     """``complete``, ``pruned`` or ``failed``."""
     spec: dict[str, Any]
+    """The architecture as its search space describes it."""
     parameters: int | None
+    """Number of trainable parameters; None if the trial failed before it was known."""
     flops: int | None
+    """Floating-point operations of one forward pass on one sample."""
     learning_rate: float | None
+    """Learning rate of the training."""
     score: Measured
+    """Design score."""
     heldout_separation: Measured
+    """Part of the design score: held-out separation."""
     adherence: Measured
+    """Part of the design score: how equal the steps of the blocks are, -1..1."""
     validation_accuracy: Measured
+    """Accuracy on validation data after the short training."""
     train_accuracy: Measured
+    """Accuracy on training data after the short training."""
     training_loss: Measured
     """Mean training loss summed over the epochs."""
     law: LawSummary | None
+    """The law on training data; None if it was not measured."""
     epochs: int
+    """Epochs that the trial trained."""
     seconds: float
+    """Time that the trial took, in seconds."""
     reason: str = ""
     """Why the trial failed or was pruned; else empty."""
     depth: int | None = None
@@ -86,8 +109,11 @@ class TrialCounts:
     """Finished trials by how they ended."""
 
     complete: int
+    """Trials that ran to their end."""
     pruned: int
+    """Trials that were stopped half-way."""
     failed: int
+    """Trials that failed."""
     retried: int = 0
     """Those that repeat a trial whose worker was killed or cut off."""
 
@@ -97,16 +123,23 @@ class DataSummary:
     """The data as the search used it."""
 
     name: str
+    """Name of the data."""
     fingerprint: str
     """SHA-256 of the arrays after splitting, before scaling."""
     input_shape: tuple[int, ...]
+    """Shape of one sample."""
     num_classes: int
+    """Number of classes."""
     train: int
+    """Number of training samples."""
     validation: int
+    """Number of validation samples."""
     test: int
+    """Number of test samples."""
     chance: float
     """Share of the largest class in the validation data."""
     shuffled_labels: bool = False
+    """True if the labels were permuted, as a control."""
 
 
 @dataclass(frozen=True)
@@ -114,15 +147,21 @@ class StudySummary:
     """What was searched, how, and how long it took."""
 
     space: str
+    """Name of the search space."""
     data: str
+    """The data as they were named on the command line."""
     seed: int
+    """Seed of the search."""
     trials: TrialCounts
+    """Number of trials by how they ended."""
     epochs: int
     """Training epochs per trial."""
     objective: str
+    """What was maximised."""
     seconds: float
     """Sum of the time spent in trials and confirmation runs, over all workers."""
     dataset: DataSummary | None = None
+    """The data as the search used them."""
     confirmation: dict[str, int] = field(default_factory=dict)
     """``candidates``, ``epochs`` and ``seeds`` of the confirmation."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -150,12 +189,17 @@ class SearchResult:
     """Everything that a search found; ``report.json`` is this record as JSON."""
 
     schema: str
+    """Name and version of this record."""
     study: StudySummary
+    """What was searched, and how."""
     recommendations: tuple[Recommendation, ...]
+    """Recommended architectures, the best first; empty if none can be recommended."""
     criterion: dict[str, RankAgreement]
     """Agreement of each criterion with validation accuracy, by its name."""
     trials: tuple[TrialRow, ...]
+    """All trials of the search."""
     warnings: tuple[ReportWarning, ...]
+    """What the reader should know before trusting the numbers."""
     command: str = ""
     """The command that made the report, or the call of ``designer.search``, without passwords.
     It is empty in reports of earlier versions."""
