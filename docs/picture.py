@@ -28,7 +28,7 @@ def main(folder: str) -> None:
         result = designer.search("mlp", "digits", trials=30, epochs=10, out=run)
     view = search_view(result)
     console = Console(record=True, width=108, file=io.StringIO(), force_terminal=True)
-    print_report(replace(view, notes=()), console)
+    print_report(replace(view, notes=(), command=COMMAND), console)
     console.save_svg(str(Path(folder, "report.svg")), title=COMMAND)
     Path(folder, "charts.svg").write_bytes(picture(view, PictureFormat.SVG))
 
