@@ -18,7 +18,7 @@ SOURCES = --mnist $(MNIST) --fashion $(FASHION) --pool $(POOL) --table $(TABLE) 
 	--published $(PUBLISHED) --storage $(STORAGE)
 REPEATED = runs/benchmarks/repeated
 
-.PHONY: search test database browser lint picture results clean
+.PHONY: search test database browser lint structure picture results clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
@@ -40,6 +40,9 @@ lint: $(INSTALLED)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+structure: $(INSTALLED)  ## print what is wrong with the code's structure, place by place
+	$(BIN)/python -m tests.structure
 
 picture: $(INSTALLED)  ## make the README's pictures again, from a real run
 	$(BIN)/python docs/picture.py docs

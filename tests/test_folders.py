@@ -1,7 +1,8 @@
-"""Files are written as a whole, and a folder that cannot be written to is one clear error."""
+"""Files are written as a whole, and a folder that cannot be written to gives one clear error."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from designer.folders import (
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file where a folder is wanted."""
+    """Return the path of a file, to be used where a folder is expected."""
     path = tmp_path / "file"
     path.write_text("", encoding="utf-8")
     return path
@@ -76,9 +77,15 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert target.read_text(encoding="utf-8") == "new"
 
 
-def test_devices_are_written_to_directly() -> None:
-    write_text(Path("/dev/null"), "nothing")
-    assert not Path("/dev/null").is_file()
+def test_pipes_are_written_to_directly(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_text(pipe, "text")
+    assert os.read(reading, 100) == b"text"
+    os.close(reading)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:

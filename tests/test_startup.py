@@ -1,4 +1,4 @@
-"""The command line answers at once: nothing heavy is loaded before a command runs."""
+"""The command line answers at once: no large library is loaded before a command runs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WRONG_USE = (
 
 
 def loaded_by(statement: str) -> tuple[int | None, list[str]]:
-    """Run a statement in a fresh process; return its exit code and the heavy libraries in it."""
+    """Run a statement in a fresh process; return its exit code and the large libraries loaded."""
     environment = {"PATH": "", "PYTHONSAFEPATH": "1"}
     run = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(statement=statement)],
@@ -73,7 +73,7 @@ def loaded_by(statement: str) -> tuple[int | None, list[str]]:
 
 
 def command(*arguments: str) -> str:
-    """A statement that runs the command line with these arguments."""
+    """Return a statement that runs the command line with these arguments."""
     return f"from designer.cli.main import main; main({list(arguments)!r})"
 
 

@@ -1,4 +1,4 @@
-"""Optuna's own dashboard on the storage of a run, with our charts and our report in it."""
+"""Serve Optuna's dashboard on the storage of a run, with the run's report and charts in it."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ from designer.search.storage.artifacts import upload
 from designer.search.storage.opening import open_file, quiet_optuna
 
 ATTACHED = "attached"
-"""Attribute of the study that says which charts are attached, and to what report they belong."""
-
+"""Attribute of the study that names the attached charts and the report that they belong to."""
 
 SVG_TYPE = "image/svg+xml"
-
 
 NO_MORE = b"""<svg xmlns="http://www.w3.org/2000/svg" width="320" height="40">\
 <text x="8" y="25" font-family="sans-serif" font-size="13">No longer part of the report.</text>\
 </svg>"""
-"""In place of a chart that a newer report does not have."""
+"""Picture that replaces a chart which a newer report does not have."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A browser asks for several things at once."""
+    """A server that answers several requests at once, as browsers send them."""
 
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
-    """Says nothing of every request."""
+    """A handler that does not log every request to stderr."""
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as it is called
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the base class
         pass
 
 
 @contextmanager
 def dashboard(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> Iterator[WSGIServer]:
-    """A server of the dashboard of a run, with the charts of its report attached.
+    """Give a server of the dashboard of a run, with the charts of its report attached.
+
+    The server listens inside the context; the caller starts it with ``serve_forever``.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         host: address to listen on.
-        port: 0 for any that is free.
+        port: port to listen on; 0 for any that is free.
 
     Raises:
-        InvalidInputError: where optuna-dashboard is not installed, or the port is taken.
-        RunFolderError: where the folder holds no run.
+        InvalidInputError: if optuna-dashboard is not installed, or the port is taken.
+        RunFolderError: if the folder holds no run.
     """
     try:
         from optuna_dashboard import wsgi
     except ImportError as error:
         raise InvalidInputError(
-            "Expected optuna-dashboard, but it is not installed: "
+            "optuna-dashboard is not installed; install it with "
             "pip install 'equisep-designer[dashboard]'."
         ) from error
     result = read_result(folder)
@@ -84,8 +84,7 @@ def dashboard(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> Iterat
             server = make_server(host, port, wsgi(storage, artifact_store=store), _Server, _Quiet)
         except OSError as error:
             raise InvalidInputError(
-                f"Expected a free port, but {host}:{port} cannot be used: {error.strerror}; "
-                f"choose another --port."
+                f"Cannot listen on {host}:{port}: {error.strerror}; choose another --port."
             ) from error
         with server:
             yield server
@@ -94,7 +93,13 @@ def dashboard(folder: Path, host: str = "127.0.0.1", port: int = 8080) -> Iterat
 def attach(study: Study, result: SearchResult, store: FileSystemArtifactStore) -> None:
     """Attach the report as a note and its charts as artifacts, over those of an older report.
 
-    They are written over and never removed: Optuna cannot list artifacts of which one is gone.
+    Charts that a newer report lacks are written over and never removed, because Optuna cannot list
+    the artifacts of a study if one of them is missing.
+
+    Args:
+        study: study of the run's search; its attribute ``ATTACHED`` is set.
+        result: report of the run.
+        store: storage of the run's artifacts.
     """
     from optuna_dashboard import save_note
 

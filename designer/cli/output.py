@@ -11,7 +11,14 @@ from rich.console import Console
 from designer.cli.options import Format
 from designer.cli.progress import make_console, print_status
 from designer.errors import InvalidInputError
-from designer.folders import HTML_FILE, MARKDOWN_FILE, REPORT_FILE, write_text, writing_to
+from designer.folders import (
+    HTML_FILE,
+    MARKDOWN_FILE,
+    REPORT_FILE,
+    write_bytes,
+    write_text,
+    writing_to,
+)
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
 from designer.report.views.dispatch import view_of
@@ -65,11 +72,10 @@ def show_report(view: ReportView, report: Report, form: Format, output: Path | N
 
         with writing_to(output):
             for name, content in pictures(view, PictureFormat(form)).items():
-                (output / name).write_bytes(content)
+                write_bytes(output / name, content)
         print_status(f"Written to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
     else:
-        with writing_to(output.parent):
-            output.write_bytes(_rendered(view, report, form))
+        write_bytes(output, _rendered(view, report, form))
         print_status(f"Written to {output}.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -33,17 +33,27 @@ SMALL = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class PrunedFolder:
-    """Where a pruned model goes, and what it is made from."""
+    """The folder of a pruned model, with the model and the data that it is made from."""
 
     folder: Path
+    """Folder to write to."""
     source: LoadedModel
-    """The whole model, on the device that was asked for."""
+    """The whole model, on the device that the user chose."""
     weights: Path | None
+    """File that the weights were read from; None where they came with the model."""
     data: Dataset
+    """Data that the model is pruned on."""
     doubts: tuple[ReportWarning, ...]
     """Warnings about whether the data are those of the model."""
 
-    files = (WEIGHTS_FILE, PRUNED_FILE, REPORT_FILE, MARKDOWN_FILE, HTML_FILE)
+    files: ClassVar[tuple[str, ...]] = (
+        WEIGHTS_FILE,
+        PRUNED_FILE,
+        REPORT_FILE,
+        MARKDOWN_FILE,
+        HTML_FILE,
+    )
+    """Names of the files that are written."""
 
     @classmethod
     def prepare(
@@ -56,6 +66,14 @@ class PrunedFolder:
         device: str,
     ) -> PrunedFolder:
         """Load the model and its data, and check that the folder may be written.
+
+        Args:
+            folder: folder to write to.
+            model: ``package.module:callable``, or a folder that search or prune wrote.
+            weights: file with the state dict; None for the weights that come with the model.
+            data: data set as ``--data`` names it; None for the data named in the model's folder.
+            data_options: options of loading by name, None where the user named no value.
+            device: torch device that the model is moved to.
 
         Raises:
             InvalidInputError: if the model, its data or the folder cannot be used.
@@ -74,10 +92,16 @@ class PrunedFolder:
         return cls(folder, source, weights, loaded, doubts)
 
     def completed(self, options: PruningOptions, learning_rate: float | None) -> PruningOptions:
-        """Return the options with what only the model can tell.
+        """Return the options, completed by what only the model knows.
 
-        The network from scratch is built as the model was. Recovery uses the rate that the model
-        was trained with, unless the user asked for another one.
+        Args:
+            options: options of the command line.
+            learning_rate: learning rate that the user chose; None for the rate that the model was
+                trained with, or that of ``options`` where it is not known.
+
+        Returns:
+            The options with the learning rate of recovery, and with a function that builds the
+            model anew for the network that is trained from scratch.
         """
         rate = self.source.learning_rate if learning_rate is None else learning_rate
         recovery = options.recovery
@@ -87,6 +111,10 @@ class PrunedFolder:
 
     def write(self, result: PruningResult, command: str) -> PruningResult:
         """Write the model and its report, and return the result with its origin filled in.
+
+        Args:
+            result: what pruning returned.
+            command: the command line as the user typed it, for the report.
 
         Raises:
             RunFolderError: if the folder cannot be written.
@@ -109,9 +137,9 @@ class PrunedFolder:
 
 
 def few_threads(model: nn.Module) -> AbstractContextManager[None]:
-    """Return a context in which a small network runs in one thread.
+    """Return a context in which a small network runs in one thread, a large one as before.
 
-    Several threads would only wait for each other.
+    In a small network, several threads would only wait for each other.
     """
     small = sum(p.numel() for p in model.parameters()) < SMALL
     return single_threaded() if small else nullcontext()

@@ -1,4 +1,4 @@
-"""``designer analyze``: what it shows, and what it says to everything that cannot be looked at."""
+"""``designer analyze``: what it shows and writes, and how it refuses what cannot be analysed."""
 
 from __future__ import annotations
 
@@ -26,17 +26,23 @@ DIGITS = ["--data", "digits", "--train-size", "300"]
 BLOCKS = ["1", "2", "3"]
 
 
+@pytest.fixture(autouse=True)
+def _no_model_is_left() -> None:
+    """Forget the models that earlier tests built."""
+    cli_models.MADE.clear()
+
+
 def analysis(command: Command, *arguments: str) -> dict[str, Any]:
-    """What ``--json`` prints."""
+    """Analyse a model and return what ``--json`` prints."""
     done = command("analyze", *arguments, "--json")
     assert done.code == OK, done.err
-    shown: dict[str, Any] = json.loads(done.out)
-    return shown
+    report: dict[str, Any] = json.loads(done.out)
+    return report
 
 
-def codes(shown: dict[str, Any]) -> set[str]:
-    """Of the warnings."""
-    return {warning["code"] for warning in shown["warnings"]}
+def warning_codes(report: dict[str, Any]) -> set[str]:
+    """Return the codes of the warnings in a report."""
+    return {warning["code"] for warning in report["warnings"]}
 
 
 class TestOutput:
@@ -79,10 +85,11 @@ class TestOutput:
         rows = json.loads(command("analyze", NET, *DIGITS, "--list-blocks", "--json").out)
         assert [row["name"] for row in rows if row["chosen"]] == BLOCKS
         assert all(row["reason"] for row in rows)
-        for row in rows:
-            assert row["name"] in shown.out
+        table = {line.split()[0]: line.rstrip() for line in shown.out.splitlines()[1:]}
+        assert list(table) == [row["name"] for row in rows]
+        assert all(table[row["name"]].endswith(row["reason"]) for row in rows)
 
-    def test_blocks_that_were_asked_for(self, command: Command) -> None:
+    def test_blocks_named_by_the_user(self, command: Command) -> None:
         shown = analysis(command, NET, *DIGITS, "--blocks", "2.*, 3")
         assert [layer["name"] for layer in shown["layers"]] == ["2.0", "2.1", "2.2", "3"]
 
@@ -114,15 +121,15 @@ class TestOutput:
         net = "tests.support.cli_models:unscaled"
         shown = analysis(command, net, *DIGITS)
         assert shown["data"]["scaling"] == "standard"
-        assert "scaling" in codes(shown)
+        assert "scaling" in warning_codes(shown)
         plain = analysis(command, net, *DIGITS, "--scaling", "none")
         assert plain["data"]["scaling"] == "none"
-        assert "scaling" not in codes(plain)
+        assert "scaling" not in warning_codes(plain)
         assert plain["model"]["accuracy"] > shown["model"]["accuracy"] + 0.1
 
-    def test_a_test_set_that_was_split_off_here_is_said_to_be(self, command: Command) -> None:
-        assert "split_here" in codes(analysis(command, NET, *DIGITS))
-        assert "split_here" not in codes(
+    def test_a_test_set_that_was_split_off_here_gives_a_warning(self, command: Command) -> None:
+        assert "split_here" in warning_codes(analysis(command, NET, *DIGITS))
+        assert "split_here" not in warning_codes(
             analysis(command, NET, "--data", "tests.support.cli_models:batches")
         )
 
@@ -141,7 +148,7 @@ class TestOutput:
             assert torch.equal(value, weights[key])
 
     def test_what_a_search_recommended(self, command: Command) -> None:
-        found = designer.search(
+        result = designer.search(
             "tests.support.toy:TinySpace",
             "tests.support.toy:blobs",
             trials=2,
@@ -152,17 +159,15 @@ class TestOutput:
             out="run",
         )
         shown = analysis(command, "run/best/1")
-        layer = found.recommendations[0].layers[0]
-        assert [one["name"] for one in shown["layers"]] == [
-            one.name for one in found.recommendations[0].layers
-        ]
+        layers = result.recommendations[0].layers
+        assert [layer["name"] for layer in shown["layers"]] == [layer.name for layer in layers]
         assert shown["data"]["heldout_part"] == "validation"
-        assert shown["layers"][0]["separation"] == pytest.approx(layer.separation)
+        assert shown["layers"][0]["separation"] == pytest.approx(layers[0].separation)
         assert analysis(command, "run")["layers"] == shown["layers"]
         named = analysis(command, "run/best/1", "--data", "tests.support.toy:blobs")
         assert named["layers"] == shown["layers"]
-        assert not {"other_split", "split_here", "scaling"} & codes(shown)
-        assert "other_split" in codes(analysis(command, "run/best/1", "--seed", "5"))
+        assert not {"other_split", "split_here", "scaling"} & warning_codes(shown)
+        assert "other_split" in warning_codes(analysis(command, "run/best/1", "--seed", "5"))
 
     def test_its_data_under_another_name(self, command: Command) -> None:
         write_blobs(Path("blobs.npz"))
@@ -183,7 +188,7 @@ class TestOutput:
         assert there["data"] == shown["data"]
         assert there["layers"] == shown["layers"]
         other = analysis(command, "moved/best/1", "--data", "elsewhere/blobs.npz", "--seed", "5")
-        assert "split_here" in codes(other)
+        assert "split_here" in warning_codes(other)
 
 
 def _digits() -> tuple[Any, Any]:
@@ -191,57 +196,57 @@ def _digits() -> tuple[Any, Any]:
     return data.train, data.test
 
 
-# --- what cannot be looked at: one line, no traces ---
+# --- what cannot be analysed: one line on stderr, and the model is left as it was ---
 
 
-def pickled_code() -> None:
+def save_pickled_code() -> None:
     torch.save({"weight": torch.ones(1), "code": cli_models.Code("marker")}, "w")
 
 
-def truncated() -> None:
+def save_truncated() -> None:
     save_file(cli_models.weights(), "whole")
     Path("w").write_bytes(Path("whole").read_bytes()[:-100])
 
 
-def less() -> None:
+def save_too_few() -> None:
     weights = cli_models.weights()
     del weights["1.0.weight"]
     torch.save(weights, "w")
 
 
-def more() -> None:
+def save_too_many() -> None:
     save_file({**cli_models.weights(), "other.weight": torch.ones(2)}, "w")
 
 
-def other() -> None:
+def save_another_shape() -> None:
     save_file({**cli_models.weights(), "4.bias": torch.ones(11)}, "w")
 
 
-def text() -> None:
+def save_text() -> None:
     Path("w").write_text("these are no weights")
 
 
 @pytest.mark.parametrize(
-    ("write", "said"),
+    ("write", "message"),
     [
-        (pickled_code, "nothing was executed; save the weights with safetensors"),
-        (truncated, "Expected whole weights in 'w', but reading them failed"),
-        (less, "1 missing ('1.0.weight')"),
-        (more, "1 unexpected ('other.weight')"),
-        (other, "1 different ('4.bias' float32 (11,) instead of float32 (10,))"),
-        (text, "Expected weights in 'w' as safetensors or torch.save writes them"),
+        (save_pickled_code, "nothing was executed; save the weights with safetensors"),
+        (save_truncated, "Expected whole weights in 'w', but reading them failed"),
+        (save_too_few, "1 missing ('1.0.weight')"),
+        (save_too_many, "1 unexpected ('other.weight')"),
+        (save_another_shape, "1 different ('4.bias' float32 (11,) instead of float32 (10,))"),
+        (save_text, "Expected weights in 'w' as safetensors or torch.save writes them"),
         (lambda: None, "Expected a file of weights at 'w', found none."),
     ],
 )
-def test_weights_that_will_not_do(command: Command, write: Callable[[], None], said: str) -> None:
+def test_unusable_weights(command: Command, write: Callable[[], None], message: str) -> None:
     write()
-    assert said in refused(command("analyze", NET, *DIGITS, "--weights", "w"))
+    assert message in refused(command("analyze", NET, *DIGITS, "--weights", "w"))
     assert not Path("marker").exists()
 
 
 @pytest.mark.parametrize("listing", [[], ["--list-blocks"]])
 @pytest.mark.parametrize(
-    ("net", "said"),
+    ("net", "message"),
     [
         (
             "raises",
@@ -251,14 +256,17 @@ def test_weights_that_will_not_do(command: Command, write: Callable[[], None], s
         ("wide", "inputs of shape (n, 1, 8, 8), but it raised RuntimeError: mat1 and mat2"),
     ],
 )
-def test_models_that_do_not_run(command: Command, net: str, said: str, listing: list[str]) -> None:
-    message = refused(command("analyze", f"tests.support.cli_models:{net}", *DIGITS, *listing))
-    assert said in message
+def test_models_that_do_not_run(
+    command: Command, net: str, message: str, listing: list[str]
+) -> None:
+    line = refused(command("analyze", f"tests.support.cli_models:{net}", *DIGITS, *listing))
+    assert message in line
+    assert cli_models.MADE
     assert_no_hooks()
 
 
 @pytest.mark.parametrize(
-    ("net", "options", "said"),
+    ("net", "options", "message"),
     [
         ("tensorless", [], "Expected the model to return a floating tensor"),
         ("single", [], "found none in Sequential: name them with `blocks` (--blocks)"),
@@ -285,17 +293,18 @@ def test_models_that_do_not_run(command: Command, net: str, said: str, listing: 
         ),
     ],
 )
-def test_what_cannot_be_looked_at(
-    command: Command, net: str, options: list[str], said: str
+def test_what_cannot_be_analysed(
+    command: Command, net: str, options: list[str], message: str
 ) -> None:
-    given = DIGITS if "--data" not in options else []
-    message = refused(command("analyze", f"tests.support.cli_models:{net}", *given, *options))
-    assert said in message
+    data = [] if "--data" in options else DIGITS
+    assert message in refused(
+        command("analyze", f"tests.support.cli_models:{net}", *data, *options)
+    )
     assert_no_hooks()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (
             [NET, "--data", "tests.support.cli_models:batches", "--validation-fraction", "0.3"],
@@ -309,15 +318,16 @@ def test_what_cannot_be_looked_at(
         (["nowhere/best/1", "--data", "digits"], "package.module:callable or a folder"),
     ],
 )
-def test_arguments_that_will_not_do(command: Command, arguments: list[str], said: str) -> None:
-    assert said in refused(command("analyze", *arguments))
+def test_unusable_arguments(command: Command, arguments: list[str], message: str) -> None:
+    assert message in refused(command("analyze", *arguments))
 
 
 def assert_no_hooks() -> None:
-    """On the model that was looked at."""
-    for module in cli_models.MADE[0].modules():
-        assert not module._forward_hooks
-        assert not module._forward_pre_hooks
+    """Assert that no hook is left on the model that the command built."""
+    for model in cli_models.MADE:
+        for module in model.modules():
+            assert not module._forward_hooks
+            assert not module._forward_pre_hooks
 
 
 class TestWrites:
@@ -337,9 +347,9 @@ class TestWrites:
         assert '"name":"architecture"' in page
 
     def test_over_an_older_analysis(self, command: Command) -> None:
-        assert command("analyze", NET, *DIGITS, "--out", "seen").code == OK
-        assert command("analyze", NET, *DIGITS, "--out", "seen", "--scaling", "none").code == OK
-        written = json.loads(Path("seen/report.json").read_text(encoding="utf-8"))
+        assert command("analyze", NET, *DIGITS, "--out", "here").code == OK
+        assert command("analyze", NET, *DIGITS, "--out", "here", "--scaling", "none").code == OK
+        written = json.loads(Path("here/report.json").read_text(encoding="utf-8"))
         assert written["data"]["scaling"] == "none"
 
     def test_never_over_a_report_of_something_else(self, command: Command) -> None:

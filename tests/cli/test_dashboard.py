@@ -1,4 +1,4 @@
-"""Optuna's dashboard on a run: what is attached to it, and that it answers."""
+"""``designer dashboard``: it serves Optuna's dashboard with the charts of the run attached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.artifacts import ArtifactMeta, FileSystemArtifactStore, get_all_artifact_meta
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna_dashboard import get_note
 
 from designer.cli.dashboard import attach, dashboard
@@ -30,10 +30,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_run(tmp_path_factory.mktemp("dashboard") / "run")
 
 
-def asked(port: int, path: str) -> bytes:
+def fetch(port: int, path: str) -> bytes:
+    """Return the body of a page on this machine."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
-        found: bytes = answer.read()
-    return found
+        body: bytes = answer.read()
+    return body
 
 
 def test_answers_with_the_charts_of_the_run(run: Path) -> None:
@@ -42,15 +43,14 @@ def test_answers_with_the_charts_of_the_run(run: Path) -> None:
         thread.start()
         try:
             port = server.server_port
-            assert b"<html" in asked(port, "/dashboard/").lower()
-            studies = json.loads(asked(port, "/api/studies"))["study_summaries"]
-            search = next(one for one in studies if one["study_name"] == Phase.SEARCH)
-            shown = json.loads(asked(port, f"/api/studies/{search['study_id']}?after=0"))
-            names = {one["filename"] for one in shown["artifacts"]}
-            assert {"curve-1.svg", "shares-1.svg", "trials.svg"} <= names
-            one = next(a for a in shown["artifacts"] if a["filename"] == "curve-1.svg")
-            path = f"/artifacts/{search['study_id']}/{one['artifact_id']}"
-            assert asked(port, path).startswith(b"<svg ")
+            assert b"<html" in fetch(port, "/dashboard/").lower()
+            studies = json.loads(fetch(port, "/api/studies"))["study_summaries"]
+            search = next(study for study in studies if study["study_name"] == Phase.SEARCH)
+            shown = json.loads(fetch(port, f"/api/studies/{search['study_id']}?after=0"))
+            charts = {chart["filename"]: chart["artifact_id"] for chart in shown["artifacts"]}
+            assert {"curve-1.svg", "shares-1.svg", "trials.svg"} <= charts.keys()
+            path = f"/artifacts/{search['study_id']}/{charts['curve-1.svg']}"
+            assert fetch(port, path).startswith(b"<svg ")
             assert shown["note"]["body"] == markdown_report(search_view(read_result(run)))
         finally:
             server.shutdown()
@@ -63,9 +63,9 @@ def test_charts_of_an_older_report_are_replaced(run: Path) -> None:
     with open_file(run / "study.db") as storage:
         study = optuna.load_study(study_name=Phase.SEARCH, storage=storage)
         attach(study, result, store)
-        before = {one.filename: one.artifact_id for one in artifacts(study)}
+        before = artifacts(study)
         attach(study, replace(result, recommendations=()), store)
-        assert {one.filename: one.artifact_id for one in artifacts(study)} == before
+        assert artifacts(study) == before
         contents = {name: content(store, key) for name, key in before.items()}
         assert b"No longer part of the report" in contents["curve-1.svg"]
         assert b"No longer" not in contents["trials.svg"]
@@ -74,11 +74,13 @@ def test_charts_of_an_older_report_are_replaced(run: Path) -> None:
         assert get_note(study).startswith("# Design report")
 
 
-def artifacts(study: optuna.Study) -> list[ArtifactMeta]:
-    return get_all_artifact_meta(study)
+def artifacts(study: optuna.Study) -> dict[str, str]:
+    """Return the id of every file that is attached to a study, by file name."""
+    return {file.filename: file.artifact_id for file in get_all_artifact_meta(study)}
 
 
 def content(store: FileSystemArtifactStore, artifact: str) -> bytes:
+    """Return what a file that is attached to a study holds."""
     with store.open_reader(artifact) as file:
         return file.read()
 

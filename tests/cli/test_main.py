@@ -1,4 +1,4 @@
-"""The command line: what it prints where, what it writes, and how it ends."""
+"""The command line: where it prints what, which files it writes, and its exit codes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 
 def save(**changes: Any) -> str:
-    """``blobs`` with changes, None for what shall be missing, as an .npz file."""
+    """Write ``blobs`` with changes to an .npz file; a change to None leaves the array out."""
     arrays = {k: v for k, v in {**blobs(), **changes}.items() if v is not None}
     np.savez("data.npz", **arrays)
     return "data.npz"
@@ -68,7 +69,7 @@ class TestSearch:
             form: command("report", str(FOLDER), "--format", form)
             for form in ("terminal", "markdown", "json", "html", "svg")
         }
-        assert {(one.code, one.err) for one in shown.values()} == {(OK, "")}
+        assert {(outcome.code, outcome.err) for outcome in shown.values()} == {(OK, "")}
         assert shown["markdown"].out == (FOLDER / "report.md").read_text(encoding="utf-8")
         assert shown["json"].out == again.out
         assert shown["html"].out == (FOLDER / "report.html").read_text(encoding="utf-8")
@@ -105,9 +106,9 @@ class TestSearch:
         assert Path("runs/tests.support.toy_blobs-broken/report.json").is_file()
 
     def test_a_class_that_the_test_set_lacks_is_a_warning(self, command: Command) -> None:
-        made = blobs()
-        known = made["y_test"] != 2
-        data = save(x_test=made["x_test"][known], y_test=made["y_test"][known])
+        arrays = blobs()
+        known = arrays["y_test"] != 2
+        data = save(x_test=arrays["x_test"][known], y_test=arrays["y_test"][known])
         outcome = command("search", *TOY, "--data", data, "--trials", "1", "--out", "run")
         assert outcome.code == OK
         assert "Warning: The test set has no sample of class 2" in outcome.out
@@ -122,7 +123,7 @@ class TestSearch:
 
 
 def on_a_terminal(*arguments: str) -> tuple[int, str]:
-    """Run the command with standard error on a terminal of its own."""
+    """Run a command whose stderr is a terminal; return its exit code and what it wrote there."""
     ours, theirs = pty.openpty()
     shown = bytearray()
 
@@ -179,7 +180,9 @@ class TestReport:
         assert {f"trials.{form}", f"agreement.{form}"} < names
 
     def test_the_file_itself(self, command: Command) -> None:
-        assert command("report", "run/report.json").out == command("report", "run").out
+        shown = command("report", "run/report.json")
+        assert shown.code == OK
+        assert shown == command("report", "run")
 
     def test_nothing_to_draw(self, command: Command) -> None:
         written = json.loads(Path("run/report.json").read_text(encoding="utf-8"))
@@ -191,7 +194,7 @@ class TestReport:
     def test_where_nothing_can_be_written(self, command: Command) -> None:
         Path("file").write_text("no folder")
         outcome = command("report", "run", "--format", "html", "--output", "file/a.html")
-        assert "file" in refused(outcome)
+        assert "Cannot write to 'file'" in refused(outcome)
 
     def test_a_png_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         ours, theirs = pty.openpty()
@@ -268,11 +271,11 @@ class TestHelp:
 
 class TestRefusals:
     @pytest.mark.parametrize(
-        ("arguments", "named"),
+        ("arguments", "message"),
         [
-            ("seek", "seek"),
+            ("seek", "'seek'"),
             ("search --colour blue", "--colour"),
-            ("search extra", "extra"),
+            ("search extra", "(extra)"),
             ("search --data", "--data"),
             ("search --data nothing", "'nothing'"),
             ("search --data nothing:here", "'nothing:here'"),
@@ -282,11 +285,11 @@ class TestRefusals:
             ("search --space tests.support.toy:Nothing", "Nothing"),
             ("search --objective best", "'best'"),
             ("search --device abacus", "'abacus'"),
-            ("search --seed -1", "-1"),
-            ("search --confirm 0", "0"),
-            ("search --batch-size 1", "1"),
-            ("search --validation-fraction 1.5", "1.5"),
-            ("search --train-size 100000", "100000"),
+            ("search --seed -1", "a seed from 0 to 2^31 - 1, got -1"),
+            ("search --confirm 0", "confirm of at least 1, got 0"),
+            ("search --batch-size 1", "a batch size of at least 2, got 1"),
+            ("search --validation-fraction 1.5", "between 0 and 1, got 1.5"),
+            ("search --train-size 100000", "got 100000"),
             ("report", "Expected a run folder"),
             ("report nowhere", "found none in 'nowhere'"),
             ("compare", "networks"),
@@ -294,12 +297,12 @@ class TestRefusals:
             ("compare nowhere elsewhere", "'nowhere'"),
             ("compare same same", "'same' twice"),
             ("dashboard nowhere", "found none in 'nowhere'"),
-            ("report . --format doc", "doc"),
+            ("report . --format doc", "'doc'"),
             ("report . --format json", "found none"),
         ],
     )
-    def test_wrong_arguments(self, arguments: str, named: str, command: Command) -> None:
-        assert named in refused(command(*arguments.split()))
+    def test_wrong_arguments(self, arguments: str, message: str, command: Command) -> None:
+        assert message in refused(command(*arguments.split()))
 
     @pytest.mark.parametrize("option", ["--trials", "--epochs", "--workers"])
     @pytest.mark.parametrize("value", ["0", "-3", "many", "1.5", ""])
@@ -308,7 +311,7 @@ class TestRefusals:
         assert re.search(rf"'{option}': .*valid integer|Expected .* got {value}\.$", line)
 
     @pytest.mark.parametrize(
-        ("spoil", "named"),
+        ("spoil", "message"),
         [
             (lambda x, y: {"x_train": None}, "x_train"),
             (lambda x, y: {"x_test": None}, "both or neither"),
@@ -323,11 +326,11 @@ class TestRefusals:
         ],
     )
     def test_wrong_data(
-        self, spoil: Callable[[Any, Any], Saved], named: str, command: Command
+        self, spoil: Callable[[Any, Any], Saved], message: str, command: Command
     ) -> None:
-        made = blobs()
-        data = save(**spoil(made["x_train"], made["y_train"]))
-        assert named in refused(command("search", *TOY, "--data", data))
+        arrays = blobs()
+        data = save(**spoil(arrays["x_train"], arrays["y_train"]))
+        assert message in refused(command("search", *TOY, "--data", data))
 
     def test_files_that_are_no_data(self, command: Command) -> None:
         Path("text.npz").write_text("no archive")
@@ -356,6 +359,8 @@ class TestRefusals:
 
 
 def raising(error: BaseException) -> Callable[..., None]:
+    """Return a function that takes anything and raises an error."""
+
     def raise_it(*_args: object, **_options: object) -> None:
         raise error
 
@@ -367,7 +372,7 @@ class TestEnds:
         self, command: Command, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            sys.modules["designer.search.search"],
+            import_module("designer.search.search"),
             "search_with",
             raising(RuntimeError("broken\nin two")),
         )
@@ -380,7 +385,7 @@ class TestEnds:
 
     def test_debug_lets_it_through(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
-            sys.modules["designer.search.search"], "search_with", raising(RuntimeError("broken"))
+            import_module("designer.search.search"), "search_with", raising(RuntimeError("broken"))
         )
         with pytest.raises(RuntimeError, match="broken"):
             designer.cli.main.main(["search", "--debug"])
@@ -393,7 +398,7 @@ class TestEnds:
 
     def test_ctrl_c_at_once(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
-            sys.modules["designer.search.search"], "search_with", raising(KeyboardInterrupt())
+            import_module("designer.search.search"), "search_with", raising(KeyboardInterrupt())
         )
         outcome = command("search", *TOY)
         assert outcome.code == INTERRUPTED == 130
@@ -410,8 +415,7 @@ class TestEnds:
     def test_markdown_and_json_are_utf_8_whatever_the_terminal_is(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        golden = FILES
-        text = (golden / "golden_report.json").read_text(encoding="utf-8")
+        text = (FILES / "golden_report.json").read_text(encoding="utf-8")
         Path("report.json").write_text(text, encoding="utf-8")
         written = {}
         for form in ("json", "markdown", "terminal"):
@@ -422,22 +426,15 @@ class TestEnds:
             file.flush()
             written[form] = raw.getvalue()
         assert written["json"].decode() == text
-        assert written["markdown"] == (golden / "golden_report.md").read_bytes()
+        assert written["markdown"] == (FILES / "golden_report.md").read_bytes()
         assert "97.0 +/- 0.4" in written["terminal"].decode("ascii")
 
 
 def test_what_a_space_prints_does_not_spoil_the_json(command: Command) -> None:
-    given = [
-        "--space",
-        "tests.support.toy:TiedSpace",
-        "--data",
-        "tests.support.toy:blobs",
-        "--trials",
-        "2",
-    ]
-    quick = ["--epochs", "1", "--confirm", "1", "--confirm-seeds", "1", "--json"]
+    options = [*TOY, "--space", "tests.support.toy:TiedSpace", "--trials", "2", "--epochs", "1"]
     for workers in ("1", "2"):
-        done = command("search", *given, *quick, "--workers", workers, "--out", f"of-{workers}")
+        out = f"workers-{workers}"
+        done = command("search", *options, "--json", "--workers", workers, "--out", out)
         assert done.code == OK
         assert "building" in done.err
         assert json.loads(done.out)["schema"] == "designer.report/1"

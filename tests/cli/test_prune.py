@@ -1,11 +1,11 @@
-"""``designer prune``: what it writes and shows, and what it says where that cannot be done."""
+"""``designer prune``: what it writes and shows, and how it refuses what cannot be pruned."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 import designer
 from designer.choices import Criterion
 from designer.cli.app import INTERRUPTED, OK
+from designer.data.dataset import LabelledTensors
 from designer.models.loading import load_model
 from designer.pruning import report as pruning_report
 from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
@@ -35,7 +36,7 @@ QUICK = ["--epochs", "1", "--no-baselines"]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a search wrote."""
+    """Return the folder of a search."""
     out = tmp_path_factory.mktemp("search") / "run"
     options: dict[str, Any] = {"trials": 2, "epochs": 4, "confirm": 1, "confirm_seeds": 1}
     designer.search("tests.support.toy:TinySpace", BLOBS, confirm_epochs=6, out=out, **options)
@@ -44,35 +45,38 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a perceptron that knows the digits."""
+    """Return a file with the weights of a perceptron that was trained on the digits."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     data = designer.load_dataset("digits", train_size=300)
     save_file(train_briefly(cli_models.perceptron(), data.train, epochs=12).state_dict(), path)
     return path
 
 
-def files(folder: str | Path) -> set[str]:
+def names_in(folder: str | Path) -> set[str]:
+    """Return the names of the files in a folder."""
     return {path.name for path in Path(folder).iterdir()}
 
 
-def outputs(source: str | Path, inputs: torch.Tensor) -> torch.Tensor:
+def accuracy(source: str | Path, samples: LabelledTensors) -> float:
+    """Return the share of samples that the model in a folder names correctly."""
     with torch.no_grad():
-        found: torch.Tensor = load_model(source).model(inputs)
-    return found
+        logits = load_model(source).model(samples.inputs)
+    return float((logits.argmax(1) == samples.labels).float().mean())
 
 
-def shown(outcome: Outcome) -> dict[str, Any]:
+def report_of(outcome: Outcome) -> dict[str, Any]:
+    """Assert that a command succeeded, and return the JSON that it printed."""
     assert outcome.code == OK, outcome.err
-    found: dict[str, Any] = json.loads(outcome.out)
-    return found
+    report: dict[str, Any] = json.loads(outcome.out)
+    return report
 
 
-class TestOfWhatASearchFound:
+class TestModelOfASearch:
     def test_writes_a_smaller_model(self, command: Command, run: Path) -> None:
         done = command("prune", str(run), "--remove", "1", "--epochs", "2", "--out", "small",
                        "--scratch-epochs", "2")  # fmt: skip
         assert done.code == OK, done.err
-        assert files("small") == FILES
+        assert names_in("small") == FILES
         assert " ".join(done.out.split()).startswith(f"Pruning: {run} on {BLOBS} ")
         assert "greedy ablation" in done.out
         assert max(map(len, done.out.splitlines())) <= 80
@@ -87,7 +91,7 @@ class TestOfWhatASearchFound:
             assert f'"name":"{chart}"' in page
         assert "recovery ..." in done.err.splitlines()
         report = json.loads(Path("small/report.json").read_text(encoding="utf-8"))
-        assert [one["name"] for one in report["networks"]] == [
+        assert [network["name"] for network in report["networks"]] == [
             "original", "pruned", "from scratch", "greedy ablation",
         ]  # fmt: skip
         assert report["model"]["name"] == str(run)
@@ -97,62 +101,62 @@ class TestOfWhatASearchFound:
         assert text.count("from scratch |") == 1
 
     def test_loads_again_with_its_data(self, command: Command, run: Path) -> None:
-        given = ["--remove", "1", *QUICK, "--out", "small", "--json"]
-        found = shown(command("prune", str(run), *given))
-        pruned = found["networks"][1]
+        options = ["--remove", "1", *QUICK, "--out", "small", "--json"]
+        report = report_of(command("prune", str(run), *options))
+        pruned = report["networks"][1]
         loaded, whole = designer.load("small"), load_model(run)
         data = designer.load_dataset(BLOBS)
         assert sum(p.numel() for p in loaded.model.parameters()) == pruned["parameters"]
-        right = (outputs("small", data.test.inputs).argmax(1) == data.test.labels).float().mean()
-        assert float(right) == pytest.approx(pruned["test_accuracy"]["value"])
+        assert accuracy("small", data.test) == pytest.approx(pruned["test_accuracy"]["value"])
         assert (loaded.spec, loaded.scaling) == (whole.spec, whole.scaling)
-        assert loaded.learning_rate == whole.learning_rate == found["settings"]["learning_rate"]
-        analysis = shown(command("analyze", "small", "--json"))
+        assert loaded.learning_rate == whole.learning_rate == report["settings"]["learning_rate"]
+        analysis = report_of(command("analyze", "small", "--json"))
         assert analysis["data"]["name"] == BLOBS
         assert analysis["model"]["accuracy_heldout"] == pytest.approx(
             pruned["validation_accuracy"]["value"]
         )
-        removed = {one["name"] for one in found["blocks"] if one["removed"]}
-        left = [one["name"] for one in found["blocks"] if one["name"] not in removed]
-        assert [one["name"] for one in analysis["layers"]] == left
+        left = [block["name"] for block in report["blocks"] if not block["removed"]]
+        assert len(left) == len(report["blocks"]) - 1
+        assert [layer["name"] for layer in analysis["layers"]] == left
 
     def test_is_pruned_once_more(self, command: Command, run: Path) -> None:
-        shown(command("prune", str(run), "--remove", "1", *QUICK, "--out", "a", "--json"))
-        again = shown(command("prune", "a", "--remove", "1", "--narrow", *QUICK, "--json"))
-        assert files("pruned/a") == FILES
+        report_of(command("prune", str(run), "--remove", "1", *QUICK, "--out", "a", "--json"))
+        again = report_of(command("prune", "a", "--remove", "1", "--narrow", *QUICK, "--json"))
+        assert names_in("pruned/a") == FILES
         assert again["model"]["parameters"] == sum(
             p.numel() for p in designer.load("a").model.parameters()
         )
-        assert len(again["blocks"]) == len(shown(command("analyze", "a", "--json"))["layers"])
+        assert len(again["blocks"]) == len(report_of(command("analyze", "a", "--json"))["layers"])
         data = designer.load_dataset(BLOBS)
-        right = outputs("pruned/a", data.test.inputs).argmax(1) == data.test.labels
-        assert float(right.float().mean()) == pytest.approx(
+        assert accuracy("pruned/a", data.test) == pytest.approx(
             again["networks"][1]["test_accuracy"]["value"]
         )
         assert len(designer.load("pruned/a").removed) == 2
 
     def test_again_over_itself_gives_the_same(self, command: Command, run: Path) -> None:
-        kept: list[bytes] = []
-        for _ in range(2):
-            shown(command("prune", str(run), "--max-drop", "0.3", *QUICK, "--out", "a", "--json"))
-            kept.append(Path("a/model.safetensors").read_bytes())
-        assert kept[0] == kept[1]
+        options = ["--max-drop", "0.3", *QUICK, "--out", "a", "--json"]
+        first = report_of(command("prune", str(run), *options))
+        saved = Path("a/model.safetensors").read_bytes()
+        again = report_of(command("prune", str(run), *options))
+        assert again["removed"] == first["removed"]
+        assert Path("a/model.safetensors").read_bytes() == saved
 
 
-class TestOfACallable:
+class TestModelOfACallable:
     def prune(self, command: Command, weights: Path, *arguments: str) -> Outcome:
         return command("prune", NET, "--weights", str(weights), *DIGITS, *arguments)
 
     def test_writes_a_smaller_model(self, command: Command, weights: Path) -> None:
-        found = shown(self.prune(command, weights, "--remove", "1", *QUICK, "--json"))
+        report = report_of(self.prune(command, weights, "--remove", "1", *QUICK, "--json"))
         folder = Path("pruned/tests.support.cli_models-perceptron")
-        assert files(folder) == FILES
-        assert found["model"]["weights"] == "w.safetensors"
-        assert found == json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        assert names_in(folder) == FILES
+        assert report["model"]["weights"] == "w.safetensors"
+        assert report == json.loads((folder / "report.json").read_text(encoding="utf-8"))
         data = designer.load_dataset("digits", train_size=300)
-        right = outputs(folder, data.validation.inputs).argmax(1) == data.validation.labels
-        share = found["networks"][1]["validation_accuracy"]["value"]
-        assert float(right.float().mean()) == pytest.approx(share)
+        pruned = report["networks"][1]
+        assert accuracy(folder, data.validation) == pytest.approx(
+            pruned["validation_accuracy"]["value"]
+        )
 
     def test_as_markdown(self, command: Command, weights: Path) -> None:
         done = self.prune(command, weights, "--remove", "2", "--out", "s", *QUICK,
@@ -161,16 +165,16 @@ class TestOfACallable:
         assert done.out.startswith("# Pruning: tests.support.cli\\_models:perceptron on digits\n")
 
     def test_takes_the_names_of_blocks(self, command: Command, weights: Path) -> None:
-        found = shown(self.prune(command, weights, "--remove", "3, 2", *QUICK, "--json"))
-        assert found["removed"] == ["2", "3"]
-        assert found["request"] == {"remove": ["3", "2"]}
+        report = report_of(self.prune(command, weights, "--remove", "3, 2", *QUICK, "--json"))
+        assert report["removed"] == ["2", "3"]
+        assert report["request"] == {"remove": ["3", "2"]}
 
     def test_takes_a_size(self, command: Command, weights: Path) -> None:
-        found = shown(self.prune(command, weights, "--target-params", "0.8", *QUICK, "--json"))
-        original, pruned = found["networks"]
+        options = ["--target-params", "0.8", *QUICK, "--json"]
+        original, pruned = report_of(self.prune(command, weights, *options))["networks"]
         assert pruned["parameters"] <= 0.8 * original["parameters"]
 
-    def test_hands_on_what_was_asked_for(
+    def test_hands_on_every_option(
         self, command: Command, weights: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         requests: list[PruningOptions] = []
@@ -179,7 +183,7 @@ class TestOfACallable:
             requests.append(options)
             raise designer.InvalidInputError("enough")
 
-        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune_with", look)
+        monkeypatch.setattr(import_module("designer.pruning.prune"), "prune_with", look)
         self.prune(command, weights, "--max-drop", "0.02", "--criterion", "last", "--blocks",
                    "1,2", "--narrow", "--epochs", "3", "--learning-rate", "0.5", "--soft-targets",
                    "--scratch-epochs", "7", "--seed", "9", "--batch-size", "33")  # fmt: skip
@@ -225,9 +229,9 @@ class TestCtrlC:
         assert done.out == ""
         last = "error: Stopped; the smaller model is in small, without baselines."
         assert done.err.splitlines()[-1] == last
-        assert files("small") == FILES
+        assert names_in("small") == FILES
         report = json.loads(Path("small/report.json").read_text(encoding="utf-8"))
-        assert [one["name"] for one in report["networks"]] == ["original", "pruned"]
+        assert [network["name"] for network in report["networks"]] == ["original", "pruned"]
         assert report["model"]["name"] == str(run)
         assert designer.load("small").removed
 
@@ -237,18 +241,18 @@ class TestCtrlC:
         def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(sys.modules["designer.pruning.prune"], "prune_with", stop)
+        monkeypatch.setattr(import_module("designer.pruning.prune"), "prune_with", stop)
         done = command("prune", str(run), "--remove", "1", "--out", "small")
         assert (done.code, done.out) == (INTERRUPTED, "")
         assert done.err == "error: Stopped.\n"
         assert not Path("small").exists()
 
 
-# --- what cannot be pruned: one line, nothing written ---
+# --- what cannot be pruned: one line on stderr, and nothing is written ---
 
 
 def refusal(outcome: Outcome) -> str:
-    """One line, and no folder of ours."""
+    """Assert that a command refused with one line and wrote no folder; return that line."""
     message = refused(Outcome(outcome.code, outcome.out, outcome.err.splitlines()[-1] + "\n"))
     assert all(line.endswith(" ...") for line in outcome.err.splitlines()[:-1])
     assert not Path("pruned").exists()
@@ -257,7 +261,7 @@ def refusal(outcome: Outcome) -> str:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--remove", "4"], "at most 3 blocks to remove, since 3 of 3 can go, got 4"),
         (["--remove", "0"], "at least 1 block to remove, got 0"),
@@ -287,30 +291,31 @@ def refusal(outcome: Outcome) -> str:
             ["--remove", "1", "--data", "tests.support.cli_models:batches"],
             "got batches; pruning trains",
         ),
-        (["--remove", "1", "--validation-fraction", "0"], "validation"),
+        (
+            ["--remove", "1", "--validation-fraction", "0"],
+            "a validation fraction between 0 and 1, got 0",
+        ),
         (["--remove", "1", "--out", "w"], "Cannot write to 'w': "),
         (["--remove", "1", "--out", "w/below/it"], "Cannot write to 'w/below/it': "),
         (["--remove", "1", "--out", "theirs"], "'theirs' has a report.json of something else"),
         (["--remove", "1", "--out", "/proc/nowhere"], "Cannot write to '/proc/nowhere': "),
     ],
 )
-def test_options_that_will_not_do(
-    command: Command, weights: Path, options: list[str], said: str
+def test_unusable_options(
+    command: Command, weights: Path, options: list[str], message: str
 ) -> None:
     Path("w").write_text("a file", encoding="utf-8")
     Path("theirs").mkdir()
     Path("theirs/report.json").write_text("{}", encoding="utf-8")
-    given = [] if {"--data", "--validation-fraction"} & set(options) else DIGITS
-    if "--validation-fraction" in options:
-        given = DIGITS
-    done = command("prune", NET, "--weights", str(weights), *given, *options, "--no-baselines")
-    assert said in refusal(done)
+    data = [] if "--data" in options else DIGITS
+    done = command("prune", NET, "--weights", str(weights), *data, *options, "--no-baselines")
+    assert message in refusal(done)
     assert Path("w").read_text(encoding="utf-8") == "a file"
-    assert files("theirs") == {"report.json"}
+    assert names_in("theirs") == {"report.json"}
 
 
 @pytest.mark.parametrize(
-    ("net", "said"),
+    ("net", "message"),
     [
         ("perceptron", "no better than chance"),
         ("five_classes", "Expected a classifier that gives logits (n, 10), got (2, 5)"),
@@ -322,11 +327,11 @@ def test_options_that_will_not_do(
         ("scripted", "Expected a module in Python, got one in TorchScript"),
     ],
 )
-def test_models_that_will_not_do(command: Command, net: str, said: str) -> None:
+def test_unusable_models(command: Command, net: str, message: str) -> None:
     done = command(
         "prune", f"tests.support.cli_models:{net}", *DIGITS, "--remove", "1", "--out", "small"
     )
-    assert said in refusal(done)
+    assert message in refusal(done)
 
 
 def test_no_data(command: Command) -> None:
@@ -334,17 +339,17 @@ def test_no_data(command: Command) -> None:
 
 
 def test_no_model(command: Command) -> None:
-    said = refusal(command("prune", "nowhere/best", *DIGITS, "--remove", "1"))
-    assert "package.module:callable or a folder" in said
+    line = refusal(command("prune", "nowhere/best", *DIGITS, "--remove", "1"))
+    assert "package.module:callable or a folder" in line
 
 
 def test_folders_of_others_are_left_alone(command: Command, run: Path) -> None:
     report = (run / "report.json").read_bytes()
-    for out, said in (
+    for out, message in (
         (run, "Expected another folder than that of the model itself"),
         (run / "best" / "1", "has a spec.json of something else"),
     ):
-        assert said in refusal(command("prune", str(run), "--remove", "1", "--out", str(out)))
+        assert message in refusal(command("prune", str(run), "--remove", "1", "--out", str(out)))
     assert (run / "report.json").read_bytes() == report
     assert not list(run.rglob("model.json"))
 
@@ -355,19 +360,22 @@ def truncate(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (truncate, "Expected model.json and model.safetensors of one pruned model in 'small'"),
-        (lambda f: (f / "model.json").write_text("{"), "JSONDecodeError"),
-        (lambda f: (f / "model.safetensors").unlink(), "FileNotFoundError"),
-        (lambda f: (f / "model.json").unlink(), "there is no spec.json or model.json in it"),
+        (lambda folder: (folder / "model.json").write_text("{"), "JSONDecodeError"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "FileNotFoundError"),
+        (
+            lambda folder: (folder / "model.json").unlink(),
+            "there is no spec.json or model.json in it",
+        ),
     ],
 )
 def test_damaged_folders(
-    command: Command, run: Path, damage: Callable[[Path], object], said: str
+    command: Command, run: Path, damage: Callable[[Path], object], message: str
 ) -> None:
-    shown(command("prune", str(run), "--remove", "1", *QUICK, "--out", "small", "--json"))
+    report_of(command("prune", str(run), "--remove", "1", *QUICK, "--out", "small", "--json"))
     damage(Path("small"))
     for arguments in (["prune", "small", "--remove", "1", "--out", "a"], ["analyze", "small"]):
-        assert said in refused(command(*arguments))
+        assert message in refused(command(*arguments))
     assert not Path("a").exists()

@@ -16,11 +16,15 @@ class Outcome(NamedTuple):
     """How a command ended and what it wrote."""
 
     code: int
+    """Exit code."""
     out: str
+    """Text on stdout."""
     err: str
+    """Text on stderr."""
 
 
 Command = Callable[..., Outcome]
+"""A function that takes the arguments of a command line and runs it."""
 
 
 def exit_code(*arguments: str) -> int:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-"""The checkout."""
+"""The root folder of the checkout."""
 
 FILES = ROOT / "tests" / "files"
-"""Data, golden reports and values of the published program."""
+"""The folder of data, golden reports and values of the published program."""
