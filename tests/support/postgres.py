@@ -38,14 +38,15 @@ class Server:
         settings = "-c fsync=off -c listen_addresses=127.0.0.1 -c max_connections=200"
         options = f"{settings} -p {self.port} -k {self.folder}"
         log = str(self.folder / "log")
-        _run("pg_ctl", "start", "--wait", "-D", self._data, "-l", log, "-o", options)
+        _run("pg_ctl", "start", "--wait", "-D", self.data, "-l", log, "-o", options)
 
     def stop(self) -> None:
         """Stop the server at once, as a crash does."""
-        _run("pg_ctl", "stop", "--wait", "-m", "immediate", "-D", self._data)
+        _run("pg_ctl", "stop", "--wait", "-m", "immediate", "-D", self.data)
 
     @property
-    def _data(self) -> str:
+    def data(self) -> str:
+        """The folder of its data."""
         return str(self.folder / "data")
 
 
@@ -68,7 +69,7 @@ def postgres() -> Iterator[Server]:
         try:
             yield server
         finally:
-            subprocess.run(_command("pg_ctl", "stop", "-m", "immediate", "-D", server._data),
+            subprocess.run(_command("pg_ctl", "stop", "-m", "immediate", "-D", server.data),
                            capture_output=True, user=_owner(), cwd=folder, check=False)  # fmt: skip
     finally:
         shutil.rmtree(folder, ignore_errors=True)
