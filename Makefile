@@ -18,7 +18,7 @@ SOURCES = --mnist $(MNIST) --fashion $(FASHION) --pool $(POOL) --table $(TABLE) 
 	--published $(PUBLISHED) --storage $(STORAGE)
 REPEATED = runs/benchmarks/repeated
 
-.PHONY: search test database browser lint structure picture results clean
+.PHONY: search test database browser lint structure docs picture results clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
@@ -44,6 +44,9 @@ lint: $(INSTALLED)  ## style and types
 structure: $(INSTALLED)  ## print what is wrong with the code's structure, place by place
 	$(BIN)/python -m tests.structure
 
+docs: $(INSTALLED)  ## build the documentation site into site/, which needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 picture: $(INSTALLED)  ## make the README's pictures again, from a real run
 	$(BIN)/python docs/picture.py docs
 
@@ -59,7 +62,7 @@ results: $(INSTALLED)  ## repeat every result file, and write all figures from t
 	rm -r $(REPEATED)
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -3,7 +3,7 @@
     python -m benchmarks.evidence
 
 The tables go to ``docs/evidence.md``, the pictures to ``docs/evidence/``, the figures that say most
-to the README, and the table of workers to the cluster guide.
+to the README, and the table of workers to the tutorial about many machines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.evidence.summary import summary
 
 ROOT = Path(__file__).parents[2]
 README, EVIDENCE = ROOT / "README.md", ROOT / "docs" / "evidence.md"
-CLUSTER = ROOT / "docs" / "cluster.md"
+MANY_MACHINES = ROOT / "docs" / "tutorials" / "many_machines.md"
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     draw()
     EVIDENCE.write_text("\n".join(document()) + "\n", encoding="utf-8")
     replace_between_marks(README, summary())
-    replace_between_marks(CLUSTER, scaling.workers())
+    replace_between_marks(MANY_MACHINES, scaling.workers())
 
 
 def document() -> Iterator[str]:
