@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 @app.command(
     "analyze",
+    short_help="Show what each block of a trained model contributes.",
     epilog="Example: designer analyze mynets:resnet --weights resnet.safetensors --data cifar.npz",
 )
 def _analyze(
@@ -67,7 +68,10 @@ def _analyze(
     ] = None,
     blocks: Annotated[
         str | None,
-        typer.Option(help='Which parts are blocks, such as "layer1.*,layer2.*".'),
+        typer.Option(
+            help='Names of the parts that are blocks, such as "layer1.*,layer2.*". [default: they '
+            "are found]"
+        ),
     ] = None,
     list_blocks: Annotated[
         bool,
@@ -76,7 +80,11 @@ def _analyze(
         ),
     ] = False,
     measure: Annotated[
-        str, typer.Option(help=f"What to measure: {', '.join(Measure)}.")
+        str,
+        typer.Option(
+            help=f"What to measure: {', '.join(Measure)}. The residual is for many classes, next "
+            "tokens and regression."
+        ),
     ] = Measure.SEPARATION,
     features: Annotated[
         str | None,
@@ -85,12 +93,14 @@ def _analyze(
             f"project where that does not fit in memory]"
         ),
     ] = None,
-    dimension: Annotated[int | None, typer.Option(help="Number of features to project to.")] = None,
+    dimension: Annotated[
+        int | None, typer.Option(help="Number of features to project to; implies project.")
+    ] = None,
     heldout: Annotated[
         str | None,
         typer.Option(
-            help=f"Held-out part: {' or '.join(DataPart)}. [default: test, or validation for a "
-            "folder]"
+            help=f"Data that count as held out: {' or '.join(DataPart)}. [default: test, or "
+            "validation for a folder]"
         ),
     ] = None,
     scaling: InputScaling = None,

@@ -36,26 +36,39 @@ Storage = Annotated[
     typer.Option(
         envvar="DESIGNER_STORAGE",
         show_envvar=True,
-        help="Address of a storage that several machines share: "
+        help="Address of a database that several machines share: "
         "postgresql+psycopg://user@host/database or grpc://host:port. "
         "[default: SQLite in the run folder]",
     ),
 ]
+SharedStorage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DESIGNER_STORAGE",
+        show_envvar=True,
+        help="Address of the database that the machines share; here or in the environment.",
+    ),
+]
 WeightsFile = Annotated[
-    Path | None, typer.Option(help="File with the model's state dict: safetensors or torch.save.")
+    Path | None,
+    typer.Option(
+        help="File with the model's weights: a state dict in safetensors or of torch.save."
+    ),
 ]
 InputScaling = Annotated[
     str | None,
     typer.Option(
-        help="How to scale inputs: standard or none. [default: as the model was trained, where "
-        "that is known, else standard]"
+        help="How to scale inputs: standard (mean 0, standard deviation 1) or none. [default: as "
+        "the model was trained, where that is known, else standard]"
     ),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Height and width to resize images to, in pixels.")
+    int | None,
+    typer.Option(help="Height and width to resize images to, in pixels."),
 ]
 HeldoutShare = Annotated[
-    float | None, typer.Option(help="Share of the samples in use that is held out for validation.")
+    float | None,
+    typer.Option(help="Share of the samples, those for testing aside, to hold out for validation."),
 ]
 ReportFormat = Annotated[Format, typer.Option("--format", help="Format of the report.")]
 Output = Annotated[

@@ -29,7 +29,11 @@ from designer.cli.progress import interruptible, pass_progress, print_status, pr
 from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 
 
-@app.command("prune", epilog="Example: designer prune runs/a/best/1 --max-drop 0.01 --out small")
+@app.command(
+    "prune",
+    short_help="Make a trained model smaller by removing blocks.",
+    epilog="Example: designer prune runs/a/best/1 --max-drop 0.01 --out small",
+)
 def _prune(
     context: typer.Context,
     model: Annotated[
@@ -49,22 +53,33 @@ def _prune(
     ] = None,
     remove: Annotated[
         str | None,
-        typer.Option(help='How many blocks to remove, or which, such as "blocks.3,blocks.4".'),
+        typer.Option(
+            help='Number of blocks to remove, or their names, such as "blocks.3,blocks.4".'
+        ),
     ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
-            help="Remove as many blocks as cost at most this share of accuracy, such as 0.01."
+            help="Remove as many blocks as possible while validation accuracy drops by no more "
+            "than this, with 95 % confidence; 0.01 is one point."
         ),
     ] = None,
     target_params: Annotated[
-        float | None, typer.Option(help="Share of the parameters to keep, such as 0.5.")
+        float | None,
+        typer.Option(
+            help="Remove as few blocks as leave no more than this share of the parameters, such as "
+            "0.5."
+        ),
     ] = None,
     criterion: Annotated[
         str, typer.Option(help=f"Which blocks are removed first: {', '.join(Criterion)}.")
     ] = Criterion.BEST,
     blocks: Annotated[
-        str | None, typer.Option(help='Which parts are blocks, such as "layer1.*,layer2.*".')
+        str | None,
+        typer.Option(
+            help='Names of the parts that are blocks, such as "layer1.*,layer2.*". [default: they '
+            "are found]"
+        ),
     ] = None,
     narrow: Annotated[
         bool,
@@ -82,13 +97,15 @@ def _prune(
     ] = None,
     soft_targets: Annotated[
         bool,
-        typer.Option("--soft-targets", help="Also learn from the outputs of the whole network."),
+        typer.Option(
+            "--soft-targets", help="In the recovery, also learn from the outputs of the original."
+        ),
     ] = False,
     baselines: Annotated[
         bool,
         typer.Option(
             "--baselines/--no-baselines",
-            help="For comparison, also train the same size from scratch and remove greedily.",
+            help="For comparison, also train the same size from scratch, and remove greedily.",
         ),
     ] = True,
     scratch_epochs: Annotated[
@@ -113,8 +130,9 @@ def _prune(
 ) -> int:
     """Remove the blocks that a trained model does not need, and write the smaller model.
 
-    Proposes blocks, removes them for real, fits and trains what is left, verifies it on held-out
-    data, and shows beside it what the same size from scratch and greedy ablation give.
+    Say how much to remove with one of --remove, --max-drop and --target-params. Blocks are removed
+    for real, what is left is fitted, trained and verified on held-out data, and a network of the
+    same size from scratch and greedy ablation stand beside it for comparison.
     """
     folder = out or Path("pruned") / folder_name_for(model)
     options = PruningOptions(

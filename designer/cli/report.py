@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from search_spaces import Space
 
 
-@app.command("report", epilog="Example: designer report runs/a --format html --output a.html")
+@app.command(
+    "report",
+    short_help="Show a report again, in any format, or draw its charts.",
+    epilog="Example: designer report runs/a --format html --output a.html",
+)
 def _report(
     run: Annotated[
         Path | None,
@@ -61,7 +65,11 @@ def _report(
     return OK
 
 
-@app.command("compare", epilog="Example: designer compare runs/a runs/b small --format html")
+@app.command(
+    "compare",
+    short_help="Compare networks, and say which is better at what.",
+    epilog="Example: designer compare runs/a runs/b small --format html --output all.html",
+)
 def _compare(
     context: typer.Context,
     networks: Annotated[
@@ -89,7 +97,11 @@ def _compare(
     return OK
 
 
-@app.command("dashboard", epilog="Example: designer dashboard runs/a")
+@app.command(
+    "dashboard",
+    short_help="Open Optuna's dashboard on a run, with our charts in it.",
+    epilog="Example: designer dashboard runs/a",
+)
 def _dashboard(
     run: Annotated[Path, typer.Argument(help="Run folder of a search.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -116,7 +128,8 @@ def _dashboard(
 @app.command("spaces", epilog="Example: designer spaces mlp")
 def _spaces(
     space: Annotated[
-        str | None, typer.Argument(help="Name or package.module:Name. [default: list all]")
+        str | None,
+        typer.Argument(help="Name of a space, or package.module:Name. [default: list all]"),
     ] = None,
     as_json: JsonList = False,
 ) -> int:

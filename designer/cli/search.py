@@ -14,6 +14,7 @@ from designer.cli.options import (
     Devices,
     Format,
     ImageSize,
+    SharedStorage,
     Storage,
     TrainSize,
     Workers,
@@ -35,20 +36,27 @@ if TYPE_CHECKING:
     from designer.results.search import SearchResult
 
 
-@app.command("search", epilog="Example: designer search --data digits --trials 20 --out runs/a")
+@app.command(
+    "search",
+    short_help="Search for an architecture, and say which to take.",
+    epilog="Example: designer search --data digits --trials 20 --out runs/a",
+)
 def _search(
     context: typer.Context,
     data: Annotated[
-        str, typer.Option(help="Data to learn; see `designer datasets`.")
+        str, typer.Option(help="Data to learn from; see `designer datasets`.")
     ] = DEFAULT_DATA,
     space: Annotated[
         str, typer.Option(help="Search space; see `designer spaces`.")
     ] = DEFAULT_SPACE,
     trials: Annotated[
-        int, typer.Option(help="Number of finished trials that the study has in the end.")
+        int,
+        typer.Option(
+            help="Trials that the run has in the end, those of earlier commands included."
+        ),
     ] = SearchOptions.trials,
     epochs: Annotated[
-        int, typer.Option(help="Epochs of each short training run.")
+        int, typer.Option(help="Epochs of training in each trial.")
     ] = SearchOptions.epochs,
     objective: Annotated[
         str, typer.Option(help=f"What to maximise: {', '.join(Objective)}.")
@@ -65,38 +73,44 @@ def _search(
     study: Annotated[
         str | None,
         typer.Option(
-            help="Name of the study in the storage. [default: the name of the run folder]"
+            help="Name of the study, only with --storage. [default: the name of the run folder]"
         ),
     ] = None,
     artifacts: Annotated[
         str | None,
         typer.Option(
-            help="Folder or s3://BUCKET[/PREFIX] for profiles and weights, which all machines "
-            "must reach. [default: in the run folder]"
+            help="Where profiles and weights are kept: a folder or s3://BUCKET[/PREFIX] that all "
+            "machines reach. [default: in the run folder]"
         ),
     ] = None,
     heartbeat: Annotated[
         int, typer.Option(help="Seconds between two heartbeats of a worker on a shared storage.")
     ] = SearchOptions.heartbeat,
     confirm: Annotated[
-        int, typer.Option(help="Number of candidates to train again, longer.")
+        int, typer.Option(help="Number of the best candidates to train again, longer.")
     ] = SearchOptions.confirm,
     confirm_epochs: Annotated[
-        int | None, typer.Option(help="Epochs of that longer training. [default: 3 x epochs]")
+        int | None, typer.Option(help="Epochs of each longer training. [default: 3 x epochs]")
     ] = None,
     confirm_seeds: Annotated[
-        int, typer.Option(help="Number of fresh seeds for each candidate.")
+        int, typer.Option(help="Longer trainings of each of them, every one with a fresh seed.")
     ] = SearchOptions.confirm_seeds,
     max_params: Annotated[
-        int | None, typer.Option(help="Largest number of parameters of an architecture.")
+        int | None, typer.Option(help="Leave out architectures with more parameters than this.")
     ] = None,
     max_flops: Annotated[
-        int | None, typer.Option(help="Largest number of floating-point operations per sample.")
+        int | None,
+        typer.Option(
+            help="Leave out architectures with more floating-point operations per sample than this."
+        ),
     ] = None,
     train_size: TrainSize = None,
     image_size: ImageSize = None,
     validation_fraction: Annotated[
-        float, typer.Option(help="Share of the samples in use that is held out for validation.")
+        float,
+        typer.Option(
+            help="Share of the samples, those for testing aside, to hold out for validation."
+        ),
     ] = SearchOptions.validation_fraction,
     shuffle_labels: Annotated[
         bool,
@@ -109,7 +123,7 @@ def _search(
         int, typer.Option(help="Samples per training step.")
     ] = SearchOptions.batch_size,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Stop candidates half-way if they fall behind.")
+        bool, typer.Option("--prune", help="Stop trials half-way if they fall behind the median.")
     ] = False,
     augment: Annotated[
         str, typer.Option(help=f"How to augment training images: {', '.join(Augmentation)}.")
@@ -120,9 +134,9 @@ def _search(
 ) -> int:
     """Search for architectures, confirm the best and recommend.
 
-    Proposes depths and widths, trains each briefly, measures it layer by layer and scores it,
-    trains the best again with fresh seeds, and says which to take and which layers contribute
-    too little or too much.
+    Every trial proposes an architecture, trains it briefly, measures it layer by layer and scores
+    it. The best are trained again, longer and with fresh seeds. The report says which to take, and
+    which of their layers contribute too little or too much. The same command continues a run.
     """
     values = chosen(context, (field.name for field in fields(SearchOptions)))
     options = SearchOptions.of(**(values | {"devices": split_names(devices)}))
@@ -145,15 +159,16 @@ def _search(
 
 @app.command(
     "worker",
+    short_help="Join a search that runs on another machine.",
     epilog="Example: DESIGNER_STORAGE=postgresql+psycopg://user@host/db designer worker --study a",
 )
 def _worker(
     study: Annotated[str, typer.Option(help="Name of the study to join.")],
-    storage: Storage = None,
+    storage: SharedStorage = None,
     data: Annotated[
         str | None,
         typer.Option(
-            help="Where the data are on this machine. [default: as on the machine that leads]"
+            help="Where the data are on this machine. [default: where the search found them]"
         ),
     ] = None,
     workers: Workers = None,
@@ -189,10 +204,11 @@ def _worker(
 
 @app.command(
     "storage-proxy",
+    short_help="Stand between a database and hundreds of workers.",
     epilog="Example: DESIGNER_STORAGE=postgresql+psycopg://user@host/db designer storage-proxy",
 )
 def _storage_proxy(
-    storage: Storage = None,
+    storage: SharedStorage = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 13000,
 ) -> int:
