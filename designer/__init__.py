@@ -14,6 +14,7 @@ from designer.results.provenance import VERSION
 
 if TYPE_CHECKING:
     from designer.analysis.analyze import analyze
+    from designer.analysis.contribution import contributions
     from designer.analysis.monitor import LawMonitor
     from designer.analysis.profile import profile
     from designer.data.dataset import Dataset
@@ -52,6 +53,7 @@ __all__ = [
     "SeparationProfile",
     "TrialFailed",
     "analyze",
+    "contributions",
     "design_score",
     "fit_law",
     "load",
@@ -81,6 +83,7 @@ _HOMES = {
     "SeparationProfile": "designer.results.measured",
     "TrialFailed": "designer.errors",
     "analyze": "designer.analysis.analyze",
+    "contributions": "designer.analysis.contribution",
     "design_score": "designer.measures.score",
     "fit_law": "designer.measures.law",
     "load": "designer.models.loading",

@@ -98,6 +98,11 @@ class Probe:
         like = self._like
         return map_tensors(inputs, lambda t: t.to(like if t.is_floating_point() else like.device))
 
+    @property
+    def last_sample_axis(self) -> int:
+        """The axis along which the samples lie in what the last block gives."""
+        return self._axes[-1]
+
     def close(self) -> None:
         """Remove the hooks."""
         self._hooks.close()

@@ -22,17 +22,17 @@ from torch import Tensor, nn
 
 from designer.data.dataset import LabelledTensors
 from designer.errors import ModelError, first_line
-from designer.models.surgery import Removal, remove
-from designer.probing.calling import first_tensor, submodules
-from designer.probing.untouched import untouched
-from designer.pruning.forward_passes import received
-from designer.pruning.least_squares import (
+from designer.models.least_squares import (
     FIT_WIDTH,
     LinearLayer,
     NormalEquations,
     fitted_width,
     set_weights,
 )
+from designer.models.surgery import Removal, remove
+from designer.probing.calling import first_tensor, submodules
+from designer.probing.untouched import untouched
+from designer.pruning.forward_passes import received
 from designer.pruning.removable import Removable
 
 FIT_SAMPLES = 4096

@@ -34,7 +34,6 @@ If all were 6 -> 6, each could go without any fitting.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -46,9 +45,9 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import ModelError, first_line
+from designer.models.least_squares import FIT_WIDTH, channel_axis, fitted_width, is_fittable
 from designer.models.size import size_of_model
 from designer.models.surgery import Form, Removal, Way, form_of, places_of
-from designer.probing.blocks import RESHAPING
 from designer.probing.calling import (
     Inputs,
     arguments,
@@ -58,17 +57,10 @@ from designer.probing.calling import (
     tensors_of,
 )
 from designer.probing.probes import taps_of
+from designer.probing.spans import call_of, is_added, parts_of, takers_of
 from designer.probing.tracing import Call, Tap, trace_forward
 from designer.probing.untouched import untouched
 from designer.pruning.forward_passes import handed, received, without
-from designer.pruning.least_squares import FIT_WIDTH, channel_axis, fitted_width, is_fittable
-
-SUMS = re.compile(r"^(Add|Sub)Backward")
-"""Autograd nodes that add."""
-
-
-SCALING = re.compile(f"{RESHAPING.pattern}|^(Mul|Div)Backward")
-"""Autograd nodes that make zeros of zeros."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +135,7 @@ class _Tester:
         self._trace = trace_forward(model, few, flow=True)
         self._modules = submodules(model)
         self._runs = Counter(call.module for call in self._trace.calls)
-        output = self._trace.output
-        self._takers = _takers(None if output is None else output.grad_fn)
+        self._takers = takers_of(self._trace)
         self._owners = _owners(model)
         self._delete_from: set[nn.Module] = set()
         """Lists from which blocks have to be deleted, because code looks into one of them."""
@@ -169,8 +160,8 @@ class _Tester:
         return [self._test(tap, place) for place, tap in enumerate(taps)]
 
     def _test(self, tap: Tap, place: int) -> Removable:
-        call = self._call(*tap.entry)
-        parts = self._parts(call, tap)
+        call = call_of(self._trace, *tap.entry)
+        parts = parts_of(self._trace, tap)  # step 3
         block = partial(Removable, tap.name, tap.kind, place)
         why_not = self._ruled_out(call, parts)
         if why_not:
@@ -214,25 +205,6 @@ class _Tester:
         own = {p for module in inside for p in module.parameters(recurse=False)}
         return sum(p.numel() for p in own if self._owners[p] <= inside)
 
-    # --- step 3: collect the parts ---
-
-    def _parts(self, call: Call, tap: Tap) -> list[Call]:
-        """Return the block, and in a flat row of layers what follows up to where it is measured.
-
-        In Linear, BatchNorm, ReLU the tap sits behind the ReLU.  If only the Linear went, norm and
-        ReLU of two blocks would follow each other.  Modules that run elsewhere, too, such as one
-        ReLU for all blocks, have to stay.
-        """
-        if tap.receives or (tap.module, tap.run) == tap.entry:
-            return [call]
-        last = self._call(tap.module, tap.run)
-        between = [
-            c
-            for c in self._trace.calls
-            if c.parent is call.parent and call.ended < c.started and c.ended <= last.ended
-        ]
-        return [call, *(c for c in between if self._runs[c.module] == 1)]
-
     # --- step 4: choose a stand-in ---
 
     def _ways(self, call: Call) -> Iterator[Way]:
@@ -240,7 +212,7 @@ class _Tester:
 
         A stand-in comes before deletion since it keeps the names of all other parts.
         """
-        stand_in = Way.ZERO if self._is_added(call) else Way.PASS
+        stand_in = Way.ZERO if is_added(self._trace, call, self._takers) else Way.PASS
         parent = self._parent(call.module)
         if parent not in self._delete_from:
             yield stand_in
@@ -250,25 +222,6 @@ class _Tester:
             yield Way.DELETE
         if parent in self._delete_from:
             yield stand_in
-
-    def _is_added(self, call: Call) -> bool:
-        """Return True if the block's output is added, outside of it, to what flows past it.
-
-        Handing x on would then give x + x.  The output is followed through the autograd graph for
-        as long as exactly one node takes it and zeros stay zeros (reshaping, scaling), up to a sum.
-        Whether the other summand flows past is told by its lying on a path from the input: a
-        parameter that is added, such as a position embedding, does not.
-        """
-        node = call.node
-        # if everything passes through the block's output, nothing flows past it
-        takers = [] if self._trace.is_cut(node) else self._takers.get(node, [])
-        while len(takers) == 1:
-            before, node = node, takers[0]
-            if SUMS.search(node.name()):
-                summands = [other for other, _ in node.next_functions if other is not before]
-                return any(self._trace.on_path(other) for other in summands)
-            takers = self._takers[node] if SCALING.search(node.name()) else []
-        return False
 
     def _parent(self, module: nn.Module) -> nn.Module:
         return places_of(self._model, module)[0][0]
@@ -314,7 +267,7 @@ class _Tester:
             _Stays: if the block must stay.
             Exception: whatever the model raises without it.
         """
-        first = self._call(consumers[0], 0) if consumers else None
+        first = call_of(self._trace, consumers[0], 0) if consumers else None
         dense = None if first is None else received(self._model, first.module, self._few)
         with without(self._model, removals):
             sparse = None if first is None else received(self._model, first.module, self._few)
@@ -376,9 +329,6 @@ class _Tester:
     def _note_form(self, module: nn.Module, _args: object, output: object) -> None:
         self._forms[module] = form_of(output)
 
-    def _call(self, name: str, run: int) -> Call:
-        return next(c for c in self._trace.calls if (c.name, c.run) == (name, run))
-
     # --- words ---
 
     def _reason(self, parts: Sequence[Call], error: Exception) -> str:
@@ -411,19 +361,6 @@ def _hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _takers(output: Any) -> dict[Any, list[Any]]:
-    """Map each autograd node that leads to ``output`` to the nodes that take what it gives."""
-    takers: dict[Any, list[Any]] = {output: []}
-    waiting = [] if output is None else [output]
-    while waiting:
-        node = waiting.pop()
-        for source in {source for source, _ in node.next_functions if source is not None}:
-            if source not in takers:
-                waiting.append(source)
-            takers.setdefault(source, []).append(node)
-    return takers
 
 
 def _owners(model: nn.Module) -> dict[Any, set[nn.Module]]:

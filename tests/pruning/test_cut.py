@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from designer.data.dataset import LabelledTensors
 from designer.models.size import size_of_model
-from designer.pruning import least_squares
+from designer.models import least_squares
 from designer.pruning.cut import cut
 from designer.pruning.forward_passes import without
 from designer.pruning.removable import removable_blocks

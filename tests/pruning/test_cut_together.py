@@ -14,7 +14,7 @@ from designer.data.dataset import LabelledTensors
 from designer.errors import ModelError
 from designer.models.size import size_of_model
 from designer.models.surgery import PassThrough
-from designer.pruning import least_squares
+from designer.models import least_squares
 from designer.pruning.cut import cut
 from tests.pruning.cutting import (
     IMAGES,

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from designer.data.dataset import LabelledTensors
 from designer.pruning import cut as cutting
-from designer.pruning import least_squares
+from designer.models import least_squares
 from designer.pruning.cut import cut
 from tests.pruning.cutting import (
     GENERATOR,

@@ -64,12 +64,17 @@ class NormalEquations:
             self.xy = self.xy.to(design) + design.T @ target
             self.rows += len(design)
 
-    def solution(self) -> Tensor:
-        """Return W (p, q); zeros if the layer receives nothing but zeros."""
-        ridge = RIDGE * float(self.xx.diagonal().mean())
-        if ridge <= 0:
+    def solution(self, ridge: float | None = None) -> Tensor:
+        """Return W (p, q); zeros if the layer receives nothing but zeros.
+
+        Args:
+            ridge: strength of the penalty, as a share of the mean square of the features; ``RIDGE``
+                by default.
+        """
+        penalty = (RIDGE if ridge is None else ridge) * float(self.xx.diagonal().mean())
+        if penalty <= 0:
             return torch.zeros_like(self.xy)
-        penalised = self.xx + ridge * torch.eye(len(self.xx)).to(self.xx)
+        penalised = self.xx + penalty * torch.eye(len(self.xx)).to(self.xx)
         return torch.cholesky_solve(self.xy, torch.linalg.cholesky(penalised))
 
 

@@ -1,0 +1,351 @@
+"""What each block contributes: what held-out data lose if it is left out.
+
+A step says what has become linearly visible behind a block.  It does not say what later blocks
+need: a block with a small step may prepare what they do.  So here every block is left out, a
+stand-in takes its place (see ``stand_ins``), everything behind it runs, and the end is looked at:
+
+==============  ============================================================================
+quantity        difference between the network without the block and the whole one
+==============  ============================================================================
+separation      log D_L (or the log of the residual) behind the last block, in nats; class
+                means and directions from training data, scatter from held-out data
+cross-entropy   mean of -log p(label) over held-out samples, in nats
+accuracy        share of held-out samples that are classified correctly
+==============  ============================================================================
+
+All differences are paired, sample by sample.  With d_i the difference of sample i, the value is
+mean(d) and the interval mean(d) +- 1.96 sd(d) / sqrt(n).  For log D, d_i is the difference of the
+influences of sample i on the two logarithms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from designer.analysis.feature_choice import FeatureChoice
+from designer.analysis.options import AnalysisOptions
+from designer.analysis.passes import PassProgress
+from designer.analysis.stand_ins import NoStandIn, StandIn, stand_in_of
+from designer.choices import Measure
+from designer.data.batches import Batches, LabelledData, batches_of, check_heldout
+from designer.data.sampling import stratified_sample
+from designer.errors import DesignerError, InvalidInputError, ModelError
+from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
+from designer.probing.calling import Inputs, first_tensor, map_tensors, unwrap
+from designer.probing.probes import TRACED_SAMPLES, Probe, probing
+from designer.probing.replay import Replayer, replaying
+from designer.probing.spans import Span, spans_of
+from designer.probing.tracing import trace_forward
+from designer.results.contribution import BlockContribution, Contribution, Effect
+
+SAMPLES = 1024
+"""Training samples, and held-out samples, that blocks are left out with."""
+
+BATCH = 256
+"""Samples per forward pass: what lies before a block is kept for one batch."""
+
+NORMAL_95 = 1.959963984540054
+"""Two-sided 95 % quantile of the normal distribution."""
+
+
+def contributions(
+    model: nn.Module,
+    train: LabelledData,
+    heldout: LabelledData,
+    blocks: Sequence[str] | None = None,
+    *,
+    measure: str = "separation",
+    features: str | None = None,
+    dimension: int | None = None,
+    samples: int = SAMPLES,
+    linear: bool = False,
+    seed: int = 0,
+    progress: PassProgress | None = None,
+) -> tuple[BlockContribution, ...]:
+    """Measure what held-out data lose if each block is left out.
+
+    Args:
+        model: any module; it is left exactly as it was, also if it raises.
+        train: training data, in any form that ``designer.profile`` takes.
+        heldout: data that the model was not trained on.
+        blocks: names of submodules; see ``designer.profile``.
+        measure: ``separation`` or ``residual``, for what is measured behind the last block.
+        features: ``flatten``, ``pool`` or ``project``; see ``designer.profile``.
+        dimension: number of features to project to.
+        samples: training samples, and held-out samples, that are used; drawn stratified.
+        linear: True to put a fitted linear map in the place of every block, even where the block
+            could be skipped.
+        seed: seed of the draw and of projections.
+        progress: called after every batch.
+
+    Returns:
+        One record per block, in running order. A block that nothing can stand in for has none of
+        the effects, and the reason.
+
+    Raises:
+        InvalidInputError: if data or options are malformed, there are fewer than two classes, or
+            the model has no blocks.
+        ModelError: if the model raises.
+    """
+    options = AnalysisOptions(
+        measure=measure, features=features, dimension=dimension, permutations=0, seed=seed
+    )
+    if samples < 1:
+        raise InvalidInputError(f"Expected at least 1 sample, got {samples}.")
+    return measure_contributions(
+        model, train, heldout, blocks, options, samples=samples, linear=linear, progress=progress
+    )
+
+
+def measure_contributions(
+    model: nn.Module,
+    train: LabelledData,
+    heldout: LabelledData,
+    blocks: Sequence[str] | None,
+    options: AnalysisOptions,
+    *,
+    samples: int = SAMPLES,
+    linear: bool = False,
+    progress: PassProgress | None = None,
+) -> tuple[BlockContribution, ...]:
+    """Measure contributions as ``contributions`` does, with options that are already checked."""
+    known = batches_of(train, options.batch_size)
+    unseen = batches_of(heldout, options.batch_size)
+    check_heldout(unseen, known, allow_unseen=options.measure == Measure.RESIDUAL)
+    sampled = stratified_sample(known, samples, options.seed, BATCH)
+    sampled_heldout = stratified_sample(unseen, samples, options.seed, BATCH)
+    _check_classes(sampled)
+    inner = unwrap(model)
+    with probing(model, blocks) as probe:
+        few = _first_samples(sampled)
+        probe.features(few)
+        trace = trace_forward(inner, probe.prepared(few), flow=True)
+        spans = spans_of(trace, probe.taps)
+        probe.close()
+        choice = FeatureChoice(options, options.reduction_for(model), known, 1)
+        tests = [_Test.of(span, linear=linear) for span in spans]
+        with replaying(inner, trace, spans) as replayer:
+            ends = _Ends(probe, replayer, choice, tests)
+            ends.fit_stand_ins(sampled, progress or _ignore)
+            ends.measure_training(sampled, Measure(options.measure), progress or _ignore)
+            ends.measure_heldout(sampled_heldout, progress or _ignore)
+    return tuple(test.result(ends.whole) for test in tests)
+
+
+def _check_classes(data: Batches) -> None:
+    if not data.real_targets and len(torch.unique(data.targets)) < 2:
+        raise InvalidInputError(
+            "Expected training samples of at least 2 classes, got one: there is nothing to tell "
+            "apart."
+        )
+
+
+def _first_samples(data: Batches) -> Inputs:
+    inputs, _, _ = next(iter(data))
+    return map_tensors(inputs, lambda tensor: tensor[:TRACED_SAMPLES])
+
+
+@dataclass(eq=False)
+class _Tally:
+    """What was seen at the end of one network, over all held-out samples."""
+
+    ruler: Ruler | None = None
+    heldout: HeldoutRuler | None = None
+    losses: list[Tensor] = field(default_factory=list)
+    """(n,) cross-entropies, in nats."""
+    correct: list[Tensor] = field(default_factory=list)
+    """(n,) 1 where the sample is classified correctly, else 0."""
+
+    def end_training(self) -> None:
+        if self.ruler is not None:
+            self.ruler.end_pass()
+            self.heldout = self.ruler.heldout()
+
+    def add_heldout(self, features: Tensor, targets: Tensor, logits: Tensor | None) -> None:
+        if self.heldout is not None:
+            self.heldout.add(features, targets, torch.ones(len(targets), dtype=torch.bool))
+        if logits is not None:
+            labels = targets.to(logits.device)
+            # half precision is too coarse for the differences between losses
+            precise = logits if logits.dtype is torch.float64 else logits.float()
+            losses = functional.cross_entropy(precise, labels, reduction="none")
+            self.losses.append(losses.cpu())
+            self.correct.append((logits.argmax(1) == labels).float().cpu())
+
+
+@dataclass(eq=False)
+class _Test:
+    """One block that is left out."""
+
+    span: Span
+    stand_in: StandIn | None
+    reason: str = ""
+    tally: _Tally = field(default_factory=_Tally)
+
+    @classmethod
+    def of(cls, span: Span, *, linear: bool) -> _Test:
+        try:
+            return cls(span, stand_in_of(span, linear=linear))
+        except NoStandIn as none:
+            return cls(span, None, str(none))
+
+    def observe(self, replayer: Replayer) -> None:
+        """Let the stand-in see what the block received and gave in the last first pass."""
+        if self.stand_in is None:
+            return
+        try:
+            self.stand_in.observe(replayer)
+        except NoStandIn as none:
+            self.give_up(str(none))
+
+    def fit(self) -> None:
+        """Fit the stand-in to what it saw."""
+        if self.stand_in is not None:
+            self.stand_in.fit()
+
+    def give_up(self, reason: str) -> None:
+        """Measure no further, because the model does not run without the block."""
+        self.stand_in, self.reason = None, reason
+
+    def result(self, whole: _Tally) -> BlockContribution:
+        tap = self.span.tap
+        if self.stand_in is None:
+            return BlockContribution(tap.name, tap.kind, None, self.reason)
+        contribution = Contribution(
+            stand_in=str(self.stand_in.kind),
+            separation=_separation_effect(whole, self.tally),
+            cross_entropy=_mean_effect(whole.losses, self.tally.losses),
+            accuracy=_mean_effect(whole.correct, self.tally.correct),
+        )
+        return BlockContribution(tap.name, tap.kind, contribution)
+
+
+class _Ends:
+    """Passes samples through the network, whole and without each block, and looks at the end.
+
+    Args:
+        probe: found the blocks.
+        replayer: runs the network.
+        choice: how the output of the last block becomes features.
+        tests: one per block, in running order.
+    """
+
+    def __init__(
+        self, probe: Probe, replayer: Replayer, choice: FeatureChoice, tests: Sequence[_Test]
+    ) -> None:
+        self._probe, self._replayer, self._choice = probe, replayer, choice
+        self._tests = tests
+        self.whole = _Tally()
+
+    def fit_stand_ins(self, train: Batches, progress: PassProgress) -> None:
+        """Fit those stand-ins that are linear maps; the others need no pass."""
+        fitted = [test for test in self._tests if test.stand_in and test.stand_in.layer]
+        if not fitted:
+            return
+        for inputs, _, rows in train:
+            self._replayer.first_pass(self._probe.prepared(inputs))
+            for test in fitted:
+                test.observe(self._replayer)
+            progress("stand-ins", rows.stop, len(train))
+        for test in fitted:
+            test.fit()
+
+    def measure_training(self, train: Batches, measure: Measure, progress: PassProgress) -> None:
+        """Let every network have its own class means, or linear prediction, at the end."""
+        classes = None if train.real_targets else train.num_classes
+        for inputs, targets, rows in train:
+            for tally, features, _ in self._ends(inputs, targets, tokens=train.tokens):
+                ruler = tally.ruler or ruler_of(measure, classes, 1, crossing=False)
+                tally.ruler = ruler
+                ruler.add(features, [targets])
+            progress("without each block, training data", rows.stop, len(train))
+        for tally in (self.whole, *(test.tally for test in self._tests)):
+            tally.end_training()
+
+    def measure_heldout(self, heldout: Batches, progress: PassProgress) -> None:
+        """Measure held-out data at the end of every network."""
+        for inputs, targets, rows in heldout:
+            for tally, features, logits in self._ends(inputs, targets, tokens=heldout.tokens):
+                tally.add_heldout(features, targets, logits)
+            progress("without each block, held-out data", rows.stop, len(heldout))
+
+    def _ends(
+        self, inputs: Inputs, targets: Tensor, *, tokens: bool
+    ) -> Iterator[tuple[_Tally, Tensor, Tensor | None]]:
+        """Yield tally, features (rows, p) and logits (rows, K) of every network, the whole first.
+
+        There are no logits if the model gives none that fit the labels.
+        """
+        inputs = self._probe.prepared(inputs)
+        output = self._replayer.first_pass(inputs)
+        yield self.whole, *self._end(output, targets, tokens=tokens)
+        for place, test in enumerate(self._tests):
+            if test.stand_in is None:
+                continue
+            answers = test.stand_in.answers(self._replayer)
+            try:
+                output = self._replayer.pass_without(place, answers, inputs)
+                end = self._end(output, targets, tokens=tokens)
+            except DesignerError as error:
+                test.give_up(f"The model does not run without it: {error}")
+            else:
+                yield test.tally, *end
+
+    def _end(
+        self, output: object, targets: Tensor, *, tokens: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        last = self._replayer.last_features
+        if last is None:
+            raise ModelError("Expected the last block to give a floating tensor, got none.")
+        rows = last.movedim(self._probe.last_sample_axis, 0)
+        logits = _logits_for(targets, first_tensor(output), tokens=tokens)
+        same = logits is not None and logits.shape == last.shape and torch.equal(logits, last)
+        return self._choice.reduce([rows])[0], None if same else logits
+
+
+def _logits_for(targets: Tensor, output: Tensor | None, *, tokens: bool) -> Tensor | None:
+    """Return the output as logits (rows, K), or None if it cannot be that for these targets."""
+    if output is None or targets.is_floating_point():
+        return None
+    logits = output.flatten(0, 1) if tokens and output.ndim == 3 else output
+    if logits.ndim != 2 or len(logits) != len(targets):
+        return None
+    if logits.shape[1] == 1:  # one logit tells two classes apart
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    return logits if int(targets.max()) < logits.shape[1] else None
+
+
+def _mean_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect | None:
+    """Return the mean paired difference of per-sample values; None if there are none."""
+    if not whole or not without:
+        return None
+    differences = torch.cat(list(without)).double() - torch.cat(list(whole)).double()
+    return _effect(float(differences.mean()), differences)
+
+
+def _separation_effect(whole: _Tally, without: _Tally) -> Effect | None:
+    """Return the rise of log D; None if D has no logarithm on one of the sides."""
+    if whole.heldout is None or without.heldout is None:
+        return None
+    before, after = (tally.separation().value for tally in (whole.heldout, without.heldout))
+    if not (before > 0 and after > 0 and math.isfinite(before) and math.isfinite(after)):
+        return None
+    influences = torch.from_numpy(without.heldout.influence() - whole.heldout.influence())
+    return _effect(math.log(after) - math.log(before), influences.double())
+
+
+def _effect(value: float, terms: Tensor) -> Effect:
+    """Return a value with its interval, from the terms (n,) whose mean varies as the value does."""
+    n = len(terms)
+    spread = float(terms.std()) / math.sqrt(n) if n > 1 else math.inf
+    return Effect(value, (value - NORMAL_95 * spread, value + NORMAL_95 * spread))
+
+
+def _ignore(_name: str, _done: int, _total: int) -> None:
+    pass

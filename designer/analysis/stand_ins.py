@@ -1,0 +1,162 @@
+"""What takes the place of a block that is left out.
+
+In order of preference:
+
+1. *What flows past it*, if its output is added to that outside of the block: the block gives zeros.
+2. *What it receives*, if it gives a tensor of the same shape: the block is skipped.
+3. *A linear map*, fitted by least squares on training data from what the block receives to what it
+   gives: a ``Linear`` on the last axis, or for maps (n, channels, height, width) a 1x1 convolution
+   with the block's stride.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+
+from designer.models.least_squares import (
+    FIT_WIDTH,
+    RIDGE,
+    LinearLayer,
+    NormalEquations,
+    fitted_width,
+    set_weights,
+)
+from designer.models.surgery import Form, form_of
+from designer.probing.calling import first_tensor
+from designer.probing.replay import Answer, Key, Replayer
+from designer.probing.spans import Span
+
+EXACT_RIDGE = 1e-9
+"""Strength of the penalty where the equations are many more than the weights."""
+
+
+class Kind(StrEnum):
+    """What a stand-in gives, in the words of a report."""
+
+    ZERO = "what flows past it"
+    RECEIVED = "what it receives"
+    LINEAR = "a linear map"
+    CONVOLUTION = "a 1x1 convolution"
+
+
+class NoStandIn(Exception):
+    """Nothing can take the place of a block; the message says why in a sentence."""
+
+
+@dataclass(eq=False)
+class StandIn:
+    """What takes the place of one block.
+
+    Args:
+        span: the block.
+        kind: what is given in its place.
+        layer: the layer to fit, for a linear map.
+    """
+
+    span: Span
+    kind: Kind
+    layer: LinearLayer | None = None
+    _equations: NormalEquations = field(default_factory=NormalEquations)
+
+    def observe(self, replayer: Replayer) -> None:
+        """Add the last first pass to the equations of the linear map, if there is one."""
+        if self.layer is None:
+            return
+        received, output = self._pair(replayer)
+        self._equations.add(self.layer, received, output)
+        self._last = received
+
+    def fit(self) -> None:
+        """Fit the linear map, if there is one, to all passes that were observed."""
+        if self.layer is None:
+            return
+        rows, width = self._equations.rows, len(self._equations.xx)
+        ridge = EXACT_RIDGE if rows >= 2 * width else RIDGE
+        set_weights(self.layer, self._equations.solution(ridge), self._last)
+
+    def answers(self, replayer: Replayer) -> dict[Key, Answer]:
+        """Return what the block's parts give in a replay."""
+        first, *others = self.span.parts
+        key = (first.module, first.run)
+        output = replayer.outputs.get(key)
+        form = form_of(output) or Form()
+
+        def block(*args: object, **named: object) -> object:
+            return form.around(self._given(_tensor_among(args, named), output))
+
+        def hand_on(*args: object, **named: object) -> object:
+            return _tensor_among(args, named)
+
+        return {key: block} | {(part.module, part.run): hand_on for part in others}
+
+    def _given(self, received: Tensor, output: object) -> Tensor:
+        if self.kind is Kind.ZERO:
+            output_tensor = first_tensor(output)
+            return torch.zeros_like(received if output_tensor is None else output_tensor)
+        return received if self.layer is None else self.layer(received)
+
+    def _pair(self, replayer: Replayer) -> tuple[Tensor, Tensor]:
+        """Return what the block received and gave in the last first pass."""
+        first, last = self.span.parts[0], self.span.parts[-1]
+        received = replayer.received.get((first.module, first.run))
+        output = first_tensor(replayer.outputs.get((last.module, last.run)))
+        if received is None or output is None:
+            raise NoStandIn("The block does not run in every forward pass.")
+        return received, output
+
+
+def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
+    """Return what takes the place of a block.
+
+    Args:
+        span: the block, in a trace of a few samples.
+        linear: True to fit a linear map even if the block could be skipped.
+
+    Raises:
+        NoStandIn: if nothing can.
+    """
+    received, output = span.received, span.output
+    if received is None or output is None:
+        raise NoStandIn("The block receives or gives no floating tensor.")
+    if not linear and span.added:
+        return StandIn(span, Kind.ZERO)
+    if not linear and received.shape == output.shape:
+        return StandIn(span, Kind.RECEIVED)
+    layer = _linear_layer(received, output)
+    if layer is None or fitted_width(layer, received) > FIT_WIDTH:
+        raise NoStandIn(
+            f"The block takes {_shape(received)} and gives {_shape(output)}, and no linear map "
+            f"leads from one to the other."
+        )
+    layer = layer.to(received)
+    kind = Kind.CONVOLUTION if isinstance(layer, nn.Conv2d) else Kind.LINEAR
+    return StandIn(span, kind, layer)
+
+
+def _linear_layer(x: Tensor, y: Tensor) -> LinearLayer | None:
+    """Return a layer that can map tensors like x to tensors like y; None if there is none."""
+    if x.ndim == 4 and y.ndim == 4:
+        strides = [
+            a // b if a % b == 0 else 0 for a, b in zip(x.shape[2:], y.shape[2:], strict=True)
+        ]
+        if 0 in strides:
+            return None
+        return nn.Conv2d(x.shape[1], y.shape[1], 1, stride=(strides[0], strides[1]))
+    if x.ndim == y.ndim and x.shape[:-1] == y.shape[:-1]:
+        return nn.Linear(x.shape[-1], y.shape[-1])
+    return None
+
+
+def _tensor_among(args: tuple[object, ...], named: dict[str, object]) -> Tensor:
+    tensor = first_tensor((*args, *named.values()))
+    if tensor is None:
+        raise NoStandIn("The block receives no floating tensor.")
+    return tensor
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"(n, {', '.join(map(str, tensor.shape[1:]))})"

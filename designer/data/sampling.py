@@ -1,0 +1,71 @@
+"""Draw a few samples from data of any form, the same ones every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from designer.data.batches import Batch, Batches, batches_of
+from designer.probing.calling import map_tensors, tensors_of
+
+
+def stratified_sample(data: Batches, count: int, seed: int, size: int | None = None) -> Batches:
+    """Return a random part of the data in which classes have the shares that they have in all.
+
+    Samples with a label each are drawn class by class; sequences with a label per token, and real
+    targets, are drawn at random.
+
+    Args:
+        data: any data; left as they are.
+        count: the number of samples, give or take a rounding per class; all if there are fewer.
+        seed: seed of the draw.
+        size: samples per batch; by default a size that suits the samples. Samples of different
+            shapes stay in the batches that they came in.
+    """
+    mask = _sample_mask(data, count, seed)
+    parts = list(_under(data, mask))
+    first = [(t.shape[1:], t.dtype) for t in tensors_of(parts[0][0])]
+    if all([(t.shape[1:], t.dtype) for t in tensors_of(inputs)] == first for inputs, _ in parts):
+        return batches_of(_joined(parts), size)
+    return batches_of(parts)
+
+
+def _sample_mask(data: Batches, count: int, seed: int) -> Tensor:
+    """Return a mask (samples,) with about ``count`` of them."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = sum(shape[0] for shape in data.shapes)
+    share = min(1.0, count / samples)
+    order = torch.rand(samples, generator=generator)
+    if data.tokens or data.real_targets:
+        return order <= order.kthvalue(max(1, round(share * samples))).values
+    mask = torch.zeros(samples, dtype=torch.bool)
+    for label in torch.unique(data.targets):
+        of_class = (data.targets == label).nonzero().flatten()
+        kept = order[of_class].argsort()[: max(1, round(share * len(of_class)))]
+        mask[of_class[kept]] = True
+    return mask
+
+
+def _under(data: Batches, mask: Tensor) -> Iterator[Batch]:
+    start = 0
+    for inputs, labels in data.source:
+        chosen = mask[start : start + len(labels)]
+        start += len(labels)
+        if bool(chosen.any()):
+            yield map_tensors(inputs, partial(_rows, mask=chosen)), labels[chosen]
+
+
+def _rows(tensor: Tensor, mask: Tensor) -> Tensor:
+    return tensor[mask.to(tensor.device)]
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    labels = torch.cat([labels for _, labels in parts])
+    tensors = [
+        torch.cat(list(column)) for column in zip(*(tensors_of(x) for x, _ in parts), strict=True)
+    ]
+    remaining = iter(tensors)
+    return map_tensors(parts[0][0], lambda _: next(remaining)), labels

@@ -1,0 +1,212 @@
+"""Run a model again and again on one batch, each time with another block replaced.
+
+What ran before the replaced block gives again what it gave the first time, without being computed:
+a forward pass depends only on what came before it.  So a replay costs only what lies behind the
+block, and all replays of a chain of equal blocks together cost half of a forward pass per block.
+
+The first pass keeps the outputs of the *finished* calls: those that had ended before some block
+started, and that lie in no other such call.  In ``stem, block 0, block 1, head``, a replay without
+block 1 takes the outputs of the stem and of block 0 from memory, puts the stand-in in the place of
+block 1, and runs the head.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from designer.probing.calling import Inputs, call_model, first_tensor, map_tensors
+from designer.probing.spans import Span
+from designer.probing.tracing import Call, Trace
+
+Key = tuple[nn.Module, int]
+"""A submodule and which of its runs is meant, from 0."""
+
+Answer = Callable[..., object]
+"""What takes the place of a submodule's ``forward``."""
+
+
+class Replayer:
+    """Runs a model with some of its calls answered from memory or by stand-ins.
+
+    Use it within ``replaying``, which puts every ``forward`` back.
+
+    Args:
+        model: unwrapped, in eval mode.
+        trace: one forward pass of it.
+        spans: its blocks, in running order.
+    """
+
+    def __init__(self, model: nn.Module, trace: Trace, spans: Sequence[Span]) -> None:
+        self._model = model
+        self._finished = [_finished_before(trace, span.parts[0].started) for span in spans]
+        kept = [call for calls in self._finished for call in calls]
+        parts = [part for span in spans for part in span.parts]
+        self._inside = {(call.module, call.run): _last_runs(call) for call in kept}
+        self._tapped = (spans[-1].parts[-1].module, spans[-1].parts[-1].run)
+        self._switches = {
+            call.module: _Switch(self, call.module) for call in [*kept, *parts, *trace.calls]
+        }
+        self._parts = {(part.module, part.run) for part in parts}
+        self._keep = {(call.module, call.run) for call in [*kept, *parts]}
+        self._answers: dict[Key, Answer] = {}
+        self._recording = False
+        self._copying = False
+        self._versions: list[tuple[Tensor, int]] = []
+        self.outputs: dict[Key, object] = {}
+        """What the kept calls gave in the last first pass."""
+        self.received: dict[Key, Tensor] = {}
+        """What the parts of the blocks received in the last first pass."""
+        self.last_features: Tensor | None = None
+        """What the last block gave in the last pass; None if it gave no tensor."""
+
+    def first_pass(self, inputs: Inputs) -> object:
+        """Run the model on a batch, keep what its parts give, and return its output.
+
+        Raises:
+            ModelError: if the model raises.
+        """
+        output = self._record(inputs)
+        if not self._copying and any(t._version != version for t, version in self._versions):
+            # a later part works in place and has overwritten what was kept
+            self._copying = True
+            output = self._record(inputs)
+        return output
+
+    def pass_without(self, place: int, answers: dict[Key, Answer], inputs: Inputs) -> object:
+        """Run the model on the batch of ``first_pass`` without a block, and return its output.
+
+        Args:
+            place: place of the block, from 0.
+            answers: what takes the place of the block's parts.
+            inputs: the same batch.
+
+        Raises:
+            ModelError: if the model raises.
+        """
+        known = {
+            (call.module, call.run): self._from_memory((call.module, call.run))
+            for call in self._finished[place]
+            if (call.module, call.run) in self.outputs
+        }
+        return self._run(known | answers, inputs)
+
+    def _record(self, inputs: Inputs) -> object:
+        self.outputs.clear()
+        self.received.clear()
+        self._versions.clear()
+        self._recording = True
+        try:
+            return self._run({}, inputs)
+        finally:
+            self._recording = False
+
+    @torch.inference_mode(mode=False)
+    @torch.no_grad()
+    def _run(self, answers: dict[Key, Answer], inputs: Inputs) -> object:
+        self.last_features = None
+        self._answers = answers
+        for switch in self._switches.values():
+            switch.runs = 0
+        # a first layer that works in place must not change the data
+        return call_model(self._model, map_tensors(inputs, torch.clone))
+
+    def _from_memory(self, key: Key) -> Answer:
+        def answer(*_args: object, **_named: object) -> object:
+            # the modules inside of it do not run now, but their runs count
+            for module, last in self._inside[key].items():
+                self._switches[module].runs = max(self._switches[module].runs, last + 1)
+            output = self.outputs[key]
+            return copy.deepcopy(output) if self._copying else output
+
+        return answer
+
+    def answer(self, key: Key, own: Answer, args: tuple[Any, ...], named: dict[str, Any]) -> object:
+        """Return what a call gives in this pass: from memory, from a stand-in, or computed."""
+        if self._recording and key in self._parts:
+            received = first_tensor((*args, *named.values()))
+            if received is not None:
+                self.received[key] = self._kept(received)
+        output = self._answers.get(key, own)(*args, **named)
+        if self._recording and key in self._keep:
+            self.outputs[key] = self._kept(output)
+        if key == self._tapped:
+            features = first_tensor(output)
+            self.last_features = None if features is None else features.clone()
+        return output
+
+    def _kept(self, value: Any) -> Any:
+        """Return a value to keep: itself, or a copy once something was seen to work in place."""
+        if self._copying:
+            return copy.deepcopy(value)
+        tensor = first_tensor(value)
+        if tensor is not None:
+            self._versions.append((tensor, tensor._version))
+        return value
+
+    def __enter__(self) -> Replayer:
+        for module, switch in self._switches.items():
+            switch.attach(module)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for module, switch in self._switches.items():
+            switch.detach(module)
+
+
+class _Switch:
+    """Takes the place of a submodule's ``forward`` and asks the replayer what each run gives."""
+
+    def __init__(self, replayer: Replayer, module: nn.Module) -> None:
+        self._replayer, self._module = replayer, module
+        self._own = module.forward
+        self._had_own = "forward" in vars(module)
+        self.runs = 0
+        """How many runs of the submodule this pass has seen."""
+
+    def __call__(self, *args: Any, **named: Any) -> object:
+        key = (self._module, self.runs)
+        self.runs += 1
+        return self._replayer.answer(key, self._own, args, named)
+
+    def attach(self, module: nn.Module) -> None:
+        """Take the place of ``forward``."""
+        vars(module)["forward"] = self
+
+    def detach(self, module: nn.Module) -> None:
+        """Put ``forward`` back as it was."""
+        if self._had_own:
+            vars(module)["forward"] = self._own
+        else:
+            vars(module).pop("forward", None)
+
+
+@contextmanager
+def replaying(model: nn.Module, trace: Trace, spans: Sequence[Span]) -> Iterator[Replayer]:
+    """Yield a ``Replayer`` of a model; on leaving, every ``forward`` is as it was."""
+    with Replayer(model, trace, spans) as replayer:
+        yield replayer
+
+
+def _finished_before(trace: Trace, tick: int) -> list[Call]:
+    """Return the calls that had ended by a tick and lie in no other such call."""
+    return [
+        call
+        for call in trace.calls
+        if call.ended < tick and not (call.parent is not None and call.parent.ended < tick)
+    ]
+
+
+def _last_runs(call: Call) -> dict[nn.Module, int]:
+    """Return the last run of every submodule that ran inside of a call."""
+    runs: dict[nn.Module, int] = {}
+    for child in call.children:
+        runs[child.module] = max(runs.get(child.module, -1), child.run)
+        for module, run in _last_runs(child).items():
+            runs[module] = max(runs.get(module, -1), run)
+    return runs

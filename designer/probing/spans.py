@@ -1,0 +1,133 @@
+"""Which calls make up a block, and whether something flows past it.
+
+A block that is left out needs something in its place.  What that is depends on two things that one
+traced forward pass tells: which calls go together (``parts_of``), and whether the block's output is
+added, outside of it, to what flows past it (``is_added``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from designer.probing.blocks import RESHAPING
+from designer.probing.tracing import Call, Tap, Trace
+
+SUMS = re.compile(r"^(Add|Sub)Backward")
+"""Autograd nodes that add."""
+
+SCALING = re.compile(f"{RESHAPING.pattern}|^(Mul|Div)Backward")
+"""Autograd nodes that make zeros of zeros."""
+
+Takers = dict[Any, list[Any]]
+"""For each autograd node, the nodes that take what it gives."""
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """One block of a traced model."""
+
+    tap: Tap
+    """Where the block's output is measured."""
+    parts: tuple[Call, ...]
+    """The calls that make up the block, in running order."""
+    added: bool
+    """True if the block's output is added, outside of it, to what flows past it."""
+
+    @property
+    def received(self) -> Tensor | None:
+        """The tensor that the block received in the traced pass; None if it received none."""
+        return self.parts[0].received
+
+    @property
+    def output(self) -> Tensor | None:
+        """The tensor that the block gave in the traced pass; None if it gave none."""
+        return self.parts[-1].output
+
+
+def spans_of(trace: Trace, taps: Sequence[Tap]) -> list[Span]:
+    """Return the block of every tap.
+
+    Args:
+        trace: one forward pass, recorded with ``flow=True``.
+        taps: taps that this pass found, in running order.
+    """
+    takers = takers_of(trace)
+    parts = [parts_of(trace, tap) for tap in taps]
+    return [
+        Span(tap, tuple(calls), is_added(trace, calls[0], takers))
+        for tap, calls in zip(taps, parts, strict=True)
+    ]
+
+
+def call_of(trace: Trace, name: str, run: int) -> Call:
+    """Return the run of a submodule in a trace."""
+    return next(call for call in trace.calls if (call.name, call.run) == (name, run))
+
+
+def parts_of(trace: Trace, tap: Tap) -> list[Call]:
+    """Return the block of a tap, and in a flat row of layers what follows up to the tap.
+
+    In Linear, BatchNorm, ReLU the tap sits behind the ReLU.  If only the Linear went, norm and ReLU
+    of two blocks would follow each other.  Modules that run elsewhere, too, such as one ReLU for
+    all blocks, have to stay.
+
+    Args:
+        trace: one forward pass of the model.
+        tap: a tap that this pass found.
+    """
+    call = call_of(trace, *tap.entry)
+    if tap.receives or (tap.module, tap.run) == tap.entry:
+        return [call]
+    last = call_of(trace, tap.module, tap.run)
+    runs: Counter[nn.Module] = Counter(other.module for other in trace.calls)
+    behind = [
+        other
+        for other in trace.calls
+        if other.parent is call.parent and call.ended < other.started and other.ended <= last.ended
+    ]
+    return [call, *(other for other in behind if runs[other.module] == 1)]
+
+
+def takers_of(trace: Trace) -> Takers:
+    """Map each autograd node that leads to the output to the nodes that take what it gives."""
+    output = None if trace.output is None else trace.output.grad_fn
+    takers: Takers = {output: []}
+    waiting = [] if output is None else [output]
+    while waiting:
+        node = waiting.pop()
+        for source in {source for source, _ in node.next_functions if source is not None}:
+            if source not in takers:
+                waiting.append(source)
+            takers.setdefault(source, []).append(node)
+    return takers
+
+
+def is_added(trace: Trace, call: Call, takers: Takers) -> bool:
+    """Return True if a block's output is added, outside of it, to what flows past it.
+
+    Handing on what the block receives, x, would then give x + x; zeros leave x alone.  The output
+    is followed through the autograd graph for as long as exactly one node takes it and zeros stay
+    zeros (reshaping, scaling), up to a sum.  The other summand flows past the block if it lies on a
+    path from the input: a parameter that is added, such as a position embedding, does not.
+
+    Args:
+        trace: one forward pass, recorded with ``flow=True``.
+        call: the run of the block.
+        takers: of the same trace.
+    """
+    node = call.node
+    # if everything passes through the block's output, nothing flows past it
+    following = [] if trace.is_cut(node) else takers.get(node, [])
+    while len(following) == 1:
+        before, node = node, following[0]
+        if SUMS.search(node.name()):
+            summands = [other for other, _ in node.next_functions if other is not before]
+            return any(trace.on_path(other) for other in summands)
+        following = takers[node] if SCALING.search(node.name()) else []
+    return False

@@ -1,0 +1,77 @@
+"""Records of what a network loses without one of its blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from designer.results.measured import Interval, Measured
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A paired difference between the network without a block and the whole network."""
+
+    value: float
+    """The difference on held-out data."""
+    interval: Interval
+    """Its 95 % interval over held-out samples."""
+
+    @property
+    def is_positive(self) -> bool:
+        """True if the whole interval lies above zero."""
+        return self.interval[0] > 0
+
+    @property
+    def covers_zero(self) -> bool:
+        """True if zero lies within the interval."""
+        return self.interval[0] <= 0 <= self.interval[1]
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What held-out data lose if one block is replaced by its stand-in, everything behind it runs.
+
+    Every effect is None if it does not exist: ``cross_entropy`` and ``accuracy`` without logits,
+    ``separation`` if D has no logarithm.
+    """
+
+    stand_in: str
+    """What takes the place of the block, in words."""
+    separation: Effect | None
+    """Rise of log D (or of the log of the residual) behind the last block, in nats. Class means
+    and directions come from training data that pass through the network without the block."""
+    cross_entropy: Effect | None
+    """Rise of the mean cross-entropy, in nats."""
+    accuracy: Effect | None
+    """Change of accuracy, as a fraction; below 0 where accuracy falls."""
+
+    @property
+    def needed(self) -> bool:
+        """True if the network surely gets worse without the block.
+
+        The cross-entropy decides; without logits the separation does.
+        """
+        decisive = self.cross_entropy or self.separation
+        return decisive is not None and decisive.is_positive
+
+
+@dataclass(frozen=True)
+class BlockContribution:
+    """The contribution of one block, or why it has none."""
+
+    name: str
+    """Path of the block in the model."""
+    kind: str
+    """Class of the block."""
+    contribution: Contribution | None
+    """None if nothing can take the place of the block."""
+    reason: str = ""
+    """Why there is no contribution; empty if there is one."""
+
+    @property
+    def cost(self) -> Measured:
+        """The rise of cross-entropy, or else of log D, in nats; None if there is neither."""
+        if self.contribution is None:
+            return None
+        effect = self.contribution.cross_entropy or self.contribution.separation
+        return None if effect is None else effect.value
