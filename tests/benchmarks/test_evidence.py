@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evidence.__main__ import CLUSTER, EVIDENCE, README, document
+from benchmarks.evidence.__main__ import EVIDENCE, MANY_MACHINES, README, document
 from benchmarks.evidence.criterion import verdict_words
 from benchmarks.evidence.markdown import (
     BEGIN,
@@ -30,7 +30,7 @@ def between_marks(path: Path) -> list[str]:
 def test_documents_show_the_committed_results() -> None:
     assert EVIDENCE.read_text(encoding="utf-8") == "\n".join(document()) + "\n"
     assert between_marks(README) == list(summary())
-    assert between_marks(CLUSTER) == list(workers())
+    assert between_marks(MANY_MACHINES) == list(workers())
 
 
 def test_the_summary_is_a_table_of_at_most_twelve_claims() -> None:
