@@ -24,6 +24,14 @@ from designer.cli.app import FAILED, INTERRUPTED, OK, WRONG_USE, app
 from designer.cli.progress import print_error
 from designer.errors import DesignerError, InvalidInputError
 
+COMMANDS = (
+    "search", "worker", "storage-proxy", "analyze", "prune", "compare", "report", "spaces",
+    "datasets", "dashboard",
+)  # fmt: skip
+"""The order in which ``--help`` lists the commands."""
+
+app.registered_commands.sort(key=lambda command: COMMANDS.index(str(command.name)))
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the ``designer`` command and exit.
