@@ -20,6 +20,9 @@ from designer.results.serialisation import report_schema
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 """The line that a generated part replaces."""
 
+WHOLE = 1000
+"""Characters that no first sentence of a command has."""
+
 RECORDS = ("search", "layers", "measured", "provenance")
 """Modules of ``designer.results`` that hold the records of ``report.json``."""
 
@@ -34,6 +37,9 @@ def command_line() -> str:
     group = typer.main.get_command(app)
     context = typer.Context(group, info_name="designer")
     text = typer.cli.get_docs_for_click(obj=group, ctx=context, name="designer", title="designer")
+    for command in group.commands.values():  # the list of commands cuts their first sentence
+        whole = command.get_short_help_str(limit=WHOLE)
+        text = text.replace(f"`: {command.get_short_help_str()}\n", f"`: {whole}\n")
     body = text.split("\n", 1)[1]  # the page has a title of its own
     return re.sub(r"^Example: (.*)$", r"**Example**:\n\n```console\n$ \1\n```", body, flags=re.M)
 
@@ -95,14 +101,8 @@ def _documented_fields() -> dict[str, dict[str, str]]:
             if field.docstring
         }
         for module in RECORDS
-        for record in _module(module).classes.values()
+        for record in griffe.load(f"designer.results.{module}").classes.values()
     }
-
-
-def _module(name: str) -> griffe.Module:
-    module = griffe.load(f"designer.results.{name}")
-    assert isinstance(module, griffe.Module)
-    return module
 
 
 GENERATORS: dict[str, Callable[[], str]] = {"command_line": command_line, "report": report}
