@@ -23,8 +23,10 @@ REPEATED = runs/benchmarks/repeated
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
 
-test: $(INSTALLED) database browser  ## run all tests
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+test: $(INSTALLED) database browser  ## run all tests, and say how much of the code they run
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=
+	@echo "$$($(BIN)/coverage report --format=total) % of the lines are run by the tests; \
+	$(BIN)/coverage report shows the others"
 
 database:  ## install the PostgreSQL that the tests start servers of, where there is none
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
@@ -62,7 +64,7 @@ results: $(INSTALLED)  ## repeat every result file, and write all figures from t
 	rm -r $(REPEATED)
 
 clean:
-	rm -rf .venv build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build site .coverage *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
