@@ -85,14 +85,6 @@ class DatabaseStorage(StorageWrapper):
             _lock_study(connection, study_id)
             return _insert_trial(connection, study_id, template)
 
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        """Return a trial as it is now."""
-        with self.engine.connect() as connection:
-            trials = _read_trials(connection, TRIALS.c.trial_id == trial_id)
-        if not trials:
-            raise KeyError(f"No trial with trial-id {trial_id} found.")
-        return trials[trial_id]
-
     def get_all_trials(
         self,
         study_id: int,
@@ -103,7 +95,8 @@ class DatabaseStorage(StorageWrapper):
         with self._lock:
             known = self._known[study_id]
             with self.engine.connect() as connection:
-                _check_study(connection, study_id)
+                if not known.trials:  # else it exists, and a question less is asked
+                    _check_study(connection, study_id)
                 known.update(_read_trials(connection, known.may_have_changed(study_id)))
             trials = sorted(known.trials.values(), key=lambda trial: trial.number)
         wanted = [trial for trial in trials if states is None or trial.state in states]
