@@ -43,6 +43,12 @@ def test_every_page_is_there(site: Path) -> None:
     assert pages <= {path.relative_to(site) for path in site.rglob("*.html")}
 
 
+def test_the_reference_shows_functions_and_classes_and_no_room_of_the_same_name(site: Path) -> None:
+    html = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    assert "doc-symbol-function" in html
+    assert "doc-symbol-module" not in html
+
+
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     loads = re.compile(
         r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//"
