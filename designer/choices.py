@@ -45,11 +45,11 @@ class Objective(StrEnum):
     ACCURACY = "accuracy"
     """Validation accuracy."""
     PARETO = "pareto"
-    """Design score and validation accuracy, and few parameters, none above the others."""
+    """Design score, validation accuracy and few parameters: three goals of equal rank."""
 
     @property
     def directions(self) -> list[Literal["minimize", "maximize"]]:
-        """Optuna's directions, one per value."""
+        """Optuna's directions, one for each value that a trial returns."""
         if self is Objective.PARETO:
             return ["maximize", "maximize", "minimize"]
         return ["maximize"]
@@ -85,7 +85,7 @@ class Criterion(StrEnum):
     """``HELDOUT`` or ``BLOCK_INFLUENCE``, whichever keeps more validation accuracy when as many
     blocks are removed: the first suits plain networks, the second residual ones."""
     HELDOUT = "heldout"
-    """The step on held-out data, with class means from training data."""
+    """The step of the cross-fitted D: directions from training data, scatter from held-out."""
     TRAIN = "train"
     """The step on training data."""
     BLOCK_INFLUENCE = "block-influence"
@@ -108,7 +108,7 @@ class DataPart(StrEnum):
 
 
 class Measure(StrEnum):
-    """The ruler that stands for D."""
+    """What is measured behind every layer: D, or what stands in its place."""
 
     SEPARATION = "separation"
     """D = Tr(SS_w SS_b+): He & Su, PNAS 120(36), 2023."""
@@ -125,7 +125,7 @@ def choice(kind: type[Choice], name: str, what: str) -> Choice:
     Args:
         kind: the enumeration.
         name: the name that the caller gave.
-        what: the thing that is chosen, for the message, for example "a measure".
+        what: what the name stands for, in the words of the message, for example "a measure".
 
     Raises:
         InvalidInputError: if no member has that name.

@@ -76,14 +76,14 @@ def make_writable(folder: Path) -> None:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Make a folder, and turn every failure to write in the block into one error.
+    """Make a folder; within the context, turn every failure to write into one error.
 
     Args:
         folder: made with its parents where it does not exist.
 
     Raises:
-        RunFolderError: if the folder cannot be made, or the block raises ``OSError`` or
-            ``SafetensorError``.
+        RunFolderError: if the folder cannot be made, or ``OSError`` or ``SafetensorError`` is
+            raised within the context.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,9 +94,9 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside ``path``, which takes its place when the block ends.
+    """Yield the path of a temporary file beside ``path``, which replaces it on leaving.
 
-    Readers see the old file or the new one, never a part. If the block raises, the old file
+    Readers see the old file or the new one, never a part. If the context raises, the old file
     stays. Links are followed; devices and pipes are written to directly.
 
     Args:

@@ -22,6 +22,7 @@ class ModelSummary:
     kind: str
     """Class of the model."""
     parameters: int
+    """Number of parameters."""
     accuracy: Measured
     """Accuracy of its own predictions on training data; None if it gives no logits."""
     accuracy_heldout: Measured
@@ -33,10 +34,11 @@ class DataUsed:
     """The data that a model was analysed with."""
 
     name: str
+    """Name of the data."""
     train: int
-    """Samples; tokens where every token has a target."""
+    """Number of training samples; of tokens where every token has a target."""
     heldout: int
-    """0 for none."""
+    """Number of held-out samples; 0 for none."""
     heldout_part: str
     """The part of the data that was held out, for example ``test``."""
     num_classes: int
@@ -59,6 +61,7 @@ class Tunnel:
     blocks: tuple[str, ...]
     """The blocks behind it, which do not improve."""
     reason: str
+    """One or two sentences that explain the tunnel."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +69,30 @@ class AnalysisResult:
     """What the blocks of a model do; ``designer analyze --json`` prints this record as JSON."""
 
     schema: str
+    """Name and version of this record."""
     model: ModelSummary
+    """The model that was analysed."""
     data: DataUsed
+    """The data that it was analysed with."""
     measure: str
-    """The ruler that stands for D in all fields below: ``separation`` or ``residual``."""
+    """What D is in all fields below: ``separation``, or ``residual`` in its place."""
     features: str
     """How outputs became feature vectors."""
     law: LawSummary
+    """The law on training data."""
     law_heldout: LawSummary | None
+    """The law on held-out data; None without held-out data."""
     input: InputReport
+    """Separation of the data before the first block."""
     layers: tuple[LayerReport, ...]
+    """The blocks in running order."""
     stages: tuple[StageLaw, ...]
     """One per stage; empty if there is only one."""
     tunnel: Tunnel | None
     """None without held-out data, or if D does not exist somewhere."""
     warnings: tuple[ReportWarning, ...]
+    """What the reader should know before trusting the numbers."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages that can change the numbers."""
     command: str = ""
     """The command that made the report; empty if it was made from Python."""

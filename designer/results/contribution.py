@@ -9,7 +9,7 @@ from designer.results.measured import Interval, Measured
 
 @dataclass(frozen=True)
 class Effect:
-    """A paired difference between the network without a block and the whole network."""
+    """The network without a block minus the whole network, paired sample by sample."""
 
     value: float
     """The difference on held-out data."""
@@ -29,7 +29,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What held-out data lose if one block is replaced by its stand-in, everything behind it runs.
+    """What the network loses on held-out data if a stand-in takes the place of one block.
+
+    Everything behind the block runs on what the stand-in gives.
 
     Every effect is None if it does not exist: ``cross_entropy`` and ``accuracy`` without logits,
     ``separation`` if D has no logarithm.
@@ -47,9 +49,9 @@ class Contribution:
 
     @property
     def needed(self) -> bool:
-        """True if the network surely gets worse without the block.
+        """True if the whole interval says that the network gets worse without the block.
 
-        The cross-entropy decides; without logits the separation does.
+        The cross-entropy decides; without logits the separation decides.
         """
         decisive = self.cross_entropy or self.separation
         return decisive is not None and decisive.is_positive

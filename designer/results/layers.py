@@ -134,18 +134,18 @@ class LawRow:
     law: LawSummary
     """The law on training data."""
     law_heldout: LawSummary | None
-    """The law on held-out data; None without any."""
+    """The law on held-out data; None without held-out data."""
     design_score: Measured
-    """None without held-out data."""
+    """The design score; None without held-out data."""
     accuracy: Measured
-    """On training data; None if the model gives no logits."""
+    """Accuracy on training data; None if the model gives no logits."""
     accuracy_heldout: Measured
-    """On held-out data; None without any, or if the model gives no logits."""
+    """Accuracy on held-out data; None without held-out data, or if the model gives no logits."""
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One block: what it separates, and what to do about it."""
+    """One block: how it changes the separation, and what to do about it."""
 
     name: str
     """Path of the block in the model."""
@@ -174,7 +174,7 @@ class LayerReport:
     step_heldout_interval: Interval | None = None
     """95 % interval of ``step_heldout``."""
     nearest_class_mean_accuracy: Measured = None
-    """On held-out data, with class means from training data; mean over the seeds."""
+    """Held-out accuracy of the nearest class mean of training data; mean over the seeds."""
     rank: int = 0
     """Class directions kept, in the seed that keeps the fewest."""
     full_rank: int = 0
@@ -212,7 +212,7 @@ class InputReport:
     separation_null: Measured
     """D with permuted labels."""
     nearest_class_mean_accuracy: Measured
-    """On held-out data, with class means from training data."""
+    """Held-out accuracy of the nearest class mean of training data."""
     null_range: Interval | None = None
     """As in ``LayerReport``."""
 

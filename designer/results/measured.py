@@ -21,7 +21,7 @@ Draws = tuple[tuple[float, ...], ...]
 """Bootstrap draws, one row per resample."""
 
 LOW_SHARE, HIGH_SHARE = 0.5, 2.0
-"""A layer whose share lies below or above contributes too little or too much."""
+"""A share below the first bound is too small a contribution, one above the second too large."""
 
 
 class SeparationStatus(StrEnum):
@@ -68,7 +68,7 @@ class Verdict(StrEnum):
     DEGENERATE = "degenerate"
     """A class direction is missing before or behind the layer, or D has no logarithm there."""
     UNCERTAIN = "uncertain"
-    """The interval does not settle it."""
+    """The share lies outside the bounds, but its interval does not settle that."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class LayerSeparation:
     null: float = float("nan")
     """Mean D of the same training features with permuted labels."""
     nearest_class_mean_accuracy: float = float("nan")
-    """Accuracy on held-out data of the nearest class mean of training data; nan without any."""
+    """Held-out accuracy of the nearest class mean of training data; nan without held-out data."""
     kind: str = ""
     """Class of the block; empty for the input."""
     nulls: tuple[float, ...] = ()
@@ -153,11 +153,11 @@ class SeparationProfile:
     law: LawFit
     """The law on training data."""
     law_heldout: LawFit | None
-    """The law on held-out data; None without any."""
+    """The law on held-out data; None without held-out data."""
     num_classes: int
     """K; 0 for real targets."""
     chance: float
-    """Share of the largest class in the held-out data, without any in the training data."""
+    """Share of the largest class in the held-out data; without these, in the training data."""
     samples: int
     """Training samples; tokens where every token has a target."""
     samples_heldout: int
@@ -167,7 +167,7 @@ class SeparationProfile:
     resampled_heldout: Draws = ()
     """(B, L + 1) bootstrap values of the cross-fitted D."""
     measure: str = "separation"
-    """The ruler that stands for D: ``separation``, or ``residual`` for 1 - R^2 of a linear
+    """What the numbers called D are: ``separation``, or ``residual`` for 1 - R^2 of a linear
     prediction."""
     features: str = "flatten"
     """How outputs became feature vectors, for example ``project 2048``."""
@@ -192,7 +192,7 @@ class SeparationProfile:
 
     @property
     def nulls(self) -> FloatArray:
-        """(L + 1,) label-permutation null of D."""
+        """(L + 1,) null of each layer: the mean D over permutations of the labels."""
         return np.array([layer.null for layer in self.layers])
 
 

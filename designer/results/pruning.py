@@ -15,7 +15,7 @@ PRUNING_SCHEMA = "designer.pruning/1"
 
 
 class Decision(StrEnum):
-    """The proposal for one block, before anything is removed."""
+    """What is proposed for one block, before anything is removed."""
 
     SAFE = "safe"
     """The whole interval of its held-out step is small: remove it first."""
@@ -36,6 +36,7 @@ class BlockProposal:
     kind: str
     """Class of the block."""
     decision: Decision
+    """What is proposed for the block."""
     order: int | None
     """1 for the block that is removed first; None for a block that cannot be removed."""
     value: Measured
@@ -47,24 +48,29 @@ class BlockProposal:
     step_heldout_interval: Interval | None
     """95 % interval of ``step_heldout``."""
     removed: bool
+    """True if the block was removed in the end."""
     reason: str
     """How it can be removed, or why it cannot."""
 
 
 @dataclass(frozen=True)
 class NetworkFigures:
-    """One network beside the original."""
+    """The figures of one network: the original, or one that is compared with it."""
 
     name: str
     """``original``, ``pruned``, ``from scratch`` or ``greedy ablation``."""
     blocks: int
+    """Number of blocks."""
     parameters: int
+    """Number of parameters."""
     flops: int
     """Floating-point operations of one forward pass on one sample."""
     latency: Measured
-    """Time of a forward pass over that of the original, median of interleaved runs."""
+    """Time of a forward pass divided by that of the original, median of interleaved runs."""
     validation_accuracy: Proportion
+    """Accuracy on validation data."""
     test_accuracy: Proportion | None
+    """Accuracy on test data; None if it was not measured."""
     drop: Measured
     """Validation accuracy of the original minus its own."""
     drop_bound: Measured
@@ -72,9 +78,11 @@ class NetworkFigures:
     epochs: int
     """Epochs that it was trained for in this pruning."""
     law: LawSummary | None
+    """The law on training data; None if it was not measured."""
     removed: tuple[str, ...] = ()
-    """Blocks that it lacks."""
+    """Blocks of the original that it lacks."""
     curve: Curve | None = None
+    """D through the network; None if it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class RemovalTrial:
     recovered: bool
     """True if the network was trained afterwards, False if layers were only fitted again."""
     validation_accuracy: float
+    """Accuracy on validation data after the removal."""
     drop: float
     """Validation accuracy of the original minus that of this network."""
     drop_bound: float
@@ -99,9 +108,13 @@ class PruningReport:
     """What was removed, why, and what it cost; ``OUT/report.json`` is this record as JSON."""
 
     schema: str
+    """Name and version of this record."""
     model: ModelSummary
+    """The model that was pruned."""
     data: DataUsed
+    """The data that it was pruned with."""
     criterion: str
+    """What decided which block goes first, see ``designer.choices.Criterion``."""
     request: dict[str, Any]
     """The one of ``remove``, ``max_drop`` and ``target_params`` that was set."""
     blocks: tuple[BlockProposal, ...]
@@ -113,10 +126,16 @@ class PruningReport:
     narrowed: dict[str, tuple[int, int]]
     """Layers that lost output units: the number before and after."""
     networks: tuple[NetworkFigures, ...]
+    """The original, the pruned network and the baselines."""
     trials: tuple[RemovalTrial, ...]
+    """Removals that were tried on the way."""
     conclusion: str
+    """The result in a few sentences."""
     warnings: tuple[ReportWarning, ...]
+    """What the reader should know before trusting the numbers."""
     settings: dict[str, Any] = field(default_factory=dict)
+    """Options of the pruning by name."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages that can change the numbers."""
     command: str = ""
     """As in ``AnalysisResult``."""

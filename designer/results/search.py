@@ -101,7 +101,7 @@ class TrialRow:
     depth: int | None = None
     """Number of blocks."""
     curve: Curve | None = None
-    """Stored for the best trials alone."""
+    """D through the network; None for all but the best trials."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class TrialCounts:
     failed: int
     """Trials that failed."""
     retried: int = 0
-    """Those that repeat a trial whose worker was killed or cut off."""
+    """How many of these trials repeat one whose worker was killed or cut off."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +174,12 @@ class StudySummary:
 
 @dataclass(frozen=True)
 class RankAgreement:
-    """Spearman correlation of one criterion with validation accuracy over the trials."""
+    """How one criterion agrees with validation accuracy over the trials."""
 
     spearman: Measured
-    """-1..1; None with too few trials, or if one side is constant."""
+    """Spearman's correlation, -1..1; None with too few trials, or if one side is constant."""
     n: int
-    """Trials compared."""
+    """Number of trials that were compared."""
     interval: Interval | None
     """95 % bootstrap interval over the trials."""
 

@@ -130,7 +130,7 @@ def _strict_json(values: Any) -> str:
 
 
 def report_schema() -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of ``report.json``, version 1."""
+    """Return the JSON Schema (2020-12) of the ``report.json`` of a search, version 1."""
     schema = _SEARCH.json_schema()
     schema["properties"]["schema"] = {"const": REPORT_SCHEMA, "type": "string"}
     return {
