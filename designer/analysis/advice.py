@@ -80,8 +80,8 @@ def layer_reports(profiles: Sequence[SeparationProfile]) -> tuple[LayerReport, .
     """Return step, share, interval, verdict and advice for every block.
 
     Args:
-        profiles: one per training seed of the same architecture; without resamples nothing but
-            ordinary shares is certain.
+        profiles: one per training seed of the same architecture. Without resamples there are no
+            intervals, so a block is never low, high or negative, but ``uncertain`` instead.
     """
     summary = _summary(profiles)
     return tuple(_layer_report(profiles, summary, block) for block in range(len(summary.steps)))
@@ -155,19 +155,20 @@ def _summary(profiles: Sequence[SeparationProfile]) -> _SeedSummary:
     with np.errstate(divide="ignore", invalid="ignore"):
         g, g_heldout = steps(values), steps(heldout)
         drawn = _drawn_steps([p.resampled for p in profiles], len(g))
-        falls = np.ones(len(g)) if _surely_falls(drawn) else np.full(len(g), np.nan)
+        # shares times NaN are NaN: they do not exist unless D clearly falls in total
+        defined = 1.0 if _surely_falls(drawn) else np.nan
         drawn_heldout = _drawn_steps([p.resampled_heldout for p in profiles], len(g))
         return _SeedSummary(
             values=values,
             values_heldout=heldout,
             nulls=nulls,
             steps=g,
-            shares=shares(g) * falls,
+            shares=shares(g) * defined,
             null_corrected_shares=shares(steps(values / nulls)),
             heldout_steps=g_heldout,
             heldout_shares=shares(g_heldout),
             step_intervals=intervals(drawn),
-            share_intervals=intervals(shares(drawn) * falls),
+            share_intervals=intervals(shares(drawn) * defined),
             heldout_intervals=intervals(drawn_heldout),
             widths=tuple(layer.width for layer in profiles[0].layers),
         )
@@ -234,8 +235,8 @@ def _verdict(
             return Verdict.DEGENERATE, f"measure again: {reason} {where}"
     if _deficient(after) and pooled:
         return verdict, (
-            f"measure again: pooled, its features show only {after.rank} of {after.full_rank} "
-            f"class directions; look at them flat"
+            f"measure again: pooled features show only {after.rank} of {after.full_rank} class "
+            f"directions, so take flat ones"
         )
     if _deficient(after):
         return verdict, f"widen: only {after.rank} of {after.full_rank} class directions are left"
@@ -246,8 +247,8 @@ def _verdict(
         )
     if verdict is not Verdict.UNCERTAIN and _width_confounds(summary, i, verdict):
         return Verdict.UNCERTAIN, (
-            f"measure again: the width goes from {summary.widths[i]} to {summary.widths[i + 1]} "
-            f"here, and beyond what width alone does the share is "
+            f"measure again: the width changes from {summary.widths[i]} to "
+            f"{summary.widths[i + 1]}, and without the effect of the width the share would be "
             f"{summary.null_corrected_shares[i]:.2f}"
         )
     return verdict, _advice(verdict, summary, i)
@@ -273,7 +274,7 @@ def _advice(verdict: Verdict, summary: _SeedSummary, i: int) -> str:
 
 def _advice_ok(summary: _SeedSummary, i: int) -> str:
     if _adds_nothing_heldout(summary, i):
-        return "remove: its step is on training data only"
+        return "remove: the step is on training data only"
     return "keep"
 
 
@@ -283,7 +284,7 @@ def _advice_uncertain(summary: _SeedSummary, i: int) -> str:
     low, high = summary.share_intervals[i]
     if np.isnan(low):
         return "measure again: without resamples nothing is certain"
-    return f"measure again: a share from {low:.2f} to {high:.2f} does not settle it"
+    return f"measure again: a share from {low:.2f} to {high:.2f} allows more than one verdict"
 
 
 def _advice_negative(summary: _SeedSummary, i: int) -> str:
@@ -291,28 +292,30 @@ def _advice_negative(summary: _SeedSummary, i: int) -> str:
         return f"widen: D rises where the width falls from {summary.widths[i]}"
     if summary.heldout_steps[i] > 0:
         return "measure again: D rises on training data and falls on held-out data"
-    return "remove: D rises here, it undoes separation"
+    return "remove: D rises here, which undoes separation"
 
 
 def _advice_high(summary: _SeedSummary, i: int) -> str:
     share = summary.shares[i]
     if _adds_nothing_heldout(summary, i):
-        return "remove: its large step is on training data only"
+        return "remove: the large step is on training data only"
     if _little_heldout(summary, i):
-        return "keep: the large step is on training data, little of it on held-out data"
+        return "keep: the step is large on training data, but small on held-out data"
     if _narrows(summary, i):
-        return f"widen: it does {share:.1f} times its share at a smaller width than its input"
+        return f"widen: the step is {share:.1f} times the mean step, at a smaller width than before"
     if i + 1 < len(summary.steps) and _adds_nothing_heldout(summary, i + 1):
-        return f"keep: it does {share:.1f} times its share, and the next one adds nothing"
-    return f"insert: a layer after this one, for it does {share:.1f} times its share"
+        return f"keep: the step is {share:.1f} times the mean step, and the next block adds nothing"
+    return f"insert: the step is {share:.1f} times the mean step, which two layers could share"
 
 
 def _advice_low(summary: _SeedSummary, i: int) -> str:
     if _adds_nothing_heldout(summary, i):
-        return "remove: it adds next to nothing on training data and nothing on held-out data"
+        return (
+            "remove: the step is close to zero on training data, and not above it on held-out data"
+        )
     if _little_heldout(summary, i):
-        return "narrow: little on training and on held-out data for its width"
-    return "keep: little on training data, but more on held-out data"
+        return "narrow: the step is small for the width, on training and on held-out data"
+    return "keep: the step is small on training data, but larger on held-out data"
 
 
 def _little_heldout(summary: _SeedSummary, i: int) -> bool:

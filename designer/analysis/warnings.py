@@ -9,11 +9,11 @@ from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import LawStatus
 
 _LAW_CODES = {
-    LawStatus.TOO_FEW_LAYERS: "too_few_layers",
-    LawStatus.NOT_DECREASING: "not_decreasing",
-    LawStatus.DEGENERATE: "degenerate",
+    LawStatus.TOO_FEW_LAYERS: ("too_few_layers", "has too few layers for the law"),
+    LawStatus.NOT_DECREASING: ("not_decreasing", "does not follow the law"),
+    LawStatus.DEGENERATE: ("degenerate", "cannot be judged by the law"),
 }
-"""Statuses that a reader must know of, and the codes of their warnings."""
+"""Statuses that a reader must know of: the code of the warning, and what it says of a network."""
 
 
 def law_warnings(
@@ -27,11 +27,12 @@ def law_warnings(
         layers: all blocks.
     """
     if law.status in _LAW_CODES:
-        yield ReportWarning(_LAW_CODES[law.status], f"{subject}: {law.reason}")
+        code, predicate = _LAW_CODES[law.status]
+        yield ReportWarning(code, f"{subject} {predicate}. {law.reason}")
     rising = [layer.name for layer in layers if layer.step is not None and layer.step < -ROUNDING]
     if rising:
         yield ReportWarning(
-            "non_monotone", f"{subject}: D rises instead of falling at {', '.join(rising)}."
+            "non_monotone", f"{subject} makes D rise instead of fall at {', '.join(rising)}."
         )
 
 

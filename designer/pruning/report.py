@@ -144,7 +144,7 @@ class ReportBuilder:
     def _figures(
         self, name: str, network: nn.Module, epochs: int, removed: tuple[str, ...]
     ) -> NetworkFigures:
-        """Return what one network is worth beside the original."""
+        """Return size, time, accuracy and law of a network, compared with the original."""
         validation, test = self.splits.validation, self.splits.test
         mask = correct_mask(network, validation)
         drop = drop_of(self.trials.correct, mask)
@@ -191,14 +191,15 @@ class ReportBuilder:
         """Say why no block is removed, and what would have to be allowed to remove one."""
         allowed = 100 * (self.options.request.max_drop or 0)
         yield (
-            f"No block is removed: whichever goes, it cannot be ruled out that validation accuracy "
-            f"drops by more than {allowed:g} {'point' if allowed == 1 else 'points'}."
+            f"No block is removed: for every removal, validation accuracy may drop by more than "
+            f"{allowed:g} {'point' if allowed == 1 else 'points'}."
         )
         if self.trials.done:
             best = min(self.trials.done, key=lambda trial: trial.drop_bound)
             yield (
-                f"The best that was tried: without {', '.join(best.removed)} it drops by no more "
-                f"than {100 * best.drop_bound:.1f} points, with 95 % confidence."
+                f"The least harmful removal that was tried is that of {', '.join(best.removed)}: "
+                f"accuracy drops by no more than {100 * best.drop_bound:.1f} points, with 95 % "
+                f"confidence."
             )
 
     def _warnings(self) -> Iterator[ReportWarning]:
@@ -210,7 +211,8 @@ class ReportBuilder:
             yield ReportWarning(
                 "few_heldout_samples",
                 f"With {samples:,} validation samples a drop of less than {100 * least:.1f} points "
-                f"cannot be ruled out with 95 % confidence; give more, or allow more.",
+                f"cannot be ruled out with 95 % confidence; give more samples, or allow a larger "
+                f"drop.",
             )
 
 
@@ -232,10 +234,11 @@ def _conclusion(
     by_name = {network.name: network for network in networks}
     original, pruned = by_name["original"], by_name["pruned"]
     yield (
-        f"{len(pruned.removed)} of {blocks} blocks removed: "
+        f"{len(pruned.removed)} of {blocks} blocks were removed. "
         f"{100 * pruned.parameters / original.parameters:.0f} % of the parameters and "
-        f"{100 * pruned.flops / max(original.flops, 1):.0f} % of the operations are left; "
-        f"validation accuracy {100 * pruned.validation_accuracy.value:.1f} % ({_change(pruned)})."
+        f"{100 * pruned.flops / max(original.flops, 1):.0f} % of the operations are left. "
+        f"Validation accuracy is {100 * pruned.validation_accuracy.value:.1f} % "
+        f"({_change(pruned)})."
     )
     scratch = by_name.get("from scratch")
     if scratch is not None:

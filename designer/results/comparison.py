@@ -56,10 +56,10 @@ class LayerDifference:
 
 @dataclass(frozen=True)
 class Advantage:
-    """The better network in one respect."""
+    """The better network in one aspect."""
 
     what: str
-    """The respect."""
+    """Name of the aspect."""
     values: tuple[Measured, ...]
     """One value per network."""
     best: str

@@ -49,7 +49,7 @@ class Contender:
     trial: int
     """Number of the search trial."""
     parameters: int
-    """Number of trainable numbers."""
+    """Number of trainable parameters."""
     accuracy: float
     """Validation accuracy of one run, or its mean over seeds."""
     error: float
@@ -88,12 +88,12 @@ def role_holders(contenders: Sequence[Contender]) -> dict[str, int]:
 def shortlist(job: Job, study: Study) -> list[FrozenTrial]:
     """Return the trials to confirm, best first and at most one per architecture.
 
-    They are the best by objective, but for two places: those of the trials that would be the
+    They are the best by objective, except for two places. Those go to the trials that would be the
     smallest and the best follower.
 
     Args:
         job: objective, validation data and the number of places.
-        study: of the search.
+        study: study of the search.
     """
     ranked = _ranked(job, study)
     if not ranked:
@@ -136,7 +136,7 @@ def roles_of(confirmed: Sequence[ConfirmedCandidate]) -> dict[int, tuple[str, ..
 
 def recommend(
     confirmed: Sequence[ConfirmedCandidate],
-    tests: Sequence[MeanSd | None],
+    test_accuracies: Sequence[MeanSd | None],
     chance: float,
     at_chance: bool,
 ) -> tuple[Recommendation, ...]:
@@ -144,13 +144,13 @@ def recommend(
 
     Args:
         confirmed: candidates in rank order, from ``chosen``.
-        tests: their test accuracies.
+        test_accuracies: their test accuracies.
         chance: validation accuracy of always naming the largest class.
-        at_chance: True if no candidate does better than that, so that none is called good.
+        at_chance: True if no candidate does better than that; then none gets a role.
     """
     roles = roles_of(confirmed)
     recommendations = []
-    for rank, (candidate, test) in enumerate(zip(confirmed, tests, strict=True), start=1):
+    for rank, (candidate, test) in enumerate(zip(confirmed, test_accuracies, strict=True), start=1):
         own = roles.get(candidate.trial.number, ())
         reason = _reason_at_chance(candidate, chance) if at_chance else _reason(candidate, own)
         shown = () if at_chance else own
@@ -159,7 +159,10 @@ def recommend(
 
 
 def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
-    """Return complete trials by objective, best first, each architecture at its best rate."""
+    """Return the complete trials, best objective first, one per architecture.
+
+    Of several learning rates of one architecture the best trial is kept.
+    """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if job.options.objective is Objective.PARETO:
         front = {trial.number for trial in study.best_trials}
@@ -175,7 +178,7 @@ def _architecture(trial: FrozenTrial) -> str:
 
 
 def _contender_of_trial(trial: FrozenTrial, samples: int) -> Contender:
-    """Return a single short run; its accuracy is too noisy to decide between equals."""
+    """Return the contender of a search trial, whose accuracy is too noisy to decide ties."""
     numbers = TrialRecord.read(trial).measurements
     accuracy = numbers.validation_accuracy or 0.0
     error = _binomial_error(accuracy, samples)
@@ -191,7 +194,10 @@ def _contender_of_trial(trial: FrozenTrial, samples: int) -> Contender:
 
 
 def _contender_of_candidate(candidate: ConfirmedCandidate) -> Contender:
-    """Return a confirmed candidate; the law has to have enough layers for it to fail."""
+    """Return the contender of a confirmed candidate.
+
+    Its uniformity counts only if there are enough layers for the law to fail.
+    """
     accuracy = candidate.validation_accuracy
     binomial = _binomial_error(accuracy.mean, candidate.profiles[0].samples_heldout)
     law = mean_law(candidate.profiles)
@@ -258,13 +264,12 @@ def _reason_at_chance(candidate: ConfirmedCandidate, chance: float) -> str:
 def _reason(candidate: ConfirmedCandidate, roles: tuple[str, ...]) -> str:
     """Return one sentence that says which roles a candidate holds."""
     law = mean_law(candidate.profiles)
-    follower = f"best follower of the law (uniformity {law.uniformity:.2f}, {law.status})"
+    follower = f"best follower of the law (uniformity {law.uniformity:.2f}; the law {law.status})"
     words = {
         MOST_ACCURATE: "most accurate of the confirmed candidates on validation data",
         SMALLEST: "smallest within one standard error of the most accurate",
         BEST_FOLLOWER: follower,
     }
     if not roles:
-        return "Runner-up: next most accurate of the confirmed candidates."
-    text = "; ".join(words[role] for role in roles)
-    return f"{text[0].upper()}{text[1:]}."
+        return "It is a runner-up: the next most accurate of the confirmed candidates."
+    return f"It is the {' and the '.join(words[role] for role in roles)}."

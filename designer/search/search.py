@@ -47,12 +47,12 @@ from designer.training.trainer import accuracy
 from search_spaces import SPACES, Space
 
 CONFIRMATION_ROUNDS = 2
-"""The second round trains again what a killed worker left undone in the first."""
+"""Number of rounds; the second trains what a killed worker left undone in the first."""
 
 EARLIER_RECOMMENDATIONS = ReportWarning(
     "earlier_recommendations",
-    "The recommendations are those of before: this run was stopped before its best trials were "
-    "all confirmed.",
+    "The recommendations are those of an earlier run, because this run was stopped before all of "
+    "its best trials were confirmed.",
 )
 
 
@@ -282,9 +282,12 @@ class _Session:
     def _result(self, recommended: Sequence[ConfirmedCandidate]) -> SearchResult:
         """Return the result without its command."""
         job, chance = self.job, self.job.data.chance
-        tests = [_test_accuracy(job, candidate, self.artifacts) for candidate in recommended]
-        hopeless = at_chance(recommended, chance)
-        recommendations = recommend(recommended, tests, chance, hopeless)
+        test_accuracies = [
+            _test_accuracy(job, candidate, self.artifacts) for candidate in recommended
+        ]
+        recommendations = recommend(
+            recommended, test_accuracies, chance, at_chance(recommended, chance)
+        )
         rows = trial_rows(self.study)
         return SearchResult(
             schema=REPORT_SCHEMA,

@@ -148,7 +148,7 @@ def warnings(
         confirmed: recommended candidates in rank order.
         recommendations: the same as they are reported.
         stopped_by: number of the signal that stopped the run; None if it came to its end.
-        last_rejection: why the latest rejected proposal was handed back.
+        last_rejection: why the latest rejected proposal was rejected.
         confirmation: study of the confirmation runs.
     """
     return (
@@ -178,7 +178,7 @@ def _run_warnings(
         yield ReportWarning(
             "too_many_failures",
             f"{len(failures)} trials failed, so the search ended after {done} of "
-            f"{job.options.trials}; the last reason: {failures[-1].reason}",
+            f"{job.options.trials}. The last reason: {failures[-1].reason}",
         )
     elif done < job.options.trials:
         yield ReportWarning(
@@ -189,7 +189,7 @@ def _run_warnings(
     if failures and done:
         yield ReportWarning(
             "failed_trials",
-            f"{len(failures)} {'trial' if len(failures) == 1 else 'trials'} failed; the last "
+            f"{len(failures)} {'trial' if len(failures) == 1 else 'trials'} failed. The last "
             f"reason: {failures[-1].reason}",
         )
 
@@ -296,7 +296,7 @@ def _agreement(values: Sequence[float | None], target: Sequence[float | None]) -
 
 
 def _seconds_of(trial: FrozenTrial) -> float:
-    """Return how long a trial took; 0 if it never said."""
+    """Return how long a trial took; 0 if that was not recorded."""
     return TrialRecord.read(trial).measurements.seconds or 0.0
 
 

@@ -235,7 +235,7 @@ class TestShown:
         shown = file.getvalue()
         assert max(map(len, shown.splitlines())) <= 80
         assert re.search(r"log D a +█[▁-█]{4}▁  20\.00 to 0\.37", shown)
-        assert "Which network is better in each respect" in shown
+        assert "Which network is better in which aspect" in shown
 
     def test_names_are_text(self, report: ComparisonReport) -> None:
         assert r"&lt;b&gt;\|c" in markdown_report(comparison_view(report))

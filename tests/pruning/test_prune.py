@@ -79,7 +79,7 @@ class TestWhatIsRemoved:
         assert result.report.conclusion.startswith("No block is removed")
         least = min(result.report.trials, key=lambda trial: trial.drop_bound)
         assert result.report.conclusion.endswith(
-            f"without {', '.join(least.removed)} it drops by no more than "
+            f"is that of {', '.join(least.removed)}: accuracy drops by no more than "
             f"{100 * least.drop_bound:.1f} points, with 95 % confidence."
         )
         assert same_state(result.model, state_of(model))

@@ -24,8 +24,9 @@ class TestMarkdown:
                 ends = [layer.verdict, layer.advice.partition(":")[0]]
                 assert any(row[0] == layer.name and row[-2:] == ends for row in rows)
                 if layer.advice != "keep":
-                    start = rf"^- .*\b{re.escape(layer.name)}\b[^()]* \({layer.verdict}\): "
-                    assert re.search(start + re.escape(layer.advice), text, re.MULTILINE)
+                    reason = re.escape(layer.advice.partition(": ")[2])
+                    blocks = rf"\b{re.escape(layer.name)}\b[^()]* \({layer.verdict}\)"
+                    assert re.search(rf"^- .*{blocks}[^:]*: {reason}\.$", text, re.MULTILINE)
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_names_are_plain_text(self, name: str) -> None:
@@ -34,7 +35,7 @@ class TestMarkdown:
         rendered = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(text)
         shown = html.unescape(re.sub(r"<[^>]*>", "", rendered))
         assert f"Design report: {plain}, space {plain}" in shown
-        assert f"\n{plain} (low): narrow: it" in shown
+        assert f"\nNarrow {plain} (low): it" in shown
         assert f"Warning: {plain}" in shown
         for tag in ("<script", "<code", "<em", "<s>", "<img", "<a "):
             assert tag not in rendered

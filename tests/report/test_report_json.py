@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from designer.errors import RunFolderError
 from designer.report.html import html_report
 from designer.report.views.page import figures_of
 from designer.report.views.search import search_view
+from designer.results.search import Recommendation, SearchResult
 from designer.results.serialisation import read_result, report_schema, report_to_json
 from tests.support.paths import FILES
 from tests.support.sample_reports import HOSTILE, SAMPLES, named, numberless, typical
@@ -100,6 +102,19 @@ class TestJson:
         assert read_result(tmp_path) == typical()
 
 
+def advised_actions(result: SearchResult) -> list[str]:
+    """Return what each block is advised to do, without the reason, whose wording may change."""
+    layers = [layer for network in result.recommendations for layer in network.layers]
+    return [layer.advice.partition(":")[0] for layer in layers]
+
+
+def without_advice(result: SearchResult) -> list[Recommendation]:
+    return [
+        replace(network, layers=tuple(replace(layer, advice="") for layer in network.layers))
+        for network in result.recommendations
+    ]
+
+
 def test_a_report_of_the_previous_version_opens(tmp_path: Path) -> None:
     """Its numbers are shown, and parts that it lacks are left out."""
     old = (FILES / "report_0.1.0.json").read_text(encoding="utf-8")
@@ -107,7 +122,8 @@ def test_a_report_of_the_previous_version_opens(tmp_path: Path) -> None:
     result = read_result(tmp_path)
     Draft202012Validator(report_schema()).validate(json.loads(old))
     now = typical()
-    assert result.recommendations == now.recommendations
+    assert advised_actions(result) == advised_actions(now)
+    assert without_advice(result) == without_advice(now)
     assert result.trials == now.trials
     view = search_view(result)
     assert view.command == ""

@@ -40,8 +40,9 @@ class TestTerminal:
                 line = rf"^{re.escape(layer.name)} .* {layer.verdict}( +{first_word})? *$"
                 assert re.search(line, shown, re.MULTILINE)
                 if layer.advice != "keep":
-                    start = rf"{re.escape(layer.name)}[^()]* \({layer.verdict}\): "
-                    assert re.search(squeezed(start) + re.escape(squeezed(layer.advice)), flat)
+                    reason = re.escape(squeezed(layer.advice.partition(": ")[2]))
+                    blocks = squeezed(rf"{re.escape(layer.name)}[^()]* \({layer.verdict}\)")
+                    assert re.search(rf"{blocks}(again)?: ?{reason}\.", flat)
 
     @pytest.mark.parametrize("width", [80, 120])
     def test_without_unicode_is_ascii(self, width: int) -> None:
@@ -51,7 +52,7 @@ class TestTerminal:
         file.flush()
         shown = raw.getvalue().decode("ascii")
         assert "###" in shown
-        assert "> blocks.1 (low)" in shown
+        assert "> Narrow blocks.1 (low): the step" in shown
         assert "+/-" in shown
         assert max(map(len, shown.splitlines())) <= width
 
@@ -69,7 +70,7 @@ class TestTerminal:
         assert "\x1b" not in shown
         plain = one_line(name)
         assert f"Design report: {plain}, space {plain}" in shown
-        assert f"→ {plain} (low): narrow: it" in shown
+        assert f"→ Narrow {plain} (low): it" in shown
         assert f"Warning: {plain}" in shown
         assert re.search(rf"^{re.escape(plain)} +64 ", shown, re.MULTILINE)
 

@@ -26,11 +26,11 @@ COMMAND = (
 
 SENTENCES = {
     Verdict.OK: "keep",
-    Verdict.LOW: "narrow: little on training and on held-out data for its width",
-    Verdict.HIGH: "insert: a layer after this one, for it does 2.6 times its share",
-    Verdict.NEGATIVE: "remove: D rises here, it undoes separation",
+    Verdict.LOW: "narrow: the step is small for the width, on training and on held-out data",
+    Verdict.HIGH: "insert: the step is 2.6 times the mean step, which two layers could share",
+    Verdict.NEGATIVE: "remove: D rises here, which undoes separation",
     Verdict.DEGENERATE: "widen: only 5 of 9 class directions are left",
-    Verdict.UNCERTAIN: "measure again: a share from 0.31 to 2.40 does not settle it",
+    Verdict.UNCERTAIN: "measure again: a share from 0.31 to 2.40 allows more than one verdict",
 }
 """An advice for each verdict."""
 
@@ -188,7 +188,7 @@ def typical() -> SearchResult:
         },
     )
     rows = (*map(trial_row, range(6)), trial_row(6, "pruned"), trial_row(7, "failed"))
-    warning = ReportWarning("failed_trials", "1 trial failed; the last reason: its loss diverged.")
+    warning = ReportWarning("failed_trials", "1 trial failed. The last reason: Its loss diverged.")
     return search_result((first, second, third), rows, (warning,))
 
 

@@ -49,11 +49,11 @@ def differences_chart(figure: DifferencesFigure, palette: Palette) -> alt.LayerC
 
 
 def sizes_chart(figure: SizesFigure, palette: Palette) -> alt.LayerChart:
-    """Return sizes as bars in percent of the first network's, grouped by respect."""
+    """Return sizes as bars in percent of the first network's, grouped by aspect."""
     base = alt.Chart(inline_data([asdict(size) for size in figure.sizes]))
     names = list(dict.fromkeys(size.network for size in figure.sizes))
-    respects = list(dict.fromkeys(size.what for size in figure.sizes))
-    y = alt.Y("what:N", sort=respects, title=None, axis=name_axis())
+    aspects = list(dict.fromkeys(size.what for size in figure.sizes))
+    y = alt.Y("what:N", sort=aspects, title=None, axis=name_axis())
     offset = alt.YOffset("network:N", sort=names)
     x = alt.X("share:Q", title="% of the original", axis=alt.Axis(tickCount=5, grid=False))
     bars = base.mark_bar().encode(
@@ -70,7 +70,7 @@ def sizes_chart(figure: SizesFigure, palette: Palette) -> alt.LayerChart:
     labels = base.mark_text(align="left", dx=4, color=palette.ink, fontSize=11).encode(
         y=y, yOffset=offset, x=x, text="text:N"
     )
-    rows = len(figure.sizes) + len(respects)
+    rows = len(figure.sizes) + len(aspects)
     return layered(bars.properties(name="sizes"), labels, height=ROW_HEIGHT * rows)
 
 

@@ -48,12 +48,12 @@ class OverlayFigure(Figure):
 
 @dataclass(frozen=True)
 class SizeBar:
-    """Size of one network in one respect, as a share of the first network's."""
+    """Size of one network in one aspect, as a share of the first network's."""
 
     network: str
     """Name of the network."""
     what: str
-    """The respect: ``parameters``, ``operations`` or ``time``."""
+    """The aspect: ``parameters``, ``operations`` or ``time``."""
     share: float
     """Percentage of the first network's size."""
     text: str
@@ -65,7 +65,7 @@ class SizesFigure(Figure):
     """Sizes of several networks as shares of the first network's."""
 
     sizes: tuple[SizeBar, ...]
-    """All respects of the first network, then all of the next."""
+    """All aspects of the first network, then all of the next."""
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,8 @@ def _advantages(report: ComparisonReport) -> TableView:
         for advantage in report.advantages
     )
     names = tuple(network.name for network in report.networks)
-    columns = ("respect", *names, "better")
-    return TableView("Which network is better in each respect", columns, rows, frozenset(names))
+    columns = ("aspect", *names, "better")
+    return TableView("Which network is better in which aspect", columns, rows, frozenset(names))
 
 
 def _value(what: str, value: Measured) -> str:

@@ -15,6 +15,16 @@ NOT_A_LAW = (
     "late blocks may improve little on held-out data."
 )
 
+ACTIONS = {
+    "keep": "Keep {}",
+    "remove": "Remove {}",
+    "narrow": "Narrow {}",
+    "widen": "Widen {}",
+    "insert": "Insert a layer after {}",
+    "measure again": "Measure {} again",
+}
+"""What an advice says to do with blocks, by the words before its colon."""
+
 
 def shares_note(variation: str) -> str:
     """Return the note that explains steps, shares and verdicts.
@@ -49,13 +59,15 @@ def separation_sparklines(
 
 
 def advice_lines(layers: Sequence[LayerReport]) -> Iterator[str]:
-    """Yield one line for each advice other than to keep the block, with all blocks it is for."""
+    """Yield a sentence for each advice, with all blocks that it is for; none for a plain "keep"."""
     names_by_advice: dict[tuple[Verdict, str], list[str]] = {}
     for layer in layers:
         if layer.advice != "keep":
             names_by_advice.setdefault((layer.verdict, layer.advice), []).append(layer.name)
     for (verdict, advice), names in names_by_advice.items():
-        yield f"{', '.join(names)} ({verdict}): {advice}"
+        action, _, reason = advice.partition(": ")
+        blocks = f"{', '.join(names)} ({verdict})"
+        yield f"{ACTIONS.get(action, f'{action} {{}}').replace('{}', blocks)}: {reason}."
 
 
 def stages_table(stages: Sequence[StageLaw]) -> TableView:
