@@ -6,8 +6,8 @@ symbol  meaning                                                     shape
 x       features of n samples                                       (n, p)
 y       their labels, 0..K-1                                        (n,)
 m_k     class mean; m is the mean of all samples                    (K, p)
-s, V    singular values and right singular vectors of the class     (r,), (p, r)
-        means (see ``decomposition``)
+s, V    singular values and right singular vectors of M, the        (r,), (p, r)
+        weighted class means (see ``decomposition``)
 z       whitened residuals diag(1/s) V' (x_i - m_{y_i})             (n, r)
 ======  ==========================================================  ========
 
@@ -37,7 +37,7 @@ class ClassDirections:
         weights: (K,) float64, n_k / n.
         singular_values: (r,) float64, those above the tolerance, descending.
         basis: (p, r) float64, V diag(1/s).
-        full_rank: K - 1 for the classes present.
+        full_rank: K - 1 for the K classes present.
         status: as in ``Separation``, as far as the means alone can tell.
         reason: one sentence if ``status`` is not ok, else empty.
     """

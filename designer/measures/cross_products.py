@@ -28,14 +28,15 @@ CHUNK_ELEMENTS = 1 << 22
 """Features and predictions are held in float64 this many at a time (32 MiB)."""
 
 WIDEST = 1 << 14
-"""Most features per sample, for which the p x p covariance takes 2 GiB."""
+"""The most features per sample that are accepted; their p x p covariance takes 2 GiB."""
 
 ACCUMULATED = 16
-"""Times the rounding of float32: what all layers before add to the rounding of the last one.
-Measured: from 16 on, 50 linear layers in a row seem no wider than the narrowest."""
+"""The rounding that all earlier layers add to that of the last one, as a multiple of the rounding
+of float32.  With 16 or more, the output of 50 linear layers in a row was measured to have no more
+directions than the narrowest of them."""
 
 ROUNDING = 16 * torch.finfo(torch.float64).eps
-"""Times p: the share of a variance that sums and eigenvalues may lose in float64."""
+"""``ROUNDING`` times p is the share of a variance that sums and eigenvalues may lose in float64."""
 
 
 class CrossProducts:
@@ -131,8 +132,8 @@ class CrossProducts:
     def noise(self, epsilon: float) -> Tensor:
         """Return the variance (p,) of each feature that may be rounding alone.
 
-        Features are summed in float32 at best, layer upon layer, then rounded to their dtype, and
-        here summed in float64.
+        A network sums its features layer upon layer, in float32 unless it computes in float64, and
+        rounds them to their dtype; the sums here are in float64.
 
         Args:
             epsilon: relative rounding of the dtype of the features.

@@ -34,7 +34,7 @@ class Decomposition:
     weights: Tensor
     """(K,) w."""
     full_rank: int
-    """K - 1 for the classes present."""
+    """K - 1 for the K classes present."""
     means: Tensor
     """(..., K, p) class means, zero for a class without samples."""
     singular_values: Tensor
@@ -81,7 +81,7 @@ def decompose(sums: Tensor, counts: Tensor, epsilon: float) -> Decomposition:
     kept = s > (relative_error(epsilon) * size).unsqueeze(-1)
     kept[..., full_rank:] = False
     inverse = torch.where(kept, s.reciprocal(), 0.0)
-    # half precision only rounds, each number by itself, and no direction gathers that
+    # in half precision each number is rounded by itself, and no direction collects these errors
     spread = means.abs().amax((-2, -1)) if epsilon > SINGLE else size
     rounding = (relative_error(epsilon) * spread).square() * inverse.square().sum(-1)
     basis = q @ (u * inverse.unsqueeze(-2))

@@ -3,8 +3,8 @@
 ======  ==========================================================  ========
 symbol  meaning                                                     shape
 ======  ==========================================================  ========
-r       residual x - m_k of a sample x of class k                   (p,)
-z       whitened residual diag(1/s) V' r (see                       (r,)
+a       residual x - m_k of a sample x of class k                   (p,)
+z       whitened residual diag(1/s) V' a (see                       (r,)
         ``class_directions``)
 u_k     diag(1/s) V' (m_k - m)                                      (r,)
 C       diag(1/s) V' SS_w V diag(1/s), whose trace is D             (r, r)
@@ -14,11 +14,12 @@ E       (I - P) SS_w V diag(1/s)^3                                  (p, r)
 
 A sample x of class k changes D, per unit of weight, by
 
-    ||z||^2 - 2 z'Cu_k - u_k'Cu_k + 2 r'E u_k.
+    ||z||^2 - 2 z'Cu_k - u_k'Cu_k + 2 a'E u_k.
 
-The first term is the scatter, the next two are the length of the class directions, the last one
-is their turning (derivative of the pseudo-inverse: Golub & Pereyra, SIAM Journal on Numerical
-Analysis 10(2), 1973).  Without the last three the spread of D comes out at about half its size.
+The first term comes from the scatter, the next two from the length of the class directions, the
+last one from their turning (derivative of the pseudo-inverse: Golub & Pereyra, SIAM Journal on
+Numerical Analysis 10(2), 1973).  Without the last three the spread of D comes out at about half its
+size.
 
 No p x p matrix is formed: C and E follow from the crossing X'z / n (p, r), in which X holds the
 features.

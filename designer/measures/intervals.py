@@ -56,7 +56,7 @@ def resample(
 
 
 def pool_seeds(resampled: Sequence[Draws], seed: int = 0) -> FloatArray:
-    """Bootstrap over training seeds on top of samples.
+    """Draw D anew by a bootstrap over training seeds, on top of the one over samples.
 
     Args:
         resampled: one set of (B, L + 1) draws per training seed, from ``resample``.

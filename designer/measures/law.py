@@ -1,4 +1,4 @@
-"""The law of equi-separation on the values D_0 .. D_L of one network, and its bounds.
+"""The law of equi-separation on the values D_0 .. D_L of one network, and the bounds of verdicts.
 
 ======  ===========================================================  ========
 symbol  meaning                                                      shape
@@ -39,13 +39,13 @@ from designer.results.measured import (
 )
 
 MIN_STEPS = 3
-"""With fewer steps there are too few layers: one or two nearly fit any line."""
+"""With fewer steps the law is not judged: one or two steps nearly fit any line."""
 
 HOLDS_FROM = 0.9
 """The law holds from this uniformity on: the sd of the steps is then below half their mean."""
 
 ROUNDING = 1e-6
-"""A step of fewer nats counts as none."""
+"""A step of less than this many nats counts as 0."""
 
 LEAST_GAIN = 0.02
 """A fall of log D by less than this share of the total reduction is no gain, however certain."""
@@ -165,11 +165,12 @@ def correlation(log_values: FloatArray) -> float:
 
 
 def tunnel_entrance(values: FloatArray, draws: FloatArray) -> int:
-    """Return the first tap behind which D falls no further, 0..L; L if every layer adds something.
+    """Return the first tap, 0..L, behind which D falls no further.
 
     The layers behind it are called a tunnel (Masarczyk et al., "The tunnel effect", NeurIPS 2023,
-    who use linear probes).  A later tap is an improvement if the 95 % interval of the fall lies
-    above ``LEAST_GAIN`` times the largest fall.
+    who use linear probes).  D falls from this tap to a later one if the 95 % interval of the fall
+    lies above ``LEAST_GAIN`` times the largest fall from the input.  L means that there is no
+    tunnel.
 
     Args:
         values: (L + 1,) cross-fitted D, positive and finite.
@@ -189,7 +190,8 @@ def judge(share: float, interval: Interval, step_interval: Interval, degenerate:
     """Return the verdict on one layer.
 
     A layer is low, high or negative only if its whole interval lies beyond the bound.  If its
-    share lies beyond but its interval does not, it is uncertain.
+    share lies beyond but its interval does not, it is uncertain.  A layer whose step is 0 up to
+    ``ROUNDING`` is low.
 
     Args:
         share: share of the layer; nan if D does not fall in total.

@@ -4,8 +4,8 @@
 symbol  meaning                                                     shape
 ======  ==========================================================  ========
 C       covariance of the features                                  (p, p)
-R       C scaled to unit diagonal, S C S with S = diag(C)^(-1/2)    (p, p)
-s, V    eigenvalues and eigenvectors of R above rounding            (r,), (p, r)
+Q       C scaled to unit diagonal, S C S with S = diag(C)^(-1/2)    (p, p)
+s, V    eigenvalues and eigenvectors of Q above rounding            (r,), (p, r)
 W       whitening S V diag(s)^(-1/2), so that W'CW = I              (p, r)
 G       cross-covariance of targets and features                    (q, p)
 B       coefficients G W W'                                         (q, p)
@@ -199,9 +199,9 @@ class LinearPrediction:
 def _whitening(covariance: Tensor, noise: Tensor, full_rank: int) -> Tensor:
     """Return W (p, r) with W'CW = I over the directions that are more than noise.
 
-    A unit direction v of R holds rounding noise of variance sum_j v_j^2 noise_j / C_jj, if
-    features are rounded independently of each other.  To invert a direction whose variance is not
-    above that would fit the targets to rounding.
+    A unit direction v of Q holds rounding noise of variance sum_j v_j^2 noise_j / C_jj, if
+    features are rounded independently of each other.  A direction whose variance is not above
+    that is left out: to invert it would fit the targets to rounding errors.
 
     Args:
         covariance: C (p, p); overwritten.

@@ -24,7 +24,7 @@ from designer.measures.precision import flattened, projected_residuals
 class PermutedScatter:
     """Second pass under B permuted labelings at once: one product projects for all of them.
 
-    Each D is the value that ``ClassDirections`` gives.
+    Each D is the value that ``ClassDirections`` would give under that labeling.
 
     Args:
         decomposition: the class means under the B labelings.

@@ -31,8 +31,8 @@ CONFIDENCE = 0.95
 """Confidence of all intervals and bounds."""
 
 CHANCE_DEVIATIONS = 3
-"""Standard deviations above chance from which an accuracy is no chance. That many, because it is
-often the best of several accuracies that is tested."""
+"""An accuracy beats chance if it lies this many standard deviations above it. The number is high,
+because the accuracy that is tested is often the best of several."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def drop_of(original: Tensor, smaller: Tensor) -> Drop:
 
 
 def beats_chance(accuracy: float, samples: int, chance: float) -> bool:
-    """Return True if an accuracy is better than to always name the largest class.
+    """Return True if an accuracy is better than that of always naming the largest class.
 
     This is the one-sided binomial test at ``CHANCE_DEVIATIONS`` standard deviations.
 

@@ -14,9 +14,9 @@ ybar    mean of the targets                                         (q,)
 One pass over the data in batches of any size suffices, with O(p^2 + p q) memory and sums in
 float64: ``PredictionSums`` takes it, and ``LinearPrediction`` solves the normal equations.
 
-The published program regresses the index of the next token as one number.  Targets given as
-real numbers have its value.  The one-hot code asks the same of each token without depending on
-how the vocabulary is numbered, and suits any classes.
+The published program regresses the index of the next token as one number; token indices that are
+given as real targets lead to its values.  The one-hot code asks the same of each token without
+depending on how the vocabulary is numbered, and suits any classes.
 
 Reference: He & Su, "A law of next-token prediction in large language models",
 arXiv:2408.13442, 2024; Physical Review E 112, 035317, 2025.

@@ -93,7 +93,7 @@ class HeldoutRuler(ABC):
 
     @abstractmethod
     def add(self, features: Tensor, targets: Tensor, kept: Tensor) -> None:
-        """Add a batch: features (n, p), targets, and a mask (n,) of samples for the intervals."""
+        """Add a batch: features (n, p), targets, and a mask (n,) of those kept for intervals."""
 
     @abstractmethod
     def separation(self) -> Separation:
@@ -123,7 +123,7 @@ class SeparationRuler(Ruler):
 
     Args:
         num_classes: K.
-        labelings: 1 for the true labels, and 1 for each permutation.
+        labelings: 1 plus the number of permutations.
         crossing: True if influences will be asked for.
     """
 
@@ -257,7 +257,7 @@ def ruler_of(measure: Measure, num_classes: int | None, labelings: int, *, cross
     Args:
         measure: which ruler.
         num_classes: K; None for real targets.
-        labelings: 1 for the true targets, and 1 for each permutation.
+        labelings: 1 plus the number of permutations.
         crossing: True if influences will be asked for.
 
     Raises:
@@ -283,8 +283,8 @@ def bytes_needed(measure: Measure, widths: Sequence[int], outputs: int, labeling
     """
     if measure is Measure.RESIDUAL:  # the covariance, its factors, and the products with targets
         return 8 * sum(width * (2 * width + 2 * outputs) for width in widths)
-    # sums or directions per labeling, of the true one also means and what influences need;
-    # and the arrays of the decomposition of one tap
+    # every labeling needs sums or directions, the true one also means and what influences take;
+    # besides, the arrays of the decomposition of one tap are held at a time
     decomposing = max(3, 4 * (labelings - 1))
     return 8 * outputs * (sum(widths) * (labelings + 3) + decomposing * max(widths, default=0))
 

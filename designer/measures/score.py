@@ -1,4 +1,4 @@
-"""The design score: profile and accuracies to the number that a search maximises.
+"""The design score: the number that a search maximises, from the profile of one network.
 
 ======  ====================================================================  ========
 symbol  meaning                                                               shape
@@ -7,7 +7,7 @@ a_l     held-out nearest-class-mean accuracy after block l                    (L
 c       chance: share of the largest held-out class                           scalar
 H       held-out separation (a - c) / (1 - c), where a is the mean of a_l     scalar
         over the later two thirds of the depth
-U       adherence: depth-fair uniformity of the steps of log(D / D_null)      scalar
+U       adherence: depth-fair uniformity of the steps of D / D_null           scalar
 W       weight of the adherence, 0.05                                         scalar
 ======  ====================================================================  ========
 
@@ -56,17 +56,15 @@ def design_score(profile: SeparationProfile) -> DesignScore:
             "Expected a profile with held-out data, got one without; pass `heldout` to "
             "`designer.profile`."
         )
-    heldout = heldout_separation(
-        np.array([layer.nearest_class_mean_accuracy for layer in profile.layers[1:]]),
-        profile.chance,
-    )
-    uniformity = adherence(profile.values, profile.nulls)
-    value = combine(heldout, uniformity)
-    return DesignScore(value, heldout, uniformity, explain(value, heldout, uniformity))
+    accuracies = [layer.nearest_class_mean_accuracy for layer in profile.layers[1:]]
+    h = heldout_separation(np.array(accuracies), profile.chance)
+    u = adherence(profile.values, profile.nulls)
+    value = combine(h, u)
+    return DesignScore(value, h, u, explain(value, h, u))
 
 
 def heldout_separation(accuracies: FloatArray, chance: float) -> float:
-    """Return H: 0 is chance, 1 is perfect; 0 if chance is certain.
+    """Return H: 0 is chance, 1 is perfect; 0 if there is only one held-out class.
 
     Args:
         accuracies: (L,) held-out nearest-class-mean accuracies of the blocks.
@@ -92,7 +90,7 @@ def adherence(values: FloatArray, nulls: FloatArray) -> float:
 
 
 def combine(heldout: float, adherence: float) -> float:
-    """Return the design score from H and U; an H below chance is returned as it is."""
+    """Return the design score from H and U; an H of 0 (chance) or less is returned as it is."""
     if heldout <= 0:
         return heldout
     return heldout * (1 - ADHERENCE_WEIGHT * (1 - adherence) / 2)

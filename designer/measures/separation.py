@@ -41,7 +41,7 @@ from designer.measures.precision import flattened
 from designer.results.measured import Separation
 
 BatchSource = Callable[[], Iterable[tuple[Tensor, Tensor]]]
-"""Starts a new pass over batches (features (n_b, ...), labels (n_b,)) at each call."""
+"""Returns, at each call, a new pass over batches (features (n_b, ...), labels (n_b,))."""
 
 
 def separation_fuzziness(features: Tensor, labels: Tensor) -> Separation:
@@ -175,7 +175,7 @@ def check_heldout(directions: ClassDirections, features: Tensor, labels: Tensor)
     """Check that held-out data have the width and the classes of the training data.
 
     Raises:
-        InvalidInputError: if they do not, or do not fit together.
+        InvalidInputError: if they do not, or if features and labels do not fit together.
     """
     check_features(features, labels)
     width = directions.means.shape[1]
