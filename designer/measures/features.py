@@ -121,9 +121,9 @@ def projection(width: int, dimension: int, seed: int) -> Tensor:
 
 
 def reduction_of(name: str) -> Reduction:
-    """Return the reduction of a name.
+    """Return the reduction that has a name.
 
     Raises:
         InvalidInputError: if no reduction has that name.
     """
-    return choice(Reduction, name, "features")
+    return choice(Reduction, name, "`features`")

@@ -231,7 +231,7 @@ def _judge_law(g: FloatArray) -> tuple[LawStatus, str]:
     if len(g) < MIN_STEPS:
         return (
             LawStatus.TOO_FEW_LAYERS,
-            f"{len(g)} step{'s' if len(g) > 1 else ''} nearly fit any line; "
+            f"{len(g)} step{'s nearly fit' if len(g) > 1 else ' fits'} any line; "
             f"the law needs at least {MIN_STEPS}.",
         )
     if g.sum() <= 0:

@@ -168,7 +168,7 @@ class SeparationRuler(Ruler):
 
     def influence(self, features: Tensor, targets: Tensor) -> FloatArray:
         if self._influence is None:
-            raise InvalidInputError("Expected a ruler that crosses the scatter, got one without.")
+            raise InvalidInputError("Expected a ruler made with `crossing=True`, got one without.")
         return self._influence.on_log_separation(features, targets)
 
     def heldout(self) -> HeldoutSeparation:
@@ -267,7 +267,7 @@ def ruler_of(measure: Measure, num_classes: int | None, labelings: int, *, cross
         return ResidualRuler(num_classes)
     if num_classes is None:
         raise InvalidInputError(
-            "Expected whole-numbered labels for separation, got real targets; measure the residual."
+            "Expected class labels for separation, got real targets; measure the residual."
         )
     return SeparationRuler(num_classes, labelings, crossing=crossing)
 
@@ -290,7 +290,7 @@ def bytes_needed(measure: Measure, widths: Sequence[int], outputs: int, labeling
 
 
 def measure_of(name: str) -> Measure:
-    """Return the measure of a name.
+    """Return the measure that has a name.
 
     Raises:
         InvalidInputError: if no measure has that name.

@@ -99,9 +99,8 @@ def combine(heldout: float, adherence: float) -> float:
 def explain(value: float, heldout: float, adherence: float) -> str:
     """Return one sentence that explains the score and its parts."""
     return (
-        f"Design score {value:.3f}: on held-out data the nearest class mean is right "
-        f"{heldout:.3f} of the way from chance to perfect over the later two thirds of the "
-        f"depth, less "
-        f"{1 - value / heldout if heldout > 0 else 0:.1%} because the blocks' steps are equal to "
-        f"degree {adherence:.2f} (1 is equi-separation)."
+        f"Design score {value:.3f}: held-out separation {heldout:.3f} (nearest-class-mean accuracy "
+        f"over the later two thirds of the depth; 0 is chance, 1 is perfect), less "
+        f"{1 - value / heldout if heldout > 0 else 0:.1%} for an adherence of {adherence:.2f} "
+        f"(how equal the steps of the blocks are; 1 is equi-separation)."
     )

@@ -145,8 +145,8 @@ def _state_dict(held: Any, path: Path) -> Mapping[str, Any]:
                 return dict(held[key])
     raise ModelError(
         f"Expected a state dict in '{path}', or a checkpoint with one under "
-        f"{', '.join(STATE_DICT_KEYS)}, got {_kind(held)}; save torch.save(model.state_dict(), "
-        f"path)."
+        f"{', '.join(STATE_DICT_KEYS)}, got {_kind(held)}; save the weights with "
+        f"torch.save(model.state_dict(), path)."
     )
 
 

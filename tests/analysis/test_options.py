@@ -30,7 +30,7 @@ def test_functions_take_every_option_with_the_same_default(function: Callable[..
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"features": "max"}, "Expected features among flatten, pool, project, got 'max'"),
+        ({"features": "max"}, "Expected `features` among flatten, pool, project, got 'max'"),
         ({"measure": "loss"}, "Expected a measure among separation, residual, got 'loss'"),
         ({"dimension": 0}, "Expected a dimension of at least 1, got 0"),
         ({"permutations": -1}, "Expected `permutations` of at least 0, got -1"),

@@ -232,6 +232,6 @@ def test_reductions_have_names(reduction: Reduction) -> None:
 def test_an_unknown_name(name: str) -> None:
     with pytest.raises(
         InvalidInputError,
-        match=rf"^Expected features among flatten, pool, project, got '{name}'\.$",
+        match=rf"^Expected `features` among flatten, pool, project, got '{name}'\.$",
     ):
         reduction_of(name)

@@ -108,14 +108,14 @@ def test_the_residual_in_batches(classes: int | None) -> None:
 
 def test_influences_must_be_asked_for_beforehand() -> None:
     ruler = measured(Measure.SEPARATION, X, [Y], 4, crossing=False)
-    with pytest.raises(InvalidInputError, match="Expected a ruler that crosses the scatter"):
+    with pytest.raises(InvalidInputError, match="Expected a ruler made with `crossing=True`"):
         ruler.influence(X, Y)
 
 
 def test_separation_has_no_real_targets() -> None:
     with pytest.raises(
         InvalidInputError,
-        match=r"^Expected whole-numbered labels for separation, got real targets; measure the res",
+        match=r"^Expected class labels for separation, got real targets; measure the residual\.$",
     ):
         ruler_of(Measure.SEPARATION, None, 1, crossing=True)
 
