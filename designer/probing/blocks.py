@@ -1,9 +1,9 @@
 """Decide which parts of a model are its blocks, from one traced forward pass.
 
-A block is a part through which everything passes that the output learns of the input: a *cut* of
-the graph, see ``designer.probing.tracing``. Its output alone is what the layers behind it work
-with, which is what separation is measured on. Cuts are many, so of these the parts are taken that
-repeat and are small enough to be a layer in the sense of He & Su (PNAS 2023).
+A block is a *cut* of the graph: all that the output learns of the input passes through it, see
+``designer.probing.tracing``. So the layers behind a block work with its output alone, and that
+output is what separation is measured on. There are many cuts; the blocks are those that repeat and
+are small enough to be a layer in the sense of He & Su (PNAS 2023).
 
 The algorithm, step by step:
 
@@ -12,15 +12,15 @@ The algorithm, step by step:
 
    a. is opened if it holds blocks: several parts that are cuts, or several alike parts in a list
       whose results are put together outside of them (``_holds_blocks``);
-   b. is cut after each of its layers if it is a flat ``nn.Sequential`` of a kind of its own;
+   b. is split into its layers if it is a flat ``nn.Sequential`` that no part beside it resembles;
    c. is a block otherwise, if there is a place behind it where everything passes.
 
    Parts of one class are treated alike: if one of them is a block, all are.
 3. If that gives no block made of parts, the model is a flat row of layers; its layers are blocks.
-4. Cut rows. Layers of a row end behind their activation, be it a module or a function.
-5. Tap. A block is seen where it ends: at what it gives, or at what the next part receives if an
-   activation or the sum with a shortcut comes between that is no module. A part that can be seen
-   in neither place is no block.
+4. Split rows. Each layer of a row ends behind its activation, be that a module or a function.
+5. Tap. A block is seen where it ends: at what it gives; or, if an activation or the sum with a
+   shortcut follows that is not a module, at what the next part receives. A part that can be seen in
+   neither place is no block.
 6. Drop the head. A last block that gives the logits is the classifier, not a block.
 
 For example, a small residual network whose ``Block`` computes ``relu(x + conv2(relu(conv1(x))))``::
@@ -141,7 +141,7 @@ class _BlockFinder:
         """Layers with weights of each flat row."""
         # Without this rule the blocks of a MobileNetV2 that have no shortcut would be opened, since
         # all parts inside are cuts, beside blocks of the same class that have one and stay whole.
-        # A Sequential says nothing about what it holds, so it is judged one by one.
+        # The class Sequential says nothing about what it holds, so each one is judged by itself.
         self._block_classes = {
             type(c.module)
             for c in trace.calls
@@ -156,7 +156,7 @@ class _BlockFinder:
         self._expand(top)
         if not any(call.is_compound for call in self._taps):
             self._rows.append([c for c in top if c.has_weights and not c.is_compound])
-        self._cut_rows()
+        self._split_rows()
         self._drop_head()
         chosen = [call for call in self._trace.by_end if call in self._taps]
         candidates = [self._candidate(call) for call in self._trace.calls if call.has_weights]
@@ -171,7 +171,7 @@ class _BlockFinder:
         return calls
 
     def _expand(self, calls: list[Call]) -> None:
-        """Step 2: open each part, cut it as a row, or take it as a block."""
+        """Step 2: open each part, note it as a row to split, or take it as a block."""
         compound = [call for call in calls if call.is_compound]
         alike = Counter(call.structure for call in compound)
         for call in compound:
@@ -223,11 +223,11 @@ class _BlockFinder:
         return call.output is not None and self._trace.is_cut(call.node)
 
     def _tap(self, call: Call) -> Tap | None:
-        """Step 5: return where a block is seen; None if part of the input flows past it for good.
+        """Step 5: return where a block is seen; None if what flows past it never joins it again.
 
         Networks are often written with the last activation, or the sum with the shortcut, in the
-        ``forward`` of whoever holds the blocks. The block ends behind that, where no module does,
-        so it is seen at what the next part receives.
+        ``forward`` of the module that holds the blocks. The block ends behind them, where no module
+        ends, so it is seen at what the next part receives.
         """
         if self._is_cut(call):
             following = self._trace.next_call(call, with_weights=True)
@@ -240,7 +240,7 @@ class _BlockFinder:
             return None
         return _handed_to(call, following)
 
-    def _cut_rows(self) -> None:
+    def _split_rows(self) -> None:
         """Step 4: take each layer of the rows as a block, in running order."""
         layers = sorted((c for row in self._rows for c in row), key=lambda call: call.started)
         for call in layers:

@@ -87,8 +87,8 @@ def call_model(model: nn.Module, inputs: Inputs) -> object:
 def submodules(model: nn.Module) -> dict[str, nn.Module]:
     """Return all submodules by each of their names.
 
-    Wrappers of compilation are left out of the names, and parametrizations, which make weights
-    from other weights, such as a spectral norm, out of the result.
+    The names are without the wrappers of compilation. Parametrizations, which make weights from
+    other weights, such as a spectral norm, are left out.
     """
     named = model.named_modules(remove_duplicate=False)
     return {

@@ -40,7 +40,7 @@ class Probe:
         taps: one for each block, in running order; empty before the first batch.
         named: True if the caller named the blocks.
         enters: True if what the first block receives stands for the input. That is so if the input
-            is only tokens, and if it was asked for and there are layers before the first block.
+            is only tokens, or if ``entry`` asks for it and layers run before the first block.
         output: the first floating tensor that the model gave for the last batch.
     """
 
@@ -240,7 +240,8 @@ def probing(
         model: may be wrapped by ``DataParallel`` or ``torch.compile``; the probe looks inside.
         blocks: names of submodules, see ``blocks.taps_named``. By default the blocks are those
             that the model lists in its attribute ``block_names``, else those that are found.
-        entry: let what the first block receives stand for the input if there are layers before.
+        entry: True to let what the first block receives stand for the input, if layers run before
+            that block.
 
     Raises:
         ModelError: if the model is TorchScript, which runs no hooks.

@@ -1,7 +1,7 @@
 """Run a model again and again on one batch, each time with another block replaced.
 
-What ran before the replaced block gives again what it gave the first time, without being computed:
-a forward pass depends only on what came before it.  So a replay costs only what lies behind the
+The calls before the replaced block are not computed again; they give what they gave the first time,
+since nothing that runs later can change it.  So a replay costs only what lies behind the
 block, and all replays of a chain of equal blocks together cost half of a forward pass per block.
 
 The first pass keeps the outputs of the *finished* calls: those that had ended before some block
@@ -53,17 +53,17 @@ class Replayer:
             call.module: _Switch(self, call.module) for call in [*kept, *parts, *trace.calls]
         }
         self._parts = {(part.module, part.run) for part in parts}
-        self._keep = {(call.module, call.run) for call in [*kept, *parts]}
+        self._kept_keys = {(call.module, call.run) for call in [*kept, *parts]}
         self._answers: dict[Key, Answer] = {}
         self._recording = False
         self._copying = False
         self._versions: list[tuple[Tensor, int]] = []
         self.outputs: dict[Key, object] = {}
-        """What the kept calls gave in the last first pass."""
+        """What the kept calls gave in the latest ``first_pass``."""
         self.received: dict[Key, Tensor] = {}
-        """What the parts of the blocks received in the last first pass."""
+        """What the parts of the blocks received in the latest ``first_pass``."""
         self.last_features: Tensor | None = None
-        """What the last block gave in the last pass; None if it gave no tensor."""
+        """What the last block of the network gave in the latest pass; None if it gave no tensor."""
 
     def first_pass(self, inputs: Inputs) -> object:
         """Run the model on a batch, keep what its parts give, and return its output.
@@ -118,7 +118,7 @@ class Replayer:
 
     def _from_memory(self, key: Key) -> Answer:
         def answer(*_args: object, **_named: object) -> object:
-            # the modules inside of it do not run now, but their runs count
+            # the modules inside of it do not run now, but their runs are counted
             for module, last in self._inside[key].items():
                 self._switches[module].runs = max(self._switches[module].runs, last + 1)
             output = self.outputs[key]
@@ -133,7 +133,7 @@ class Replayer:
             if received is not None:
                 self.received[key] = self._kept(received)
         output = self._answers.get(key, own)(*args, **named)
-        if self._recording and key in self._keep:
+        if self._recording and key in self._kept_keys:
             self.outputs[key] = self._kept(output)
         if key == self._tapped:
             features = first_tensor(output)

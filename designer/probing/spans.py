@@ -51,7 +51,7 @@ class Span:
 
 
 def spans_of(trace: Trace, taps: Sequence[Tap]) -> list[Span]:
-    """Return the block of every tap.
+    """Return the block of every tap, with what flows past it.
 
     Args:
         trace: one forward pass, recorded with ``flow=True``.
@@ -71,11 +71,11 @@ def call_of(trace: Trace, name: str, run: int) -> Call:
 
 
 def parts_of(trace: Trace, tap: Tap) -> list[Call]:
-    """Return the block of a tap, and in a flat row of layers what follows up to the tap.
+    """Return the calls of a block: its own, and in a row of layers those that follow up to the tap.
 
-    In Linear, BatchNorm, ReLU the tap sits behind the ReLU.  If only the Linear went, norm and ReLU
-    of two blocks would follow each other.  Modules that run elsewhere, too, such as one ReLU for
-    all blocks, have to stay.
+    In Linear, BatchNorm, ReLU the tap sits behind the ReLU.  If only the Linear were left out, norm
+    and ReLU of two blocks would follow each other.  Modules that also run elsewhere, such as one
+    ReLU for all blocks, have to stay and are no parts.
 
     Args:
         trace: one forward pass of the model.

@@ -156,7 +156,7 @@ class Trace:
         self.output = first_tensor(output)
         node = None if self.output is None else self.output.grad_fn
         self._through = _paths_through(node, sources)
-        # no more paths than there are in all pass through any node, and all pass through the last
+        # all paths pass through the output, and no node lies on more paths than there are
         self._total = max(self._through.values(), default=0)
         self._place = {node: i for i, node in enumerate(self._through)}
         """Places of the nodes in topological order, from the output backwards."""
@@ -285,11 +285,11 @@ class _Recorder:
 
     def _end(self, module: nn.Module, _args: object, output: object) -> object:
         call = self._stack.pop()
-        while call.module is not module:  # its part raised, so that no hook saw that part end
+        while call.module is not module:  # a part inside it raised, so no hook saw that part end
             call = self._stack.pop()
         embedded = isinstance(module, EMBEDDINGS) and torch.is_grad_enabled()
         if embedded and isinstance(output, Tensor) and not output.requires_grad:
-            # a frozen embedding records no node; again no leaf, which layers could not change
+            # a frozen embedding records no node; times 1, because no layer may change a leaf
             output = output.requires_grad_() * 1
         call.output = first_tensor(output)
         call.node = None if call.output is None else call.output.grad_fn
@@ -301,8 +301,8 @@ class _Recorder:
     def _label(self, call: Call) -> None:
         """Name a run after its module.
 
-        A module that runs several times numbers its runs, unless it is registered under exactly
-        as many names, which then stand for its runs in order.
+        The runs of a module that runs several times are numbered. But if it is registered under
+        exactly as many names, these name its runs in order.
         """
         names, runs = self._names[call.module], self._runs[call.module]
         if runs == 1:
@@ -346,8 +346,8 @@ def _topological(output: Any) -> list[Any]:
     order: list[Any] = []
     stack = [(output, False)]
     while stack:
-        node, left = stack.pop()
-        if left:  # all that it depends on is in the order already
+        node, expanded = stack.pop()
+        if expanded:  # all that it depends on is in the order already
             order.append(node)
         elif node not in done:
             done.add(node)

@@ -13,7 +13,7 @@ from torch import nn
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Undo on leaving whatever was done to the model's modes and buffers and to random states.
+    """On leaving, restore the model's training modes and buffers, and the global random states.
 
     Within the context, compiled parts run as plain Python, since compiled code runs no hooks, and
     transformer encoders do not pack padded sequences into nested tensors, which have no regular
@@ -60,7 +60,7 @@ def device_of(model: nn.Module) -> torch.device:
 def _eager(model: nn.Module) -> Iterator[None]:
     """Run compiled parts as plain Python.
 
-    Importing what controls that is slow, so it is done only if there are compiled parts.
+    This imports a part of torch that is slow to import, so it is done only if there are any.
     """
     if not any(_is_compiled(module) for module in model.modules()):
         yield
