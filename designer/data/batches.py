@@ -28,7 +28,7 @@ than ``SMALLEST_BATCH`` nor more than ``LARGEST_BATCH``."""
 
 
 MOST_CLASSES = 1_000_000
-"""Labels from here on are taken for a mistake: memory grows with the number of classes."""
+"""Labels of this or more are taken for a mistake: memory grows with the number of classes."""
 
 
 TOKENS = "labels (n, tokens)"
@@ -100,10 +100,10 @@ class Batches:
         return torch.cat(masks)
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor, slice]]:
-        """Yield inputs, their targets, and where their rows lie in ``targets``.
+        """Yield inputs, their targets, and the slice of ``self.targets`` where these lie.
 
         Raises:
-            InvalidInputError: if the batches are not those of the first time.
+            InvalidInputError: if the batches differ from those of the first iteration.
         """
         start = 0
         for inputs, labels in _iterated(self.source):

@@ -69,7 +69,7 @@ class Dataset:
     warnings: tuple[ReportWarning, ...] = ()
     """What a reader of results on these data should know."""
     split_here: bool = False
-    """True if the source had no test set, so that one was split off."""
+    """True if the source had no test set, so one was split off."""
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def load_source(source: str, **options: Any) -> Dataset | BatchedData:
 def _check_options_of_batches(source: str, options: Mapping[str, Any]) -> None:
     """Raise ``DataError`` if an option was asked for that would change batches."""
     for name, value in options.items():
-        # Numbers to scale with belong to the model: they come along without being asked for.
+        # A scaling in numbers belongs to the model: it is passed on without being asked for.
         unchanged = value in (None, False, Scaling.NONE) or isinstance(value, Mapping)
         if name != "seed" and not unchanged:
             raise DataError(
@@ -129,10 +129,10 @@ def _check_options_of_batches(source: str, options: Mapping[str, Any]) -> None:
 def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
     """Check, split, resize and scale raw arrays."""
     classes = _checked_classes(raw)
-    learning, test = _with_test_set(raw, classes, options.seed)
+    trainval, test = _with_test_set(raw, classes, options.seed)
     if options.shuffle_labels:
-        learning, test = _with_shuffled_labels(learning, test, options.seed)
-    train, validation = _with_validation_set(learning, len(classes), options)
+        trainval, test = _with_shuffled_labels(trainval, test, options.seed)
+    train, validation = _with_validation_set(trainval, len(classes), options)
     parts = {"train": train, "validation": validation, "test": test}
     tensors, scaling = _tensors(parts, options)
     return Dataset(
@@ -157,24 +157,24 @@ def _checked_classes(raw: RawArrays) -> Array:
 
 
 def _with_test_set(raw: RawArrays, classes: Array, seed: int) -> tuple[Samples, Samples]:
-    """Return the samples to learn from and the test set, with labels from 0 to K - 1."""
+    """Return training and validation samples together, and the test set; labels are 0..K-1."""
     x, y = raw.x, np.searchsorted(classes, raw.y)
     if raw.x_test is not None and raw.y_test is not None:
         return (x, y), (raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, x, classes))
     return stratified_split(x, y, round_up(TEST_FRACTION * len(y)), None, seed)
 
 
-def _with_shuffled_labels(learning: Samples, test: Samples, seed: int) -> tuple[Samples, Samples]:
+def _with_shuffled_labels(trainval: Samples, test: Samples, seed: int) -> tuple[Samples, Samples]:
     generator = np.random.default_rng(seed)
-    (x, y), (x_test, y_test) = learning, test
+    (x, y), (x_test, y_test) = trainval, test
     return (x, generator.permutation(y)), (x_test, generator.permutation(y_test))
 
 
 def _with_validation_set(
-    learning: Samples, num_classes: int, options: DataOptions
+    trainval: Samples, num_classes: int, options: DataOptions
 ) -> tuple[Samples, Samples]:
     """Return the training and the validation samples."""
-    x, y = learning
+    x, y = trainval
     size = validation_size(len(y), num_classes, options.train_size, options.validation_fraction)
     return stratified_split(x, y, size, options.train_size, options.seed)
 

@@ -29,7 +29,7 @@ class RawArrays:
 
 
 def raw_from_mapping(arrays: Mapping[str, Any], where: str) -> RawArrays:
-    """Return the arrays of a mapping with x_train, y_train and, if there, x_test and y_test.
+    """Return the arrays of a mapping with x_train, y_train and optionally x_test and y_test.
 
     Args:
         arrays: arrays by name; other names are ignored.
@@ -89,7 +89,7 @@ def as_array(value: Any, what: str) -> Array:
 
 
 def _as_labels(value: Any, what: str) -> Array:
-    """Return labels with a column (n, 1) flattened, and with bytes and objects as ``str``."""
+    """Return labels (n,): a column (n, 1) flattened, bytes as text, objects as text or numbers."""
     labels = as_array(value, what)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -117,8 +117,8 @@ def check_arrays(x: Array, y: Array, which: str) -> None:
         which: name of the part in errors, for example "training".
 
     Raises:
-        DataError: on other shapes or types, no samples, NaN or infinite inputs, and labels that
-            are no classes or of another number.
+        DataError: on other shapes or types, no samples, NaN or infinite inputs, labels that are no
+            classes, and more or fewer labels than inputs.
     """
     _check_inputs(x, which)
     _check_labels(y, which)

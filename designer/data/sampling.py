@@ -13,7 +13,7 @@ from designer.probing.calling import map_tensors, tensors_of
 
 
 def stratified_sample(data: Batches, count: int, seed: int, size: int | None = None) -> Batches:
-    """Return a random part of the data in which classes have the shares that they have in all.
+    """Return a random part of the data in which the classes have the same shares as in all data.
 
     Samples with a label each are drawn class by class; sequences with a label per token, and real
     targets, are drawn at random.
@@ -26,7 +26,7 @@ def stratified_sample(data: Batches, count: int, seed: int, size: int | None = N
             shapes stay in the batches that they came in.
     """
     mask = _sample_mask(data, count, seed)
-    parts = list(_under(data, mask))
+    parts = list(_chosen(data, mask))
     first = [(t.shape[1:], t.dtype) for t in tensors_of(parts[0][0])]
     if all([(t.shape[1:], t.dtype) for t in tensors_of(inputs)] == first for inputs, _ in parts):
         return batches_of(_joined(parts), size)
@@ -34,7 +34,7 @@ def stratified_sample(data: Batches, count: int, seed: int, size: int | None = N
 
 
 def _sample_mask(data: Batches, count: int, seed: int) -> Tensor:
-    """Return a mask (samples,) with about ``count`` of them."""
+    """Return a mask (samples,) that chooses about ``count`` of them."""
     generator = torch.Generator().manual_seed(seed)
     samples = sum(shape[0] for shape in data.shapes)
     share = min(1.0, count / samples)
@@ -49,13 +49,14 @@ def _sample_mask(data: Batches, count: int, seed: int) -> Tensor:
     return mask
 
 
-def _under(data: Batches, mask: Tensor) -> Iterator[Batch]:
+def _chosen(data: Batches, mask: Tensor) -> Iterator[Batch]:
+    """Yield what a mask (samples,) chooses of each batch; leave out batches without any."""
     start = 0
     for inputs, labels in data.source:
-        chosen = mask[start : start + len(labels)]
+        rows = mask[start : start + len(labels)]
         start += len(labels)
-        if bool(chosen.any()):
-            yield map_tensors(inputs, partial(_rows, mask=chosen)), labels[chosen]
+        if bool(rows.any()):
+            yield map_tensors(inputs, partial(_rows, mask=rows)), labels[rows]
 
 
 def _rows(tensor: Tensor, mask: Tensor) -> Tensor:

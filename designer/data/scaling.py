@@ -14,7 +14,7 @@ from designer.data.raw import as_array
 from designer.errors import DataError
 
 BLOCK_VALUES = 1 << 22
-"""Input values that are scaled at a time; they take 32 MiB in float64."""
+"""Number of input values that are scaled at a time; they take 32 MiB in float64."""
 
 
 def scale_inputs(
@@ -22,7 +22,7 @@ def scale_inputs(
 ) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
     """Subtract a mean and divide by a scale, per channel or feature.
 
-    The arithmetic is in float64, block by block; only the result is float32.
+    The arithmetic is in float64, some samples at a time; only the result is float32.
 
     Args:
         inputs: inputs (n, features) or (n, channels, height, width) by the name of their part; mean
@@ -94,12 +94,12 @@ def _mean_and_scale(train: Tensor) -> tuple[Tensor, Tensor]:
 def _mean(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the mean of a function of the values (float64), per channel or feature."""
     over = _all_but_channels(x)
-    sums = [function(block.double()).sum(over, keepdim=True) for block in _blocks(x)]
+    sums = [function(chunk.double()).sum(over, keepdim=True) for chunk in _chunks(x)]
     return torch.cat(sums).sum(0, keepdim=True) / (x.numel() // x.shape[1])
 
 
 def _scaled(x: Tensor, mean: Tensor, scale: Tensor, which: str) -> Tensor:
-    scaled = torch.cat([((block.double() - mean) / scale).float() for block in _blocks(x)])
+    scaled = torch.cat([((chunk.double() - mean) / scale).float() for chunk in _chunks(x)])
     if not scaled.isfinite().all():
         raise DataError(
             f"Expected {which} inputs near the mean they are scaled with, got values so far from "
@@ -108,7 +108,7 @@ def _scaled(x: Tensor, mean: Tensor, scale: Tensor, which: str) -> Tensor:
     return scaled
 
 
-def _blocks(x: Tensor) -> tuple[Tensor, ...]:
+def _chunks(x: Tensor) -> tuple[Tensor, ...]:
     return torch.split(x, max(1, BLOCK_VALUES // x[0].numel()))
 
 

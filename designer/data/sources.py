@@ -18,11 +18,11 @@ from designer.importing import load_attribute
 
 SOURCES = {
     "digits": "scikit-learn's bundled 8x8 digits: 1,797 images, 10 classes",
-    "FILE.npz": "arrays x_train, y_train and, if there, x_test, y_test",
+    "FILE.npz": "arrays x_train, y_train and optionally x_test, y_test",
     "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "
-    "or a dict with those names; to analyze a model also a dict with train and, if there, heldout: "
+    "or a dict with those names; to analyze a model also a dict with train and optionally heldout: "
     "batches (inputs, labels) that can be iterated more than once, such as a DataLoader",
 }
 """Forms that ``--data`` takes, and what each of them means."""
@@ -133,7 +133,7 @@ def _batched_data(data: Mapping[str, Any], source: str) -> BatchedData:
     unknown = sorted(str(name) for name in data if name not in ("train", "heldout"))
     if unknown:
         raise DataError(
-            f"Expected batches train and, if there, heldout in '{source}', found "
+            f"Expected batches train and optionally heldout in '{source}', found "
             f"{', '.join(unknown)}, too."
         )
     for name, batches in data.items():
@@ -163,7 +163,7 @@ def _are_pairs(batches: list[Any] | tuple[Any, ...]) -> bool:
 
 
 def display_name(source: str) -> str:
-    """Return the name of a source for reports: of a path the last part, else the source itself."""
+    """Return the name of a source for reports: the last part of a path, else the source itself."""
     path = Path(source)
     if source.endswith(".npz"):
         return path.stem

@@ -90,9 +90,9 @@ def train_stacked(
         models: m models on the device of ``data``.
         data: the whole training set.
         epochs: passes over it; a last batch of fewer than two samples is left out.
-        learning_rates: one for each model, before the schedule.
-        seeds: one for each model, of the order of its batches and of augmentation.
-        schedule: of the learning rates.
+        learning_rates: one for each model, the rate of its first epoch.
+        seeds: one for each model; it decides the order of the model's batches and augmentation.
+        schedule: how the learning rates change over the run.
         batch_size: samples per step and model, at least 2.
         augmentation: applied to every training batch, with new random numbers in every epoch.
         on_epoch: called after each epoch.
@@ -155,8 +155,8 @@ class _Stack:
         losses.sum().backward()  # type: ignore[no-untyped-call]
         before = [p.detach().clone() for p in self._parameters.values()]
         self._optimizer.step()
-        # Adam was told a rate of 1; its step is proportional to the rate, of which each model has
-        # its own, so that each goes as far along the step as its rate says
+        # Adam was told a rate of 1, and its step is proportional to the rate. Each model has a rate
+        # of its own, so each goes only that fraction of the step
         with torch.no_grad():
             for new, old in zip(self._parameters.values(), before, strict=True):
                 rates = (factor * self._rates).view(-1, *[1] * (new.dim() - 1))
@@ -164,7 +164,7 @@ class _Stack:
         return losses.detach()
 
     def unstack(self) -> None:
-        """Copy its weights and buffers back into every model."""
+        """Copy into every model the weights and buffers that are its own."""
         stacked = {**self._parameters, **self._buffers}
         with torch.no_grad():
             for i, model in enumerate(self._models):

@@ -39,9 +39,9 @@ class Schedule(StrEnum):
     """How the learning rate changes over a run."""
 
     CONSTANT = "constant"
-    """It stays: for short runs that are only compared with each other."""
+    """The rate stays the same: for short runs that are only compared with each other."""
     STEP = "step"
-    """It is divided by 10 at 1/3 and at 2/3 of the run, as in He & Su, PNAS 2023."""
+    """The rate is divided by 10 at 1/3 and at 2/3 of the run, as in He & Su, PNAS 2023."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def build_seeded(build: Callable[[], nn.Module], seed: int, device: torch.device
     Args:
         build: makes the module on the CPU; it may draw from torch's global generators, which are
             left as they were.
-        seed: of the weights.
+        seed: decides the initial weights.
         device: where the module goes.
     """
     with _seeded(seed, device):
@@ -118,9 +118,9 @@ def train(
         model: on the device of ``data``.
         data: the whole training set.
         epochs: passes over it; a last batch of fewer than two samples is left out.
-        learning_rate: before the schedule.
-        seed: of the batch order, of augmentation and of what the model draws, such as dropout.
-        schedule: of the learning rate.
+        learning_rate: rate of the first epoch.
+        seed: decides the batch order, augmentation and what the model draws, such as dropout.
+        schedule: how the learning rate changes over the run.
         batch_size: samples per step, at least 2.
         augmentation: applied to every training batch, with new random numbers in every epoch.
         optimizer: makes the optimizer; Adam by default.
@@ -160,7 +160,7 @@ def accuracy(model: nn.Module, data: LabelledTensors, batch_size: int = EVALUATI
 def correct_answers(
     model: nn.Module, data: LabelledTensors, batch_size: int = EVALUATION_BATCH
 ) -> Tensor:
-    """Tell for each sample whether a model classifies it correctly.
+    """Return, for each sample, whether a model classifies it correctly.
 
     Args:
         model: gives logits (n, K); on the device of ``data``. It runs in eval mode, and afterwards
@@ -275,13 +275,13 @@ def check_trainable(data: LabelledTensors, batch_size: int, augmentation: Augmen
 
 
 def augmentation_generator(seed: int) -> torch.Generator:
-    """Return random numbers for augmentation alone, so that it leaves the batch order as it is."""
+    """Return a generator for augmentation alone, so that augmenting keeps the batch order."""
     own = int(np.random.SeedSequence(seed % 2**64).generate_state(1)[0])
     return torch.Generator().manual_seed(own)
 
 
 def decay_factor(schedule: Schedule, epochs_done: int, epochs: int) -> float:
-    """Return the factor of the learning rate in the epoch after ``epochs_done`` of ``epochs``."""
+    """Return what the learning rate is multiplied with after ``epochs_done`` of ``epochs``."""
     if schedule is Schedule.CONSTANT:
         return 1.0
     return float(0.1 ** int(3 * epochs_done / epochs))
