@@ -1,8 +1,8 @@
 """Define what a search space is: Protocols, and nothing to inherit from.
 
 A *space* proposes a *spec* (a frozen, hashable description of one architecture together with its
-learning rate) from whatever a trial suggests, and builds the module that a spec describes. The
-module names its own blocks, so that a probe knows where to look.
+learning rate) from what a trial suggests, and builds the module that a spec describes. The module
+names its own blocks, so a measurement knows where to look.
 """
 
 from __future__ import annotations

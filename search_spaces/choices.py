@@ -10,7 +10,8 @@ from search_spaces.base import Trial
 def suggest_learning_rate(trial: Trial, low: float, high: float) -> float:
     """Suggest a learning rate, rounded to a quarter of a decade.
 
-    Finer differences hardly matter, so that nearly equal rates count as one candidate.
+    Finer differences hardly matter, and so nearly equal rates count as one candidate. A rate that
+    rounding would move out of the bounds becomes the bound.
 
     Args:
         trial: the trial, whose parameter is ``learning_rate``.

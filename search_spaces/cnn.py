@@ -38,8 +38,8 @@ class CnnSpec:
 class CnnSpace:
     """Plain convolutional networks: stages, their depths and widths, normalisation, learning rate.
 
-    The first width is rounded to a multiple of ``width_step``; the later stages have the same
-    or each twice as many channels as the one before.
+    The first width is rounded to a multiple of ``width_step``; the later stages all have the same
+    width, or each has twice as many channels as the one before.
     """
 
     min_stages: int = 2
@@ -97,7 +97,7 @@ class Cnn(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (n, channels, height, width) images to (n, num_classes) logits."""
         for i, stage in enumerate(self.stages):
-            if i > 0:  # rounding up keeps the border of a map of odd size, also of one pixel
+            if i > 0:  # rounding up keeps the border of maps of odd size, and maps of one pixel
                 x = functional.max_pool2d(x, 2, ceil_mode=True)
             x = stage(x)
         logits: torch.Tensor = self.head(x.mean((2, 3)))
@@ -106,9 +106,9 @@ class Cnn(nn.Module):
 
 def _block(inputs: int, outputs: int, spec: CnnSpec) -> nn.Sequential:
     normalised = spec.normalisation == "batch"
-    # BatchNorm subtracts the mean, so that a bias before it would never be trained
+    # BatchNorm subtracts the mean, so a bias before it would have no effect
     conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=not normalised)
-    # He et al., ICCV 2015: without it the signal fades where nothing normalises it
+    # He et al., ICCV 2015: without this initialisation the signal fades if nothing normalises it
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     layers: OrderedDict[str, nn.Module] = OrderedDict(conv=conv)
     if normalised:

@@ -46,8 +46,8 @@ def suggest_widths(trial: Trial, stages: int, low: int, high: int, step: int) ->
 def suggest_width(trial: Trial, low: int, high: int, step: int) -> int:
     """Suggest a width, rounded to a multiple of ``step``.
 
-    Nearly equal architectures thus count as one candidate. The bounds ``low`` and ``high`` are
-    kept as far as they hold a multiple of ``step``.
+    Nearly equal architectures thus count as one candidate. The width stays between ``low`` and
+    ``high`` if there is a multiple of ``step`` between them.
     """
     width = trial.suggest_int("width", low, high, log=True)
     return step * min(max(round(width / step), -(-low // step)), max(high // step, 1))

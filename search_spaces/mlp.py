@@ -21,7 +21,7 @@ SHAPES = ("constant", "tapered", "free")
 
 @dataclass(frozen=True)
 class MlpSpec:
-    """One perceptron, with a hidden block per width."""
+    """One perceptron, with one hidden block for each width."""
 
     widths: tuple[int, ...]
     """Number of units of each hidden block."""
@@ -43,8 +43,8 @@ class MlpSpace:
     """Perceptrons: depth, width per layer, normalisation, activation, learning rate.
 
     Widths are ``constant``, ``tapered`` (geometric from the first to the last) or ``free``
-    (one choice per layer). Widths are rounded to multiples of ``width_step``, so that nearly
-    equal architectures count as one.
+    (one choice per layer). Widths are rounded to multiples of ``width_step`` within the bounds, so
+    that nearly equal architectures count as one.
     """
 
     min_depth: int = 2
@@ -116,7 +116,7 @@ class Mlp(nn.Module):
 def _block(inputs: int, outputs: int, spec: MlpSpec) -> nn.Sequential:
     normalised = spec.normalisation == "batch"
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    # BatchNorm subtracts the mean, so that a bias before it would never be trained
+    # BatchNorm subtracts the mean, so a bias before it would have no effect
     layers["linear"] = nn.Linear(inputs, outputs, bias=not normalised)
     if normalised:
         layers["norm"] = nn.BatchNorm1d(outputs)

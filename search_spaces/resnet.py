@@ -40,8 +40,8 @@ class ResnetSpec:
 class ResnetSpace:
     """Residual networks: kind of block, stages, their depths and widths, learning rate.
 
-    The first width is rounded to a multiple of ``width_step``; the later stages have the same
-    or each twice as many channels as the one before.
+    The first width is rounded to a multiple of ``width_step``; the later stages all have the same
+    width, or each has twice as many channels as the one before.
     """
 
     blocks: tuple[str, ...] = BLOCKS

@@ -1,4 +1,4 @@
-"""Fit a linear layer to other inputs by ridge regression.
+"""Fit a linear layer anew by ridge regression, because its inputs have changed.
 
 ======  ==============================================================  ==========
 symbol  meaning                                                         shape
@@ -106,13 +106,13 @@ def set_weights(layer: LinearLayer, solution: Tensor, x: Tensor) -> None:
     Args:
         layer: changed in place.
         solution: W (p, q).
-        x: what the layer was fitted to; gives the number of input channels.
+        x: the inputs that it was fitted to, for their number of channels.
     """
-    kind = layer.weight.dtype
+    dtype = layer.weight.dtype
     if layer.bias is not None:
-        layer.bias = nn.Parameter(solution[-1].to(kind))
+        layer.bias = nn.Parameter(solution[-1].to(dtype))
         solution = solution[:-1]
-    weights = solution.T.to(kind).contiguous()
+    weights = solution.T.to(dtype).contiguous()
     if isinstance(layer, nn.Conv2d):
         weights = weights.view(len(weights), x.shape[1], *layer.kernel_size)
     layer.weight = nn.Parameter(weights)

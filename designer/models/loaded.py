@@ -23,7 +23,7 @@ from search_spaces import Space
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model with what is known about it; of one from a callable, only its name is known."""
+    """A model with what is known about it; one from a callable has only a name and an origin."""
 
     model: nn.Module
     """The module, in eval mode; it takes inputs scaled with ``scaling``."""
@@ -42,7 +42,8 @@ class LoadedModel:
     data_fingerprint: str = ""
     """Fingerprint of those data, as in ``Dataset``; empty if unknown."""
     origin: dict[str, Any] = field(default_factory=dict)
-    """How the whole model is made: ``spec`` as a search wrote it, or ``factory``."""
+    """How the whole model is made: ``spec``, the file that a search wrote, or ``factory``, the name
+    ``package.module:callable``."""
     removed: tuple[tuple[Removal, ...], ...] = ()
     """Blocks that were removed from the whole model, one tuple for each pruning."""
 
@@ -79,8 +80,8 @@ def rebuild_pruned(
         whole: makes the whole model.
         rounds: blocks to remove, one sequence for each pruning; block names are those that the
             model had at that time.
-        tensors: state dict of the pruned model, whose shapes the layers take.
-        seed: of the initial weights; torch's global generator is left as it was.
+        tensors: state dict of the pruned model; the layers take the shapes of these tensors.
+        seed: decides the initial weights; torch's global generator is left as it was.
 
     Raises:
         ModelError: if a block is not there, or a layer cannot take its shape.
@@ -101,7 +102,7 @@ def build_from_origin(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:
 
     Args:
         origin: see ``LoadedModel.origin``.
-        seed: of the weights; torch's global generator is left as it was.
+        seed: decides the initial weights; torch's global generator is left as it was.
 
     Raises:
         ModelError: if the origin names nothing, or the user's code raises.
@@ -130,9 +131,9 @@ def rebuild(
     Args:
         space: the search space of the trial.
         params: the trial's parameters, as a study has stored them.
-        input_shape: of one sample.
+        input_shape: shape of one sample.
         num_classes: number of logits.
-        seed: of the initial weights; torch's global generator is left as it was.
+        seed: decides the initial weights; torch's global generator is left as it was.
     """
     spec = space.suggest(FixedTrial(params))
     build = partial(space.build, spec, input_shape, num_classes)
@@ -151,7 +152,7 @@ def stored_data(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make(source: str) -> nn.Module:
-    """Return a copy of the module ``package.module:name``, or what the callable there makes."""
+    """Return a copy of the module ``package.module:name``, or what a callable of that name makes."""
     module, colon, attribute = source.partition(":")
     if not colon:
         raise ModelError(

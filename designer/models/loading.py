@@ -37,12 +37,12 @@ def load_model(
     """Load a model from Python code or from a folder.
 
     Args:
-        source: ``package.module:name`` of a module, which is copied, or of a class or function
-            that makes one when called without arguments; or a folder that search or prune wrote,
-            such as ``runs/a``, ``runs/a/best/2`` or ``pruned/a``.
+        source: either ``package.module:name`` of a module, which is copied, or of a class or
+            function that makes one when called without arguments; or a folder that search or prune
+            wrote, such as ``runs/a``, ``runs/a/best/2`` or ``pruned/a``.
         weights: file for ``load_weights``. By default a model from a callable keeps its initial
             weights, and one from a folder has the weights of that folder.
-        seed: of the initial weights; torch's global generator is left as it was.
+        seed: decides the initial weights; torch's global generator is left as it was.
 
     Raises:
         ModelError: if there is no model, the user's code raises, or the weights do not fit.

@@ -30,7 +30,7 @@ PRUNED_SCHEMA = "designer.pruned/1"
 
 
 REMOVAL_ROUNDS = TypeAdapter(list[tuple[Removal, ...]])
-"""Checks and converts the removed blocks in that file, one tuple for each pruning."""
+"""Converts the removed blocks to JSON values and back, one tuple of blocks for each pruning."""
 
 
 def check_folder(folder: Path, source: LoadedModel) -> None:

@@ -11,14 +11,14 @@ from search_spaces import Space, available_spaces
 
 
 def find_space(source: str) -> Space[Any]:
-    """Return the space of a name.
+    """Return the space that has a name.
 
     Args:
         source: name of a built-in or installed space, or ``package.module:Name`` of a space or of
             a class or function that makes one when called without arguments.
 
     Raises:
-        SpaceError: if there is none, or what is there is no space.
+        SpaceError: if nothing has that name, or what has it is no space.
     """
     if ":" in source:
         module, _, attribute = source.partition(":")
@@ -45,9 +45,9 @@ def find_space(source: str) -> Space[Any]:
 
 
 def listed_spaces() -> dict[str, str]:
-    """Return the first line about every built-in and installed space, by name.
+    """Return the first line of the docstring of every built-in and installed space, by name.
 
-    Of a space that cannot be used, the line says why.
+    For a space that cannot be used, the line says why.
     """
     return {name: _first_line_about(name) for name in available_spaces()}
 

@@ -2,8 +2,8 @@
 
 A block that is removed leaves a ``PassThrough`` in its place, which has no parameters and costs
 nothing. Code that names the block or counts its siblings still runs, and the names of all other
-parts stay. If the model's code uses parts of the block directly, a stand-in will not do, and the
-block is deleted from the list that holds it.
+parts stay. If the model's code uses parts of the block directly, a stand-in does not suffice, so
+the block is deleted from the list that holds it.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def remove(model: nn.Module, removals: Sequence[Removal]) -> None:
 
     Args:
         model: the model. Block names are those that its parts have before the call.
-        removals: of blocks that are each held by one parent.
+        removals: the blocks to remove, each of them held by one parent.
 
     Raises:
         ModelError: if a block is not there, or one that is to be deleted is in no list or
@@ -142,8 +142,8 @@ def remove(model: nn.Module, removals: Sequence[Removal]) -> None:
 def _update_block_names(model: nn.Module, known: Mapping[str, nn.Module]) -> None:
     """Let ``block_names`` name the same modules as before, without those that are gone.
 
-    Deleting an element of a list renumbers those behind it. Names that are none of the model's
-    submodules may be patterns and stay; names that the model computes in a property stay, too.
+    Deleting an element of a list renumbers those behind it. Names that belong to no submodule may
+    be patterns and stay; so do names that the model computes in a property.
 
     Args:
         model: after the removals.

@@ -36,11 +36,11 @@ EXTRA_STATE = "_extra_state"
 
 
 SAFETENSORS_HEADER = 100_000_000
-"""Number of bytes that the header of a safetensors file may have at most, by its format."""
+"""The most bytes that the format allows for the header of a safetensors file."""
 
 
 SHOWN = 3
-"""Number of names that a message lists before it counts the rest."""
+"""How many names a message lists before it only counts the rest."""
 
 
 _quoted = Repr()
@@ -135,43 +135,43 @@ def _read_torch(path: Path) -> Any:
         ) from error
 
 
-def _state_dict(held: Any, path: Path) -> Mapping[str, Any]:
-    """Return the state dict that a file's content is or has."""
-    if _is_state_dict(held):
-        return dict(held)
-    if isinstance(held, Mapping):
+def _state_dict(content: Any, path: Path) -> Mapping[str, Any]:
+    """Return the state dict that the content of a file is, or contains."""
+    if _is_state_dict(content):
+        return dict(content)
+    if isinstance(content, Mapping):
         for key in STATE_DICT_KEYS:
-            if _is_state_dict(held.get(key)):
-                return dict(held[key])
+            if _is_state_dict(content.get(key)):
+                return dict(content[key])
     raise ModelError(
         f"Expected a state dict in '{path}', or a checkpoint with one under "
-        f"{', '.join(STATE_DICT_KEYS)}, got {_kind(held)}; save the weights with "
+        f"{', '.join(STATE_DICT_KEYS)}, got {_kind(content)}; save the weights with "
         f"torch.save(model.state_dict(), path)."
     )
 
 
-def _is_state_dict(held: Any) -> bool:
-    return isinstance(held, Mapping) and all(
+def _is_state_dict(content: Any) -> bool:
+    return isinstance(content, Mapping) and all(
         isinstance(name, str) and (isinstance(value, Tensor) or name.endswith(EXTRA_STATE))
-        for name, value in held.items()
+        for name, value in content.items()
     )
 
 
-def _kind(held: Any) -> str:
+def _kind(content: Any) -> str:
     """Say in words what a file holds."""
-    if not isinstance(held, Mapping):
-        return f"a {type(held).__name__}"
-    return f"a dict of {_shortened([_quoted.repr(name) for name in held])}"
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    return f"a dict of {_shortened([_quoted.repr(name) for name in content])}"
 
 
 def _renamed(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return weights under the model's names, whichever of the two was wrapped.
 
-    Names are compared without what compiling adds, and without what wrapping adds as well; the
-    way that gives more of the model's names is taken.
+    Names are compared in two ways: without what compiling adds, and also without what wrapping
+    adds. The way that gives more of the model's names is taken.
     """
     ways = [_renamed_by(plain, weights, own) for plain in (_uncompiled, _unwrapped)]
-    whole = [renamed for renamed in ways if len(renamed) == len(weights)]  # no two became one
+    whole = [renamed for renamed in ways if len(renamed) == len(weights)]  # no two names became one
     return max(whole, key=lambda renamed: len(renamed.keys() & own.keys()), default=weights)
 
 
@@ -200,7 +200,7 @@ def _unwrapped(name: str) -> str:
 
 
 def _clash(own: Any, value: Any) -> str:
-    """Say how a stored tensor differs from the model's in shape or kind of number, or nothing."""
+    """Say how a stored tensor differs from the model's in shape or kind of number; "" if not."""
     if not (_is_settled(own) and isinstance(value, Tensor)):
         return ""
     if own.shape == value.shape and _number(own.dtype) == _number(value.dtype):
