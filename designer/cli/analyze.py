@@ -76,7 +76,8 @@ def _analyze(
     list_blocks: Annotated[
         bool,
         typer.Option(
-            "--list-blocks", help="List every part that may be a block, and why or why not."
+            "--list-blocks",
+            help="List every part that may be a block, with the reason for or against it.",
         ),
     ] = False,
     measure: Annotated[
@@ -112,7 +113,7 @@ def _analyze(
         typer.Option(help="Seed of the split, the permutations and the resamples. [default: 0]"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Samples per forward pass. [default: up to 1024]")
+        int | None, typer.Option(help="Samples per forward pass. [default: up to 4096]")
     ] = None,
     device: Device = "cpu",
     out: Annotated[

@@ -67,8 +67,8 @@ def _prune(
     target_params: Annotated[
         float | None,
         typer.Option(
-            help="Remove as few blocks as leave no more than this share of the parameters, such as "
-            "0.5."
+            help="Remove the fewest blocks that leave at most this share of the parameters, such "
+            "as 0.5."
         ),
     ] = None,
     criterion: Annotated[

@@ -87,13 +87,13 @@ def _search(
         int, typer.Option(help="Seconds between two heartbeats of a worker on a shared storage.")
     ] = SearchOptions.heartbeat,
     confirm: Annotated[
-        int, typer.Option(help="Number of the best candidates to train again, longer.")
+        int, typer.Option(help="Number of the best candidates that are trained again for longer.")
     ] = SearchOptions.confirm,
     confirm_epochs: Annotated[
         int | None, typer.Option(help="Epochs of each longer training. [default: 3 x epochs]")
     ] = None,
     confirm_seeds: Annotated[
-        int, typer.Option(help="Longer trainings of each of them, every one with a fresh seed.")
+        int, typer.Option(help="Number of longer trainings per candidate, each with a fresh seed.")
     ] = SearchOptions.confirm_seeds,
     max_params: Annotated[
         int | None, typer.Option(help="Leave out architectures with more parameters than this.")

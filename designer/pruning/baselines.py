@@ -59,7 +59,7 @@ def from_scratch(
         removals: what was removed from the original.
         splits: the network is trained on the training data.
         recovery: how it is trained: learning rate, batch size and seed.
-        epochs: how long it is trained; if it diverges, it stays as it is by then.
+        epochs: how long it is trained; if it diverges, it is returned as it is then.
         build: builds the original anew for a seed; None to reset the layers of ``smaller``.
         progress: called after every epoch.
     """
@@ -71,7 +71,7 @@ def from_scratch(
         return _built_like(smaller, removals, build, recovery.seed)
 
     model = build_seeded(untrained, recovery.seed, device).float()
-    with suppress(TrialFailed):  # if it diverges, that is what it is worth
+    with suppress(TrialFailed):  # if it diverges, it is compared as it is
         train(
             model,
             splits.train,
@@ -97,7 +97,7 @@ def _built_like(
 
 
 def _have_same_weights(first: nn.Module, second: nn.Module) -> bool:
-    """Return True if most weights do not depend on the seed: whoever builds them loads them."""
+    """Return True if most weights do not depend on the seed, because they come from a file."""
     same = everything = 0
     for p, q in zip(first.parameters(), second.parameters(), strict=False):
         # constants, such as the ones of a norm, are neither drawn nor loaded
@@ -141,9 +141,9 @@ def greedy(
 
     Args:
         model: the original network; left as it was.
-        pool: blocks that can go, in running order.
+        pool: the blocks that can go, in running order.
         count: how many to remove; fewer go if no more can go together.
-        splits: trained on the training data, judged on the validation data.
+        splits: networks are trained on the training data and judged on the validation data.
         recovery: how to train what is left at the end; trials are shorter.
         progress: called after every trial and every epoch.
 
@@ -166,15 +166,15 @@ def greedy_order(
     recovery: RecoveryOptions,
     progress: PassProgress,
 ) -> tuple[list[Removable], int]:
-    """Return blocks in the order in which they are missed least.
+    """Return blocks in the order in which greedy ablation removes them.
 
-    Each time all blocks that are left are tried, each with a recovery.
+    At each step every remaining block is tried, and each trial includes a recovery.
 
     Args:
         model: the original network; left as it was.
-        pool: blocks that can go, in running order.
+        pool: the blocks that can go, in running order.
         count: how many to choose; fewer are chosen if no more can go together.
-        splits: trained on the training data, judged on the validation data.
+        splits: networks are trained on the training data and judged on the validation data.
         recovery: how to train after each trial.
         progress: called after every trial.
 

@@ -7,7 +7,7 @@ criterion that measures again after every removal gives the order by itself.  To
 
 Steps on training data are the wrong guide in plain networks, whose last blocks take the largest
 steps by collapsing what is already classified; steps on held-out data, with class means and
-directions from training data, are the right one.  Block Influence knows residual networks.
+directions from training data, are the right one.  Block Influence suits residual networks.
 """
 
 from __future__ import annotations
@@ -121,9 +121,9 @@ def heldout_influences(evidence: Evidence) -> Sequence[float | None]:
 
 
 def losses_without(evidence: Evidence) -> Sequence[float | None]:
-    """Return the validation loss in nats without each block, what follows fitted again.
+    """Return the validation loss without each block, in nats, after fitting what follows.
 
-    None for a block that must stay.
+    It is None for a block that must stay.
     """
     validation = evidence.splits.validation
     losses: list[float | None] = []
@@ -160,7 +160,7 @@ CRITERIA: dict[Criterion, Rank] = {
 
 
 BEST_OF = (Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE)
-"""What ``Criterion.BEST`` tries: the first knows plain networks, the second residual ones."""
+"""What ``Criterion.BEST`` tries: the first suits plain networks, the second residual ones."""
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ a least-squares problem, see ``least_squares``.  The solution is the best linear
 block's input to its output, as far as the next layer can tell, folded into that layer: it takes
 any width and costs nothing afterwards.
 
-Layers are fitted in running order, so that each sees what those before it give now.  Running
-statistics of BatchNorm are taken anew before each, and the head, if there is one, is fitted last.
+Layers are fitted in running order, so that each sees what those before it give now.  The running
+statistics of BatchNorm are recomputed before each, and the head, if there is one, is fitted last.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FIT_BATCH = 512
 
 
 FIT_ROWS = 1 << 18
-"""About how many rows a layer is fitted to: the positions of maps are many, and alike."""
+"""Fitting a layer stops after about this many rows: maps have many positions, much alike."""
 
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -57,7 +57,7 @@ class Cut:
     model: nn.Module
     """The smaller network, in eval mode."""
     removals: tuple[Removal, ...]
-    """What was removed, in running order; with the original it gives the same structure."""
+    """What was removed, in running order; applied to the original, it gives this structure."""
     fitted: tuple[str, ...]
     """Names of the layers that were fitted again, in running order."""
 
@@ -70,9 +70,9 @@ def cut(
     Args:
         model: unwrapped, in eval mode, in float32; left as it was.
         blocks: the blocks to remove, in any order; each can go.
-        data: what layers are fitted to; inputs (n, ...).
-        fit: True to fit what follows every block, take norms anew and fit the head; False to fit
-            only layers whose width changes.
+        data: training data that layers are fitted on; inputs (n, ...).
+        fit: True to fit what follows every block, recompute the statistics of norms, and fit the
+            head; False to fit only layers whose width changes.
 
     Raises:
         ModelError: if the blocks cannot go together.
@@ -98,7 +98,7 @@ def cut(
 
 
 def _restore_packing(model: nn.Module, copies: dict[int, Any]) -> None:
-    """Let copied encoders pack tokens as the originals do, which were copied while they did not."""
+    """Let copied encoders pack tokens as the originals do; it was off while they were copied."""
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoder):
             copies[id(module)].use_nested_tensor = module.use_nested_tensor
@@ -121,7 +121,7 @@ def _fit_all(
     fitted = []
     for name in _consumers(blocks, gone, fit=fit) + _head(blocks, gone) * fit:
         copied = copies[id(modules[name])]
-        if fit:  # each layer is fitted behind norms that are right
+        if fit:  # a layer is fitted to what norms give once their statistics are renewed
             _renew_norms(smaller, data, until=copied)
         if _fit(model, smaller, modules[name], copied, data):
             fitted.append(name)
@@ -192,7 +192,7 @@ def _shares_weights(model: nn.Module, layer: nn.Module) -> bool:
 
 @torch.no_grad()
 def _renew_norms(model: nn.Module, data: LabelledTensors, until: LinearLayer | None = None) -> None:
-    """Take the running statistics of BatchNorm anew, from what it receives now.
+    """Recompute the running statistics of BatchNorm from what it receives now.
 
     Everything else stays in eval mode. Norms that do not run, or not before ``until`` does, keep
     their statistics.

@@ -1,4 +1,4 @@
-"""What a network is worth on data: its logits, what it is right on, its loss and its time."""
+"""Evaluate a network on data: its logits, its correct answers, its loss and its time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def mean_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
 
 
 def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Tensor) -> float:
-    """Return the time of a forward pass, over that of the original.
+    """Return the time of a forward pass divided by that of the original.
 
     The two run in turn, so that whatever else slows the machine down slows both; the median of
     ``LATENCY_ROUNDS`` ratios is returned.
@@ -85,6 +85,6 @@ def _seconds(model: nn.Module, batch: Tensor) -> float:
 
 
 def _synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was asked for; calls to a GPU return before that."""
+    """Wait until the device has finished its work; calls to a GPU return before that."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

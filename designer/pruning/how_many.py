@@ -1,10 +1,10 @@
 """Decide how many blocks go: as many as accuracy allows, or as a size asks for.
 
-Blocks go in the order of a proposal, or in the better of several orders; the search is for a
-number only.  To see what a number costs, that many blocks are removed and what follows is fitted
-again, which needs no training: a first guess, close in plain networks and too cautious in residual
-ones.  As many as the guess allows are then removed, trained and judged, and from there more or
-fewer, by bisection.
+Blocks go in the order of a proposal, or in the better of several orders, so only their number is
+searched for.  A first guess needs no training: it is the largest number of blocks for which it is
+enough to fit again what follows them.  The guess is close in plain networks and too low in residual
+ones.  That many blocks are removed, and the network is trained and judged; then more blocks are
+tried if it is good enough, or fewer if not, by bisection.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ def most_within(
     """Return the smallest network that stays within ``max_drop``; None if no block may go.
 
     Args:
-        orders: one or several orders of the same blocks; per number the better one is taken.
+        orders: one or several orders of the same blocks; for each number the better one is taken.
         trials: knows the network and ``max_drop``.
     """
     best: PrunedCandidate | None = None
 
     @functools.cache
-    def first(count: int) -> list[Removable]:
+    def first_blocks(count: int) -> list[Removable]:
         return trials.best_of([order[:count] for order in orders])
 
     def allowed_before_training(count: int) -> bool:
         try:
-            return trials.fitted(first(count))
+            return trials.fitted(first_blocks(count))
         except ModelError:  # these cannot go together
             return False
 
     def allowed(count: int) -> bool:
         nonlocal best
         try:
-            candidate = trials.recovered(first(count))
+            candidate = trials.recovered(first_blocks(count))
         except ModelError:
             return False
         if candidate.within:
@@ -57,7 +57,7 @@ def most_within(
         return candidate.within
 
     most = len(orders[0])
-    # one block is trained in any case: fitting alone may be too cautious
+    # at least one removal is trained: the guess may be too low
     guess = max(_largest(1, most, allowed_before_training), 1)
     if allowed(guess):
         _largest(guess + 1, most, allowed)
@@ -69,16 +69,16 @@ def most_within(
 def fewest_for(
     order: Sequence[Removable], model: nn.Module, splits: Splits, parameters: int
 ) -> list[Removable]:
-    """Return the fewest blocks, in that order, without which a model has few enough parameters.
+    """Return the shortest start of an order that has to be removed to reach a size.
 
     Args:
         order: blocks that can go, the least missed first.
         model: unwrapped, in eval mode, in float32; left as it was.
-        splits: a few training samples are used.
+        splits: the data, of which a few training samples are used.
         parameters: the most parameters that may be left.
 
     Raises:
-        InvalidInputError: if the model has more even without all of them.
+        InvalidInputError: if the model has more parameters even without all of them.
     """
     few = LabelledTensors(*(tensor[:SHAPE_SAMPLES] for tensor in splits.train))
     sizes = [sum(p.numel() for p in model.parameters())]
@@ -93,7 +93,7 @@ def fewest_for(
     raise InvalidInputError(
         f"Expected a size that can be reached, got {parameters:,} parameters: by removing the "
         f"{len(order)} blocks that can go one after the other, no fewer than {min(sizes):,} are "
-        f"left; ask for more."
+        f"left; allow more parameters."
     )
 
 

@@ -8,8 +8,8 @@ is found by Torch-Pruning's dependency graph (Fang et al., "DepGraph", CVPR 2023
 symbol  meaning                                                      shape
 ======  ===========================================================  ======
 V       class directions: right singular vectors of the class means  (p, r)
-u_j     share of the directions in unit j, the sum of V_jk^2 over
-        k and over the positions of a map, over r                    (units,)
+u_j     share of the directions in unit j: the sum of V_jk^2 over
+        k and over the positions of a map, divided by r              (units,)
 ======  ===========================================================  ======
 """
 
@@ -31,7 +31,7 @@ from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
 
 KEPT_SHARE = 0.95
-"""Share of the class directions that the units that stay hold together."""
+"""Share of the class directions that the remaining units hold together, at least."""
 
 
 LEAST_UNITS = 4
@@ -53,7 +53,7 @@ class Narrowed:
     model: nn.Module
     """The copy, in eval mode."""
     layers: dict[str, tuple[int, int]]
-    """Names of the layers that are narrower: how many units each had and has."""
+    """By name of a layer that became narrower: how many units it had, and how many it has."""
 
 
 def narrow(

@@ -31,10 +31,10 @@ class RemovalRequest:
     remove: int | tuple[str, ...] | None = None
     """The number of blocks to remove, or their names."""
     max_drop: float | None = None
-    """Remove as many blocks as cost no more validation accuracy than this, with 95 % confidence;
-    a fraction, 0.01 is one point."""
+    """Remove as many blocks as possible while validation accuracy drops by no more than this, with
+    95 % confidence; a fraction, 0.01 is one point."""
     target_params: float | None = None
-    """Remove as few blocks as leave no more than this share of the parameters."""
+    """Remove the fewest blocks that leave at most this share of the parameters."""
 
     def __post_init__(self) -> None:
         names = list(self.record())
@@ -109,10 +109,10 @@ class PruningOptions:
     criterion: Criterion = Criterion.BEST
     """Which blocks go first."""
     recovery: RecoveryOptions = RecoveryOptions()
-    """How to train what is left; its seed is that of everything random."""
+    """How to train what is left; its seed is also the seed of everything else that is random."""
     blocks: Sequence[str] | None = None
     """Names of the submodules that are blocks; None to find them."""
     narrower: bool = False
-    """True if layers that contribute too little also lose output units."""
+    """True if layers that contribute too little for their width also lose output units."""
     build: Build | None = None
     """Builds the original anew for the network from scratch; None to reset its layers."""

@@ -1,8 +1,8 @@
 """Propose which blocks to remove first, and say how sure that is.
 
-A criterion gives the order (see ``criteria``).  What is said of each block comes from the interval
-of its held-out step: safe to remove if all of it is surely small, to be kept if all of it is
-surely large, in doubt otherwise.
+A criterion gives the order (see ``criteria``).  The decision on each block comes from the interval
+of its held-out step: the block is safe to remove if the whole interval is small, to be kept if the
+whole interval is large, and doubtful otherwise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Proposal:
     """What gave the order."""
 
     def begins_with(self, names: Sequence[str]) -> bool:
-        """Return True if these are the blocks at the front of the order."""
+        """Return True if these names are those of the first blocks of the order, in any order."""
         return {block.name for block in self.order[: len(names)]} == set(names)
 
 
@@ -109,7 +109,7 @@ def _block_proposals(evidence: Evidence, ranking: Ranking) -> list[BlockProposal
 
 
 def _mean_step(layers: Sequence[LayerReport]) -> float:
-    """Return the mean held-out step, 0 if it is negative or there is none."""
+    """Return the mean held-out step; 0 if it is negative, or no step was measured."""
     steps = [layer.step_heldout for layer in layers if layer.step_heldout is not None]
     return max(sum(steps) / len(steps), 0.0) if steps else 0.0
 

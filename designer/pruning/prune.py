@@ -2,7 +2,7 @@
 
 The steps, each in a file of its own: which blocks can go (``removable``), which go first
 (``criteria``, ``propose``), how many (``how_many``, by ``removal_trials``: ``cut``, ``recover``,
-``evaluation``), whether layers can be narrower (``narrow``), what else there is to compare with
+``evaluation``), whether layers can be narrower (``narrow``), what the result is compared with
 (``baselines``), and the ``report``.
 
 The model that is passed in is never changed: all work is done on copies.
@@ -101,13 +101,14 @@ def prune(
         data: in the form that the model takes: a ``Dataset``, the name of one, or (train,
             heldout[, test]), each (inputs, labels). Blocks are judged on training and held-out
             data, decisions are made on held-out data, and test data are only reported on.
-        remove: how many blocks to remove, or the names of those.
-        max_drop: remove as many blocks as cost no more held-out accuracy than this, with 95 %
-            confidence; a fraction, 0.01 is one point.
-        target_params: remove as few blocks as leave no more than this share of the parameters.
+        remove: how many blocks to remove, or their names.
+        max_drop: remove as many blocks as possible while held-out accuracy drops by no more than
+            this, with 95 % confidence; a fraction, 0.01 is one point.
+        target_params: remove the fewest blocks that leave at most this share of the parameters.
         criterion: which blocks go first: ``heldout``, ``train``, ``block-influence``,
-            ``ablation``, ``last``, ``random``, or ``best``: ``heldout`` or ``block-influence``,
-            whichever leaves more validation accuracy; the report names the one that did.
+            ``ablation``, ``last``, ``random``, or ``best``, which tries ``heldout`` and
+            ``block-influence`` and takes the one that leaves more validation accuracy; the report
+            names it.
         blocks: names of submodules, see ``designer.profile``.
         narrower: True if blocks that contribute too little for their width also lose the output
             units that the class directions do not use.
@@ -116,7 +117,7 @@ def prune(
         batch_size: samples per training step.
         soft_targets: True if half of the targets are the original network's outputs.
         baselines: True to train a network of the same size from scratch and to remove as many
-            blocks greedily, for comparison; ``with_baselines`` does it later.
+            blocks greedily, for comparison; ``with_baselines`` can do this later.
         scratch_epochs: epochs of the network from scratch.
         build: builds the original network anew for a seed; by default its layers are reset.
         seed: seed of everything random.
@@ -247,7 +248,7 @@ def _check_classifier(model: nn.Module, splits: Splits) -> None:
         raise InvalidInputError(
             f"Expected a trained model, got one that is right on {100 * accuracy:.1f} % of the "
             f"held-out data, which is no better than chance ({100 * splits.chance:.1f} %): there "
-            f"is nothing to keep; train it first, or give its weights, its data and its scaling."
+            f"is nothing to keep; train it first, or name its weights, its data and its scaling."
         )
 
 
@@ -263,7 +264,7 @@ def _check_removable(removables: Sequence[Removable]) -> None:
 
 
 def _check_request(request: RemovalRequest, removables: Sequence[Removable]) -> None:
-    """Check that as many blocks as asked for, or those of these names, can go."""
+    """Check that the requested number of blocks, or the blocks of these names, can go."""
     remove = request.remove
     by_name = {block.name: block for block in removables}
     if isinstance(remove, int):
@@ -349,7 +350,7 @@ def _reaching(
 
 
 def _requested(remove: int | tuple[str, ...] | None, order: Sequence[Removable]) -> list[Removable]:
-    """Return as many blocks from the front of an order, or those of these names."""
+    """Return the first ``remove`` blocks of an order, or the blocks of these names."""
     if isinstance(remove, int):
         return list(order[:remove])
     return [block for block in order if block.name in (remove or ())]

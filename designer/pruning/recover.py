@@ -50,8 +50,8 @@ class _BestEpoch:
         accuracy = float((logits.argmax(1) == labels).float().mean())
         loss = float(functional.cross_entropy(logits, labels))
         score = (accuracy, -loss)
-        # the state before training counts in any case; nan has an argmax, too, so accuracy alone
-        # would not do
+        # the state before training always counts; logits of nan have an argmax, too, so a finite
+        # loss is asked for besides the accuracy
         if epoch == 0 or (math.isfinite(loss) and score > self._score):
             self._score, self._epoch = score, epoch
             self._state = copy.deepcopy(model.state_dict())
@@ -74,7 +74,7 @@ def recover(
 
     Args:
         model: in float32, on the device of the data. Its present state counts as epoch 0.
-        splits: trained on the training data, judged on the validation data.
+        splits: the model is trained on the training data and judged on the validation data.
         recovery: for how long, and how.
         teacher: gives half of the targets, if ``recovery`` asks for soft targets.
         progress: called after every epoch.
@@ -88,7 +88,7 @@ def recover(
             progress("recovery", epoch, recovery.epochs)
         best.look(epoch, trained)
 
-    with suppress(_Enough, TrialFailed):  # where it diverged, the best epoch did not
+    with suppress(_Enough, TrialFailed):  # if training diverges, the best epoch is still kept
         train(
             model,
             _targets(splits.train, teacher if recovery.soft_targets else None),
@@ -105,7 +105,7 @@ def recover(
 
 
 def _targets(data: LabelledTensors, teacher: nn.Module | None) -> LabelledTensors:
-    """Return the data with their labels (n,), or with probabilities (n, K), half a teacher's."""
+    """Return the data with labels (n,), or with probabilities (n, K) that are half a teacher's."""
     if teacher is None:
         return data
     soft = logits_of(teacher, data.inputs).softmax(1)

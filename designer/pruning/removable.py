@@ -9,11 +9,11 @@ concluded from the code of the model: every block is tried, alone, on a few samp
    of the model's output, its operations, and what flows past what.
 2. *Rule out.*  Some blocks stay whatever is put in their place: those that run several times, stand
    in several places, give several tensors, or have no weights of their own.
-3. *Collect the parts.*  In a flat row of layers a block is a layer with the norm, activation and
-   dropout behind it; they go together.
+3. *Collect the parts.*  In a flat row of layers a block is a layer together with the norm,
+   activation and dropout behind it; all of them are removed together.
 4. *Choose a stand-in.*  It gives zeros if the block's output is added to what flows past it, since
-   x + 0 = x; else it gives the block's input.  If code looks into the block and so cannot live with
-   a stand-in, the block is deleted from the list that holds it.
+   x + 0 = x; else it gives the block's input.  If code looks into the block, so that a stand-in
+   would break it, the block is deleted from the list that holds it.
 5. *Find the consumers.*  These are the layers behind the block that can be fitted again.  The first
    of them hides the removal from the rest of the model if it gives what it gave before.
 6. *Try.*  The model runs without the block.  The block stays if the model raises, if its output
@@ -176,7 +176,7 @@ class _Tester:
                 reasons.append(self._reason(parts, error))
             else:
                 return block(removals, consumers, refit, _how(way, consumers, refit=refit))
-        # the first way is the natural one, so what speaks against it is what the user understands
+        # the first way is the natural one, so the user understands best why it fails
         return block((), (), refit=False, reason=reasons[0])
 
     # --- step 2: rule out ---
@@ -184,7 +184,7 @@ class _Tester:
     def _ruled_out(self, call: Call, parts: list[Call]) -> str:
         """Return why the block cannot go, whatever is put in its place; empty if it may go."""
         runs = self._runs[call.module]
-        # a stand-in replaces the module in all its runs, of which each is a block of its own
+        # a stand-in would replace the module in all its runs, but each run is a block of its own
         if runs > 1:
             return f"it runs {runs} times with the same weights, so removing it once frees nothing"
         # a removal is written down by name, which has to name one place
@@ -252,7 +252,7 @@ class _Tester:
             # if something flows past the layer, giving what it gave does not mend the rest
             and c.node is not None
             and self._trace.is_cut(c.node)
-            # and what it receives must hold all that is known of the input
+            # and everything that is known of the input must pass through what it receives
             and self._trace.is_cut(c.received_node)
         )
 
@@ -261,7 +261,7 @@ class _Tester:
     def _try(
         self, parts: Sequence[Call], removals: Sequence[Removal], consumers: tuple[str, ...]
     ) -> bool:
-        """Remove the block for a while; return True if the first consumer has to be fitted.
+        """Remove the block temporarily; return True if the first consumer has to be fitted.
 
         Raises:
             _Stays: if the block must stay.
@@ -303,10 +303,10 @@ class _Tester:
             )
 
     def _check_rest(self, *, more: int = 0) -> None:
-        """Check that the model without the block gives as much at no more cost.
+        """Check that the output keeps its shape, and that the model needs no more operations.
 
-        A block that makes maps smaller saves its own operations and multiplies those behind it.
-        ``more`` operations are added for a layer that is not fitted yet.
+        Removing a block that makes maps smaller can cost the layers behind it more operations than
+        it saves. ``more`` operations are added for a layer that is not fitted yet.
         """
         if self._run().shape != self._output_shape:
             raise _Stays("the model's output changes shape")
@@ -334,8 +334,8 @@ class _Tester:
     def _reason(self, parts: Sequence[Call], error: Exception) -> str:
         """Say why a block must stay.
 
-        If it changes the shape, that is the cause, whatever the model makes of it: an error about
-        sizes deep in the model would only puzzle.
+        If the block changes the shape, the reason names the shapes and not what the model raised:
+        an error about sizes deep in the model would not explain it.
         """
         takes, gives = parts[0].received, parts[-1].output
         message = str(error) if isinstance(error, _Stays) else ""
@@ -343,7 +343,7 @@ class _Tester:
             raised = f"without it the model raises {type(error).__name__} ({first_line(error)})"
             return message or raised
         shapes = f"it takes {self._shown(takes)} and gives {self._shown(gives)}"
-        return f"{shapes}: {message}" if message else f"{shapes}, which what follows needs"
+        return f"{shapes}; {message}" if message else f"{shapes}, and what follows needs that shape"
 
     def _shown(self, tensor: Tensor) -> str:
         """Return a shape as text, with n for the number of samples."""
@@ -380,7 +380,7 @@ def _same_but_for_channels(layer: nn.Module, dense: Tensor, sparse: Tensor) -> b
 
 
 def _growth(layer: Call, x: Tensor) -> int:
-    """Return how many parameters more a layer has once it is fitted to ``x``."""
+    """Return by how many parameters a layer grows when it is fitted to ``x``."""
     weight: Any = layer.module.weight
     return len(weight) * fitted_width(layer.module, x) - int(weight.numel())
 

@@ -34,9 +34,9 @@ class PrunedCandidate:
     trial: RemovalTrial
     """What its removal cost."""
     epochs: int
-    """Epochs of recovery that it took, of all starts together."""
+    """Epochs of recovery, summed over all starts."""
     narrowed: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Layers that lost output units: how many they had and have."""
+    """By name of a layer that lost output units: how many it had, and how many it has."""
 
     @property
     def within(self) -> bool:
@@ -72,9 +72,9 @@ class RemovalTrials:
         """All trials so far."""
 
     def best_of(self, choices: Sequence[Sequence[Removable]]) -> list[Removable]:
-        """Return the choice of blocks without which most accuracy is left before any training.
+        """Return the choice of blocks whose removal leaves the most accuracy before any training.
 
-        Of equally good ones the first is returned. A single choice is not tried.
+        Of equally good choices the first is returned. A single choice is returned untried.
         """
         distinct = list(
             {frozenset(_names(blocks)): blocks for blocks in reversed(choices)}.values()
@@ -102,8 +102,8 @@ class RemovalTrials:
     def recovered(self, blocks: Sequence[Removable]) -> PrunedCandidate:
         """Return the network without the blocks, after recovery training.
 
-        It is trained from two starts: from where what follows was fitted, which keeps more, and
-        from where it was not, which learns more. The better of the two is returned.
+        Training begins twice: once after what follows was fitted, which keeps more of the original,
+        and once without fitting, which learns more. The better network is returned.
 
         Raises:
             ModelError: if the blocks cannot go together.

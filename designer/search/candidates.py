@@ -58,7 +58,7 @@ class TrainedCandidate:
     """Accuracy on training data, from 0 to 1."""
 
     def measurements(self) -> Measurements:
-        """Return the numbers to keep with the trial; size, law and time are not among them."""
+        """Return what is kept with the trial, apart from its size, its law and its time."""
         return Measurements(
             score=measured(self.score.value),
             heldout_separation=measured(self.score.heldout_separation),
@@ -93,7 +93,7 @@ def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes
 
     Args:
         space: builds the network.
-        spec: of the network.
+        spec: spec of the network.
         input_shape: shape of one input, channels first.
         classes: number of logits.
 
@@ -132,10 +132,10 @@ def train_and_measure(
 
     Args:
         job: space, data, batch size and augmentation.
-        spec: of the candidate.
-        seed: of its weights and batches.
-        epochs: of the training run.
-        schedule: of the learning rate.
+        spec: spec of the candidate.
+        seed: seed of its weights and batches.
+        epochs: epochs of the training run.
+        schedule: schedule of the learning rate.
         resamples: bootstrap draws of D.
         on_epoch: called after each epoch with the epoch and the model; may raise to end the run.
 
@@ -172,13 +172,13 @@ def train_and_measure_all(
 
     Args:
         job: space, data, batch size and augmentation.
-        spec: of the candidate.
-        seeds: of weights and batches, one per run.
-        epochs: of each run.
-        schedule: of the learning rate.
+        spec: spec of the candidate.
+        seeds: seeds of weights and batches, one per run.
+        epochs: epochs of each run.
+        schedule: schedule of the learning rate.
         resamples: bootstrap draws of D.
-        on_epoch: called after each epoch with the models under way, by position of their seeds;
-            may raise to end the runs.
+        on_epoch: called after each epoch with the models that were trained in it, by the position
+            of their seeds; may raise to end the runs.
 
     Returns:
         For each seed the trained candidate, or why it failed.
@@ -186,7 +186,7 @@ def train_and_measure_all(
     data, rate = job.data, spec.learning_rate
     models = [_built(job.space, spec, data, seed) for seed in seeds]
     if len(models) > 1 and can_be_stacked(models, data.train.inputs):
-        with suppress(TrialFailed):  # memory may do for one model at a time
+        with suppress(TrialFailed):  # there may be memory for one model at a time
             histories = train_stacked(
                 models,
                 data.train,
@@ -227,7 +227,9 @@ def _result_or_failure(run: Callable[[], TrainedCandidate]) -> TrainedCandidate 
 def _measure_checked(
     job: Job, model: nn.Module, history: TrainingHistory, rate: float, resamples: int
 ) -> TrainedCandidate:
-    """Measure a model that was trained in a stack, where a diverged model does not stop the rest.
+    """Check the losses of a model that was trained in a stack, then measure it.
+
+    A model that diverges does not stop the others of its stack.
 
     Raises:
         TrialFailed: if its loss diverged or memory runs out.
@@ -269,11 +271,11 @@ def train_spec(
 
     Args:
         space: builds the model.
-        spec: of the model.
-        data: whose training part is used.
-        seed: of weights and batches.
-        epochs: of the training run.
-        schedule: of the learning rate.
+        spec: spec of the model.
+        data: data set, of which the training part is used.
+        seed: seed of weights and batches.
+        epochs: epochs of the training run.
+        schedule: schedule of the learning rate.
         batch_size: samples per step.
         augmentation: how training images are varied.
         on_epoch: called after each epoch with the epoch and the model; may raise to end the run.
@@ -308,16 +310,16 @@ def _built(space: Space[Any], spec: Spec, data: Dataset, seed: int) -> nn.Module
 
 
 def _known_or(measured_accuracy: float, model: nn.Module, data: LabelledTensors) -> float:
-    """Return the accuracy that the profile measured; compute it if the profile has none."""
+    """Return the accuracy that the profile measured, or compute it if that is NaN."""
     return accuracy(model, data) if math.isnan(measured_accuracy) else measured_accuracy
 
 
 def intermediate_score(job: Job, model: nn.Module) -> float:
-    """Return the value that pruning compares in mid-training, for a single objective.
+    """Return the value that the pruner compares in the middle of training.
 
     Args:
-        job: objective and data.
-        model: after some epochs.
+        job: a single objective, and the data.
+        model: the model after some epochs.
 
     Returns:
         Validation accuracy, adherence or design score; 0 where it does not exist.

@@ -48,12 +48,12 @@ class ConfirmedCandidate:
 
     @cached_property
     def measurements(self) -> tuple[Measurements, ...]:
-        """The numbers of each run."""
+        """What was measured in each run."""
         return tuple(TrialRecord.read(run).measurements for run in self.runs)
 
     @property
     def parameters(self) -> int:
-        """Number of trainable numbers."""
+        """Number of trainable parameters."""
         return self.size.parameters or 0
 
     @cached_property
@@ -93,8 +93,8 @@ def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts
 
     Args:
         job: seeds and epochs.
-        study: of the confirmation.
-        candidates: trials of the search.
+        study: study of the confirmation.
+        candidates: search trials that are confirmed.
         artifacts: where profiles and weights are kept.
     """
     wanted = {
@@ -105,7 +105,8 @@ def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts
     present = {
         key
         for run in study.get_trials(deepcopy=False)
-        if (key := TrialRecord.read(run).confirmation) in wanted and _counts(run, artifacts)
+        if (key := TrialRecord.read(run).confirmation) in wanted
+        and _needs_no_repeat(run, artifacts)
     }
     missing = [wanted[key] for key in wanted if key not in present]
     for candidate, record in missing:
@@ -120,8 +121,8 @@ def collect(
 
     Args:
         job: seeds and epochs.
-        study: of the confirmation.
-        candidates: trials of the search.
+        study: study of the confirmation.
+        candidates: search trials that are confirmed.
         artifacts: where profiles and weights are kept.
     """
     complete = {
@@ -132,16 +133,16 @@ def collect(
     for candidate in candidates:
         wanted = [record.confirmation for record in _wanted_runs(job, candidate)]
         runs = [complete[key] for key in wanted if key in complete]
-        kept = [(run, _profile_of(run, artifacts)) for run in runs]
-        whole = [(run, profile) for run, profile in kept if profile is not None]
-        if whole:
-            usable, profiles = zip(*whole, strict=True)
-            collected.append(ConfirmedCandidate(candidate, usable, profiles))
+        with_profile = [(run, _profile_of(run, artifacts)) for run in runs]
+        usable = [(run, profile) for run, profile in with_profile if profile is not None]
+        if usable:
+            usable_runs, profiles = zip(*usable, strict=True)
+            collected.append(ConfirmedCandidate(candidate, usable_runs, profiles))
     return collected
 
 
 def _wanted_runs(job: Job, candidate: FrozenTrial) -> list[TrialRecord]:
-    """Return what identifies the confirmation runs of a candidate, one per seed."""
+    """Return records that identify the confirmation runs of a candidate, one per seed."""
     epochs = job.options.confirmation_epochs
     return [
         TrialRecord(confirms=candidate.number, seed=seed, epochs=epochs)
@@ -149,8 +150,8 @@ def _wanted_runs(job: Job, candidate: FrozenTrial) -> list[TrialRecord]:
     ]
 
 
-def _counts(run: FrozenTrial, artifacts: Artifacts) -> bool:
-    """Return True unless a run was handed back, or what it left is gone or damaged."""
+def _needs_no_repeat(run: FrozenTrial, artifacts: Artifacts) -> bool:
+    """Return False if a run was handed back, or what it left is gone or damaged."""
     if run.state is TrialState.COMPLETE:
         return _profile_of(run, artifacts) is not None
     return run.state is not TrialState.FAIL or TrialRecord.read(run).rejected is None

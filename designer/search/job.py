@@ -17,8 +17,8 @@ ADDED_LATER = {"augment": str(Augmentation.NONE), "data_scaling": str(Scaling.ST
 """Settings that older studies did not store, and what they ran with."""
 
 OUTSIDE_IDENTITY = {"source", "seed"}
-"""Options of data that do not tell studies apart: where the data lie, and the seed of the split,
-which the fingerprint covers."""
+"""Options of data that are no part of a study's identity: where the data lie, which may change, and
+the seed of the split, which shows in the fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,10 +47,10 @@ MAX_STACKED = 32
 """Largest number of networks that are trained in one step."""
 
 MAX_LOOKS = 12
-"""Largest number of moments at which a confirmation run records D."""
+"""Largest number of epochs at which a confirmation run records D."""
 
 Training = Callable[[], tuple[Measurements, list[float]]]
-"""Trains a candidate; returns the numbers to keep and the values of the objective."""
+"""Trains a candidate; returns what is kept with the trial, and the values of the objective."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +70,13 @@ class Stopped(Exception):
 
 
 def run_search_trial(job: Job, claims: TrialClaims, trial: Trial, stop: Stop) -> None:
-    """Train briefly, measure layer by layer and score; the trial is ended whatever happens.
+    """Train briefly, measure layer by layer and score; in every case the trial is ended.
 
     Args:
         job: space, data and options.
-        claims: on the trials of the search.
-        trial: that the caller has claimed.
-        stop: True once the run is to stop after the current epoch.
+        claims: claims on the trials of the search.
+        trial: a trial that the caller has claimed.
+        stop: returns True once the run should stop after the current epoch.
 
     Raises:
         SpaceError: if the space breaks its contract.
@@ -92,9 +92,9 @@ def run_confirmation_trials(
 
     Args:
         job: space, data and options.
-        claims: on the trials of the confirmation.
-        trials: of one candidate, claimed by the caller.
-        stop: True once the run is to stop after the current epoch.
+        claims: claims on the trials of the confirmation.
+        trials: trials of one candidate, which the caller has claimed.
+        stop: returns True once the run should stop after the current epoch.
         artifacts: where profiles and weights are kept.
 
     Raises:
@@ -120,7 +120,7 @@ def together(device: torch.device) -> int:
 
 
 def _run_and_end_own(job: Job, claims: TrialClaims, trial: Trial, training: Training) -> None:
-    """Run a trial and end it, unless another worker has ended it meanwhile."""
+    """Run a trial and end it; do nothing if another worker has ended it meanwhile."""
     with suppress(UpdateFinishedTrialError):
         _run_and_end(job, claims, trial, training)
 
@@ -169,7 +169,7 @@ def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Measurements, list[floa
     """Train the candidate of a search trial."""
     spec = job.space.suggest(trial)
     record = TrialRecord.read(trial)
-    if record.spec is None:  # somebody enqueued it by hand
+    if record.spec is None:  # a user enqueued the trial, so nothing is known of it yet
         record = TrialRecord(spec=spec_values(spec), record=measure_size(job, spec))
         for key, value in record.attributes().items():
             trial.set_user_attr(key, value)
@@ -198,15 +198,15 @@ def _train_confirmations(
     """Train one candidate with every seed; record D during training for the first seed."""
     spec, epochs = job.space.suggest(trials[0]), trials[0].user_attrs[EPOCHS]
     seeds = [trial.user_attrs[SEED] for trial in trials]
-    # By epoch, because models that were trained in a stack may be trained again one by one.
+    # By epoch, because a stack of models that fails is trained again one by one.
     curves: list[dict[int, Curve]] = [{} for _ in seeds]
-    recorded = {i for i, seed in enumerate(seeds) if seed == confirmation_seeds(job)[0]}
-    moments = looking_epochs(epochs)
+    recorded_runs = {i for i, seed in enumerate(seeds) if seed == confirmation_seeds(job)[0]}
+    recorded_epochs = looking_epochs(epochs)
 
     def on_epoch(epoch: int, models: Mapping[int, nn.Module]) -> None:
         if stop():
             raise Stopped
-        for i in models.keys() & recorded if epoch in moments else ():
+        for i in models.keys() & recorded_runs if epoch in recorded_epochs else ():
             separations = profile(models[i], job.data.train, permutations=0, resamples=0)
             curves[i][epoch] = Curve.of(separations, epoch)
 
@@ -248,7 +248,7 @@ def _keep_confirmation(
 
 
 def _separate_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return copies of all weights: safetensors takes no tensors that share memory, as tied do."""
+    """Return copies of all weights, because safetensors refuses tensors that share memory."""
     layout = torch.contiguous_format
     return {
         name: weight.detach().cpu().clone(memory_format=layout)
@@ -257,7 +257,7 @@ def _separate_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _watch(job: Job, trial: Trial, stop: Stop) -> Callable[[int, nn.Module], None]:
-    """Return what is called after each epoch: it stops the run if asked to, or prunes the trial."""
+    """Return the callback that stops the run on request, or prunes the trial."""
     checkpoints = pruning_epochs(job.options.epochs) if prunes(job) else frozenset()
 
     def on_epoch(epoch: int, model: nn.Module) -> None:
@@ -282,27 +282,29 @@ def prunes(job: Job) -> bool:
 
 
 def pruning_epochs(epochs: int) -> frozenset[int]:
-    """Return when to compare: at half of the run, once the bottom layers' head start is over."""
+    """Return the epochs of comparison: half of the run, when the first layers lead no longer."""
     return frozenset({epochs // 2} - {0, epochs})
 
 
 def looking_epochs(epochs: int) -> frozenset[int]:
-    """Return when to record D: often at first, then ever more seldom, and at the end."""
+    """Return the epochs at which D is recorded: dense at first, then sparse, and the last."""
     return frozenset(math.ceil(epochs ** (i / (MAX_LOOKS - 1))) for i in range(MAX_LOOKS))
 
 
-def _objective_values(job: Job, trained: TrainedCandidate, size: Measurements) -> list[float]:
-    """Return what Optuna maximises (the pareto objective minimises the third value).
+def _objective_values(
+    job: Job, trained: TrainedCandidate, measurements: Measurements
+) -> list[float]:
+    """Return the values that Optuna maximises; of ``pareto`` it minimises the third, the size.
 
     Raises:
         TrialFailed: if a value does not exist.
     """
-    score, correct = trained.score, trained.validation_accuracy
+    score, accuracy = trained.score, trained.validation_accuracy
     values = {
         Objective.DESIGN: [score.value],
         Objective.LAW: [score.adherence],
-        Objective.ACCURACY: [correct],
-        Objective.PARETO: [score.value, correct, float(size.parameters or 0)],
+        Objective.ACCURACY: [accuracy],
+        Objective.PARETO: [score.value, accuracy, float(measurements.parameters or 0)],
     }[job.options.objective]
     if not all(map(math.isfinite, values)):
         raise TrialFailed(f"Its {job.options.objective} objective could not be measured.")

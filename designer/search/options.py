@@ -76,7 +76,7 @@ class SearchOptions:
     max_flops: int | None = None
     """Largest number of floating-point operations per sample; None for no limit."""
     train_size: int | None = DataOptions.train_size
-    """See ``DataOptions``, for these four."""
+    """See ``DataOptions``; this goes for the next three, too."""
     image_size: int | None = DataOptions.image_size
     validation_fraction: float = DataOptions.validation_fraction
     shuffle_labels: bool = DataOptions.shuffle_labels

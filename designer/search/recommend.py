@@ -35,8 +35,8 @@ MOST_ACCURATE, SMALLEST, BEST_FOLLOWER = "most accurate", "smallest", "best foll
 """Roles, in the order in which they are shown."""
 
 FOLLOWER_ERRORS = 3
-"""Binomial standard errors that the best follower may be behind: following the law is no excuse for
-a lower accuracy."""
+"""Binomial standard errors of accuracy that the best follower may be behind the most accurate:
+following the law does not make up for a lower accuracy."""
 
 MIN_RECOMMENDATIONS = 3
 """Number of recommendations that runners-up fill up."""
@@ -179,16 +179,16 @@ def _architecture(trial: FrozenTrial) -> str:
 
 def _contender_of_trial(trial: FrozenTrial, samples: int) -> Contender:
     """Return the contender of a search trial, whose accuracy is too noisy to decide ties."""
-    numbers = TrialRecord.read(trial).measurements
-    accuracy = numbers.validation_accuracy or 0.0
+    measurements = TrialRecord.read(trial).measurements
+    accuracy = measurements.validation_accuracy or 0.0
     error = _binomial_error(accuracy, samples)
     return Contender(
         trial=trial.number,
-        parameters=numbers.parameters or 0,
+        parameters=measurements.parameters or 0,
         accuracy=accuracy,
         error=error,
         binomial_error=error,
-        uniformity=numbers.adherence,
+        uniformity=measurements.adherence,
         precedence=(0.0, trial.number),
     )
 

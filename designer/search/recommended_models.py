@@ -18,7 +18,7 @@ from designer.search.study.records import TrialRecord
 
 
 def check_best(folder: Path) -> None:
-    """Check that the recommended models in a run folder may be replaced: nothing else is there.
+    """Check that ``best/`` in a run folder may be replaced, because it holds only our models.
 
     Raises:
         RunFolderError: if there is anything else.

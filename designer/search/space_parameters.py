@@ -20,10 +20,10 @@ from designer.search.storage.opening import quiet_optuna
 from search_spaces import Space
 
 TRIES = 10
-"""Random candidates of a space, at least one of which must be built."""
+"""Random candidates of a space; it must be possible to build at least one of them."""
 
 PROPOSALS = 200
-"""Random proposals whose parameters are collected; enough to show those that few of them have."""
+"""Random proposals whose parameters are collected: enough to meet parameters that are rare."""
 
 
 class ParameterKind(StrEnum):
@@ -75,22 +75,22 @@ def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -
             map inputs to logits.
     """
     with _random_study(space, "propose and build networks") as study:
-        for left in reversed(range(TRIES)):
+        for tries_left in reversed(range(TRIES)):
             try:
                 size_of(space, space.suggest(study.ask()), input_shape, num_classes)
                 return
             except SpaceError:
                 raise
-            except Exception:  # a search goes on, too, if one candidate cannot be built
-                if not left:
+            except Exception:  # a search also goes on if one candidate cannot be built
+                if not tries_left:
                     raise
 
 
 def parameters_of(space: Space[Any]) -> tuple[Parameter, ...]:
     """Return what a space lets a trial choose, in the order in which it asks.
 
-    The space is asked ``PROPOSALS`` times, so that a parameter that hardly any proposal has may
-    be missing. A range that depends on other choices is shown as wide as it gets.
+    The space is asked ``PROPOSALS`` times, so a parameter that hardly any proposal has may be
+    missing. Of a range that depends on other choices, the widest form is shown.
 
     Raises:
         SpaceError: if the space raises.
@@ -107,11 +107,11 @@ def parameters_of(space: Space[Any]) -> tuple[Parameter, ...]:
 
 @contextmanager
 def _random_study(space: Space[Any], wanted: str) -> Iterator[Study]:
-    """Give a study in memory, the same every time; what the space raises becomes ``SpaceError``.
+    """Yield a seeded study in memory; whatever the space raises becomes ``SpaceError``.
 
     Args:
-        space: that will be asked.
-        wanted: what it is to do, as the error says it.
+        space: the space that is asked.
+        wanted: what the space should do, in the words of the error.
     """
     with quiet_optuna():
         study = optuna.create_study(sampler=RandomSampler(seed=0))

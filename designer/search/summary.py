@@ -253,26 +253,26 @@ def _law_warnings(recommendations: Sequence[Recommendation]) -> Iterator[ReportW
 
 def _row(trial: FrozenTrial) -> TrialRow:
     record = TrialRecord.read(trial)
-    spec, numbers = record.architecture(), record.measurements
+    spec, measurements = record.architecture(), record.measurements
     return TrialRow(
         number=trial.number,
         state=STATES[trial.state],
         spec=spec,
-        parameters=numbers.parameters,
-        flops=numbers.flops,
-        depth=numbers.depth,
+        parameters=measurements.parameters,
+        flops=measurements.flops,
+        depth=measurements.depth,
         learning_rate=spec.get("learning_rate"),
-        score=numbers.score,
-        heldout_separation=numbers.heldout_separation,
-        adherence=numbers.adherence,
-        validation_accuracy=numbers.validation_accuracy,
-        train_accuracy=numbers.train_accuracy,
-        training_loss=numbers.training_loss,
-        law=numbers.law,
-        epochs=numbers.epochs or 0,
+        score=measurements.score,
+        heldout_separation=measurements.heldout_separation,
+        adherence=measurements.adherence,
+        validation_accuracy=measurements.validation_accuracy,
+        train_accuracy=measurements.train_accuracy,
+        training_loss=measurements.training_loss,
+        law=measurements.law,
+        epochs=measurements.epochs or 0,
         seconds=_seconds_of(trial),
         reason=record.reason or "",
-        curve=numbers.curve,
+        curve=measurements.curve,
     )
 
 

@@ -67,7 +67,7 @@ def fitted(layer: str) -> str:
 
 
 def needed(takes: str, gives: str) -> str:
-    return f"it takes (n, {takes}) and gives (n, {gives}), which what follows needs"
+    return f"it takes (n, {takes}) and gives (n, {gives}), and what follows needs that shape"
 
 
 REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
@@ -102,7 +102,7 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         {
             "a": ON,
             "b": needed("6", "8"),
-            "c": "it takes (n, 8) and gives (n, 6): 'head', fitted to it, would grow by 6 "
+            "c": "it takes (n, 8) and gives (n, 6); 'head', fitted to it, would grow by 6 "
             "parameters, and only 6 would be freed",  # its bias
         },
     ),
@@ -147,7 +147,7 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         IMAGES,
         {
             "down1": needed("3, 8, 8", "4, 8, 8"),
-            "up2": "it takes (n, 8, 4, 4) and gives (n, 4, 4, 4): without it the model would need "
+            "up2": "it takes (n, 8, 4, 4) and gives (n, 4, 4, 4); without it the model would need "
             "117,528 operations instead of 112,920",
             "up1": fitted("head"),
         },
@@ -174,7 +174,7 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         IMAGES[:6],
         {
             "one": fitted("two.0"),
-            "two": "it takes (n, 4, 8, 8) and gives (n, 6, 8, 8): 'fc.0', the next layer, would "
+            "two": "it takes (n, 4, 8, 8) and gives (n, 6, 8, 8); 'fc.0', the next layer, would "
             "receive (4, 24) instead of (n, 24)",
             "fc": fitted("head"),
         },
@@ -194,7 +194,7 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         IMAGES,
         {
             "blocks.0": needed("3, 8, 8", "4, 8, 8"),
-            "blocks.1": "it takes (n, 4, 8, 8) and gives (n, 4, 4, 4): without it the model would "
+            "blocks.1": "it takes (n, 4, 8, 8) and gives (n, 4, 4, 4); without it the model would "
             "need 87,576 operations instead of 42,008",
             "blocks.2": ON,
             "blocks.3": ON,
@@ -205,7 +205,7 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         VECTORS,
         {
             "blocks.0": fitted("blocks.1.0"),
-            "blocks.1": "it takes (n, 12) and gives (n, 2): 'blocks.2.0', fitted to it, would grow "
+            "blocks.1": "it takes (n, 12) and gives (n, 2); 'blocks.2.0', fitted to it, would grow "
             "by 400 parameters, and only 26 would be freed",
             "blocks.2": fitted("blocks.3.0"),
             "blocks.3": fitted("head"),
@@ -229,7 +229,7 @@ def test_how_far_a_layer_may_be_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(removable, "FIT_WIDTH", 15)
     reasons = reasons_by_name(lambda: reshaping(lambda m, x: m.fc(x.flatten(1)), 6), IMAGES)
     assert reasons["two"] == (
-        "it takes (n, 4, 8, 8) and gives (n, 6, 8, 8): 'fc.0', the next layer, would have to be "
+        "it takes (n, 4, 8, 8) and gives (n, 6, 8, 8); 'fc.0', the next layer, would have to be "
         "fitted to 16 features, and the most are 15"
     )
 

@@ -109,7 +109,7 @@ def test_a_lost_trial_is_run_again_once_and_then_counts_as_failed(claims: TrialC
     assert failed(trials_of(study)) == []
     claims.retry_once(running(trials_of(study))[0], "Its worker was gone.")
     assert [t.user_attrs[REASON] for t in failed(trials_of(study))] == [
-        "Its worker was gone. So it had before."
+        "Its worker was gone. The same happened to the trial that it repeats."
     ]
     assert retried(trials_of(study)) == 1
     assert [t.state for t in study.get_trials()] == [TrialState.FAIL] * 2

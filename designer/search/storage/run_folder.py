@@ -43,7 +43,7 @@ def hold_run_folder(folder: Path) -> Iterator[Path]:
 
 
 def check_storage(path: Path) -> None:
-    """Raise ``RunFolderError`` if ``path`` exists and is no study of ours that can be written."""
+    """Raise ``RunFolderError`` if ``path`` exists but is no study of ours, or is not writable."""
     try:
         if not path.exists():
             return

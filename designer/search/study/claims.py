@@ -62,7 +62,7 @@ def open_study(
         storage: where the study is kept.
         phase: search or confirmation.
         options: objective, seed and pruning.
-        name: of the study; by default that of the phase.
+        name: name of the study; by default that of the phase.
     """
     search = phase is Phase.SEARCH
     return optuna.create_study(
@@ -91,7 +91,7 @@ class TrialClaims:
     all trials again, so that the storage is written to directly.
 
     Args:
-        study: whose trials.
+        study: study that the trials belong to.
         storage: where the study is kept.
     """
 
@@ -111,7 +111,7 @@ class TrialClaims:
         Args:
             wanted: number of trials that the study has in the end.
             worker: name of the caller.
-            propose: draws up a trial from all that there are; asked if none waits.
+            propose: called with all trials if none waits; returns a new one.
             lock: for a storage that would give the same trial to two workers.
 
         Raises:
@@ -160,9 +160,9 @@ class TrialClaims:
         """Hand a proposal back; it counts neither as finished nor as failed.
 
         Args:
-            trial: of the caller.
-            why: shown if nothing else can be proposed.
-            lost: True if a stop ended it and not its own fault, so that it is proposed again.
+            trial: a trial that the caller has claimed.
+            why: the reason, which is shown if nothing else can be proposed.
+            lost: True if it ended because the run was stopped; it will be proposed again.
         """
         trial.set_user_attr(REJECTED, why)
         if lost:
@@ -178,7 +178,7 @@ class TrialClaims:
         self.storage.set_trial_state_values(self._id_of(trial.number), state, values)
 
     def hand_back(self, trial: Trial) -> None:
-        """Leave a trial to other workers: end it and enqueue the same again."""
+        """Leave a trial to other workers: end it, and enqueue a copy."""
         self.reject(trial, "its worker left")
         if trial.params:
             self.study.enqueue_trial(trial.params, user_attrs=_kept(trial.user_attrs, RETRY_OF))
@@ -189,7 +189,7 @@ class TrialClaims:
             self._end_as_failed(trial, {REJECTED: why, LOST: True})
 
     def release_unsigned(self, seconds: float) -> None:
-        """Hand back trials that name no worker for this many seconds: it died at once."""
+        """Hand back trials that name no worker after this many seconds: it died at once."""
         now = time.time()
         for trial in running(trials_of(self.study)):
             started = trial.datetime_start.timestamp() if trial.datetime_start else now
@@ -197,17 +197,20 @@ class TrialClaims:
                 self._end_as_failed(trial, {REJECTED: "Its worker ended at once.", LOST: True})
 
     def retry_once(self, trial: FrozenTrial, why: str) -> None:
-        """End a trial whose worker is gone, and enqueue the same again.
+        """End a trial whose worker is gone, and enqueue a copy.
 
-        The second time it counts as failed, because it may be what kills workers. If several
-        workers retry one trial at the same time, only the one that ends it enqueues it again.
+        A copy whose worker is gone, too, counts as failed, because the trial may be what kills
+        workers. If several workers retry one trial at the same time, only the one that ends it
+        enqueues a copy.
         """
         attributes = trial.user_attrs
         parameters = trial.params or trial.system_attrs.get(ENQUEUED_PARAMETERS, {})
         if not parameters:
             self._end_as_failed(trial, {REJECTED: why, LOST: True})
         elif RETRY_OF in attributes:
-            self._end_as_failed(trial, {REASON: f"{why} So it had before."})
+            self._end_as_failed(
+                trial, {REASON: f"{why} The same happened to the trial that it repeats."}
+            )
         elif self._end_as_failed(trial, {REJECTED: why}):
             kept = {**_kept(attributes), RETRY_OF: trial.number}
             self.study.enqueue_trial(parameters, user_attrs=kept)
@@ -230,8 +233,8 @@ class TrialClaims:
         """Begin the first of these trials that waits and that no other worker takes meanwhile."""
         for candidate in waiting(trials):
             trial_id = self._id_of(candidate.number)
-            # A storage lets one worker alone set a trial to running, and tells the others by an
-            # error or by False. SQLite does not see to that: two could set it at the same moment.
+            # Only one worker can set a trial to running; the others get an error or False. SQLite
+            # does not guarantee this, so there a lock is needed.
             with lock or nullcontext(), suppress(UpdateFinishedTrialError):
                 if self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     trial = Trial(self.study, trial_id)

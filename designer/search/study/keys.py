@@ -34,7 +34,7 @@ SPEC = "spec"
 """The architecture and its learning rate."""
 
 RECORD = "record"
-"""The numbers in ``designer.search.study.records.Measurements``."""
+"""The values of ``designer.search.study.records.Measurements``."""
 
 EMERGENCE = "emergence"
 """Curves of D during a confirmation run."""

@@ -29,10 +29,10 @@ from search_spaces import Spec
 
 
 def propose(job: Job, trials: Sequence[FrozenTrial], worker: str) -> FrozenTrial:
-    """Return a trial to store: one to run, or one that has ended and says why.
+    """Return a trial to store: one to run, or one that has already ended, with the reason.
 
     Args:
-        job: its space is asked, within its limits.
+        job: gives the space and the limits of size.
         trials: all trials of the study.
         worker: name of the process that will run it.
 
@@ -69,8 +69,8 @@ def draft_trial(options: SearchOptions, trials: Sequence[FrozenTrial], worker: s
     """Return a trial in memory whose sampler knows all trials of the study.
 
     While other workers are under way each worker draws from a stream of its own, so that two that
-    read the study at the same moment do not propose the same. Alone, a worker draws from the same
-    stream whatever its name: the result depends on the seed and the history alone.
+    read the study at the same moment do not propose the same. A worker that is alone draws from a
+    stream that does not depend on its name, so the result depends on seed and history only.
     """
     others = any(trial.user_attrs.get(WORKER) != worker for trial in running(trials))
     stream = zlib.crc32(worker.encode()) if others else 0

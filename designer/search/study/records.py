@@ -15,18 +15,18 @@ from designer.results.measured import Measured
 from designer.search.study import keys
 
 MAY_BE_UNMEASURED = frozenset({"score", "heldout_separation", "adherence"})
-"""Numbers that a trained candidate stores as null where they could not be measured."""
+"""Values that a trained candidate stores as null where they could not be measured."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """The numbers of one trial, in the order in which they are stored; None before training.
+    """What was measured in one trial, in the order in which it is stored; None before training.
 
     A search trial has its size before it is trained; a confirmation run has no size and no law.
     """
 
     parameters: int | None = None
-    """Trainable numbers."""
+    """Number of trainable parameters."""
     flops: int | None = None
     """Floating-point operations of one forward pass on one sample."""
     score: Measured = None
@@ -58,9 +58,9 @@ class Measurements:
         return self.validation_accuracy is not None
 
     def stored(self) -> dict[str, Any]:
-        """Return what is stored with the trial: a number that does not exist has no key.
+        """Return what is stored with the trial: a value of None has no key.
 
-        Only a number that was looked for and could not be measured is stored as null.
+        Only a value that should exist and could not be measured is stored as null.
         """
         values: dict[str, Any] = _MEASUREMENTS.dump_python(self)
         null = MAY_BE_UNMEASURED if self.trained else frozenset()
@@ -79,7 +79,7 @@ class TrialRecord:
     spec: dict[str, Any] | None = None
     """The architecture and its learning rate as JSON values."""
     record: Measurements | None = None
-    """Its numbers."""
+    """What was measured."""
     emergence: tuple[Curve, ...] | None = None
     """D on training data after some epochs of a confirmation run."""
     rejected: str | None = None
@@ -99,7 +99,7 @@ class TrialRecord:
 
     @property
     def measurements(self) -> Measurements:
-        """Its numbers; without any, a record in which all are None."""
+        """What was measured; a record of None where nothing was."""
         return self.record or Measurements()
 
     @property

@@ -17,7 +17,7 @@ from designer.search.study.keys import LOST
 from designer.search.study.trials import rejected_in_a_row, trials_of
 
 TIRED_AFTER = 5
-"""Proposals in a row that were handed back, after which proposals are random."""
+"""After this many rejected proposals in a row, proposals are random."""
 
 
 STARTUP_TRIALS = 10
@@ -25,7 +25,7 @@ STARTUP_TRIALS = 10
 
 
 def pruner_for(options: SearchOptions) -> BasePruner:
-    """Return median pruning if it is asked for and there is a single objective, else none."""
+    """Return the median pruner if pruning is asked for with a single objective, else no pruner."""
     if not options.prune or len(options.objective.directions) > 1:
         return NopPruner()
     return MedianPruner(n_startup_trials=STARTUP_TRIALS)
@@ -35,7 +35,7 @@ class SeededSampler(BaseSampler):
     """TPE whose every proposal depends only on the seed, the number of trials and the history.
 
     A search that was stopped and continued proposes what it would have proposed uninterrupted.
-    If TPE keeps proposing what is known already, proposals are random until one is new.
+    If TPE keeps proposing known specs, proposals are random until one is new.
 
     Args:
         seed: seed of the study.
@@ -49,7 +49,7 @@ class SeededSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed the inner sampler for this trial; see ``BaseSampler``."""
         trials = trials_of(study)
-        # Lost trials are proposed again: not counting them gives the same seed and proposal.
+        # Lost trials are not counted, so that the seed stays and they are proposed again.
         before = sum(LOST not in t.user_attrs for t in trials) - 1
         source = [self._seed, before, *([self._stream] if self._stream else [])]
         seed = int(np.random.SeedSequence(source).generate_state(1)[0])
