@@ -152,7 +152,7 @@ def stored_data(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _make(source: str) -> nn.Module:
-    """Return a copy of the module ``package.module:name``, or what a callable of that name makes."""
+    """Return a copy of the module ``package.module:name``, or what the callable there makes."""
     module, colon, attribute = source.partition(":")
     if not colon:
         raise ModelError(

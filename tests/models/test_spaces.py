@@ -121,7 +121,7 @@ class TestFindSpace:
 
 class TestDescriptions:
     def test_are_what_the_class_says(self) -> None:
-        assert description(TinySpace()).startswith("Twelve candidates")
+        assert description(TinySpace()).startswith("A space of twelve candidates")
         assert "\n    " not in description(MlpSpace())
 
     def test_a_space_that_says_nothing(self) -> None:
