@@ -1,4 +1,4 @@
-"""What each block contributes: what held-out data lose if it is left out.
+"""What each block contributes: what the network loses on held-out data without it.
 
 A step says what has become linearly visible behind a block.  It does not say what later blocks
 need: a block with a small step may prepare what they do.  So here every block is left out, a
@@ -68,7 +68,7 @@ def contributions(
     seed: int = 0,
     progress: PassProgress | None = None,
 ) -> tuple[BlockContribution, ...]:
-    """Measure what held-out data lose if each block is left out.
+    """Measure, for each block, what the network loses on held-out data without it.
 
     Args:
         model: any module; it is left exactly as it was, also if it raises.

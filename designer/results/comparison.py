@@ -27,6 +27,7 @@ class ComparedNetwork:
     fingerprint: str
     """SHA-256 of the data; empty if not known."""
     parameters: int
+    """Number of parameters."""
     flops: int | None
     """Floating-point operations of one forward pass on one sample."""
     accuracy: Proportion | None
@@ -34,8 +35,11 @@ class ComparedNetwork:
     accuracy_part: str
     """The part of the data that was held out, for example ``validation``."""
     law: LawSummary
+    """The law on training data."""
     input: InputReport | None
+    """Separation of the data before the first block; None if the source does not have it."""
     layers: tuple[LayerReport, ...]
+    """The blocks in running order."""
     num_classes: int | None = None
     """Classes that the network tells apart; None if not known."""
 
@@ -45,7 +49,7 @@ class LayerDifference:
     """The layers at one place in several networks."""
 
     index: int
-    """0 for the input."""
+    """Number of the layer from the input on; 0 for the input itself."""
     layers: tuple[str | None, ...]
     """One name per network; None if it has no layer at this place."""
     separation: tuple[Measured, ...]
@@ -65,6 +69,7 @@ class Advantage:
     best: str
     """Name of the best network; empty if it cannot be told from another."""
     reason: str
+    """One sentence that says why the network is the best, or why none is named."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +77,20 @@ class ComparisonReport:
     """Networks side by side; ``designer compare --format json`` prints this record as JSON."""
 
     schema: str
+    """Name and version of this record."""
     networks: tuple[ComparedNetwork, ...]
+    """The networks that are compared, in the order in which they were named."""
     aligned_by: str
     """How layers were matched: by ``name`` or ``position``."""
     differences: tuple[LayerDifference, ...]
+    """Differences of D, one record for each place."""
     advantages: tuple[Advantage, ...]
+    """The better network, one record for each aspect."""
     conclusion: str
+    """The result in a few sentences."""
     warnings: tuple[ReportWarning, ...]
+    """What the reader should know before trusting the numbers."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Versions of Python and of the packages that can change the numbers."""
     command: str = ""
+    """As in ``AnalysisResult``."""
