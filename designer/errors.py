@@ -40,7 +40,7 @@ class SpaceError(InvalidInputError):
 
 
 class RunFolderError(InvalidInputError):
-    """The run folder is locked, damaged, not writable, or holds another study."""
+    """The run folder is missing, locked, damaged, not writable, or holds something else."""
 
 
 class StorageError(DesignerError, OSError):

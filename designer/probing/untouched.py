@@ -13,7 +13,7 @@ from torch import nn
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """On leaving, restore the model's training modes and buffers, and the global random states.
+    """Restore the training modes and buffers of a model, and the global random states, on leaving.
 
     Within the context, compiled parts run as plain Python, since compiled code runs no hooks, and
     transformer encoders do not pack padded sequences into nested tensors, which have no regular
