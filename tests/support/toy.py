@@ -186,7 +186,7 @@ class SlowSpace(TinySpace):
 class SlowerSpace(SlowSpace):
     """A space like ``SlowSpace``, so slow that a trial can be caught in the middle."""
 
-    pause: float = 0.3
+    pause: float = 0.5
 
 
 def tiny_run(out: Path, **changes: Any) -> Path:
