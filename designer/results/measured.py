@@ -68,7 +68,7 @@ class Verdict(StrEnum):
     DEGENERATE = "degenerate"
     """A class direction is missing before or behind the layer, or D has no logarithm there."""
     UNCERTAIN = "uncertain"
-    """The share lies outside the bounds, but its interval does not settle that."""
+    """The share lies outside the bounds, but its interval does not settle that; or there is none."""
 
 
 @dataclass(frozen=True)
