@@ -68,7 +68,7 @@ class Verdict(StrEnum):
     DEGENERATE = "degenerate"
     """A class direction is missing before or behind the layer, or D has no logarithm there."""
     UNCERTAIN = "uncertain"
-    """The share lies outside the bounds, but its interval does not settle that; or there is none."""
+    """The share lies outside the bounds, but its interval reaches inside; or there is no share."""
 
 
 @dataclass(frozen=True)
