@@ -209,7 +209,7 @@ def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWa
 
 
 def _feature_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
-    """Yield the first layer with NaN or infinity, on training and on held-out data."""
+    """Yield a warning that names the first layer with NaN or infinity, per part of the data."""
     separations: dict[str, list[Separation | None]] = {
         "training": [layer.train for layer in profile.layers],
         "held-out": [layer.heldout for layer in profile.layers],
@@ -229,7 +229,7 @@ def _feature_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
 
 
 def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
-    """Yield what the model's own accuracy says against trusting its law."""
+    """Yield warnings if the model's accuracy is a reason not to trust its law."""
     accuracy, chance = profile.accuracy, profile.chance_train
     if np.isfinite(accuracy) and not beats_chance(accuracy, profile.samples, chance):
         yield ReportWarning(
@@ -242,7 +242,7 @@ def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
 
 
 def _setting_warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
-    """Yield where the measure, the network or the data are outside of what the law is for."""
+    """Yield warnings if the law is not meant for this measure, network or data."""
     if profile.measure == "separation" and profile.num_classes > MANY_CLASSES:
         yield ReportWarning(
             "many_classes",

@@ -262,9 +262,9 @@ def _flops(loaded: LoadedModel) -> int | None:
 
 
 def _aligned(networks: Sequence[ComparedNetwork]) -> tuple[str, list[AlignedLayers]]:
-    """Return whether layers are matched by name or by position, and the matched layers.
+    """Return ``name`` or ``position``, by which layers are matched, and the matched layers.
 
-    Names match them if the longest network has all of them, each once.
+    They are matched by name if the longest network has all names, and no name occurs twice.
     """
     names = [[layer.name for layer in network.layers] for network in networks]
     longest = max(names, key=len)
@@ -315,7 +315,7 @@ def _same_data(networks: Sequence[ComparedNetwork]) -> bool:
 
 
 def _arrays(networks: Sequence[ComparedNetwork]) -> set[str]:
-    """Return what tells data sets apart: fingerprints, or names where there are none."""
+    """Return what tells data sets apart: fingerprints, or names of data without a fingerprint."""
     return {network.fingerprint or network.data for network in networks}
 
 
@@ -410,7 +410,7 @@ def _best(
 
 
 def _conclusion(advantages: Sequence[Advantage]) -> str:
-    """Return what decides: accuracy first, then size."""
+    """Return the sentences on what decides: accuracy first, then size."""
     reasons = {advantage.what: advantage.reason for advantage in advantages}
     return " ".join(
         reasons[what] for what in ("held-out accuracy", "parameters") if what in reasons

@@ -2,7 +2,8 @@
 
 A step says what has become linearly visible behind a block.  It does not say what later blocks
 need: a block with a small step may prepare what they do.  So here every block is left out, a
-stand-in takes its place (see ``stand_ins``), everything behind it runs, and the end is looked at:
+stand-in takes its place (see ``stand_ins``), everything behind it runs, and the results at the end
+of the network are compared with those of the whole network:
 
 ==============  ============================================================================
 quantity        difference between the network without the block and the whole one
@@ -45,10 +46,10 @@ from designer.probing.tracing import trace_forward
 from designer.results.contribution import BlockContribution, Contribution, Effect
 
 SAMPLES = 1024
-"""Training samples, and held-out samples, that blocks are left out with."""
+"""How many training samples, and how many held-out samples, are used."""
 
 BATCH = 256
-"""Samples per forward pass: what lies before a block is kept for one batch."""
+"""Samples per forward pass; the outputs of all parts are kept for one batch at a time."""
 
 NORMAL_95 = 1.959963984540054
 """Two-sided 95 % quantile of the normal distribution."""
@@ -75,18 +76,19 @@ def contributions(
         train: training data, in any form that ``designer.profile`` takes.
         heldout: data that the model was not trained on.
         blocks: names of submodules; see ``designer.profile``.
-        measure: ``separation`` or ``residual``, for what is measured behind the last block.
+        measure: ``separation`` or ``residual``, which is measured behind the last block.
         features: ``flatten``, ``pool`` or ``project``; see ``designer.profile``.
         dimension: number of features to project to.
-        samples: training samples, and held-out samples, that are used; drawn stratified.
+        samples: how many training samples, and how many held-out samples, are used; the draw is
+            stratified by class.
         linear: True to put a fitted linear map in the place of every block, even where the block
             could be skipped.
         seed: seed of the draw and of projections.
         progress: called after every batch.
 
     Returns:
-        One record per block, in running order. A block that nothing can stand in for has none of
-        the effects, and the reason.
+        One record per block, in running order. A block that has no possible stand-in gets no
+        effects, but the reason.
 
     Raises:
         InvalidInputError: if data or options are malformed, there are fewer than two classes, or
@@ -115,11 +117,11 @@ def measure_contributions(
     progress: PassProgress | None = None,
 ) -> tuple[BlockContribution, ...]:
     """Measure contributions as ``contributions`` does, with options that are already checked."""
-    known = batches_of(train, options.batch_size)
-    unseen = batches_of(heldout, options.batch_size)
-    check_heldout(unseen, known, allow_unseen=options.measure == Measure.RESIDUAL)
-    sampled = stratified_sample(known, samples, options.seed, BATCH)
-    sampled_heldout = stratified_sample(unseen, samples, options.seed, BATCH)
+    train_data = batches_of(train, options.batch_size)
+    heldout_data = batches_of(heldout, options.batch_size)
+    check_heldout(heldout_data, train_data, allow_unseen=options.measure == Measure.RESIDUAL)
+    sampled = stratified_sample(train_data, samples, options.seed, BATCH)
+    sampled_heldout = stratified_sample(heldout_data, samples, options.seed, BATCH)
     _check_classes(sampled)
     inner = unwrap(model)
     with probing(model, blocks) as probe:
@@ -128,14 +130,14 @@ def measure_contributions(
         trace = trace_forward(inner, probe.prepared(few), flow=True)
         spans = spans_of(trace, probe.taps)
         probe.close()
-        choice = FeatureChoice(options, options.reduction_for(model), known, 1)
-        tests = [_Test.of(span, linear=linear) for span in spans]
+        choice = FeatureChoice(options, options.reduction_for(model), train_data, 1)
+        omissions = [_Omission.of(span, linear=linear) for span in spans]
         with replaying(inner, trace, spans) as replayer:
-            ends = _Ends(probe, replayer, choice, tests)
+            ends = _Ends(probe, replayer, choice, omissions)
             ends.fit_stand_ins(sampled, progress or _ignore)
             ends.measure_training(sampled, Measure(options.measure), progress or _ignore)
             ends.measure_heldout(sampled_heldout, progress or _ignore)
-    return tuple(test.result(ends.whole) for test in tests)
+    return tuple(omission.result(ends.whole) for omission in omissions)
 
 
 def _check_classes(data: Batches) -> None:
@@ -153,14 +155,16 @@ def _first_samples(data: Batches) -> Inputs:
 
 @dataclass(eq=False)
 class _Tally:
-    """What was seen at the end of one network, over all held-out samples."""
+    """What is measured at the end of one network, whole or without a block."""
 
     ruler: Ruler | None = None
+    """Measures training data; None before the first batch."""
     heldout: HeldoutRuler | None = None
+    """Measures held-out data; None before the end of the training data."""
     losses: list[Tensor] = field(default_factory=list)
-    """(n,) cross-entropies, in nats."""
+    """Cross-entropies of the held-out samples, in nats, batch by batch."""
     correct: list[Tensor] = field(default_factory=list)
-    """(n,) 1 where the sample is classified correctly, else 0."""
+    """1 for each held-out sample that is classified correctly, else 0, batch by batch."""
 
     def end_training(self) -> None:
         if self.ruler is not None:
@@ -180,37 +184,41 @@ class _Tally:
 
 
 @dataclass(eq=False)
-class _Test:
+class _Omission:
     """One block that is left out."""
 
     span: Span
+    """The block."""
     stand_in: StandIn | None
+    """What takes its place; None if nothing can."""
     reason: str = ""
+    """Why nothing can; empty otherwise."""
     tally: _Tally = field(default_factory=_Tally)
+    """What is measured at the end of the network without the block."""
 
     @classmethod
-    def of(cls, span: Span, *, linear: bool) -> _Test:
+    def of(cls, span: Span, *, linear: bool) -> _Omission:
         try:
             return cls(span, stand_in_of(span, linear=linear))
-        except NoStandIn as none:
-            return cls(span, None, str(none))
+        except NoStandIn as error:
+            return cls(span, None, str(error))
 
     def observe(self, replayer: Replayer) -> None:
-        """Let the stand-in see what the block received and gave in the last first pass."""
+        """Show the stand-in what the block received and gave in the latest whole pass."""
         if self.stand_in is None:
             return
         try:
             self.stand_in.observe(replayer)
-        except NoStandIn as none:
-            self.give_up(str(none))
+        except NoStandIn as error:
+            self.give_up(str(error))
 
     def fit(self) -> None:
-        """Fit the stand-in to what it saw."""
+        """Fit the stand-in to what it was shown."""
         if self.stand_in is not None:
             self.stand_in.fit()
 
     def give_up(self, reason: str) -> None:
-        """Measure no further, because the model does not run without the block."""
+        """Drop the stand-in, so that the block is measured no further, and note the reason."""
         self.stand_in, self.reason = None, reason
 
     def result(self, whole: _Tally) -> BlockContribution:
@@ -227,37 +235,45 @@ class _Test:
 
 
 class _Ends:
-    """Passes samples through the network, whole and without each block, and looks at the end.
+    """Passes samples through the network, whole and without each block, and measures its end.
 
     Args:
-        probe: found the blocks.
-        replayer: runs the network.
+        probe: gives the blocks, and puts inputs on the right device.
+        replayer: runs the network, whole or without a block.
         choice: how the output of the last block becomes features.
-        tests: one per block, in running order.
+        omissions: one per block, in running order.
     """
 
     def __init__(
-        self, probe: Probe, replayer: Replayer, choice: FeatureChoice, tests: Sequence[_Test]
+        self,
+        probe: Probe,
+        replayer: Replayer,
+        choice: FeatureChoice,
+        omissions: Sequence[_Omission],
     ) -> None:
         self._probe, self._replayer, self._choice = probe, replayer, choice
-        self._tests = tests
+        self._omissions = omissions
         self.whole = _Tally()
 
     def fit_stand_ins(self, train: Batches, progress: PassProgress) -> None:
         """Fit those stand-ins that are linear maps; the others need no pass."""
-        fitted = [test for test in self._tests if test.stand_in and test.stand_in.layer]
+        fitted = [
+            omission
+            for omission in self._omissions
+            if omission.stand_in and omission.stand_in.layer
+        ]
         if not fitted:
             return
         for inputs, _, rows in train:
             self._replayer.first_pass(self._probe.prepared(inputs))
-            for test in fitted:
-                test.observe(self._replayer)
+            for omission in fitted:
+                omission.observe(self._replayer)
             progress("stand-ins", rows.stop, len(train))
-        for test in fitted:
-            test.fit()
+        for omission in fitted:
+            omission.fit()
 
     def measure_training(self, train: Batches, measure: Measure, progress: PassProgress) -> None:
-        """Let every network have its own class means, or linear prediction, at the end."""
+        """Fit the class means, or the linear prediction, at the end of every network."""
         classes = None if train.real_targets else train.num_classes
         for inputs, targets, rows in train:
             for tally, features, _ in self._ends(inputs, targets, tokens=train.tokens):
@@ -265,7 +281,7 @@ class _Ends:
                 tally.ruler = ruler
                 ruler.add(features, [targets])
             progress("without each block, training data", rows.stop, len(train))
-        for tally in (self.whole, *(test.tally for test in self._tests)):
+        for tally in (self.whole, *(omission.tally for omission in self._omissions)):
             tally.end_training()
 
     def measure_heldout(self, heldout: Batches, progress: PassProgress) -> None:
@@ -280,22 +296,22 @@ class _Ends:
     ) -> Iterator[tuple[_Tally, Tensor, Tensor | None]]:
         """Yield tally, features (rows, p) and logits (rows, K) of every network, the whole first.
 
-        There are no logits if the model gives none that fit the labels.
+        Logits are None if the output does not fit the labels.
         """
         inputs = self._probe.prepared(inputs)
         output = self._replayer.first_pass(inputs)
         yield self.whole, *self._end(output, targets, tokens=tokens)
-        for place, test in enumerate(self._tests):
-            if test.stand_in is None:
+        for place, omission in enumerate(self._omissions):
+            if omission.stand_in is None:
                 continue
-            answers = test.stand_in.answers(self._replayer)
+            answers = omission.stand_in.answers(self._replayer)
             try:
                 output = self._replayer.pass_without(place, answers, inputs)
                 end = self._end(output, targets, tokens=tokens)
             except DesignerError as error:
-                test.give_up(f"The model does not run without it: {error}")
+                omission.give_up(f"The model does not run without it: {error}")
             else:
-                yield test.tally, *end
+                yield omission.tally, *end
 
     def _end(
         self, output: object, targets: Tensor, *, tokens: bool
@@ -330,7 +346,7 @@ def _mean_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect |
 
 
 def _separation_effect(whole: _Tally, without: _Tally) -> Effect | None:
-    """Return the rise of log D; None if D has no logarithm on one of the sides."""
+    """Return by how much log D rises; None if D has no logarithm in one of the networks."""
     if whole.heldout is None or without.heldout is None:
         return None
     before, after = (tally.separation().value for tally in (whole.heldout, without.heldout))
@@ -341,7 +357,7 @@ def _separation_effect(whole: _Tally, without: _Tally) -> Effect | None:
 
 
 def _effect(value: float, terms: Tensor) -> Effect:
-    """Return a value with its interval, from the terms (n,) whose mean varies as the value does."""
+    """Return a value with its interval, which comes from the spread of its terms (n,)."""
     n = len(terms)
     spread = float(terms.std()) / math.sqrt(n) if n > 1 else math.inf
     return Effect(value, (value - NORMAL_95 * spread, value + NORMAL_95 * spread))

@@ -20,11 +20,11 @@ from designer.probing.probes import probing
 from designer.results.layers import ReportWarning
 
 SCALING_SAMPLES = 512
-"""Training samples that scaled and unscaled inputs are compared on."""
+"""Number of training samples on which scaled and unscaled inputs are compared."""
 
 
 CLEARLY_BETTER = 0.1
-"""A difference of accuracy from which one scaling counts as the right one."""
+"""How much more accuracy, from 0 to 1, makes inputs without scaling count as the right ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def _load_named(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Da
 
 
 def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
-    """Return a source split as the model records, if it holds the very data it was trained on."""
+    """Load a source as the model records its own; None unless it holds the same data."""
     if not model.data_fingerprint:
         return None
     try:
@@ -158,7 +158,7 @@ def _load_recorded(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Ba
 
 
 def _same_data(model: LoadedModel, data: Dataset | BatchedData) -> bool:
-    """True if a model was trained on these data and this split, or records none."""
+    """True if a model was trained on these data and this split, or records no fingerprint."""
     known = model.data_fingerprint
     return not known or (isinstance(data, Dataset) and data.fingerprint == known)
 
@@ -203,9 +203,9 @@ def _other_scaling(model: LoadedModel, data: Dataset) -> Iterator[ReportWarning]
     if unscaled > scaled + CLEARLY_BETTER:
         yield ReportWarning(
             "scaling",
-            f"The model is right on {100 * unscaled:.0f} % of some training data as they come and "
-            f"on {100 * scaled:.0f} % as they were scaled here: it was probably trained without "
-            f"scaling (--scaling none).",
+            f"The model is right on {100 * unscaled:.0f} % of some training data without scaling, "
+            f"and on {100 * scaled:.0f} % as they were scaled here: it was probably trained "
+            f"without scaling (--scaling none).",
         )
 
 

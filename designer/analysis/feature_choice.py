@@ -1,4 +1,4 @@
-"""How the outputs of blocks become feature vectors: as asked, or such that they fit into memory."""
+"""Decide how the outputs of blocks become feature vectors, so that they fit into memory."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class FeatureChoice:
     """Decides on the first batch how outputs become features, and applies that to all batches.
 
     Args:
-        options: what the caller asks for.
-        reduction: what the caller or the model asks for; None lets memory decide between flat
-            features and projections.
+        options: all options of the analysis.
+        reduction: the reduction that the caller or the model asks for; None takes flat features
+            if they fit into memory, else projections.
         data: training data.
-        labelings: number of labelings that are measured: the true one and every permutation.
+        num_labelings: number of labelings that are measured: the true one and every permutation.
 
     Attributes:
-        notes: what the caller should know about the choice, in whole sentences.
+        notes: what the reader of a report should know about the choice, in whole sentences.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class FeatureChoice:
         options: AnalysisOptions,
         reduction: Reduction | None,
         data: Batches,
-        labelings: int,
+        num_labelings: int,
     ) -> None:
         self._options = options
         self._reduction = reduction
         self._data = data
-        self._labelings = labelings
+        self._num_labelings = num_labelings
         self._reducer: Reducer | None = None
         self.notes: list[str] = []
 
@@ -77,7 +77,7 @@ class FeatureChoice:
         self.notes.append(
             f"Flat features would need {needed / 2**30:.1f} GiB to measure, so seeded random "
             f"projections of them to {projection.dimension} dimensions were measured; --features "
-            f"chooses otherwise."
+            f"chooses another form."
         )
         return projection
 
@@ -98,4 +98,4 @@ class FeatureChoice:
         """Return the bytes that rulers hold for outputs of these shapes."""
         widths = [reducer.width(shape) for shape in shapes]
         measure = Measure(self._options.measure)
-        return bytes_needed(measure, widths, self._data.outputs, self._labelings)
+        return bytes_needed(measure, widths, self._data.outputs, self._num_labelings)

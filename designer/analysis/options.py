@@ -50,7 +50,7 @@ class AnalysisOptions:
         _check_at_least(1, "a dimension", self.dimension)
 
     def permutations_for(self, outputs: int) -> int:
-        """Return how many permutations the null needs; that of the residual is exact without any.
+        """Return how many permutations the null needs; 0 for the residual, whose null is exact.
 
         Args:
             outputs: number of classes, or of real targets.
@@ -67,7 +67,7 @@ class AnalysisOptions:
         A model asks with the attribute ``block_features``; a dimension asks for a projection.
 
         Raises:
-            InvalidInputError: if there is a dimension, but another reduction than a projection.
+            InvalidInputError: if a dimension comes with another reduction than a projection.
         """
         name = self.features or getattr(unwrap(model), "block_features", None)
         reduction = None if name is None else reduction_of(name)

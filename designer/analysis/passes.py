@@ -16,21 +16,21 @@ from designer.probing.calling import Inputs, floating_inputs, map_tensors, tenso
 from designer.probing.probes import Probe
 
 KEEP_FEATURES = 1 << 26
-"""Features of all taps and samples together are kept between passes up to this number: 256 MiB as
+"""Largest number of values, over all taps and samples, that are kept between passes: 256 MiB as
 float32."""
 
 
 INTERVAL_SAMPLES = 8192
-"""Intervals are computed from at most this number of samples."""
+"""Largest number of samples that intervals are computed from."""
 
 
 INTERVAL_SAMPLES_AGAIN = 256
-"""Where the model has to run again for the intervals, they are computed from this number of samples
-or an eighth of all, whichever is more."""
+"""Number of samples that intervals are computed from if the model has to run again for them, or an
+eighth of all samples, whichever is more."""
 
 
 PassProgress = Callable[[str, int, int], None]
-"""Called with the name of the pass, the samples done and the samples in all."""
+"""Called with the name of the pass, the number of samples done, and the number of all samples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class TapFeatures:
 
 
 class Passes:
-    """Runs data through a model, and keeps their features where they are few.
+    """Runs data through a model, and keeps the features in memory if they are few.
 
     Args:
         probe: the model with its taps.
@@ -128,7 +128,7 @@ class Passes:
         outputs = self._probe.features(inputs)
         values = floating_inputs(inputs)
         if self._choice.tokens and not self._probe.enters and len(values) == 1:
-            # The probe flattens the input; here every token needs a row of its own, as in blocks.
+            # The probe flattens the input, but here every token needs a row of its own.
             outputs[0] = outputs[0].view_as(values[0])
         return self._choice.reduce(outputs)
 
@@ -137,6 +137,8 @@ class Passes:
         logits = self._probe.output
         logits = logits.flatten(0, 1) if tokens and logits.ndim == 3 else logits
         targets = features.targets
+        # An output that is the last block's is no logits, unless the caller named that block and it
+        # has one output per class.
         is_a_block = _equal(logits, features.taps[-1]) and not (
             self._probe.named and logits.shape[-1] == self._num_classes
         )

@@ -1,8 +1,8 @@
 """Measure a model: the separation of the classes at its input and after every block.
 
-Training data pass through the model twice (class means, then scatter; once for the prediction
-residual), a part of them once more for the intervals, and held-out data once.  Where all features
-together are few, those of the first pass are kept in memory instead of being computed again.
+Training data pass through the model twice (for class means, then for scatter), or once for the
+prediction residual.  A part of them passes once more for the intervals, and held-out data once.
+If all features together are few, those of the first pass are kept in memory and not computed again.
 Memory depends on blocks, classes and features, not on the number of samples.
 """
 
@@ -162,7 +162,7 @@ class _TrainingSide:
 
 @dataclass(frozen=True, eq=False)
 class _HeldoutSide:
-    """What was measured on held-out data; empty without any."""
+    """What was measured on held-out data; empty without held-out data."""
 
     rulers: list[HeldoutRuler] = field(default_factory=list)
     """One per tap, the input first."""
@@ -180,7 +180,7 @@ class _HeldoutSide:
 def _batched(
     train: LabelledData, heldout: LabelledData | None, options: AnalysisOptions
 ) -> tuple[Batches, Batches | None]:
-    """Return training and held-out data as batches, once they are known to fit each other."""
+    """Return training and held-out data as batches, after checking that they fit each other."""
     data = batches_of(train, options.batch_size)
     if heldout is None:
         return data, None
@@ -205,8 +205,8 @@ def _rulers_after(
     classes = None if data.real_targets else data.num_classes
     crossing = options.resamples > 0
     rulers: list[Ruler] = []
-    for name in PASSES[measure]:
-        for features in passes.all_rows(data, name):
+    for pass_name in PASSES[measure]:
+        for features in passes.all_rows(data, pass_name):
             rulers = rulers or [
                 ruler_of(measure, classes, len(labelings), crossing=crossing) for _ in features.taps
             ]

@@ -2,7 +2,7 @@
 
 In order of preference:
 
-1. *What flows past it*, if its output is added to that outside of the block: the block gives zeros.
+1. *Zeros*, if the block's output is added, outside of the block, to what flows past it.
 2. *What it receives*, if it gives a tensor of the same shape: the block is skipped.
 3. *A linear map*, fitted by least squares on training data from what the block receives to what it
    gives: a ``Linear`` on the last axis, or for maps (n, channels, height, width) a 1x1 convolution
@@ -31,7 +31,7 @@ from designer.probing.replay import Answer, Key, Replayer
 from designer.probing.spans import Span
 
 EXACT_RIDGE = 1e-9
-"""Strength of the penalty where the equations are many more than the weights."""
+"""Ridge penalty if there are at least twice as many equations as weights per output."""
 
 
 class Kind(StrEnum):
@@ -63,7 +63,7 @@ class StandIn:
     _equations: NormalEquations = field(default_factory=NormalEquations)
 
     def observe(self, replayer: Replayer) -> None:
-        """Add the last first pass to the equations of the linear map, if there is one."""
+        """Add the latest whole pass to the equations of the linear map, if there is one."""
         if self.layer is None:
             return
         received, output = self._pair(replayer)
@@ -79,28 +79,31 @@ class StandIn:
         set_weights(self.layer, self._equations.solution(ridge), self._last)
 
     def answers(self, replayer: Replayer) -> dict[Key, Answer]:
-        """Return what the block's parts give in a replay."""
+        """Return functions that the parts of the block are replaced by in a replay.
+
+        The first part gives what stands in for the block; the others hand on what they receive.
+        """
         first, *others = self.span.parts
         key = (first.module, first.run)
         output = replayer.outputs.get(key)
         form = form_of(output) or Form()
 
         def block(*args: object, **named: object) -> object:
-            return form.around(self._given(_tensor_among(args, named), output))
+            return form.around(self._stand_in_output(_tensor_among(args, named), output))
 
         def hand_on(*args: object, **named: object) -> object:
             return _tensor_among(args, named)
 
         return {key: block} | {(part.module, part.run): hand_on for part in others}
 
-    def _given(self, received: Tensor, output: object) -> Tensor:
+    def _stand_in_output(self, received: Tensor, output: object) -> Tensor:
         if self.kind is Kind.ZERO:
             output_tensor = first_tensor(output)
             return torch.zeros_like(received if output_tensor is None else output_tensor)
         return received if self.layer is None else self.layer(received)
 
     def _pair(self, replayer: Replayer) -> tuple[Tensor, Tensor]:
-        """Return what the block received and gave in the last first pass."""
+        """Return what the block received and gave in the latest whole pass."""
         first, last = self.span.parts[0], self.span.parts[-1]
         received = replayer.received.get((first.module, first.run))
         output = first_tensor(replayer.outputs.get((last.module, last.run)))
@@ -117,7 +120,7 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
         linear: True to fit a linear map even if the block could be skipped.
 
     Raises:
-        NoStandIn: if nothing can.
+        NoStandIn: if nothing can take the place of the block.
     """
     received, output = span.received, span.output
     if received is None or output is None:

@@ -46,7 +46,7 @@ SharedStorage = Annotated[
     typer.Option(
         envvar="DESIGNER_STORAGE",
         show_envvar=True,
-        help="Address of the database that the machines share; here or in the environment.",
+        help="Address of the database that the machines share.",
     ),
 ]
 WeightsFile = Annotated[

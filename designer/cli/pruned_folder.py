@@ -28,7 +28,7 @@ from designer.training.devices import usable_device
 from designer.training.trainer import single_threaded
 
 SMALL = 1_000_000
-"""Parameters below which a network gains nothing from several threads."""
+"""A network with fewer parameters than this gains nothing from several threads."""
 
 
 @dataclass(frozen=True, eq=False)

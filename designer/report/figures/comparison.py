@@ -142,7 +142,7 @@ def overlay_figure(
 
 
 def before_after(networks: Sequence[NetworkFigures]) -> OverlayFigure | None:
-    """Return the curves before and after pruning, and of the networks compared with; or None."""
+    """Return the curves of all networks of a pruning in one chart; None without any D."""
     return overlay_figure(
         [
             NetworkCurve(network.name, curve_points(network.curve))

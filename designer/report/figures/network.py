@@ -265,8 +265,8 @@ def _shares(name: str, layers: Sequence[LayerReport]) -> SharesFigure:
         title="What each block contributes",
         caption=(
             f"The share of a block is its step divided by the mean step, with its 95 % interval; "
-            f"1 is an equal share. Below {LOW_SHARE:g} is too little, above {HIGH_SHARE:g} too "
-            f"much. Verdicts: {verdicts}."
+            f"1 is an equal share. A share below {LOW_SHARE:g} is too little, and one above "
+            f"{HIGH_SHARE:g} too much. Verdicts: {verdicts}."
         ),
         table=TableView(
             "Shares",
@@ -324,9 +324,9 @@ def _emergence(name: str, curves: Sequence[Curve]) -> EmergenceFigure:
         name=name,
         title="How the law emerges during training",
         caption=(
-            f"D at every layer after epochs {min(epochs)} to {max(epochs)} of the first "
-            f"confirmation run. The curve falls with training, and becomes straight where the law "
-            f"takes hold."
+            f"The chart shows D at every layer after epochs {min(epochs)} to {max(epochs)} of the "
+            f"first confirmation run. The curve falls with training, and becomes straight where "
+            f"the law holds."
         ),
         table=TableView("D over the epochs", columns, rows, frozenset(columns[1:])),
         points=tuple(

@@ -220,10 +220,10 @@ def _trial_curve(row: TrialRow, curve: Curve) -> TrialCurve:
 
 
 def pareto_front(sizes: Mapping[int, tuple[int, float]]) -> frozenset[int]:
-    """Return the keys that no other with at most as many parameters equals in accuracy.
+    """Return the keys that are more accurate than all others with at most as many parameters.
 
     Args:
-        sizes: (parameters, accuracy) by key.  Of several that are equal in both, the least key
+        sizes: (parameters, accuracy) by key.  Of several keys that are equal in both, the least
             is on the front.
     """
     front, highest = [], -math.inf

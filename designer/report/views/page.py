@@ -45,7 +45,7 @@ class LayerView:
     verdict: Verdict | None
     """Verdict on the block; None for the input."""
     advice: str
-    """The first word of the advice."""
+    """What the advice says to do, such as ``narrow``."""
 
 
 @dataclass(frozen=True)
