@@ -84,7 +84,7 @@ def images(n: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def against_forward(classes: int, n: int, rounds: int) -> Figures:
-    """Time an analysis over two forward passes, in turns."""
+    """Return the time of an analysis divided by that of two forward passes, which run in turns."""
     say(f"{classes} classes, {n:,} images: {rounds} rounds")
     model, data = network(RESNET18, classes), images(n, classes)
     forward(model, data[0][:BATCH])

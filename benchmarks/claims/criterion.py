@@ -13,8 +13,8 @@ test accuracies are averaged over the seeds of an architecture, then compared:
 - whether the criterion prefers deep or wide networks beyond their merit: its partial Spearman
   correlation with depth, or mean width, given the final accuracy (0 is no preference);
 - Kendall's tau over all, and among the better half;
-- regret: what the best of its top 1, 3, or 5, lacks to the best of all, in points of accuracy;
-- what it costs: median processor seconds per network, training and looking included.
+- regret: by how many points of accuracy the best of its top 1, 3 or 5 is behind the best of all;
+- cost: median processor seconds per network, for training and looking inside together.
 
 The higher a criterion the better; where it does not exist, it counts as worse than all others.
 """
@@ -284,7 +284,7 @@ def seconds(name: str, net: Network, epochs: int) -> float:
 
 
 def valued(networks: Sequence[Network], name: str, epochs: int) -> FloatArray:
-    """Return a criterion after ``epochs`` epochs for each architecture, (A,)."""
+    """Return the value (A,) of a criterion after ``epochs`` epochs, for each architecture."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return averaged(networks, lambda net: CRITERIA[name](net, net.short[epochs]))
 
@@ -379,7 +379,7 @@ def show_meaning(figures: Figures) -> None:
 
 
 def show_acceptance(figures: Figures) -> None:
-    """Tell if the design score agrees as well as it must."""
+    """Print whether the design score meets its acceptance."""
     for epochs, (bar, half_bar) in ACCEPTANCE.items():
         row = figures["design_score"][str(epochs)]
         met = row["all"] >= bar and row["top_half"] >= half_bar

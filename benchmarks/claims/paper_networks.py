@@ -58,7 +58,7 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
 
 
 class TrainedNetworks:
-    """Networks that are trained already, in a file of JSON lines, and what trains the others."""
+    """Reads networks that are already trained from a file of JSON lines, and trains the others."""
 
     def __init__(self, path: Path | None, sources: Mapping[str, Path]) -> None:
         self._path = path

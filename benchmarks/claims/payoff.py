@@ -6,18 +6,20 @@ Every arm searches the space ``mlp`` with the same trainer until it has trained 
 epochs: the designer's search on the design score after a short run, the same search on validation
 accuracy, each also with median pruning after every epoch, and with half of the epochs spent on
 confirming: as ``designer search`` does at its end, the best trials are trained longer, and
-validation accuracy after that is trusted; and what Optuna offers for full runs: TPE with median
-pruning and with Hyperband, random search with successive halving and without pruning.
+the validation accuracy after that decides.  The other arms are what Optuna offers for full runs:
+TPE with median pruning and with Hyperband, random search with successive halving and without
+pruning.
 
 No arm trains a spec twice: a proposal that is known already is handed back and costs no epochs.
-After every trial the incumbent is noted, the best of the confirmed, else of the complete, else of
-the pruned trials, with the epochs and the processor seconds spent until then.  Looking inside
-costs seconds and no epochs; arms on accuracy do not look.
+After every trial the incumbent is noted, with the epochs and the processor seconds spent so far:
+the best confirmed trial, without any the best complete one, else the best pruned one.  Looking
+inside costs seconds and no epochs; arms on accuracy do not look.
 
-The true accuracy of an incumbent is that on test data after long training with the learning rate
-falling in steps, mean over two fresh seeds, on one split for all searches; searches have splits of
-their own.  Regret is what it lacks to the best known: the best of all incumbents of all arms.  That
-best is picked for its measured accuracy, so it flatters itself a little, for all arms alike.
+The true accuracy of an incumbent is its accuracy on test data after long training with a learning
+rate that falls in steps, as a mean over two fresh seeds.  All incumbents share one split, while
+each search has a split of its own.  Regret is the distance to the best known accuracy, that of the
+best incumbent of all arms.  That one was picked for its measured accuracy, so all regrets are a
+little too large.
 ``seed_sd`` says how much one long run differs from the next by its seed alone, in the better half
 of the incumbents.
 """
@@ -183,7 +185,7 @@ def _seed_sd(truths: Truths) -> float | None:
 
 
 def _ratio(mine: float | None, other: float | None) -> float | None:
-    """Return mine over other; None if one of them never came near."""
+    """Return mine divided by other; None if one of them never came near."""
     return None if mine is None or not other else rounded(mine / other, 3)
 
 

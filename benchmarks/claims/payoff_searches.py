@@ -190,7 +190,7 @@ ARMS = {
 
 
 def run_search(task: SearchTask) -> FinishedSearch:
-    """Search until the budget is spent; a trial that overruns it gives no moment."""
+    """Search until the budget is spent; a trial that exceeds the budget is not recorded."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", ExperimentalWarning)
     arm, data = ARMS[task.arm], _load(task.source, task.seed)
@@ -305,7 +305,7 @@ def _attempt(
 
 
 def _warm_up(data: Dataset) -> None:
-    """Train once: what a process does for the first time takes longer, and is no arm's cost."""
+    """Train once: the first training of a process takes longer, and that is no arm's cost."""
     spec = MlpSpec((16, 16), "batch", "relu", 1e-3)
     model, _ = train_spec(SPACE, spec, data, seed=0, epochs=1)
     inner_score(model, data)

@@ -5,9 +5,10 @@
     python -m benchmarks.run pruning --max-drop 0.01 --data NAME=SOURCE ...
 
 Networks of 10 blocks (the transformer of 6) are trained, and 2, 4 and 6 blocks are removed in the
-order of each criterion, with the same recovery after each; beside them what greedy ablation
-chooses, and networks of the same size from scratch.  What an order is worth by itself shows where
-nothing is fitted that need not be, and one training follows, as other tools do it.  Costs are
+order of each criterion, with the same recovery after each.  They are compared with the choice of
+greedy ablation and with networks of the same size from scratch.  To see what an order is worth by
+itself, removals are also measured with as little fitting as possible and one training, as other
+tools do it.  Costs are
 counted in passes of the training data through the network, where a training step counts as three.
 Recovery, orders and bounds are the product's defaults, and none was chosen on these data.
 ``--best`` measures the better of two orders, as the product finds it, beside these two and random

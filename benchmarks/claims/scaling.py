@@ -2,16 +2,16 @@
 
     python -m benchmarks.run scaling --part PART [--storage ADDRESS] [--json FILE]
 
-cores     trials per hour of two workers over those of one, run in turns
-workers   the share of the ideal rate that workers keep whose training is a sleep of 2 s, on
+cores     trials per hour of two workers, divided by those of one; they run in turns
+workers   the share of the ideal rate that workers keep if each training is a sleep of 2 s: on
           SQLite, on ADDRESS, and through a proxy in front of ADDRESS
-growth    seconds in the storage and in all around training, per trial, in studies of 100 to
-          10,000 trials
-plain     trials per hour over those of a loop that trains the same networks with a ``DataLoader``
-          and Adam with its defaults, on one thread; and the share of a trial that measuring takes;
-          for our own space, and for the networks of He & Su on MNIST
-stacked   seconds of training networks of He & Su one by one over those of training all in one
-          step; on a GPU where there is one, else on one thread
+growth    seconds per trial in the storage, and in everything else but training, in studies of 100
+          to 10,000 trials
+plain     trials per hour, divided by those of a loop that trains the same networks with a
+          ``DataLoader`` and Adam with its defaults, on one thread; and the share of a trial that
+          measuring takes; for our own space, and for the networks of He & Su on MNIST
+stacked   seconds of training networks of He & Su one by one, divided by those of training all in
+          one step; on a GPU if there is one, else on one thread
 """
 
 from __future__ import annotations
@@ -427,7 +427,7 @@ def _measuring(job: Job, done: Sequence[FrozenTrial]) -> float:
 
 
 def stacked(_folder: Path, options: argparse.Namespace) -> Figures:
-    """Time training one by one over training all in one step, by depth."""
+    """Return the time of training one by one divided by that of one step for all, by depth."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = load_dataset(str(options.mnist), train_size=1000, image_size=10).to(device)
     rows = []

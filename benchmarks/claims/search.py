@@ -4,8 +4,8 @@
     python -m benchmarks.run search --data SOURCE --train-size N --image-size S
 
 The first lets samplers search a table of networks that others trained (NAS-Bench-Macro: eight
-slots, each one of three kinds) and shows simple regret: what the best so far lacks to the best
-of the table, in points of mean test accuracy.  Every sampler takes the place of TPE in the
+slots, each one of three kinds) and shows simple regret: by how many points of mean test accuracy
+the best so far is behind the best of the table.  Every sampler takes the place of TPE in the
 designer's own, so a proposal that is known already is handed back and not counted.
 
 The second runs whole searches on real training, every arm with the same seeds, splits and first

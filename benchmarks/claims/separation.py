@@ -4,12 +4,13 @@
 
 The textbook form is that of the program published with He & Su (PNAS 2023): a loop over the
 classes adds up the within- and between-class scatter (p, p), and the trace is taken of their
-product with the pseudo-inverse.  Both take turns in one run.  A block of either is preceded by
-a pause, since the waiting threads of one linear algebra library slow the other down, and by one
-call that is not timed; its time is the median of its calls, and a ratio is the median over the
-rounds.  For p = 65,536, where the textbook form would need 34 GB for each of its matrices, the
-yardstick is reading the features twice.  All of it is measured with every thread that torch takes
-and again with one, for on small matrices the threads of NumPy may cost it more than they give.
+product with the pseudo-inverse.  Both take turns in one run, several calls at a time.  Before each
+turn there is a pause, since the waiting threads of one linear algebra library slow the other down,
+and one call that is not timed.  The time of a turn is the median of its calls, and a ratio is the
+median over the rounds.  For p = 65,536, where the textbook form would need 34 GB for each of its
+matrices, the time is compared with that of reading the features twice.  All of it is measured with
+every thread that torch takes and again with one, because on small matrices the threads of NumPy may
+cost more than they give.
 """
 
 from __future__ import annotations
