@@ -78,21 +78,21 @@ ASPECTS = (
         what="parameters",
         value=lambda network: network.parameters,
         higher_is_better=False,
-        praise="has fewest parameters",
+        praise="has the fewest parameters",
         number_format=",.0f",
     ),
     Aspect(
         what="operations",
         value=lambda network: network.flops,
         higher_is_better=False,
-        praise="needs fewest operations",
+        praise="needs the fewest operations",
         number_format=",.0f",
     ),
     Aspect(
         what="held-out separation at the end",
         value=_last_heldout,
         higher_is_better=False,
-        praise="separates held-out data best at its last layer (least D)",
+        praise="separates held-out data best at its last layer (smallest D)",
         needs_same_data=True,
     ),
     Aspect(
@@ -350,7 +350,7 @@ def _ranking(best: ComparedNetwork, rivals: Sequence[ComparedNetwork], *, all_kn
     if rivals and all(_accuracy(rival) == _accuracy(best) for rival in rivals):
         names = " and ".join(network.name for network in (best, *rivals))
         return f"{names} are equally accurate on held-out data ({value})"
-    claim = f"{best.name} is most accurate on held-out data ({value})"
+    claim = f"{best.name} is the most accurate on held-out data ({value})"
     if rivals:
         others = ", ".join(rival.name for rival in rivals)
         return f"{claim}, but cannot be told from {others} with so few samples"

@@ -66,7 +66,7 @@ class TestAccuracy:
     def test_the_best_is_named_where_intervals_do_not_overlap(self) -> None:
         report = compare([saved("a", with_accuracy(0.80)), saved("b", with_accuracy(0.97))])
         assert advantage(report, "held-out accuracy").best == "b"
-        assert report.conclusion.startswith("b is most accurate on held-out data (97.0 %)")
+        assert report.conclusion.startswith("b is the most accurate on held-out data (97.0 %)")
 
     def test_nobody_is_named_within_the_noise(self) -> None:
         report = compare([saved("a", with_accuracy(0.969)), saved("b", with_accuracy(0.97))])
