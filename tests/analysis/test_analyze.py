@@ -466,4 +466,6 @@ def test_equal_pieces_of_advice_are_said_once() -> None:
     model = nn.Sequential(*(rotation(seed) for seed in range(6)), nn.Linear(6, 4))
     lines = markdown_report(analysis_view(analyze(model, labelled(300, 6, 4)))).splitlines()
     assert sum("0, 1, 2, 3, 4, 5" in line for line in lines) <= 1
-    assert len([line for line in lines if line.startswith("- Measure ") and " again: " in line]) == 1
+    assert (
+        len([line for line in lines if line.startswith("- Measure ") and " again: " in line]) == 1
+    )

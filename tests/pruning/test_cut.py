@@ -13,8 +13,8 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from designer.data.dataset import LabelledTensors
-from designer.models.size import size_of_model
 from designer.models import least_squares
+from designer.models.size import size_of_model
 from designer.pruning.cut import cut
 from designer.pruning.forward_passes import without
 from designer.pruning.removable import removable_blocks

@@ -12,9 +12,9 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from designer.data.dataset import LabelledTensors
 from designer.errors import ModelError
+from designer.models import least_squares
 from designer.models.size import size_of_model
 from designer.models.surgery import PassThrough
-from designer.models import least_squares
 from designer.pruning.cut import cut
 from tests.pruning.cutting import (
     IMAGES,

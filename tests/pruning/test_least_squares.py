@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from designer.data.dataset import LabelledTensors
-from designer.pruning import cut as cutting
 from designer.models import least_squares
+from designer.pruning import cut as cutting
 from designer.pruning.cut import cut
 from tests.pruning.cutting import (
     GENERATOR,
