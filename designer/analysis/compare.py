@@ -18,7 +18,7 @@ from designer.analysis.data_for_model import data_for_model
 from designer.analysis.passes import PassProgress
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
-from designer.measures.proportions import wilson
+from designer.measures.proportions import NORMAL_95, wilson
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.size import size_of_model
@@ -39,10 +39,6 @@ from designer.results.serialisation import read_report
 
 SAME = 0.01
 """Sizes and figures of the law count as equal if they differ by at most this share."""
-
-
-NORMAL_95 = 1.96
-"""Half width of a 95 % interval, in standard errors."""
 
 
 AlignedLayers = list[LayerReport | InputReport | None]

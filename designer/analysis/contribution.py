@@ -37,6 +37,7 @@ from designer.choices import Measure
 from designer.data.batches import Batches, LabelledData, batches_of, check_heldout
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
+from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
 from designer.probing.calling import Inputs, first_tensor, map_tensors, unwrap
 from designer.probing.probes import TRACED_SAMPLES, Probe, probing
@@ -50,9 +51,6 @@ SAMPLES = 1024
 
 BATCH = 256
 """Samples per forward pass; the outputs of all parts are kept for one batch at a time."""
-
-NORMAL_95 = 1.959963984540054
-"""Two-sided 95 % quantile of the normal distribution."""
 
 
 def contributions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from designer.errors import one_line
 if TYPE_CHECKING:  # what only a running command needs is loaded when it runs
     from rich.progress import Progress, ProgressColumn, TaskID
 
+    from designer.analysis.passes import PassProgress
     from designer.search.progress import Phase
     from designer.search.progress import Progress as SearchProgress
 
@@ -112,10 +113,6 @@ def search_progress() -> Iterator[SearchDisplay]:
         return
     with _bars(console, TextColumn("{task.fields[best]}")) as bars:
         yield SearchDisplay(bars)
-
-
-PassProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how many steps of it are done, and how many there are."""
 
 
 @contextmanager

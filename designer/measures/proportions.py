@@ -27,6 +27,9 @@ from torch import Tensor
 
 from designer.results.layers import Proportion
 
+NORMAL_95 = 1.96
+"""Half width of a two-sided 95 % interval of a mean, in standard errors."""
+
 CONFIDENCE = 0.95
 """Confidence of all intervals and bounds."""
 

@@ -174,7 +174,7 @@ class TestByHand:
                 for logits in (model(x), model[2](model[0](x)))
             ]
         difference = losses[1] - losses[0]
-        half = 1.959964 * float(difference.std()) / math.sqrt(len(y))
+        half = 1.96 * float(difference.std()) / math.sqrt(len(y))
         effect = record.contribution.cross_entropy
         assert effect is not None
         assert effect.interval == pytest.approx(
