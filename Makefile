@@ -24,7 +24,7 @@ search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
 
 test: $(INSTALLED) database browser  ## run all tests, and say how much of the code they run
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=
 	@echo "$$($(BIN)/coverage report --format=total) % of the lines are run by the tests; \
 	$(BIN)/coverage report shows the others"
 
