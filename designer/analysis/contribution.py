@@ -41,7 +41,7 @@ from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
 from designer.probing.calling import Inputs, first_tensor, map_tensors, unwrap
 from designer.probing.probes import TRACED_SAMPLES, Probe, probing
-from designer.probing.replay import Replayer, replaying
+from designer.probing.replay import Replayer
 from designer.probing.spans import Span, spans_of
 from designer.probing.tracing import trace_forward
 from designer.results.contribution import BlockContribution, Contribution, Effect
@@ -130,7 +130,7 @@ def measure_contributions(
         probe.close()
         choice = FeatureChoice(options, options.reduction_for(model), train_data, 1)
         omissions = [_Omission.of(span, linear=linear) for span in spans]
-        with replaying(inner, trace, spans) as replayer:
+        with Replayer(inner, trace, spans) as replayer:
             ends = _Ends(probe, replayer, choice, omissions)
             ends.fit_stand_ins(sampled, progress or _ignore)
             ends.measure_training(sampled, Measure(options.measure), progress or _ignore)

@@ -61,6 +61,8 @@ class StandIn:
     kind: Kind
     layer: LinearLayer | None = None
     _equations: NormalEquations = field(default_factory=NormalEquations)
+    _last: Tensor = field(default_factory=lambda: torch.empty(0))
+    """What the block received in the last pass that was observed."""
 
     def observe(self, replayer: Replayer) -> None:
         """Add the latest whole pass to the equations of the linear map, if there is one."""

@@ -13,8 +13,7 @@ block 1, and runs the head.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ Answer = Callable[..., object]
 class Replayer:
     """Runs a model with some of its calls answered from memory or by stand-ins.
 
-    Use it within ``replaying``, which puts every ``forward`` back.
+    Use it as a context manager; on leaving, every ``forward`` is as it was.
 
     Args:
         model: unwrapped, in eval mode.
@@ -184,13 +183,6 @@ class _Switch:
             vars(module)["forward"] = self._own
         else:
             vars(module).pop("forward", None)
-
-
-@contextmanager
-def replaying(model: nn.Module, trace: Trace, spans: Sequence[Span]) -> Iterator[Replayer]:
-    """Yield a ``Replayer`` of a model; on leaving, every ``forward`` is as it was."""
-    with Replayer(model, trace, spans) as replayer:
-        yield replayer
 
 
 def _finished_before(trace: Trace, tick: int) -> list[Call]:

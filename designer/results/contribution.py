@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from designer.results.measured import Interval, Measured
+from designer.results.measured import Interval
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,6 @@ class Effect:
     def is_positive(self) -> bool:
         """True if the whole interval lies above zero."""
         return self.interval[0] > 0
-
-    @property
-    def covers_zero(self) -> bool:
-        """True if zero lies within the interval."""
-        return self.interval[0] <= 0 <= self.interval[1]
 
 
 @dataclass(frozen=True)
@@ -69,11 +64,3 @@ class BlockContribution:
     """None if nothing can take the place of the block."""
     reason: str = ""
     """Why there is no contribution; empty if there is one."""
-
-    @property
-    def cost(self) -> Measured:
-        """The rise of cross-entropy, or else of log D, in nats; None if there is neither."""
-        if self.contribution is None:
-            return None
-        effect = self.contribution.cross_entropy or self.contribution.separation
-        return None if effect is None else effect.value
