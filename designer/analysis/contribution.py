@@ -39,11 +39,10 @@ from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
-from designer.probing.calling import Inputs, first_tensor, map_tensors, unwrap
-from designer.probing.probes import TRACED_SAMPLES, Probe, probing
-from designer.probing.replay import Replayer
-from designer.probing.spans import Span, spans_of
-from designer.probing.tracing import trace_forward
+from designer.probing.calling import Inputs, first_tensor
+from designer.probing.probes import Probe
+from designer.probing.replay import Replayer, replaying
+from designer.probing.spans import Span
 from designer.results.contribution import BlockContribution, Contribution, Effect
 
 SAMPLES = 1024
@@ -121,20 +120,14 @@ def measure_contributions(
     sampled = stratified_sample(train_data, samples, options.seed, BATCH)
     sampled_heldout = stratified_sample(heldout_data, samples, options.seed, BATCH)
     _check_classes(sampled)
-    inner = unwrap(model)
-    with probing(model, blocks) as probe:
-        few = _first_samples(sampled)
-        probe.features(few)
-        trace = trace_forward(inner, probe.prepared(few), flow=True)
-        spans = spans_of(trace, probe.taps)
-        probe.close()
-        choice = FeatureChoice(options, options.reduction_for(model), train_data, 1)
-        omissions = [_Omission.of(span, linear=linear) for span in spans]
-        with Replayer(inner, trace, spans) as replayer:
-            ends = _Ends(probe, replayer, choice, omissions)
-            ends.fit_stand_ins(sampled, progress or _ignore)
-            ends.measure_training(sampled, Measure(options.measure), progress or _ignore)
-            ends.measure_heldout(sampled_heldout, progress or _ignore)
+    choice = FeatureChoice(options, options.reduction_for(model), train_data, 1)
+    first_inputs, _, _ = next(iter(sampled))
+    with replaying(model, blocks, first_inputs) as (probe, replayer):
+        omissions = [_Omission.of(span, linear=linear) for span in replayer.spans]
+        ends = _Ends(probe, replayer, choice, omissions)
+        ends.fit_stand_ins(sampled, progress or _ignore)
+        ends.measure_training(sampled, Measure(options.measure), progress or _ignore)
+        ends.measure_heldout(sampled_heldout, progress or _ignore)
     return tuple(omission.result(ends.whole) for omission in omissions)
 
 
@@ -144,11 +137,6 @@ def _check_classes(data: Batches) -> None:
             "Expected training samples of at least 2 classes, got one: there is nothing to tell "
             "apart."
         )
-
-
-def _first_samples(data: Batches) -> Inputs:
-    inputs, _, _ = next(iter(data))
-    return map_tensors(inputs, lambda tensor: tensor[:TRACED_SAMPLES])
 
 
 @dataclass(eq=False)

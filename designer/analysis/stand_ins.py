@@ -84,24 +84,34 @@ class StandIn:
         """Return functions that the parts of the block are replaced by in a replay.
 
         The first part gives what stands in for the block; the others hand on what they receive.
+        Where the block gives as much as it receives, the functions suit every later batch, too.
         """
         first, *others = self.span.parts
         key = (first.module, first.run)
         output = replayer.outputs.get(key)
         form = form_of(output) or Form()
+        like = self._zeros_like(output)
 
         def block(*args: object, **named: object) -> object:
-            return form.around(self._stand_in_output(_tensor_among(args, named), output))
+            return form.around(self._stand_in_output(_tensor_among(args, named), like))
 
         def hand_on(*args: object, **named: object) -> object:
             return _tensor_among(args, named)
 
         return {key: block} | {(part.module, part.run): hand_on for part in others}
 
-    def _stand_in_output(self, received: Tensor, output: object) -> Tensor:
+    def _zeros_like(self, output: object) -> Tensor | None:
+        """Return the tensor that zeros have to resemble; None for what the block receives.
+
+        Only the latter suits batches of any size.
+        """
+        traced = [t.shape for t in (self.span.received, self.span.output) if t is not None]
+        same = len(traced) == 2 and traced[0] == traced[1]
+        return None if same else first_tensor(output)
+
+    def _stand_in_output(self, received: Tensor, like: Tensor | None) -> Tensor:
         if self.kind is Kind.ZERO:
-            output_tensor = first_tensor(output)
-            return torch.zeros_like(received if output_tensor is None else output_tensor)
+            return torch.zeros_like(received if like is None else like)
         return received if self.layer is None else self.layer(received)
 
     def _pair(self, replayer: Replayer) -> tuple[Tensor, Tensor]:

@@ -13,21 +13,52 @@ block 1, and runs the head.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from designer.probing.calling import Inputs, call_model, first_tensor, map_tensors
-from designer.probing.spans import Span
-from designer.probing.tracing import Call, Trace
+from designer.probing.calling import Inputs, call_model, first_tensor, map_tensors, unwrap
+from designer.probing.probes import TRACED_SAMPLES, Probe, probing
+from designer.probing.spans import Span, spans_of
+from designer.probing.tracing import Call, Trace, trace_forward
 
 Key = tuple[nn.Module, int]
 """A submodule and which of its runs is meant, from 0."""
 
 Answer = Callable[..., object]
 """What takes the place of a submodule's ``forward``."""
+
+
+@contextmanager
+def replaying(
+    model: nn.Module, blocks: Sequence[str] | None, inputs: Inputs
+) -> Iterator[tuple[Probe, Replayer]]:
+    """Prepare a model for replays; on leaving it is as it was, also if something raises.
+
+    Args:
+        model: any module.
+        blocks: names of submodules; None for those that the model names or that are found.
+        inputs: samples in the form that the model takes; a few of them are traced.
+
+    Yields:
+        The probe, which knows the blocks and puts inputs on the right device, and the replayer.
+
+    Raises:
+        InvalidInputError: if there are no blocks, or a named one is not there.
+        ModelError: if the model raises.
+    """
+    inner = unwrap(model)
+    with probing(model, blocks) as probe:
+        few = map_tensors(inputs, lambda tensor: tensor[:TRACED_SAMPLES])
+        probe.features(few)
+        trace = trace_forward(inner, probe.prepared(few), flow=True)
+        spans = spans_of(trace, probe.taps)
+        probe.close()
+        with Replayer(inner, trace, spans) as replayer:
+            yield probe, replayer
 
 
 class Replayer:
@@ -43,16 +74,19 @@ class Replayer:
 
     def __init__(self, model: nn.Module, trace: Trace, spans: Sequence[Span]) -> None:
         self._model = model
+        self.spans = tuple(spans)
         self._finished = [_finished_before(trace, span.parts[0].started) for span in spans]
         kept = [call for calls in self._finished for call in calls]
         parts = [part for span in spans for part in span.parts]
-        self._inside = {(call.module, call.run): _last_runs(call) for call in kept}
+        self._inside = {(call.module, call.run): _last_runs(call) for call in [*kept, *parts]}
         self._tapped = (spans[-1].parts[-1].module, spans[-1].parts[-1].run)
         self._switches = {
             call.module: _Switch(self, call.module) for call in [*kept, *parts, *trace.calls]
         }
         self._parts = {(part.module, part.run) for part in parts}
         self._kept_keys = {(call.module, call.run) for call in [*kept, *parts]}
+        self.standing: dict[Key, Answer] = {}
+        """Answers that hold in every pass, also in the whole ones: blocks that are gone for good."""
         self._answers: dict[Key, Answer] = {}
         self._recording = False
         self._copying = False
@@ -109,7 +143,7 @@ class Replayer:
     @torch.no_grad()
     def _run(self, answers: dict[Key, Answer], inputs: Inputs) -> object:
         self.last_features = None
-        self._answers = answers
+        self._answers = self.standing | answers
         for switch in self._switches.values():
             switch.runs = 0
         # a first layer that works in place must not change the data
@@ -117,9 +151,6 @@ class Replayer:
 
     def _from_memory(self, key: Key) -> Answer:
         def answer(*_args: object, **_named: object) -> object:
-            # the modules inside of it do not run now, but their runs are counted
-            for module, last in self._inside[key].items():
-                self._switches[module].runs = max(self._switches[module].runs, last + 1)
             output = self.outputs[key]
             return copy.deepcopy(output) if self._copying else output
 
@@ -131,6 +162,8 @@ class Replayer:
             received = first_tensor((*args, *named.values()))
             if received is not None:
                 self.received[key] = self._kept(received)
+        if key in self._answers:
+            self._count_inner_runs(key)
         output = self._answers.get(key, own)(*args, **named)
         if self._recording and key in self._kept_keys:
             self.outputs[key] = self._kept(output)
@@ -138,6 +171,11 @@ class Replayer:
             features = first_tensor(output)
             self.last_features = None if features is None else features.clone()
         return output
+
+    def _count_inner_runs(self, key: Key) -> None:
+        """Count the runs of the modules inside of a call that does not run now."""
+        for module, last in self._inside[key].items():
+            self._switches[module].runs = max(self._switches[module].runs, last + 1)
 
     def _kept(self, value: Any) -> Any:
         """Return a value to keep: itself, or a copy once something was seen to work in place."""
