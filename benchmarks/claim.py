@@ -25,6 +25,7 @@ CLAIMS = {
     "payoff": "whether the search pays, beside what Optuna offers",
     "analysis": "what looking inside costs, in time and in memory",
     "pruning": "which criterion finds the blocks that can go, and whether --max-drop holds",
+    "contribution": "which criterion says what every block is needed for, and which can go",
     "scaling": "how a search scales over cores, workers and trials",
     "residual": "the law with the prediction residual, in a character-level transformer",
 }

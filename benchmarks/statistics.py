@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from designer.measures.intervals import intervals
 from designer.measures.ranks import spearman
@@ -51,6 +52,38 @@ def mean_and_interval(values: FloatArray, decimals: int = 4) -> dict[str, Any]:
     """Return the mean of values (n,) and its 95 % bootstrap interval, for a result file."""
     drawn = values[bootstrap(len(values))].mean(axis=1)
     return {"mean": rounded(values.mean(), decimals), "interval": interval(drawn, decimals)}
+
+
+def mean_and_t_interval(values: FloatArray, decimals: int = 4) -> dict[str, Any]:
+    """Return the mean of a few values (n,) and its 95 % interval by Student's t.
+
+    A single value has no interval: its bounds are None.
+    """
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return {"mean": rounded(mean, decimals), "interval": [None, None]}
+    half = float(stats.t.ppf(0.975, n - 1)) * float(values.std(ddof=1)) / np.sqrt(n)
+    return _around(mean, half, decimals)
+
+
+def difference_and_t_interval(x: FloatArray, y: FloatArray, decimals: int = 4) -> dict[str, Any]:
+    """Return mean(x) - mean(y) of unpaired values (n,) and (m,), with Welch's 95 % interval.
+
+    Where x is a single value, it counts as exact; without any spread there is no interval.
+    """
+    mean = float(x.mean() - y.mean())
+    parts = [float(v.var(ddof=1)) / len(v) if len(v) > 1 else 0.0 for v in (x, y)]
+    if not sum(parts):
+        return {"mean": rounded(mean, decimals), "interval": [None, None]}
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (len(v) - 1) for part, v in zip(parts, (x, y), strict=True) if part
+    )
+    return _around(mean, float(stats.t.ppf(0.975, freedom)) * float(np.sqrt(sum(parts))), decimals)
+
+
+def _around(mean: float, half: float, decimals: int) -> dict[str, Any]:
+    bounds = [rounded(mean - half, decimals), rounded(mean + half, decimals)]
+    return {"mean": rounded(mean, decimals), "interval": bounds}
 
 
 def mean_and_sd(values: Iterable[float]) -> dict[str, Any]:

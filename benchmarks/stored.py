@@ -22,6 +22,8 @@ OLD_PROGRAMS = {
 SOURCES = {
     "mnist": "mnist.npz",
     "fashion": "fashion_mnist_subset.npz",
+    "cifar": "cifar10_subset.npz",
+    "models": "models",
     "pool": "fashion_mlp.jsonl",
     "table": "nas_bench_macro_cifar10.json",
     "published": "naslib_zero_cost_nasbench201.json",

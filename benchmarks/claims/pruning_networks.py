@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from benchmarks.claim import Figures
+from benchmarks.claims.pretrained_resnets import CifarResnet
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.pruning.options import RecoveryOptions
@@ -22,7 +23,16 @@ from designer.pruning.removable import Removable
 from designer.pruning.removal_trials import RemovalTrials
 from designer.pruning.splits import Splits, splits_of
 from designer.training.trainer import Schedule, accuracy, build_seeded, train
-from search_spaces import MlpSpace, MlpSpec, ResnetSpace, ResnetSpec, VitSpace, VitSpec
+from search_spaces import (
+    CnnSpace,
+    CnnSpec,
+    MlpSpace,
+    MlpSpec,
+    ResnetSpace,
+    ResnetSpec,
+    VitSpace,
+    VitSpec,
+)
 
 TRAIN_SIZE, IMAGE_SIZE = 1000, 10
 
@@ -78,6 +88,10 @@ def _residual_mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
     return ResidualMlp(math.prod(shape), 100, 10, classes)
 
 
+def _cnn(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return CnnSpace().build(CnnSpec((5, 5), (8, 16), "batch", 3e-3), shape, classes)
+
+
 def _resnet(shape: tuple[int, ...], classes: int) -> nn.Module:
     return ResnetSpace().build(ResnetSpec("basic", (5, 5), (8, 16), 3e-3), shape, classes)
 
@@ -93,9 +107,13 @@ FAMILIES = {
     "ViT": Family(_vit, 40, 2e-3, greedy=(1,)),
 }
 
+ALL_FAMILIES = {**FAMILIES, "CNN": Family(_cnn, 20, 3e-3, greedy=(1,))}
+"""The families, and plain convolutional networks, which the claim on pruning leaves out."""
+
 ROOTS: tuple[type[nn.Module], ...] = (
     ResidualMlp,
-    *(type(family.build((1, 8, 8), 2)) for family in FAMILIES.values()),
+    CifarResnet,
+    *(type(family.build((1, 8, 8), 2)) for family in ALL_FAMILIES.values()),
 )
 """Classes of whole networks."""
 
@@ -133,7 +151,7 @@ class Subject:
     @property
     def family(self) -> Family:
         """The family of the network."""
-        return FAMILIES[self.task.family]
+        return ALL_FAMILIES[self.task.family]
 
     def untrained(self, seed: int) -> nn.Module:
         """Return a network of the family with the initial weights of a seed."""
@@ -163,7 +181,7 @@ def trained_subject(task: Task, validation: float) -> Subject:
         task: the network and its data.
         validation: share of the samples in use that is held out.
     """
-    family = FAMILIES[task.family]
+    family = ALL_FAMILIES[task.family]
     bundled = task.source == "digits"
     data = load_dataset(
         task.source,

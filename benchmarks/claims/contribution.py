@@ -1,0 +1,93 @@
+"""Which criterion says what each block of a network is needed for, and which blocks can go.
+
+    python -m benchmarks.run contribution --data NAME=SOURCE ...
+    python -m benchmarks.run contribution --models FOLDER --data CIFAR-10=FILE
+    python -m benchmarks.run contribution --removals ...
+
+Without ``--removals``, every single block is left out, and the true effect on test data is compared
+with what each criterion said.  With it, several blocks go in the order of each criterion, before
+and after the same recovery.  With ``--models`` the networks are ResNets that others trained; their
+recovery is short, and the images of ``cifar10_subset.npz`` were JPEGs.  Everything is chosen and
+fitted on images from the training part of the files; test images are only reported on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.claim import Result
+from benchmarks.claims.contribution_effects import (
+    measure_effects,
+    show_effects,
+    summary_of_effects,
+)
+from benchmarks.claims.contribution_networks import PRETRAINED, SMALL, NetworkTask
+from benchmarks.claims.contribution_removals import (
+    RANDOM_CHOICES,
+    RECOVERY_SEEDS,
+    measure_removals,
+    show_removals,
+    summary_of_removals,
+)
+from benchmarks.command import Parser, output_file, positive, refuse
+from benchmarks.kept_outcomes import KeptOutcomes
+
+NETWORKS = 3
+"""Small networks of each family on each data set."""
+
+
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
+    parser.add_argument(
+        "--data", action="append", required=True, metavar="NAME=SOURCE", help="a data set"
+    )
+    parser.add_argument("--models", type=Path, help="folder of the pretrained ResNets")
+    families = (*SMALL, *PRETRAINED)
+    parser.add_argument("--family", action="append", choices=families, help="only these")
+    parser.add_argument("--networks", type=positive, default=NETWORKS, help="small ones of a kind")
+    parser.add_argument("--removals", action="store_true", help="remove several blocks")
+    parser.add_argument(
+        "--seeds", type=positive, default=RECOVERY_SEEDS, help="recoveries of a pretrained network"
+    )
+    parser.add_argument(
+        "--choices", type=positive, default=RANDOM_CHOICES, help="random choices of blocks"
+    )
+    parser.add_argument("--runs", type=output_file, help="file that keeps what is measured")
+    parser.checks.append(_check)
+
+
+def _check(parser: Parser, options: argparse.Namespace) -> None:
+    """Refuse options without an effect, and choose the families."""
+    if not options.removals:
+        refuse(parser, options, ("seeds", "choices"), "--removals")
+    options.family = options.family or list(PRETRAINED if options.models else SMALL)
+    if not options.models and set(options.family) & set(PRETRAINED):
+        parser.error("a pretrained network needs --models")
+
+
+def tasks_of(options: argparse.Namespace) -> list[NetworkTask]:
+    """Return all networks."""
+    models = str(options.models or "")
+    return [
+        NetworkTask(name, source, family, seed, models if family in PRETRAINED else "")
+        for name, _, source in (text.partition("=") for text in options.data)
+        for family in options.family
+        for seed in range(1 if family in PRETRAINED else options.networks)
+    ]
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Measure effects of single blocks, or removals of several."""
+    tasks, kept = tasks_of(options), KeptOutcomes(options.runs)
+    if not options.removals:
+        seeds = sorted({task.seed for task in tasks})
+        return Result(options, summary_of_effects(measure_effects(tasks, kept)), seeds)
+    rows = measure_removals(tasks, kept, options.seeds, options.choices)
+    seeds = list(range(max(options.choices, options.seeds, options.networks)))
+    return Result(options, summary_of_removals(rows), seeds)
+
+
+def show(result: Result) -> None:
+    """Print the figures."""
+    (show_removals if result.options.removals else show_effects)(result.figures)

@@ -1,0 +1,67 @@
+"""Outcomes of jobs that take long, kept in a file so that a run that was stopped goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.claim import Figures
+from benchmarks.processes import in_processes
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+class KeptOutcomes:
+    """Does jobs, and reads those that are already done from a file of JSON lines.
+
+    Args:
+        path: the file, to which every outcome is added as soon as it is there; None to keep them
+            in memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
+        self._outcomes: dict[str, Figures] = {
+            key_of(row["job"]): row["outcome"] for row in map(json.loads, lines)
+        }
+
+    def measure(
+        self,
+        function: Callable[[Any], Figures],
+        jobs: Sequence[DataclassInstance],
+        what: str,
+    ) -> list[Figures]:
+        """Return the outcomes of jobs, in their order; equal jobs are done once.
+
+        Args:
+            function: does a job; a function of a module, so that a new process can import it.
+            jobs: frozen dataclasses whose fields JSON takes, among them one that tells the jobs of
+                different functions apart.
+            what: the jobs' name in the progress on stderr.
+        """
+        missing = [job for job in dict.fromkeys(jobs) if _key(job) not in self._outcomes]
+        if missing:
+            outcomes = in_processes(function, missing, what)
+            for job, outcome in zip(missing, outcomes, strict=True):
+                self._outcomes[_key(job)] = outcome
+                self._keep(job, outcome)
+        return [self._outcomes[_key(job)] for job in jobs]
+
+    def _keep(self, job: DataclassInstance, outcome: Figures) -> None:
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps({'job': asdict(job), 'outcome': outcome})}\n")
+
+
+def key_of(job: Figures) -> str:
+    """Return a key that is the same for equal jobs, also for one that was read from a file."""
+    return json.dumps(job, sort_keys=True)
+
+
+def _key(job: DataclassInstance) -> str:
+    return key_of(asdict(job))
