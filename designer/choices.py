@@ -61,7 +61,14 @@ class Scaling(StrEnum):
     STANDARD = "standard"
     """Scale to mean 0 and standard deviation 1 per channel or feature of the training inputs."""
     NONE = "none"
-    """Do not scale; bytes still become fractions of 255."""
+    """Do not scale: numbers stay as they come, and bytes become fractions of 255, as torchvision's
+    ``ToTensor`` makes them."""
+    UNIT = "0..1"
+    """Give pixel values from 0 to 1: values of 0 to 255 are divided by 255."""
+    BYTES = "0..255"
+    """Give pixel values from 0 to 255: bytes keep their values, values of 0 to 1 are multiplied."""
+    IMAGENET = "imagenet"
+    """Scale pixel values from 0 to 1 by the mean and standard deviation of ImageNet's colours."""
     GIVEN = "given"
     """Scale with a stored ``mean`` and ``scale``, as for a model that was trained earlier."""
 

@@ -235,8 +235,8 @@ def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
         yield ReportWarning(
             "model_at_chance",
             f"The model is right on {100 * accuracy:.1f} % of the training data, which is no "
-            f"better than chance: is it trained, are these its weights (--weights), its data, and "
-            f"its scaling of them (--scaling none)?",
+            f"better than chance: is it trained, are these its weights (--weights) and its data, "
+            f"and are they scaled as in its training (--scaling)?",
         )
     yield from memorised_warnings("The model", accuracy, profile.accuracy_heldout, "held-out")
 

@@ -6,25 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from designer.choices import DataPart, choice
+from designer.analysis.scaling_check import SCALING_OPTION, Show, check_scaling, scaling_warning
+from designer.choices import DataPart, Scaling, choice
 from designer.data.batches import LabelledData
 from designer.data.dataset import BatchedData, Dataset
 from designer.data.loading import load_source
 from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.models.loaded import LoadedModel
-from designer.probing.calling import call_model, first_tensor
-from designer.probing.probes import probing
 from designer.results.layers import ReportWarning
-
-SCALING_SAMPLES = 512
-"""Number of training samples on which scaled and unscaled inputs are compared."""
-
-
-CLEARLY_BETTER = 0.1
-"""How much more accuracy, from 0 to 1, makes inputs without scaling count as the right ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +32,7 @@ class ModelData:
     fingerprint: str = ""
     """SHA-256 of the data set; empty for batches."""
     scaling: str = ""
-    """How inputs were scaled: ``standard``, ``none`` or ``given``; empty for batches."""
+    """How inputs were scaled, a value of ``Scaling``; empty for batches."""
     warnings: tuple[ReportWarning, ...] = ()
     """What may be wrong with the data for this model."""
 
@@ -60,10 +49,13 @@ def data_for_model(
         part: part of the data set that is held out, ``validation`` or ``test``. By default the
             test set, which no model was trained on; for a recommended model the validation set,
             so that the test set is not used for decisions.
-        options: fields of ``DataOptions``; None stands for an option that nobody asked for.
+        options: fields of ``DataOptions``; None stands for an option that nobody asked for. By
+            default a model is fed as it records, and one that records nothing is fed the data as
+            they come.
 
     Raises:
-        InvalidInputError: if there are no data for the model, or a part of batches is asked for.
+        InvalidInputError: if there are no data for the model, a part of batches is asked for, or
+            the model is clearly right under another scaling than the default.
         DataError: if the data cannot be loaded, or are not those that the model was trained on.
     """
     loaded = all_data_for_model(model, source, **options)
@@ -91,24 +83,31 @@ def data_for_model(
 
 
 def all_data_for_model(
-    model: LoadedModel, source: str | None, **options: Any
+    model: LoadedModel,
+    source: str | None,
+    show: Show = SCALING_OPTION,
+    **options: Any,
 ) -> Dataset | BatchedData:
-    """Load all parts of the data for a model, scaled as in its training.
+    """Load all parts of the data for a model, scaled as it records, else as they come.
 
     Args:
         model: the model.
         source: one of the forms in ``designer.data.sources.SOURCES``; by default the data that the
             model records.
+        show: returns how the user asks for a scaling.
         options: fields of ``DataOptions``; None stands for an option that nobody asked for.
 
     Raises:
-        InvalidInputError: if there are no data for the model.
+        InvalidInputError: if there are no data for the model, or the model records no scaling, none
+            is asked for, and the model is clearly right under another one.
         DataError: if the data cannot be loaded, or are not those that the model was trained on.
     """
     asked = {name: value for name, value in options.items() if value is not None}
     loaded = _load(model, source, asked)
     if isinstance(loaded, Dataset):
         _check_classes(model, loaded)
+        if model.scaling is None and "scaling" not in asked:
+            check_scaling(model.model, loaded, show)
     return loaded
 
 
@@ -122,9 +121,8 @@ def _load(
 
 
 def _load_named(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | BatchedData:
-    """Load other data than the model records, scaled as the model was trained."""
-    scaling = {} if model.scaling is None else {"scaling": model.scaling}
-    return load_source(source, **{**scaling, **asked})
+    """Load other data than the model records, scaled as the model was trained if that is known."""
+    return load_source(source, Scaling.NONE if model.scaling is None else model.scaling, **asked)
 
 
 def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
@@ -189,37 +187,9 @@ def data_warnings(
             f"The {part} data were split off here, and are held out only if the model was not "
             f"trained on them; give test data of its own (x_test, y_test) to be sure.",
         )
-    if scaling is None and model.scaling is None:
-        yield from _other_scaling(model, data)
-
-
-def _other_scaling(model: LoadedModel, data: Dataset) -> Iterator[ReportWarning]:
-    """Yield a warning if the model is right more often on inputs that are not scaled."""
-    inputs, labels = data.train.inputs[:SCALING_SAMPLES], data.train.labels[:SCALING_SAMPLES]
-    shape = (1, -1, *[1] * (inputs.ndim - 2))
-    mean, scale = (torch.tensor(data.scaling[name]).view(shape) for name in ("mean", "scale"))
-    scaled = _accuracy(model, inputs, labels)
-    unscaled = _accuracy(model, inputs * scale + mean, labels)
-    if unscaled > scaled + CLEARLY_BETTER:
-        yield ReportWarning(
-            "scaling",
-            f"The model is right on {100 * unscaled:.0f} % of some training data without scaling, "
-            f"and on {100 * scaled:.0f} % as they were scaled here: it was probably trained "
-            f"without scaling (--scaling none).",
-        )
-
-
-@torch.no_grad()
-def _accuracy(model: LoadedModel, inputs: Tensor, labels: Tensor) -> float:
-    """Return the accuracy on a few samples; NaN if the model gives no logits, or cannot run."""
-    try:
-        with probing(model.model) as probe:
-            logits = first_tensor(call_model(model.model, probe.prepared(inputs)))
-    except DesignerError:
-        return float("nan")
-    if logits is None or logits.ndim != 2 or len(logits) != len(labels):
-        return float("nan")
-    return float((logits.argmax(1) == labels).float().mean())
+    warning = None if scaling is None else scaling_warning(model.model, data)
+    if warning is not None:
+        yield warning
 
 
 def _check_classes(model: LoadedModel, data: Dataset) -> None:

@@ -16,7 +16,6 @@ from rich.text import Text
 from designer.choices import DataPart, Measure, Reduction, choice
 from designer.cli.app import OK, app
 from designer.cli.options import (
-    DATA_OPTIONS,
     AsJson,
     Device,
     Format,
@@ -27,6 +26,7 @@ from designer.cli.options import (
     TrainSize,
     WeightsFile,
     chosen,
+    chosen_data_options,
     folder_name_for,
     split_names,
 )
@@ -130,7 +130,7 @@ def _analyze(
     """
     _check_names(measure, features, heldout)
     folder = out or Path("analyses") / folder_name_for(model)
-    data_options = chosen(context, DATA_OPTIONS)
+    data_options = chosen_data_options(context)
     measuring = chosen(context, ("measure", "features", "dimension", "batch_size"))
     with interruptible("Stopped."), prints_to_stderr():
         from designer.analysis.analyze import analyze, list_candidates, with_origin
@@ -141,8 +141,8 @@ def _analyze(
         loaded = load_model(model, weights, seed=seed or 0)
         if not list_blocks:
             _check_report_folder(folder)
-        model_data = data_for_model(loaded, data, heldout, **data_options)
         net = loaded.model.to(usable_device(device))
+        model_data = data_for_model(loaded, data, heldout, **data_options)
         candidates = list_candidates(net, model_data.train) if list_blocks else []
         inputs = (model_data.train, model_data.heldout, split_names(blocks))
         with pass_progress() as bars:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from designer.choices import Scaling
 from designer.errors import InvalidInputError
 
 
@@ -58,8 +59,10 @@ WeightsFile = Annotated[
 InputScaling = Annotated[
     str | None,
     typer.Option(
-        help="How to scale inputs: standard (mean 0, standard deviation 1) or none. [default: as "
-        "the model was trained, where that is known, else standard]"
+        help="How to scale inputs: none (as they come; bytes become 0 to 1), standard (mean 0, "
+        "standard deviation 1), for pixel values also 0..1, 0..255 or imagenet, or MEAN/SD per "
+        "channel, such as 0.5,0.5,0.5/0.2,0.2,0.2. [default: as the model was trained, where that "
+        "is known, else none]"
     ),
 ]
 ImageSize = Annotated[
@@ -91,6 +94,39 @@ DATA_OPTIONS = ("scaling", "train_size", "image_size", "validation_fraction", "s
 def chosen(context: typer.Context, names: Iterable[str]) -> dict[str, Any]:
     """Return the values of a command's options by name."""
     return {name: context.params[name] for name in names}
+
+
+def chosen_data_options(context: typer.Context) -> dict[str, Any]:
+    """Return the options that decide how a model's data are loaded, with the scaling read.
+
+    Raises:
+        InvalidInputError: if the scaling has none of its forms.
+    """
+    options = chosen(context, DATA_OPTIONS)
+    return {**options, "scaling": read_scaling(options["scaling"])}
+
+
+def read_scaling(text: str | None) -> str | dict[str, list[float]] | None:
+    """Return the scaling that an option names: a name, or numbers with ``mean`` and ``scale``.
+
+    Args:
+        text: a value of ``Scaling``, or MEAN/SD with one number per channel on either side; None
+            stays None.
+
+    Raises:
+        InvalidInputError: if there are no numbers where a name is not known.
+    """
+    names = [str(name) for name in Scaling if name is not Scaling.GIVEN]
+    if text is None or text in names:
+        return text
+    try:
+        mean, sd = ([float(number) for number in part.split(",")] for part in text.split("/"))
+    except ValueError:
+        raise InvalidInputError(
+            f"Expected a scaling among {', '.join(names)}, or MEAN/SD with one number per channel "
+            f"such as 0.5,0.5,0.5/0.2,0.2,0.2, got '{text}'."
+        ) from None
+    return {"mean": mean, "scale": sd}
 
 
 def required_storage(storage: str | None) -> str:

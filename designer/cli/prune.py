@@ -10,7 +10,6 @@ import typer
 from designer.choices import Criterion, choice
 from designer.cli.app import OK, app
 from designer.cli.options import (
-    DATA_OPTIONS,
     AsJson,
     Device,
     Format,
@@ -20,7 +19,7 @@ from designer.cli.options import (
     ReportFormat,
     TrainSize,
     WeightsFile,
-    chosen,
+    chosen_data_options,
     count_or_names,
     folder_name_for,
     split_names,
@@ -153,7 +152,7 @@ def _prune(
         from designer.cli.pruned_folder import PrunedFolder, few_threads
         from designer.pruning.prune import prune_with
 
-        data_options = chosen(context, DATA_OPTIONS)
+        data_options = chosen_data_options(context)
         target = PrunedFolder.prepare(folder, model, weights, data, data_options, device)
         options = target.completed(options, learning_rate)
         net, command = target.source.model, str(context.obj)

@@ -72,16 +72,18 @@ class PrunedFolder:
             model: ``package.module:callable``, or a folder that search or prune wrote.
             weights: file with the state dict; None for the weights that come with the model.
             data: data set as ``--data`` names it; None for the data named in the model's folder.
-            data_options: options of loading by name, None where the user named no value.
+            data_options: options of loading by name, None where the user named no value. Without
+                a scaling, a model is fed as it records, else with the data as they come.
             device: torch device that the model is moved to.
 
         Raises:
-            InvalidInputError: if the model, its data or the folder cannot be used.
+            InvalidInputError: if the model, its data or the folder cannot be used, or the model is
+                clearly right under another scaling than the default.
         """
         source = load_model(model, weights, seed=data_options["seed"] or 0)
         check_folder(folder, source)
-        loaded = all_data_for_model(source, data, **data_options)
         source.model.to(usable_device(device))
+        loaded = all_data_for_model(source, data, **data_options)
         if not isinstance(loaded, Dataset):
             raise DataError(
                 f"Expected arrays from '{loaded.name}', got batches; pruning trains what is left, "

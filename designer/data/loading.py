@@ -53,7 +53,8 @@ def load_dataset(
         seed: seed of the split and of ``shuffle_labels``.
         shuffle_labels: permute all labels, as a control in which a search should find nothing.
         scaling: ``standard``; ``none``, which divides bytes by 255 and leaves other values as
-            they are; or a ``Dataset.scaling`` to apply, for example that of a trained model.
+            they are; ``0..1``, ``0..255`` or ``imagenet`` for pixel values, see ``Scaling``; or a
+            ``Dataset.scaling`` to apply, for example that of a trained model.
 
     Returns:
         Training, validation and test tensors, and how they were made.
@@ -92,11 +93,16 @@ def load_with_options(source: str, options: DataOptions) -> Dataset:
     return _prepared(source, raw, options)
 
 
-def load_source(source: str, **options: Any) -> Dataset | BatchedData:
+def load_source(
+    source: str,
+    default_scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD,
+    **options: Any,
+) -> Dataset | BatchedData:
     """Load batches where a callable returns them; load any other source as ``load_dataset`` does.
 
     Args:
         source: one of the forms in ``designer.data.sources.SOURCES``.
+        default_scaling: how arrays are scaled if ``options`` does not say it.
         options: fields of ``DataOptions`` that the caller asks for.
 
     Returns:
@@ -106,7 +112,7 @@ def load_source(source: str, **options: Any) -> Dataset | BatchedData:
         DataError: as ``load_dataset``; also if batches can be iterated only once, or if an option
             is asked for that batches cannot follow.
     """
-    checked = DataOptions(**options)
+    checked = DataOptions(**{"scaling": default_scaling, **options})
     raw = read_source(source, checked.image_size)
     if isinstance(raw, RawArrays):
         return _prepared(source, raw, checked)
@@ -117,9 +123,7 @@ def load_source(source: str, **options: Any) -> Dataset | BatchedData:
 def _check_options_of_batches(source: str, options: Mapping[str, Any]) -> None:
     """Raise ``DataError`` if an option was asked for that would change batches."""
     for name, value in options.items():
-        # A scaling in numbers belongs to the model: it is passed on without being asked for.
-        unchanged = value in (None, False, Scaling.NONE) or isinstance(value, Mapping)
-        if name != "seed" and not unchanged:
+        if name != "seed" and value not in (None, False, Scaling.NONE):
             raise DataError(
                 f"Expected arrays from '{source}' for the option {name.replace('_', ' ')}, got "
                 f"batches, which are used as they are; leave it out."

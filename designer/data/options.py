@@ -9,6 +9,10 @@ from typing import Any
 from designer.choices import Scaling
 from designer.errors import DataError
 
+NAMED_SCALINGS = tuple(scaling for scaling in Scaling if scaling is not Scaling.GIVEN)
+"""Scalings that need no numbers beside their name."""
+
+
 LARGEST_SEED = 2**31 - 1
 """NumPy and scikit-learn both accept seeds up to this one."""
 
@@ -32,7 +36,8 @@ class DataOptions:
     shuffle_labels: bool = False
     """True to permute all labels: a control in which a search should find nothing."""
     scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD
-    """``standard``, ``none``, or the ``mean`` and ``scale`` of a ``Dataset`` to apply again."""
+    """A value of ``Scaling`` other than ``given``, or the ``mean`` and ``scale`` to apply, such as
+    those of a ``Dataset``."""
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:
@@ -41,10 +46,10 @@ class DataOptions:
             )
         if not 0 <= self.seed <= LARGEST_SEED:
             raise DataError(f"Expected a seed from 0 to 2^31 - 1, got {self.seed}.")
-        if not isinstance(self.scaling, Mapping) and self.scaling not in ("standard", "none"):
+        if not isinstance(self.scaling, Mapping) and self.scaling not in NAMED_SCALINGS:
             raise DataError(
-                f"Expected a scaling of standard or none, or a mapping with mean and scale, got "
-                f"'{self.scaling}'."
+                f"Expected a scaling among {', '.join(NAMED_SCALINGS)}, or a mapping with mean and "
+                f"scale, got '{self.scaling}'."
             )
 
     def record(self) -> dict[str, Any]:

@@ -13,6 +13,15 @@ from designer.data.dataset import Array
 from designer.data.raw import as_array
 from designer.errors import DataError
 
+IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of red, green and blue, from 0 to 1, in ImageNet; torchvision's
+pretrained models take inputs scaled with them."""
+
+
+ROUNDED = 1e-3
+"""How far pixel values may lie outside of their range, because of rounding in resizing."""
+
+
 BLOCK_VALUES = 1 << 22
 """Number of input values that are scaled at a time; they take 32 MiB in float64."""
 
@@ -27,22 +36,23 @@ def scale_inputs(
     Args:
         inputs: inputs (n, features) or (n, channels, height, width) by the name of their part; mean
             and scale come from "train".
-        scaling: ``standard``, ``none``, or the ``mean`` and ``scale`` to apply.
+        scaling: a value of ``Scaling`` other than ``given``, or the ``mean`` and ``scale`` to
+            apply.
 
     Returns:
         The scaled inputs (float32), and ``mean`` and ``scale`` per channel or feature.
 
     Raises:
-        DataError: if the mean or scale to apply does not fit the inputs, or if scaled values are
-            too large for float32.
+        DataError: if the scaling does not fit the inputs, or if scaled values are too large for
+            float32.
     """
     train = inputs["train"]
     if isinstance(scaling, Mapping):
         mean, scale = _checked_scaling(train, scaling)
-    elif scaling == Scaling.NONE:
-        mean, scale = _per_channel(train, 0.0), _per_channel(train, 1.0)
-    else:
+    elif scaling == Scaling.STANDARD:
         mean, scale = _mean_and_scale(train)
+    else:
+        mean, scale = _fixed(train, Scaling(scaling))
     scaled = {name: _scaled(x, mean, scale, name) for name, x in inputs.items()}
     return scaled, {"mean": mean.flatten().tolist(), "scale": scale.flatten().tolist()}
 
@@ -66,6 +76,35 @@ def _checked_scaling(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> tuple
             "scale of 0 or less."
         )
     return _per_channel(x, mean), _per_channel(x, scale)
+
+
+def _fixed(train: Tensor, scaling: Scaling) -> tuple[Tensor, Tensor]:
+    """Return the mean and the scale of a scaling that does not depend on the distribution."""
+    if scaling is Scaling.NONE:
+        return _per_channel(train, 0.0), _per_channel(train, 1.0)
+    largest = _largest_pixel(train, scaling)
+    if scaling is Scaling.UNIT:
+        return _per_channel(train, 0.0), _per_channel(train, largest)
+    if scaling is Scaling.BYTES:
+        return _per_channel(train, 0.0), _per_channel(train, largest / 255)
+    if train.ndim != 4 or train.shape[1] != 3:
+        raise DataError(
+            f"Expected images with 3 channels for the scaling {scaling}, got inputs of shape "
+            f"(n, {', '.join(map(str, train.shape[1:]))})."
+        )
+    mean, sd = np.array(IMAGENET_MEAN), np.array(IMAGENET_SD)
+    return _per_channel(train, mean * largest), _per_channel(train, sd * largest)
+
+
+def _largest_pixel(train: Tensor, scaling: Scaling) -> float:
+    """Return the value that stands for full brightness: 1 or 255."""
+    low, high = float(train.min()), float(train.max())
+    if low < -ROUNDED or high > 255 + ROUNDED:
+        raise DataError(
+            f"Expected pixel values from 0 to 1 or from 0 to 255 for the scaling {scaling}, got "
+            f"values from {low:g} to {high:g}."
+        )
+    return 1.0 if high <= 1 + ROUNDED else 255.0
 
 
 def _per_channel(x: Tensor, values: Array | float) -> Tensor:

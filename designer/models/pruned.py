@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 from safetensors.torch import save_model
@@ -71,8 +72,9 @@ def write_pruned(
         model: the pruned model, on any device.
         source: the model that was pruned.
         removals: the blocks that were removed from ``source``.
-        data: the data that it was pruned with. How to load them is stored as well, so that later
-            commands need not name them.
+        data: the data that it was pruned with. How to load and scale them is stored as well, so
+            that later commands feed the model alike and need not name them. By default that of
+            ``source``, if it is known.
 
     Raises:
         RunFolderError: if the folder cannot be written.
@@ -84,20 +86,36 @@ def write_pruned(
         "origin": source.origin,
         "removed": REMOVAL_ROUNDS.dump_python([*source.removed, tuple(removals)], mode="json"),
         "dtype": (dtypes.pop() if len(dtypes) == 1 else "torch.float32").removeprefix("torch."),
-        "known": None
-        if data is None
-        else {
-            "input_shape": list(data.input_shape),
-            "class_names": list(data.class_names),
-            "scaling": data.scaling,
-            "data_options": data.recipe,
-            "data_fingerprint": data.fingerprint,
-        },
+        "known": _known_of(source) if data is None else _known_from(data),
     }
     text = json.dumps(stored, indent=2) + "\n"
     with replacing(folder / WEIGHTS_FILE) as weights:
         save_model(copy.deepcopy(model).cpu(), str(weights))
     write_text(folder / PRUNED_FILE, text)
+
+
+def _known_from(data: Dataset) -> dict[str, Any]:
+    """Return what is stored about the data that a model was pruned with, as JSON values."""
+    return {
+        "input_shape": list(data.input_shape),
+        "class_names": list(data.class_names),
+        "scaling": data.scaling,
+        "data_options": data.recipe,
+        "data_fingerprint": data.fingerprint,
+    }
+
+
+def _known_of(source: LoadedModel) -> dict[str, Any] | None:
+    """Return what a model records about its data, as JSON values; None if it records no scaling."""
+    if source.scaling is None or source.input_shape is None:
+        return None
+    return {
+        "input_shape": list(source.input_shape),
+        "class_names": list(source.class_names),
+        "scaling": source.scaling,
+        "data_options": source.data_options,
+        "data_fingerprint": source.data_fingerprint,
+    }
 
 
 def check_pruned_schema(schema: object, folder: Path) -> None:

@@ -98,9 +98,10 @@ def prune(
 
     Args:
         model: any module that gives logits (n, K); left exactly as it was.
-        data: in the form that the model takes: a ``Dataset``, the name of one, or (train,
-            heldout[, test]), each (inputs, labels). Blocks are judged on training and held-out
-            data, decisions are made on held-out data, and test data are only reported on.
+        data: in the form that the model takes: a ``Dataset``, the name of one, which is used as it
+            comes (see ``load_dataset``, scaling ``none``), or (train, heldout[, test]), each
+            (inputs, labels). Blocks are judged on training and held-out data, decisions are made on
+            held-out data, and test data are only reported on.
         remove: how many blocks to remove, or their names.
         max_drop: remove as many blocks as possible while held-out accuracy drops by no more than
             this, with 95 % confidence; a fraction, 0.01 is one point.
@@ -128,7 +129,8 @@ def prune(
 
     Raises:
         InvalidInputError: if data or arguments are malformed, more blocks are asked for than can
-            go, or the model is no better than chance.
+            go, the model is no better than chance, or it is clearly right about named data under
+            another scaling.
         ModelError: if the model raises, cannot be copied, or none of its blocks can be removed.
     """
     options = PruningOptions(
@@ -171,7 +173,7 @@ def prune_with(
     """
     progress = progress or _ignore
     original, dtype = _working_copy(model)
-    splits = splits_of(data).to(device_of(original))
+    splits = splits_of(data, original).to(device_of(original))
     _check_classifier(original, splits)
     removables = removable_blocks(original, splits.train.inputs[:FEW], options.blocks)
     _check_removable(removables)

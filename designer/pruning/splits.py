@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from designer.data.dataset import Dataset, LabelledTensors
-from designer.data.loading import load_dataset
-from designer.errors import InvalidInputError
+from designer.analysis.data_for_model import all_data_for_model
+from designer.choices import Scaling
+from designer.data.dataset import BatchedData, Dataset, LabelledTensors
+from designer.data.loading import load_source
+from designer.errors import DataError, InvalidInputError
+from designer.models.loaded import LoadedModel
 
 Pair = LabelledTensors | tuple[Tensor, Tensor]
 """Inputs (n, ...) and labels (n,)."""
 
 
 PruningData = str | Dataset | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]
-"""What pruning takes: a source for ``load_dataset``, a ``Dataset``, or (train, heldout[, test])."""
+"""What pruning takes: a source for ``load_dataset``, whose data are used as they come, a
+``Dataset``, or (train, heldout[, test])."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +55,21 @@ class Splits:
         return Splits(self.name, train, validation, test, self.fingerprint)
 
 
-def splits_of(data: PruningData) -> Splits:
+def splits_of(data: PruningData, model: nn.Module | None = None) -> Splits:
     """Return training, validation and test data, in whatever form they come.
 
     Args:
         data: see ``PruningData``. Labels are integers from 0; an empty test part is left out.
+        model: the model that is fed with them; None to load named data without checking that
+            their scaling is the model's.
 
     Raises:
         InvalidInputError: if the data have another form, no held-out part, no samples, or held-out
-            classes that the training data lack.
+            classes that the training data lack; or if they are named, and the model is clearly
+            right about them under another scaling.
     """
     if isinstance(data, str):
-        data = load_dataset(data)
+        data = _loaded(data, model)
     if isinstance(data, Dataset):
         return Splits(data.name, data.train, data.validation, data.test, data.fingerprint)
     if not isinstance(data, tuple) or len(data) not in (2, 3):
@@ -73,6 +80,25 @@ def splits_of(data: PruningData) -> Splits:
     train, validation, *test = map(_labelled, data)
     _check_labels(train, validation)
     return Splits("data in memory", train, validation, next(filter(len, test), None))
+
+
+def _loaded(source: str, model: nn.Module | None) -> Dataset:
+    """Load a data set as it comes, and check that the model was trained on such data."""
+
+    def show(scaling: Scaling) -> str:
+        return f"load_dataset('{source}', scaling='{scaling}')"
+
+    loaded = (
+        load_source(source, Scaling.NONE)
+        if model is None
+        else all_data_for_model(LoadedModel(model), source, show)
+    )
+    if isinstance(loaded, BatchedData):
+        raise DataError(
+            f"Expected arrays from '{source}', got batches; pruning trains what is left, so return "
+            f"x_train and y_train."
+        )
+    return loaded
 
 
 def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:

@@ -237,7 +237,7 @@ def test_an_untrained_model_is_called_so(digits: Dataset) -> None:
     result = analyze(build_seeded(perceptron, 0, CPU), digits.train, digits.test)
     (message,) = (w.message for w in result.warnings if w.code == "model_at_chance")
     assert "--weights" in message
-    assert "--scaling none" in message
+    assert "as in its training (--scaling)" in message
 
 
 def test_memorised_labels_are_called_so() -> None:

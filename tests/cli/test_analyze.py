@@ -119,10 +119,10 @@ class TestOutput:
 
     def test_a_scaling_that_the_model_was_not_trained_with(self, command: Command) -> None:
         net = "tests.support.cli_models:unscaled"
-        shown = analysis(command, net, *DIGITS)
+        shown = analysis(command, net, *DIGITS, "--scaling", "standard")
         assert shown["data"]["scaling"] == "standard"
         assert "scaling" in warning_codes(shown)
-        plain = analysis(command, net, *DIGITS, "--scaling", "none")
+        plain = analysis(command, net, *DIGITS)
         assert plain["data"]["scaling"] == "none"
         assert "scaling" not in warning_codes(plain)
         assert plain["model"]["accuracy"] > shown["model"]["accuracy"] + 0.1
@@ -192,7 +192,7 @@ class TestOutput:
 
 
 def _digits() -> tuple[Any, Any]:
-    data = designer.load_dataset("digits", train_size=300)
+    data = designer.load_dataset("digits", train_size=300, scaling="none")
     return data.train, data.test
 
 
@@ -348,9 +348,9 @@ class TestWrites:
 
     def test_over_an_older_analysis(self, command: Command) -> None:
         assert command("analyze", NET, *DIGITS, "--out", "here").code == OK
-        assert command("analyze", NET, *DIGITS, "--out", "here", "--scaling", "none").code == OK
+        assert command("analyze", NET, *DIGITS, "--out", "here", "--scaling", "standard").code == OK
         written = json.loads(Path("here/report.json").read_text(encoding="utf-8"))
-        assert written["data"]["scaling"] == "none"
+        assert written["data"]["scaling"] == "standard"
 
     def test_never_over_a_report_of_something_else(self, command: Command) -> None:
         Path("run").mkdir()

@@ -45,9 +45,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with the weights of a perceptron that was trained on the digits."""
+    """Return a file with weights of a perceptron, trained on the digits as they come."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    data = designer.load_dataset("digits", train_size=300)
+    data = designer.load_dataset("digits", train_size=300, scaling="none")
     save_file(train_briefly(cli_models.perceptron(), data.train, epochs=12).state_dict(), path)
     return path
 
@@ -152,7 +152,7 @@ class TestModelOfACallable:
         assert names_in(folder) == FILES
         assert report["model"]["weights"] == "w.safetensors"
         assert report == json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        data = designer.load_dataset("digits", train_size=300)
+        data = designer.load_dataset("digits", train_size=300, scaling="none")
         pruned = report["networks"][1]
         assert accuracy(folder, data.validation) == pytest.approx(
             pruned["validation_accuracy"]["value"]

@@ -54,6 +54,20 @@ def test_arrays_become_a_data_set(source: Source, arrays: Any, options: dict[str
     assert loaded.options == expected.options
 
 
+def test_a_default_scaling_gives_way_to_one_that_is_asked_for(source: Source) -> None:
+    by_default = load_source(source(X, Y), "none")
+    asked = load_source(source(X, Y), "none", scaling="standard")
+    assert isinstance(by_default, Dataset)
+    assert isinstance(asked, Dataset)
+    assert same_data(by_default, load_dataset(source(X, Y), scaling="none"))
+    assert same_data(asked, load_dataset(source(X, Y)))
+
+
+def test_batches_follow_no_default_scaling(source: Source) -> None:
+    batched = load_source(source({"train": BATCHES}), {"mean": [0.0], "scale": [1.0]})
+    assert isinstance(batched, BatchedData)
+
+
 def test_a_data_set_needs_arrays(source: Source) -> None:
     refused(
         source({"train": BATCHES}), "Expected arrays from 'made_up:data', got batches; a search"
@@ -66,6 +80,8 @@ def test_a_data_set_needs_arrays(source: Source) -> None:
         ({"train_size": 9}, "train size"),
         ({"image_size": 9}, "image size"),
         ({"shuffle_labels": True}, "shuffle labels"),
+        ({"scaling": "standard"}, "scaling"),
+        ({"scaling": {"mean": [0.0], "scale": [1.0]}}, "scaling"),
     ],
 )
 def test_options_that_batches_cannot_follow(

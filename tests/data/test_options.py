@@ -40,7 +40,7 @@ def test_options_load_what_keywords_load(source: Source, options: dict[str, Any]
         ({"validation_fraction": 1.0}, "between 0 and 1, got 1"),
         ({"seed": -1}, "seed from 0 .* got -1"),
         ({"seed": LARGEST_SEED + 1}, "seed from 0 .* got 2147483648"),
-        ({"scaling": "given"}, "standard or none, or a mapping .* got 'given'"),
+        ({"scaling": "given"}, "scaling among standard, none, .* or a mapping .* got 'given'"),
     ],
 )
 def test_values_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:

@@ -78,6 +78,64 @@ def test_bytes_are_fractions_of_255_also_without_scaling(source: Source) -> None
     assert data.scaling == {"mean": [0.0] * 3, "scale": [1.0] * 3}
 
 
+COLOURS = np.stack([IMAGES, IMAGES // 2 + 9, 255 - IMAGES], axis=1)
+"""Bytes with three channels."""
+
+
+class TestPixelValues:
+    """Bytes, the same as floats, and floats from 0 to 1 come to the same."""
+
+    @pytest.fixture(params=["bytes", "floats to 255", "floats to 1", "features"])
+    def loaded(self, request: pytest.FixtureRequest, source: Source) -> Source:
+        arrays = {
+            "bytes": COLOURS,
+            "floats to 255": COLOURS.astype(np.float64),
+            "floats to 1": COLOURS.astype(np.float32) / np.float32(255),
+            "features": COLOURS.reshape(60, -1).astype(np.float32),
+        }
+        return lambda: source(arrays[request.param], Y)
+
+    def test_from_0_to_1(self, loaded: Source, source: Source) -> None:
+        expected = load_dataset(source(COLOURS, Y), scaling="none").train.inputs
+        got = load_dataset(loaded(), scaling="0..1").train.inputs
+        torch.testing.assert_close(got.flatten(1), expected.flatten(1))
+
+    def test_from_0_to_255(self, loaded: Source, source: Source) -> None:
+        floats = source(COLOURS.astype(np.float32), Y)
+        expected = load_dataset(floats, scaling="none").train.inputs
+        got = load_dataset(loaded(), scaling="0..255").train.inputs
+        assert float(got.max()) == pytest.approx(255)
+        torch.testing.assert_close(got.flatten(1), expected.flatten(1))
+
+    @pytest.mark.parametrize("x", [COLOURS, COLOURS.astype(np.float64), COLOURS / 255])
+    def test_as_torchvision_scales_images(self, source: Source, x: Array) -> None:
+        raw = load_dataset(source(COLOURS, Y), scaling="none").train.inputs
+        mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+        sd = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+        data = load_dataset(source(x, Y), scaling="imagenet")
+        torch.testing.assert_close(data.train.inputs, (raw - mean) / sd)
+        assert data.options["scaling"] == "imagenet"
+
+    @pytest.mark.parametrize(
+        ("x", "scaling", "message"),
+        [
+            (X, "0..1", r"pixel values from 0 to 1 or .* scaling 0\.\.1, got values from -\d"),
+            (X, "0..255", r"for the scaling 0\.\.255, got values from -\d"),
+            (300 * COLOURS.astype(float), "0..1", "got values from 0 to 76500"),
+            (
+                IMAGES,
+                "imagenet",
+                r"with 3 channels .* imagenet, got inputs of shape \(n, 1, 6, 6\)",
+            ),
+            (X**2 / 100, "imagenet", r"got inputs of shape \(n, 4\)"),
+        ],
+    )
+    def test_what_is_no_such_image(
+        self, source: Source, x: Array, scaling: str, message: str
+    ) -> None:
+        refused(source(x, Y), message, scaling=scaling)
+
+
 @pytest.mark.parametrize("x", [X, X * 1e30 + 7, np.stack([IMAGES, IMAGES // 2 + 9] * 2, axis=1)])
 def test_a_scaling_that_was_stored_gives_the_same_again(source: Source, x: Array) -> None:
     first = load_dataset(source(x, Y))
@@ -100,9 +158,9 @@ def test_a_given_scaling_is_applied_to_other_data(source: Source) -> None:
 @pytest.mark.parametrize(
     ("scaling", "message"),
     [
-        ("", "scaling of standard or none, or a mapping .* got ''"),
-        ("given", "scaling of standard or none, or a mapping .* got 'given'"),
-        (None, "scaling of standard or none, or a mapping .* got 'None'"),
+        ("", "scaling among standard, none, .* or a mapping .* got ''"),
+        ("given", "scaling among standard, none, .* or a mapping .* got 'given'"),
+        (None, "scaling among standard, none, .* or a mapping .* got 'None'"),
         ({}, "scaling with mean and scale, found nothing"),
         ({"mean": [0.0] * 4}, "scaling with mean and scale, found mean"),
         ({"mean": [0.0] * 4, "sd": [1.0] * 4}, "scaling with mean and scale, found mean, sd"),

@@ -174,6 +174,23 @@ def test_the_data_go_along(tmp_path: Path, model: nn.Module, pruned: PruningResu
     assert loaded.data_fingerprint == dataset.fingerprint
 
 
+def test_what_the_source_knows_of_its_data_goes_along(
+    tmp_path: Path, model: nn.Module, pruned: PruningResult
+) -> None:
+    dataset = designer.load_dataset("tests.support.toy:blobs")
+    known: dict[str, Any] = {
+        "input_shape": dataset.input_shape,
+        "class_names": dataset.class_names,
+        "scaling": dataset.scaling,
+        "data_options": dataset.recipe,
+        "data_fingerprint": dataset.fingerprint,
+    }
+    source = LoadedModel(model, origin={"factory": FACTORY}, **known)
+    designer.write_pruned(tmp_path, pruned.model, source, pruned.removals)
+    loaded = designer.load(tmp_path)
+    assert {name: getattr(loaded, name) for name in known} == known
+
+
 # --- folders that will not do ---
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import designer
+from tests.support.trained import blob_net
 
 MADE: list[nn.Module] = []
 """The model that was built last."""
@@ -32,6 +33,11 @@ def perceptron(outputs: int = 10) -> nn.Module:
             nn.Linear(16, outputs),
         )
     )
+
+
+def six_features() -> nn.Module:
+    """Build a perceptron of five blocks for the blobs of ``tests.support.toy``."""
+    return _noted(blob_net())
 
 
 def five_classes() -> nn.Module:
