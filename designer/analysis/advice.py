@@ -1,8 +1,12 @@
 """Verdicts and advice per block, from profiles of one architecture over one or more seeds.
 
-The verdict comes from the shares on training data, because the law is about training data.  The
-advice also looks at the held-out steps: a last layer often takes the largest training step by
-collapsing what is already classified, and can then be removed.
+What the network loses without a block comes first (``need``): a block that is needed is never
+called low, negative or idle, and only an idle block is one to remove.  A needed block with a small
+step *prepares* what later blocks need.
+
+For all others the verdict comes from the shares on training data, because the law is about training
+data.  The advice also looks at the held-out steps: a last layer often takes the largest training
+step by collapsing what is already classified.
 
 | symbol | meaning | shape |
 |---|---|---|
@@ -21,8 +25,10 @@ from itertools import groupby
 
 import numpy as np
 
+from designer.analysis.need import idle_in_words, is_idle, open_in_words, prepares_in_words
 from designer.measures.intervals import intervals, pool_seeds
 from designer.measures.law import fit_law, judge, shares, steps
+from designer.results.contribution import BlockContribution, Contribution
 from designer.results.layers import InputReport, LawSummary, LayerReport, StageLaw
 from designer.results.measured import (
     HIGH_SHARE,
@@ -44,6 +50,10 @@ MEANINGLESS = {
     SeparationStatus.COLLAPSED: "there is no scatter within the classes beyond rounding",
 }
 """Why D has no meaning, by its status."""
+
+
+NOT_MEASURED = "It was not measured."
+"""The reason of all blocks if no contributions were measured."""
 
 
 WIDTH_CHANGE = 1.5
@@ -76,15 +86,21 @@ def input_report(profiles: Sequence[SeparationProfile]) -> InputReport:
     )
 
 
-def layer_reports(profiles: Sequence[SeparationProfile]) -> tuple[LayerReport, ...]:
-    """Return step, share, interval, verdict and advice for every block.
+def layer_reports(
+    profiles: Sequence[SeparationProfile], contributions: Sequence[BlockContribution] = ()
+) -> tuple[LayerReport, ...]:
+    """Return step, share, contribution, verdict and advice for every block.
 
     Args:
         profiles: one per training seed of the same architecture. Without resamples there are no
             intervals, so a block is never low, high or negative, but ``uncertain`` instead.
+        contributions: one record per block in running order, pooled over the seeds; empty if
+            nothing of the kind was measured.
     """
-    summary = _summary(profiles)
-    return tuple(_layer_report(profiles, summary, block) for block in range(len(summary.steps)))
+    blocks = range(len(profiles[0].layers) - 1)
+    records = contributions or [BlockContribution("", "", None, NOT_MEASURED) for _ in blocks]
+    summary = _summary(profiles, [record.contribution for record in records])
+    return tuple(_layer_report(profiles, summary, i, records[i].reason) for i in blocks)
 
 
 def stage_laws(profiles: Sequence[SeparationProfile]) -> tuple[StageLaw, ...]:
@@ -146,9 +162,13 @@ class _SeedSummary:
     """L 95 % intervals of ``heldout_steps``."""
     widths: tuple[int, ...]
     """L + 1 numbers of features, the input first."""
+    contributions: Sequence[Contribution | None]
+    """L contributions; None where there is none."""
 
 
-def _summary(profiles: Sequence[SeparationProfile]) -> _SeedSummary:
+def _summary(
+    profiles: Sequence[SeparationProfile], contributions: Sequence[Contribution | None]
+) -> _SeedSummary:
     values = _geometric_mean([p.values for p in profiles])
     heldout = _geometric_mean([p.values_heldout for p in profiles])
     nulls = _geometric_mean([p.nulls for p in profiles])
@@ -171,16 +191,21 @@ def _summary(profiles: Sequence[SeparationProfile]) -> _SeedSummary:
             share_intervals=intervals(shares(drawn) * defined),
             heldout_intervals=intervals(drawn_heldout),
             widths=tuple(layer.width for layer in profiles[0].layers),
+            contributions=contributions,
         )
 
 
 def _layer_report(
-    profiles: Sequence[SeparationProfile], summary: _SeedSummary, i: int
+    profiles: Sequence[SeparationProfile], summary: _SeedSummary, i: int, reason: str
 ) -> LayerReport:
     layer = profiles[0].layers[i + 1]
     pooled = profiles[0].features.startswith("pool")
     before, after = _weakest(profiles, i), _weakest(profiles, i + 1)
     verdict, advice = _verdict(summary, i, before, after, pooled=pooled)
+    contribution = summary.contributions[i]
+    if contribution is not None and verdict is not Verdict.DEGENERATE:
+        saving = (layer.parameters, profiles[0].parameters)
+        verdict, advice = _by_need(contribution, summary, i, (verdict, advice), saving)
     return LayerReport(
         name=layer.name,
         width=layer.width,
@@ -202,7 +227,34 @@ def _layer_report(
         full_rank=layer.train.full_rank,
         kind=layer.kind,
         null_range=_null_range(profiles, i + 1),
+        parameters=layer.parameters,
+        contribution=contribution,
+        contribution_reason=reason,
     )
+
+
+def _by_need(
+    contribution: Contribution,
+    summary: _SeedSummary,
+    i: int,
+    by_steps: tuple[Verdict, str],
+    saving: tuple[int | None, int | None],
+) -> tuple[Verdict, str]:
+    """Return verdict and advice by what a block is needed for; those by steps where that is open.
+
+    Args:
+        contribution: of the block.
+        summary: steps and shares of all blocks.
+        i: place of the block.
+        by_steps: verdict and advice by steps alone.
+        saving: parameters of the block, and of the model.
+    """
+    if is_idle(contribution):
+        return Verdict.IDLE, f"remove: {idle_in_words(contribution, *saving)}"
+    shows_little = by_steps[0] in {Verdict.LOW, Verdict.NEGATIVE}
+    if contribution.needed and (shows_little or _adds_nothing_heldout(summary, i)):
+        return Verdict.PREPARES, f"keep: {prepares_in_words(contribution)}"
+    return by_steps
 
 
 def _null_range(profiles: Sequence[SeparationProfile], tap: int) -> Interval | None:
@@ -274,7 +326,7 @@ def _advice(verdict: Verdict, summary: _SeedSummary, i: int) -> str:
 
 def _advice_ok(summary: _SeedSummary, i: int) -> str:
     if _adds_nothing_heldout(summary, i):
-        return "remove: the step is on training data only"
+        return _may_not_be_needed("the step is on training data only", summary, i)
     return "keep"
 
 
@@ -292,13 +344,13 @@ def _advice_negative(summary: _SeedSummary, i: int) -> str:
         return f"widen: D rises where the width falls from {summary.widths[i]}"
     if summary.heldout_steps[i] > 0:
         return "measure again: D rises on training data and falls on held-out data"
-    return "remove: D rises here, which undoes separation"
+    return _may_not_be_needed("D rises here", summary, i)
 
 
 def _advice_high(summary: _SeedSummary, i: int) -> str:
     share = summary.shares[i]
     if _adds_nothing_heldout(summary, i):
-        return "remove: the large step is on training data only"
+        return _may_not_be_needed("the large step is on training data only", summary, i)
     if _little_heldout(summary, i):
         return "keep: the step is large on training data, but small on held-out data"
     if _narrows(summary, i):
@@ -310,12 +362,25 @@ def _advice_high(summary: _SeedSummary, i: int) -> str:
 
 def _advice_low(summary: _SeedSummary, i: int) -> str:
     if _adds_nothing_heldout(summary, i):
-        return (
-            "remove: the step is close to zero on training data, and not above it on held-out data"
-        )
+        little = "the step is close to zero on training data, and not above it on held-out data"
+        return _may_not_be_needed(little, summary, i)
     if _little_heldout(summary, i):
         return "narrow: the step is small for the width, on training and on held-out data"
     return "keep: the step is small on training data, but larger on held-out data"
+
+
+def _may_not_be_needed(reason: str, summary: _SeedSummary, i: int) -> str:
+    """Return the advice on a block that shows nothing, because a step alone is no reason to remove.
+
+    Args:
+        reason: what the step of the block is like.
+        summary: steps and contributions of all blocks.
+        i: place of the block.
+    """
+    contribution = summary.contributions[i]
+    if contribution is None:
+        return f"measure again: {reason}, but whether the network needs it was not tried"
+    return f"measure again: {reason}, but {open_in_words(contribution)}"
 
 
 def _little_heldout(summary: _SeedSummary, i: int) -> bool:

@@ -10,9 +10,11 @@ import numpy as np
 from torch import nn
 
 from designer.analysis.advice import input_report, layer_reports, stage_laws
+from designer.analysis.contribution import SAMPLES
 from designer.analysis.data_for_model import ModelData
 from designer.analysis.options import MANY_CLASSES, AnalysisOptions
 from designer.analysis.passes import PassProgress
+from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
 from designer.analysis.warnings import (
     law_warnings,
@@ -20,6 +22,7 @@ from designer.analysis.warnings import (
     no_normalisation_warning,
 )
 from designer.data.batches import LabelledData, batches_of
+from designer.errors import InvalidInputError
 from designer.measures.law import DEEP, tunnel_entrance
 from designer.measures.proportions import beats_chance
 from designer.models.loaded import LoadedModel
@@ -33,7 +36,8 @@ from designer.results.analysis import (
     ModelSummary,
     Tunnel,
 )
-from designer.results.layers import LawSummary, ReportWarning
+from designer.results.contribution import BlockContribution
+from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import Separation, SeparationProfile, SeparationStatus, measured
 from designer.results.provenance import versions
 
@@ -52,22 +56,27 @@ def analyze(
     dimension: int | None = None,
     permutations: int | None = None,
     resamples: int = 200,
+    contribution_samples: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     progress: PassProgress | None = None,
 ) -> AnalysisResult:
-    """Analyze a model: what each block contributes, and what to change.
+    """Analyze a model: what each block shows and contributes, and what to change.
 
     Args:
         model: any module; it is left exactly as it was.
         train: training data; see ``designer.profile``.
-        heldout: held-out data; without them there is no cross-fitted D and no tunnel.
+        heldout: held-out data; without them there is no cross-fitted D, no contribution and no
+            tunnel.
         blocks: names of submodules; see ``designer.profile``.
         measure: ``separation`` or ``residual``.
         features: ``flatten``, ``pool`` or ``project``; see ``designer.profile``.
         dimension: number of features to project to; implies ``project``.
         permutations: label permutations for the null of separation.
         resamples: bootstrap resamples for intervals; 0 for none.
+        contribution_samples: how many training samples, and how many held-out samples, the
+            contributions are measured on, by default 1,024 of each; 0 for no contributions. See
+            ``designer.contributions``.
         batch_size: samples per forward pass for data in memory.
         seed: seed of permutations, resamples and projections.
         progress: called after every batch.
@@ -88,8 +97,21 @@ def analyze(
         batch_size=batch_size,
         seed=seed,
     )
+    samples = SAMPLES if contribution_samples is None else contribution_samples
+    if samples < 0:
+        raise InvalidInputError(f"Expected `contribution_samples` of at least 0, got {samples}.")
     profile = profile_with_options(model, train, heldout, blocks, options, progress)
-    return _result(profile, unwrap(model))
+    contributions = contributions_or_reasons(
+        model,
+        train,
+        heldout,
+        blocks,
+        options,
+        profile,
+        samples=samples,
+        progress=progress,
+    )
+    return _result(profile, contributions, unwrap(model))
 
 
 def list_candidates(model: nn.Module, train: LabelledData) -> list[BlockCandidate]:
@@ -133,11 +155,13 @@ def with_origin(
     )
 
 
-def _result(profile: SeparationProfile, model: nn.Module) -> AnalysisResult:
-    """Return what a profile says about a model."""
+def _result(
+    profile: SeparationProfile, contributions: Sequence[BlockContribution], model: nn.Module
+) -> AnalysisResult:
+    """Return what a profile and contributions say about a model."""
     law = LawSummary.of(profile.law)
     law_heldout = None if profile.law_heldout is None else LawSummary.of(profile.law_heldout)
-    layers = layer_reports([profile])
+    layers = layer_reports([profile], contributions)
     return AnalysisResult(
         schema=ANALYSIS_SCHEMA,
         model=_model_summary(profile, model),
@@ -149,7 +173,7 @@ def _result(profile: SeparationProfile, model: nn.Module) -> AnalysisResult:
         input=input_report([profile]),
         layers=layers,
         stages=stage_laws([profile]),
-        tunnel=_tunnel(profile),
+        tunnel=_tunnel(profile, layers),
         warnings=(*_warnings(profile, model), *law_warnings("The model", law, layers)),
         versions=versions(),
     )
@@ -178,7 +202,7 @@ def _data_used(profile: SeparationProfile) -> DataUsed:
     )
 
 
-def _tunnel(profile: SeparationProfile) -> Tunnel | None:
+def _tunnel(profile: SeparationProfile, layers: Sequence[LayerReport]) -> Tunnel | None:
     """Return where held-out separation stops improving; None without a D at every tap."""
     values = profile.values_heldout
     if not np.all(np.isfinite(values) & (values > 0)):
@@ -186,18 +210,30 @@ def _tunnel(profile: SeparationProfile) -> Tunnel | None:
     draws = np.array(profile.resampled_heldout).reshape(-1, len(values))
     entrance = tunnel_entrance(values, draws)
     names = [layer.name for layer in profile.layers]
-    beyond = tuple(names[entrance + 1 :])
-    return Tunnel(names[entrance], beyond, _tunnel_reason(names[entrance], beyond))
+    beyond = layers[entrance:]
+    reason = _tunnel_reason(names[entrance], beyond)
+    return Tunnel(names[entrance], tuple(layer.name for layer in beyond), reason)
 
 
-def _tunnel_reason(entrance: str, beyond: Sequence[str]) -> str:
+def _tunnel_reason(entrance: str, beyond: Sequence[LayerReport]) -> str:
     if not beyond:
         return "The separation of held-out data improves up to the last block."
     blocks = "1 block lies" if len(beyond) == 1 else f"{len(beyond)} blocks lie"
     return (
-        f"On held-out data the separation does not improve after '{entrance}': {blocks} beyond, "
-        f"and may not be needed."
+        f"On held-out data the separation does not improve after '{entrance}': {blocks} beyond. "
+        f"{_need_beyond(beyond)}"
     )
+
+
+def _need_beyond(beyond: Sequence[LayerReport]) -> str:
+    """Return which of the blocks behind the entrance of a tunnel are needed, in a sentence."""
+    tried = [layer for layer in beyond if layer.contribution is not None]
+    needed = [layer.name for layer in tried if layer.contribution and layer.contribution.needed]
+    if needed:
+        return f"Needed all the same: {', '.join(needed)}."
+    if len(tried) == len(beyond):
+        return "No block there is surely needed, left out alone."
+    return "Whether they are needed was not tried."
 
 
 def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:

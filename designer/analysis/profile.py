@@ -23,6 +23,7 @@ from designer.measures.intervals import resample
 from designer.measures.law import fit_law
 from designer.measures.permutations import permuted_labels
 from designer.measures.rulers import PASSES, HeldoutRuler, Ruler, mean_null, ruler_of
+from designer.probing.calling import unwrap
 from designer.probing.probes import Probe, probing
 from designer.results.measured import Draws, FloatArray, LayerSeparation, SeparationProfile
 
@@ -122,7 +123,8 @@ def profile_with_options(
         passes = Passes(probe, choice, data.num_classes, progress or _ignore)
         training = _measure_training(passes, data, labelings, options)
         held_out = _measure_heldout(passes, heldout_data, training.rulers, options)
-        taps = [("input", ""), *((tap.name, tap.kind) for tap in probe.taps)]
+        sized = zip(probe.taps, probe.parameters, strict=True)
+        taps = [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
         notes = (*choice.notes, *_notes(probe, reduction))
     return SeparationProfile(
         layers=tuple(_layers(taps, training.rulers, held_out.rulers)),
@@ -140,7 +142,20 @@ def profile_with_options(
         accuracy=training.accuracy,
         accuracy_heldout=held_out.accuracy,
         notes=notes,
+        parameters=sum(parameter.numel() for parameter in unwrap(model).parameters()),
     )
+
+
+@dataclass(frozen=True)
+class _MeasuredTap:
+    """What is known of a tap apart from its features."""
+
+    name: str
+    """Path of the block in the model; ``input`` for the input."""
+    kind: str = ""
+    """Class of the block; empty for the input."""
+    parameters: int | None = None
+    """Parameters that no other part of the model uses; None for the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,21 +285,22 @@ def _heldout_values(rulers: list[HeldoutRuler]) -> FloatArray:
 
 
 def _layers(
-    taps: Sequence[tuple[str, str]], rulers: list[Ruler], heldout_rulers: list[HeldoutRuler]
+    taps: Sequence[_MeasuredTap], rulers: list[Ruler], heldout_rulers: list[HeldoutRuler]
 ) -> Iterator[LayerSeparation]:
-    """Yield what was measured at every tap, by its name and kind."""
-    for i, ((name, kind), ruler) in enumerate(zip(taps, rulers, strict=True)):
+    """Yield what was measured at every tap."""
+    for i, (tap, ruler) in enumerate(zip(taps, rulers, strict=True)):
         heldout = heldout_rulers[i] if heldout_rulers else None
         nulls = tuple(ruler.nulls())
         yield LayerSeparation(
-            name=name,
+            name=tap.name,
             width=ruler.width,
             train=ruler.train(),
             heldout=None if heldout is None else heldout.separation(),
             null=mean_null(nulls),
             nearest_class_mean_accuracy=float("nan") if heldout is None else heldout.accuracy(),
-            kind=kind,
+            kind=tap.kind,
             nulls=nulls,
+            parameters=tap.parameters,
         )
 
 

@@ -44,9 +44,13 @@ if TYPE_CHECKING:
     from designer.results.analysis import AnalysisResult
 
 
+MEASURING = ("measure", "features", "dimension", "contribution_samples", "batch_size")
+"""Options that go to ``designer.analyze`` as they are."""
+
+
 @app.command(
     "analyze",
-    short_help="Show what each block of a trained model contributes.",
+    short_help="Show what each block of a trained model shows and is needed for.",
     epilog="Example: designer analyze mynets:resnet --weights resnet.safetensors --data cifar.npz",
 )
 def _analyze(
@@ -97,6 +101,13 @@ def _analyze(
     dimension: Annotated[
         int | None, typer.Option(help="Number of features to project to; implies project.")
     ] = None,
+    contribution_samples: Annotated[
+        int | None,
+        typer.Option(
+            help="Training samples, and held-out samples, to leave out each block on; 0 to leave "
+            "none out. [default: 1024]"
+        ),
+    ] = None,
     heldout: Annotated[
         str | None,
         typer.Option(
@@ -122,16 +133,17 @@ def _analyze(
     form: ReportFormat = Format.TERMINAL,
     as_json: AsJson = False,
 ) -> int:
-    """Look inside a trained model: what each block contributes, and what to change.
+    """Look inside a trained model: what each block shows, what it is needed for, what to change.
 
     Shows the separation of the classes at the input and after every block, on training and on
-    held-out data, with intervals, a verdict and advice for each block, and where the network
-    stops improving on held-out data.
+    held-out data, with intervals. Leaves out one block after the other and shows what the network
+    loses on held-out data without it. Gives a verdict and advice for each block, and says where
+    separation stops improving on held-out data.
     """
     _check_names(measure, features, heldout)
     folder = out or Path("analyses") / folder_name_for(model)
     data_options = chosen_data_options(context)
-    measuring = chosen(context, ("measure", "features", "dimension", "batch_size"))
+    measuring = chosen(context, MEASURING)
     with interruptible("Stopped."), prints_to_stderr():
         from designer.analysis.analyze import analyze, list_candidates, with_origin
         from designer.analysis.data_for_model import data_for_model

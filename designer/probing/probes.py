@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import InvalidInputError, ModelError
+from designer.probing.block_sizes import block_parameters
 from designer.probing.blocks import BlockCandidate, find_blocks, taps_named
 from designer.probing.calling import (
     Inputs,
@@ -38,6 +39,7 @@ class Probe:
 
     Attributes:
         taps: one for each block, in running order; empty before the first batch.
+        parameters: for each block, the number of parameters that no other part of the model uses.
         named: True if the caller named the blocks.
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
@@ -55,6 +57,7 @@ class Probe:
         self._axes: list[int] = []
         self._copy = False
         self.taps: tuple[Tap, ...] = ()
+        self.parameters: tuple[int, ...] = ()
         self.enters = False
         self.output = torch.empty(0)
 
@@ -115,6 +118,7 @@ class Probe:
         self.enters = only_tokens or (self._entry and trace.has_layers_before(taps[0]))
         self._attach([taps[0].before, *taps] if self.enters else taps)
         self._axes = self._find_axes(few)
+        self.parameters = block_parameters(trace, taps)
         self.taps = tuple(taps)
 
     def _attach(self, taps: list[Tap]) -> None:

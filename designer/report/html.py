@@ -29,7 +29,7 @@ from designer.report.figures.figure import Figure
 from designer.report.figures.trials import TrialCurve, TrialsFigure
 from designer.report.views.page import ReportView, figures_of
 
-WIDE = frozenset({"CurveFigure", "TrialsFigure", "OverlayFigure"})
+WIDE = frozenset({"CurveFigure", "NeedFigure", "TrialsFigure", "OverlayFigure"})
 """Classes of figures whose chart takes the whole width of the page."""
 
 

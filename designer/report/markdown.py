@@ -9,6 +9,9 @@ from dataclasses import replace
 from designer.report.figures.figure import TableView
 from designer.report.views.page import LayerView, NetworkView, ReportView
 
+NEED_COLUMNS = ("contribution", "95 % of it", "points")
+"""Titles of the columns on what the network loses without a block."""
+
 BAR_WIDTH = 12
 """Most characters of a bar of log D."""
 
@@ -40,9 +43,13 @@ def _lines(view: ReportView) -> Iterator[str]:
 
 def _network(view: NetworkView) -> Iterator[str]:
     yield from ("", f"### {_text(view.heading)}", "", _line(view.reason), "", _line(view.law), "")
-    numbers = ("D", "held-out", "null", "step", "share", "95 %")
+    if view.need:
+        yield from (_line(view.need), "")
+    tried = any(layer.contribution for layer in view.layers)
+    numbers = ("D", "held-out", "null", "step", "share", "95 %", *(NEED_COLUMNS if tried else ()))
     header = ("block", "width", "log D", *numbers, "verdict", "advice")
-    yield from _rows(header, map(_cells, view.layers), frozenset({"width", *numbers}))
+    rows = [_cells(layer, tried=tried) for layer in view.layers]
+    yield from _rows(header, rows, frozenset({"width", *numbers}))
     yield ""
     for line in view.advice:
         yield f"- {_line(line)}"
@@ -50,10 +57,11 @@ def _network(view: NetworkView) -> Iterator[str]:
         yield from _table(view.stages, level=4)
 
 
-def _cells(layer: LayerView) -> tuple[str, ...]:
+def _cells(layer: LayerView, *, tried: bool) -> tuple[str, ...]:
     bar = "" if layer.bar is None else "█" * max(1, round(layer.bar * BAR_WIDTH))
     values = (layer.separation, layer.heldout, layer.null, layer.step, layer.share, layer.interval)
-    return (layer.name, layer.width, bar, *values, str(layer.verdict or ""), layer.advice)
+    need = (layer.contribution, layer.contribution_interval, layer.accuracy_change) if tried else ()
+    return (layer.name, layer.width, bar, *values, *need, str(layer.verdict or ""), layer.advice)
 
 
 def _table(view: TableView, level: int = 2) -> Iterator[str]:

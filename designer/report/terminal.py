@@ -17,7 +17,10 @@ from designer.results.measured import Verdict
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns of a table of layers besides D, steps, shares and verdicts, which it always has."""
+    """Columns of a table of layers besides those that it always has.
+
+    These are D, steps, shares, contributions where there are any, and verdicts.
+    """
 
     bar: int
     """Width of the bar of log D, in cells."""
@@ -27,13 +30,17 @@ class Layout:
     """True if there is a column with the first word of the advice, which also stands below."""
     heldout: bool = True
     """True if there is a column with D on held-out data."""
+    interval: bool = False
+    """True if there is a column with the interval of the contribution."""
     gap: int = 1
     """Cells between two columns."""
 
 
 LAYOUTS = (
-    Layout(bar=14, null=True, advice=True, gap=2),
-    Layout(bar=10, null=False, advice=True, gap=2),
+    Layout(bar=14, null=True, advice=True, interval=True, gap=2),
+    Layout(bar=10, null=False, advice=True, interval=True, gap=2),
+    Layout(bar=7, null=False, advice=True, interval=True),
+    Layout(bar=7, null=False, advice=False, interval=True),
     Layout(bar=7, null=False, advice=True),
     Layout(bar=7, null=False, advice=False),
     Layout(bar=5, null=False, advice=False),
@@ -53,6 +60,8 @@ STYLES = {
     Verdict.NEGATIVE: "bold red",
     Verdict.DEGENERATE: "bold red",
     Verdict.UNCERTAIN: "cyan",
+    Verdict.PREPARES: "bold blue",
+    Verdict.IDLE: "bold yellow",
 }
 """Colours of the verdicts, by rich's names."""
 
@@ -132,6 +141,7 @@ def _network(view: NetworkView, console: Console) -> Group:
         Text(view.heading, style="bold"),
         Text(view.reason),
         Text(view.law, style="dim"),
+        *((Text(view.need),) if view.need else ()),
         *_sparklines(view.sparklines, console),
         _layers(view.layers, console),
         *(Text(f"{arrow} {line}") for line in view.advice),
@@ -172,7 +182,8 @@ def _layer_table(layers: tuple[LayerView, ...], layout: Layout, *, ascii_only: b
     table.add_column(Text("width", style="dim"), justify="right", no_wrap=True)
     table.add_column(Text("log D", style="dim"), width=layout.bar, no_wrap=True)
     extra = (*(("held-out",) if layout.heldout else ()), *(("null",) if layout.null else ()))
-    for title in ("D", *extra, "step", "share", "95 %"):
+    needed = _contribution_titles(layers, layout)
+    for title in ("D", *extra, "step", "share", "95 %", *needed):
         table.add_column(Text(title, style="dim"), justify="right", no_wrap=True)
     table.add_column(Text("verdict", style="dim"), no_wrap=True)
     if layout.advice:
@@ -190,10 +201,18 @@ def _layer_table(layers: tuple[LayerView, ...], layout: Layout, *, ascii_only: b
             layer.step,
             layer.share,
             layer.interval,
+            *(layer.contribution, layer.contribution_interval)[: len(needed)],
             Text(str(layer.verdict or ""), style=style),
             *((Text(layer.advice),) if layout.advice else ()),
         )
     return table
+
+
+def _contribution_titles(layers: tuple[LayerView, ...], layout: Layout) -> tuple[str, ...]:
+    """Return the titles of the columns about contributions; none where there are none."""
+    if not any(layer.contribution for layer in layers):
+        return ()
+    return ("contrib.", "95 %") if layout.interval else ("contrib.",)
 
 
 def _bar(share: float | None, width: int, *, ascii_only: bool) -> str:

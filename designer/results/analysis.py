@@ -57,9 +57,9 @@ class Tunnel:
     """The blocks that separate held-out data no further (Masarczyk et al., NeurIPS 2023)."""
 
     entrance: str
-    """The last block that improves on held-out data; ``input`` if none does."""
+    """The last block that improves D on held-out data; ``input`` if none does."""
     blocks: tuple[str, ...]
-    """The blocks behind it, which do not improve."""
+    """The blocks behind it, which do not improve D. They may be needed all the same."""
     reason: str
     """One or two sentences that explain the tunnel."""
 

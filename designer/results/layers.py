@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from designer.results.contribution import Contribution
 from designer.results.measured import (
     Interval,
     LawFit,
@@ -164,7 +165,7 @@ class LayerReport:
     interval: Interval | None
     """95 % interval of ``share`` over resamples of the data and seeds."""
     verdict: Verdict
-    """What the block contributes, judged on ``interval``."""
+    """What the block does, judged on ``contribution`` first and then on ``interval``."""
     advice: str
     """What to do, and why: ``keep``, ``remove: ...``, ``widen: ...``."""
     step_interval: Interval | None = None
@@ -183,6 +184,14 @@ class LayerReport:
     """Class of the block."""
     null_range: Interval | None = None
     """Least and largest D with permuted labels, over permutations and seeds."""
+    parameters: int | None = None
+    """Parameters that no other part of the model uses; None in reports of earlier versions."""
+    contribution: Contribution | None = None
+    """What the network loses on held-out data without the block; mean over the seeds, with
+    intervals that cover samples and seeds. None if it was not measured."""
+    contribution_reason: str = ""
+    """Why there is no contribution, in a sentence; empty if there is one, and in reports of earlier
+    versions."""
 
 
 @dataclass(frozen=True)

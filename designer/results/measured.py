@@ -55,7 +55,7 @@ class LawStatus(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a layer contributes, judged on its share and the interval of that share."""
+    """What a layer does: what it is needed for, where that was measured, else what it shows."""
 
     OK = "ok"
     """The share lies within the bounds."""
@@ -69,6 +69,11 @@ class Verdict(StrEnum):
     """A class direction is missing before or behind the layer, or D has no logarithm there."""
     UNCERTAIN = "uncertain"
     """The share lies outside the bounds, but its interval reaches inside; or there is no share."""
+    PREPARES = "prepares"
+    """The step is low or negative, but the network gets worse without the layer: its contribution
+    is above zero by its whole interval."""
+    IDLE = "idle"
+    """The network does as well without the layer: its contribution is zero or below."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ class LayerSeparation:
     """Class of the block; empty for the input."""
     nulls: tuple[float, ...] = ()
     """D with each permutation of the labels; their mean is ``null``."""
+    parameters: int | None = None
+    """Parameters that no other part of the model uses; None for the input, or if not counted."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,8 @@ class SeparationProfile:
     """Share of the largest class in the training data."""
     notes: tuple[str, ...] = ()
     """Sentences about how this was measured that the reader should know."""
+    parameters: int | None = None
+    """Number of parameters of the model; None if not counted."""
 
     @property
     def values(self) -> FloatArray:

@@ -278,7 +278,7 @@ def test_a_tunnel_is_found_where_blocks_only_rotate() -> None:
     assert result.tunnel.entrance == "input"
     assert result.tunnel.blocks == ("0", "1", "2", "3")
     assert "4 blocks" in result.tunnel.reason
-    assert "the last 4 add nothing on held-out data" in analysis_view(result).headline
+    assert "the last 4 separate held-out data no further" in analysis_view(result).headline
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_one_sample_per_class_has_no_scatter() -> None:
     assert all("no scatter within the classes" in layer.advice for layer in layers)
 
 
-def test_a_block_that_does_nothing_is_low_not_negative() -> None:
+def test_a_block_that_does_nothing_is_idle() -> None:
     idle = nn.Linear(6, 6).requires_grad_(requires_grad=False)
     idle.weight.copy_(torch.eye(6))
     idle.bias.zero_()
@@ -427,7 +427,16 @@ def test_a_block_that_does_nothing_is_low_not_negative() -> None:
     model = nn.Sequential(first, idle, second, head)
     train(model, data, epochs=30, learning_rate=1e-2, seed=0)
     result = analyze(model, data, heldout, ["0", "1", "2"])
-    assert result.layers[1].verdict in {Verdict.LOW, Verdict.UNCERTAIN}
+    block, names = result.layers[1], ["0", "1", "2"]
+    assert block.verdict is Verdict.IDLE
+    assert block.advice == (
+        "remove: without it cross-entropy changes by 0.00 (0.00 to 0.00) nats and accuracy by 0.0 "
+        f"(0.0 to 0.0) points; removing it would save 42 parameters ({4200 / 154:.1f} %)"
+    )
+    assert (block.parameters, result.model.parameters) == (42, 154)
+    by_steps = analyze(model, data, heldout, names, contribution_samples=0).layers[1]
+    assert by_steps.verdict in {Verdict.LOW, Verdict.UNCERTAIN}
+    assert (by_steps.contribution, by_steps.contribution_reason) == (None, "It was not asked for.")
     assert not any("1" in w.message for w in result.warnings if w.code == "non_monotone")
     assert "-0.00 to" not in markdown_report(analysis_view(result))
 

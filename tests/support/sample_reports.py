@@ -31,6 +31,10 @@ SENTENCES = {
     Verdict.NEGATIVE: "remove: D rises here, which undoes separation",
     Verdict.DEGENERATE: "widen: only 5 of 9 class directions are left",
     Verdict.UNCERTAIN: "measure again: a share from 0.31 to 2.40 allows more than one verdict",
+    Verdict.PREPARES: "keep: it prepares what later blocks need: without it cross-entropy rises by "
+    "1.60 nats and accuracy falls by 21.0 points",
+    Verdict.IDLE: "remove: without it cross-entropy changes by 0.01 (-0.02 to 0.03) nats and "
+    "accuracy by 0.1 (-0.5 to 0.6) points; removing it would save 4,160 parameters (20.8 %)",
 }
 """An advice for each verdict."""
 
@@ -224,7 +228,7 @@ def numberless() -> SearchResult:
 def deep() -> SearchResult:
     """Return a network of 64 layers with the widest numbers that occur."""
     steps: dict[str, tuple[float | None, Verdict]] = {
-        f"blocks.{i}": (12.34 if i % 2 else -11.34, tuple(Verdict)[i % 6]) for i in range(64)
+        f"blocks.{i}": (12.34 if i % 2 else -11.34, tuple(Verdict)[i % len(Verdict)]) for i in range(64)
     }
     narrow = network(1, steps)
     layers = tuple(

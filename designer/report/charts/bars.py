@@ -84,6 +84,6 @@ def kind_colour(marks: Sequence[Any], palette: Palette) -> alt.Color:
     return alt.Color("kind:N", scale=scale, legend=None)
 
 
-def rows_height(bars: Sequence[Bar]) -> int:
-    """Return the height of a chart with one row for each bar, in pixels."""
-    return max(2, len(bars)) * (ROW_HEIGHT if len(bars) <= MANY_ROWS else LOW_ROW_HEIGHT)
+def rows_height(rows: Sequence[object]) -> int:
+    """Return the height of a chart with these rows, in pixels."""
+    return max(2, len(rows)) * (ROW_HEIGHT if len(rows) <= MANY_ROWS else LOW_ROW_HEIGHT)

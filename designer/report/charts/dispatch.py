@@ -12,6 +12,7 @@ from designer.report.charts.comparison import (
     sizes_chart,
     steps_chart,
 )
+from designer.report.charts.need import need_chart
 from designer.report.charts.network import (
     architecture_chart,
     curve_chart,
@@ -28,6 +29,7 @@ from designer.report.figures.comparison import (
     StepsFigure,
 )
 from designer.report.figures.figure import Figure
+from designer.report.figures.need import NeedFigure
 from designer.report.figures.network import (
     ArchitectureFigure,
     CurveFigure,
@@ -51,6 +53,7 @@ def chart_of(figure: Figure, palette: Palette) -> alt.LayerChart:
 chart_of.register(CurveFigure, curve_chart)
 chart_of.register(ResidualsFigure, residuals_chart)
 chart_of.register(SharesFigure, shares_chart)
+chart_of.register(NeedFigure, need_chart)
 chart_of.register(ArchitectureFigure, architecture_chart)
 chart_of.register(EmergenceFigure, emergence_chart)
 chart_of.register(TrialsFigure, trials_chart)

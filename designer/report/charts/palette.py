@@ -44,6 +44,10 @@ class Palette:
     """Verdict ``degenerate``."""
     uncertain: str
     """Verdict ``uncertain``."""
+    prepares: str
+    """Verdict ``prepares``."""
+    idle: str
+    """Verdict ``idle``."""
     early: str
     """Start of a colour ramp."""
     middle: str
@@ -69,6 +73,8 @@ LIGHT = Palette(
     negative="#d55e00",
     degenerate="#4d545c",
     uncertain="#56b4e9",
+    prepares="#0072b2",
+    idle="#f0e442",
     early="#f0c35e",
     middle="#2ba58a",
     late="#27408b",
@@ -91,6 +97,8 @@ DARK = Palette(
     negative="#ff7f3f",
     degenerate="#aab4bf",
     uncertain="#7cc7f2",
+    prepares="#3d8fd1",
+    idle="#f5ea6b",
     early="#f0c35e",
     middle="#2ba58a",
     late="#8a9ff0",
@@ -109,6 +117,8 @@ SIGNS = {
     Verdict.NEGATIVE: "✖",
     Verdict.DEGENERATE: "■",
     Verdict.UNCERTAIN: "◆",
+    Verdict.PREPARES: "✚",
+    Verdict.IDLE: "□",
     Decision.SAFE: "▼",
     Decision.DOUBTFUL: "◆",
     Decision.KEEP: "●",

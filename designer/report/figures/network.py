@@ -18,6 +18,7 @@ from designer.report.figures.figure import (
     positive,
     unique_names,
 )
+from designer.report.figures.need import need_figure
 from designer.report.words import interval_text, number
 from designer.results.layers import Curve, InputReport, LawSummary, LayerReport
 from designer.results.measured import HIGH_SHARE, LOW_SHARE, Interval, Measured, Verdict
@@ -119,6 +120,7 @@ def network_figures(
     emerged = any(positive(value) is not None for curve in emergence for value in curve.separation)
     return known_figures(
         _curve(f"curve{key}", points) if measured else None,
+        need_figure(f"need{key}", layers),
         _residuals(f"residuals{key}", points) if points[0].residual is not None else None,
         _shares(f"shares{key}", layers),
         _architecture(f"architecture{key}", first, layers),
@@ -262,7 +264,7 @@ def _shares(name: str, layers: Sequence[LayerReport]) -> SharesFigure:
     verdicts = ", ".join(f"{counts[kind]} {kind}" for kind in Verdict if counts[kind])
     return SharesFigure(
         name=name,
-        title="What each block contributes",
+        title="The share of each block in the separation",
         caption=(
             f"The share of a block is its step divided by the mean step, with its 95 % interval; "
             f"1 is an equal share. A share below {LOW_SHARE:g} is too little, and one above "

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from designer.errors import one_line
 from designer.report.figures.network import network_figures
 from designer.report.views.network import (
     NOT_A_LAW,
+    ONE_AT_A_TIME,
     advice_lines,
     law_figures,
     law_in_a_word,
     law_sentence,
     law_status_in_words,
     layer_views,
+    need_sentence,
     separation_sparklines,
     shares_note,
     stages_table,
@@ -28,6 +30,8 @@ from designer.report.views.page import (
 )
 from designer.report.words import number
 from designer.results.analysis import AnalysisResult, ModelSummary
+from designer.results.layers import LayerReport
+from designer.results.measured import Verdict
 
 
 def analysis_view(result: AnalysisResult) -> ReportView:
@@ -36,6 +40,7 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         heading=f"{result.model.kind}, block by block",
         reason=_model_sentence(result.model),
         law=law_sentence(result.law),
+        need=need_sentence(result.layers),
         layers=tuple(layer_views(result.input, result.layers)),
         advice=tuple(advice_lines(result.layers)),
         stages=stages_table(result.stages),
@@ -70,19 +75,47 @@ def _analysis_tiles(result: AnalysisResult) -> Iterator[Tile]:
 
 
 def _analysis_headline(result: AnalysisResult) -> str:
-    kinds = [layer.advice.partition(":")[0] for layer in result.layers]
-    changes = sum(kind not in {"keep", "measure again"} for kind in kinds)
-    advised = {0: "no block needs a change", 1: "1 block needs a change"}
-    beyond = len(result.tunnel.blocks) if result.tunnel else 0
-    tunnel = {0: "", 1: "; the last one adds nothing on held-out data"}
     at_chance = any(warning.code == "model_at_chance" for warning in result.warnings)
     start = "The model is no better than chance. " if at_chance else ""
     blocks = "1 block" if len(result.layers) == 1 else f"{len(result.layers)} blocks"
-    return (
-        f"{start}The law {law_status_in_words(result.law)} over {blocks}; "
-        f"{advised.get(changes, f'{changes} blocks need a change')}"
-        f"{tunnel.get(beyond, f'; the last {beyond} add nothing on held-out data')}."
-    )
+    law = f"{start}The law {law_status_in_words(result.law)} over {blocks}"
+    needs = (_needed_in_short(result.layers), _changes_in_short(result.layers))
+    return f"{'; '.join(filter(None, (law, *needs, _tunnel_in_short(result))))}."
+
+
+def _needed_in_short(layers: Sequence[LayerReport]) -> str:
+    """Return how many blocks are needed and idle; nothing where no contribution was measured."""
+    if not any(layer.contribution for layer in layers):
+        return ""
+    needed = sum(_is_needed(layer) for layer in layers)
+    idle = sum(layer.verdict is Verdict.IDLE for layer in layers)
+    text = f"{needed} {'is' if needed == 1 else 'are'} needed"
+    return f"{text} and {idle} idle" if idle else text
+
+
+def _changes_in_short(layers: Sequence[LayerReport]) -> str:
+    """Return how many blocks to change; idle blocks, which can only save size, do not count."""
+    kinds = [layer.advice.partition(":")[0] for layer in layers if layer.verdict != Verdict.IDLE]
+    changes = sum(kind not in {"keep", "measure again"} for kind in kinds)
+    advised = {0: "no block needs a change", 1: "1 block needs a change"}
+    return advised.get(changes, f"{changes} blocks need a change")
+
+
+def _tunnel_in_short(result: AnalysisResult) -> str:
+    """Return how many blocks improve separation no further; nothing if all of them do."""
+    beyond = len(result.tunnel.blocks) if result.tunnel else 0
+    if not beyond:
+        return ""
+    behind = result.layers[-beyond:]
+    last = "the last one separates" if beyond == 1 else f"the last {beyond} separate"
+    needed = sum(_is_needed(layer) for layer in behind)
+    all_of_them = "it is" if beyond == 1 else ("all are" if beyond == needed else "")
+    counted = all_of_them or f"{needed} of them {'is' if needed == 1 else 'are'}"
+    return f"{last} held-out data no further{f', but {counted} needed' if needed else ''}"
+
+
+def _is_needed(layer: LayerReport) -> bool:
+    return layer.contribution is not None and layer.contribution.needed
 
 
 def _analysis_facts(result: AnalysisResult) -> Iterator[str]:
@@ -119,4 +152,6 @@ def _analysis_notes(result: AnalysisResult) -> Iterator[str]:
             "a layer's features."
         )
     yield shares_note("samples")
+    if any(layer.contribution for layer in result.layers):
+        yield ONE_AT_A_TIME
     yield NOT_A_LAW

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from designer.report.figures.figure import Sparkline, TableView, log_level, sparklines_of
 from designer.report.views.page import LayerView
 from designer.report.words import MISSING, interval_text, number
+from designer.results.contribution import Contribution
+from designer.results.effects import decisive_effect, losses_in_words
 from designer.results.layers import InputReport, LawSummary, LayerReport, StageLaw
 from designer.results.measured import HIGH_SHARE, LOW_SHARE, Verdict
+
+ONE_AT_A_TIME = (
+    "The contribution of a block is the rise of cross-entropy on held-out data, in nats, if the "
+    "block is left out and nothing is trained, with a 95 % interval; without logits it is the rise "
+    "of log D at the end. Each block was left out alone: two idle blocks may stand in for each "
+    "other."
+)
+"""The note that explains contributions."""
 
 NOT_A_LAW = (
     "Equal steps were measured in many well-trained networks, but they are not a law of nature: "
@@ -96,11 +106,12 @@ def layer_views(first: InputReport | None, layers: Sequence[LayerReport]) -> Ite
         layers: the blocks in running order.
     """
     values = [layer.separation for layer in layers]
+    tried = any(layer.contribution is not None for layer in layers)
     if first is not None:
         values.append(first.separation)
         yield _input_row(first, log_level(first.separation, values))
     for layer in layers:
-        yield _layer_row(layer, log_level(layer.separation, values))
+        yield _layer_row(layer, log_level(layer.separation, values), tried=tried)
 
 
 def _input_row(first: InputReport, bar: float | None) -> LayerView:
@@ -114,12 +125,18 @@ def _input_row(first: InputReport, bar: float | None) -> LayerView:
         step="",
         share="",
         interval="",
+        contribution="",
+        contribution_interval="",
+        accuracy_change="",
         verdict=None,
         advice="",
     )
 
 
-def _layer_row(layer: LayerReport, bar: float | None) -> LayerView:
+def _layer_row(layer: LayerReport, bar: float | None, *, tried: bool) -> LayerView:
+    contribution = layer.contribution
+    effect = decisive_effect(contribution)
+    accuracy = None if contribution is None else contribution.accuracy
     return LayerView(
         name=layer.name,
         width=str(layer.width),
@@ -130,9 +147,54 @@ def _layer_row(layer: LayerReport, bar: float | None) -> LayerView:
         step=number(layer.step),
         share=number(layer.share),
         interval=interval_text(layer.interval),
+        contribution=number(effect.value if effect else None) if tried else "",
+        contribution_interval=interval_text(effect.interval if effect else None) if tried else "",
+        accuracy_change=number(100 * accuracy.value if accuracy else None, 1) if tried else "",
         verdict=layer.verdict,
         advice=layer.advice.partition(":")[0],
     )
+
+
+def need_sentence(layers: Sequence[LayerReport]) -> str:
+    """Return which blocks the network needs, which are idle, and for which that is open.
+
+    Where there is no contribution, return why; nothing for reports of earlier versions.
+    """
+    tried = {layer.name: c for layer in layers if (c := layer.contribution) is not None}
+    needed = {name: contribution for name, contribution in tried.items() if contribution.needed}
+    idle = [layer.name for layer in layers if layer.verdict is Verdict.IDLE]
+    undecided = [name for name in tried if name not in {*needed, *idle}]
+    sentences = [
+        _needed_blocks(needed, len(layers)) if tried else "",
+        f"Idle: {', '.join(idle)}." if idle else "",
+        f"Not clear: {', '.join(undecided)}." if undecided else "",
+        *_untried_blocks(layers),
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _needed_blocks(needed: Mapping[str, Contribution], count: int) -> str:
+    """Return how many blocks are needed, and which of them most of all, in a sentence."""
+    if not needed:
+        return "Left out one at a time, no block is surely needed."
+    effects = {name: decisive_effect(contribution) for name, contribution in needed.items()}
+    top = max(needed, key=lambda name: effect.value if (effect := effects[name]) else 0.0)
+    are = "is" if len(needed) == 1 else "are"
+    return (
+        f"Left out one at a time, {len(needed)} of {count} blocks {are} needed, most of all {top}: "
+        f"without it {losses_in_words(needed[top])}."
+    )
+
+
+def _untried_blocks(layers: Sequence[LayerReport]) -> Iterator[str]:
+    """Yield a sentence for each reason why blocks have no contribution."""
+    names_by_reason: dict[str, list[str]] = {}
+    for layer in layers:
+        if layer.contribution is None and layer.contribution_reason:
+            names_by_reason.setdefault(layer.contribution_reason, []).append(layer.name)
+    for reason, names in names_by_reason.items():
+        blocks = f" of {', '.join(names)}" if len(names) < len(layers) else ""
+        yield f"The contribution{blocks} is not known. {reason}"
 
 
 def law_sentence(law: LawSummary) -> str:

@@ -42,6 +42,13 @@ class LayerView:
     """Share of the block; empty for the input."""
     interval: str
     """95 % interval of the share; empty for the input."""
+    contribution: str
+    """What the network loses without the block, in nats; empty for the input, and for all blocks
+    where none was measured."""
+    contribution_interval: str
+    """95 % interval of ``contribution``; empty where that is."""
+    accuracy_change: str
+    """Change of accuracy without the block, in points; empty where ``contribution`` is."""
     verdict: Verdict | None
     """Verdict on the block; None for the input."""
     advice: str
@@ -70,6 +77,9 @@ class NetworkView:
     """Why the network is shown, or what it is."""
     law: str
     """Whether the law holds, with its numbers, in sentences."""
+    need: str
+    """Which blocks the network needs, or why that is not known, in sentences; empty in reports of
+    earlier versions."""
     layers: tuple[LayerView, ...]
     """The input, where it was measured, and all blocks in running order."""
     advice: tuple[str, ...]

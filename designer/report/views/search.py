@@ -12,11 +12,13 @@ from designer.report.figures.network import network_figures
 from designer.report.figures.trials import agreement_figure, trials_figure
 from designer.report.views.network import (
     NOT_A_LAW,
+    ONE_AT_A_TIME,
     advice_lines,
     law_in_a_word,
     law_sentence,
     law_status_in_words,
     layer_views,
+    need_sentence,
     separation_sparklines,
     shares_note,
     stages_table,
@@ -169,6 +171,7 @@ def _detail(network: Recommendation) -> NetworkView:
         heading=f"{network.rank}. {spec_label(network.spec)}",
         reason=network.reason,
         law=law_sentence(network.law),
+        need=need_sentence(network.layers),
         layers=tuple(layer_views(network.input, network.layers)),
         advice=tuple(advice_lines(network.layers)),
         stages=stages_table(network.stages),
@@ -228,8 +231,10 @@ def _notes(result: SearchResult) -> Iterator[str]:
     if result.study.score_explanation:
         yield result.study.score_explanation
     yield shares_note("samples and seeds")
-    yield NOT_A_LAW
     layers = [layer for network in result.recommendations for layer in network.layers]
+    if any(layer.contribution for layer in layers):
+        yield ONE_AT_A_TIME
+    yield NOT_A_LAW
     if any(layer.advice.startswith(("remove", "narrow")) for layer in layers):
         yield (
             "To remove blocks that are not needed and see what that costs, run: designer prune "
