@@ -70,8 +70,8 @@ def measure_removals(
     """
     criteria = kept.measure(criteria_of, [CriteriaJob(task) for task in tasks], "criteria")
     order_jobs = [OrderJob(task, name) for task in tasks for name in order_names(task)]
-    found = kept.measure(order_of, order_jobs, "orders")
-    proposed = dict(zip(order_jobs, found, strict=True))
+    ordered = kept.measure(order_of, order_jobs, "orders")
+    proposed = dict(zip(order_jobs, ordered, strict=True))
     jobs: dict[Key, tuple[RemovalJob, RemovalJob]] = {}
     for task, row in zip(tasks, criteria, strict=True):
         orders = {job.order: out["blocks"] for job, out in proposed.items() if job.task == task}
