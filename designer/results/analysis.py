@@ -48,8 +48,8 @@ class DataUsed:
     fingerprint: str = ""
     """SHA-256 of the arrays after splitting, before scaling; empty if not known."""
     scaling: str = ""
-    """How inputs were scaled: ``standard``, ``none``, or ``given`` with the model; empty if they
-    were taken as they came."""
+    """How inputs were scaled, a value of ``Scaling``, such as ``none`` for data as they come; empty
+    for batches and for data in memory."""
 
 
 @dataclass(frozen=True)

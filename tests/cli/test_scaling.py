@@ -120,6 +120,11 @@ class TestAsTheyCome:
         assert named["layers"] == shown["layers"]
         again = report_of(command("prune", "small", *PRUNE[:-1], "smaller", "--json"))
         assert again["networks"][0]["test_accuracy"]["value"] == pytest.approx(by_hand)
+        both = report_of(command("compare", "small", "smaller", "--format", "json"))
+        assert [network["accuracy"]["value"] for network in both["networks"]] == [
+            pytest.approx(result["networks"][1]["validation_accuracy"]["value"])
+            for result in (report, again)
+        ]
 
     def test_a_named_scaling_is_remembered_too(
         self, command: Command, standardised: Trained
