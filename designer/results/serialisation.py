@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from designer.errors import RunFolderError, first_line
 from designer.folders import REPORT_FILE
 from designer.results.analysis import ANALYSIS_SCHEMA, AnalysisResult
 from designer.results.comparison import COMPARISON_SCHEMA, ComparisonReport
+from designer.results.contribution import BlockContribution
 from designer.results.measured import SeparationProfile
 from designer.results.pruning import PRUNING_SCHEMA, PruningReport
 from designer.results.search import REPORT_SCHEMA, SearchResult
@@ -20,6 +22,7 @@ Report = SearchResult | AnalysisResult | PruningReport | ComparisonReport
 """The report of any command."""
 
 _PROFILE = TypeAdapter(SeparationProfile)
+_CONTRIBUTIONS = TypeAdapter(tuple[BlockContribution, ...])
 _SEARCH = TypeAdapter(SearchResult)
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     REPORT_SCHEMA: _SEARCH,
@@ -41,6 +44,20 @@ def profile_from_json(content: bytes) -> SeparationProfile:
         ValueError: if the content is no JSON, or no profile.
     """
     return _PROFILE.validate_python(json.loads(content))
+
+
+def contributions_to_json(contributions: Sequence[BlockContribution]) -> bytes:
+    """Return contributions as JSON, for ``contributions_from_json``."""
+    return json.dumps(_CONTRIBUTIONS.dump_python(tuple(contributions))).encode()
+
+
+def contributions_from_json(content: bytes) -> tuple[BlockContribution, ...]:
+    """Return the contributions that ``contributions_to_json`` wrote.
+
+    Raises:
+        ValueError: if the content is no JSON, or no contributions.
+    """
+    return _CONTRIBUTIONS.validate_python(json.loads(content))
 
 
 def report_to_json(report: Report) -> str:

@@ -12,17 +12,22 @@ from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
+from designer.analysis.pooled_contributions import pooled_contributions
 from designer.errors import RunFolderError
 from designer.folders import WEIGHTS_FILE
+from designer.results.contribution import BlockContribution
 from designer.results.layers import MeanSd
 from designer.results.measured import Measured, SeparationProfile, measured
-from designer.results.serialisation import profile_from_json
+from designer.results.serialisation import contributions_from_json, profile_from_json
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts
 from designer.search.study.records import Measurements, TrialRecord
 
 PROFILE_FILE = "profile.json"
 """Name under which a confirmation run keeps its profile."""
+
+CONTRIBUTIONS_FILE = "contributions.json"
+"""Name under which a confirmation run keeps the contributions of its blocks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +40,8 @@ class ConfirmedCandidate:
     """Confirmation runs, one per seed."""
     profiles: tuple[SeparationProfile, ...]
     """Profiles of the runs."""
+    run_contributions: tuple[tuple[BlockContribution, ...], ...] = ()
+    """Contributions of the blocks in each run; empty for a run of an earlier version."""
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -65,6 +72,11 @@ class ConfirmedCandidate:
     def train_accuracy(self) -> float:
         """Mean training accuracy."""
         return _mean([run.train_accuracy for run in self.measurements])
+
+    @property
+    def contributions(self) -> tuple[BlockContribution, ...]:
+        """Contributions of the blocks, pooled over the runs; empty if a run has none."""
+        return pooled_contributions(self.run_contributions)
 
     @property
     def score(self) -> Measured:
@@ -137,7 +149,8 @@ def collect(
         usable = [(run, profile) for run, profile in with_profile if profile is not None]
         if usable:
             usable_runs, profiles = zip(*usable, strict=True)
-            collected.append(ConfirmedCandidate(candidate, usable_runs, profiles))
+            contributions = tuple(_contributions_of(run, artifacts) for run in usable_runs)
+            collected.append(ConfirmedCandidate(candidate, usable_runs, profiles, contributions))
     return collected
 
 
@@ -164,6 +177,14 @@ def _profile_of(run: FrozenTrial, artifacts: Artifacts) -> SeparationProfile | N
         return profile_from_json(artifacts.read(run, PROFILE_FILE))
     except (RunFolderError, SafetensorError, ValueError, KeyError, TypeError):
         return None
+
+
+def _contributions_of(run: FrozenTrial, artifacts: Artifacts) -> tuple[BlockContribution, ...]:
+    """Return the contributions of a run; empty if they are missing or damaged."""
+    try:
+        return contributions_from_json(artifacts.read(run, CONTRIBUTIONS_FILE))
+    except (RunFolderError, ValueError, TypeError):
+        return ()
 
 
 def _mean(values: Sequence[Measured]) -> float:

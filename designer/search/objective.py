@@ -16,12 +16,15 @@ from optuna.trial import Trial, TrialState
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from designer.analysis.options import AnalysisOptions
+from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile
 from designer.choices import Objective
 from designer.errors import SpaceError, StorageError, TrialFailed
 from designer.folders import WEIGHTS_FILE
 from designer.results.layers import Curve, LawSummary
-from designer.results.serialisation import profile_to_json
+from designer.results.contribution import BlockContribution
+from designer.results.serialisation import contributions_to_json, profile_to_json
 from designer.search.candidates import (
     TrainedCandidate,
     intermediate_score,
@@ -29,7 +32,7 @@ from designer.search.candidates import (
     train_and_measure,
     train_and_measure_all,
 )
-from designer.search.confirmation import PROFILE_FILE, confirmation_seeds
+from designer.search.confirmation import CONTRIBUTIONS_FILE, PROFILE_FILE, confirmation_seeds
 from designer.search.job import Job
 from designer.search.stopping import Stop
 from designer.search.storage.artifacts import Artifacts
@@ -42,6 +45,9 @@ from search_spaces import Spec
 
 CONFIRMATION_RESAMPLES = 200
 """Bootstrap draws of D in a confirmation run; a search trial needs none."""
+
+CONFIRMATION_SAMPLES = 512
+"""Training samples, and validation samples, on which a confirmation run leaves out each block."""
 
 MAX_STACKED = 32
 """Largest number of networks that are trained in one step."""
@@ -230,7 +236,7 @@ def _train_confirmations(
 def _keep_confirmation(
     job: Job, trial: Trial, run: ConfirmationRun | TrialFailed, artifacts: Artifacts
 ) -> tuple[Measurements, list[float]]:
-    """Keep profile and weights of a confirmation run.
+    """Keep profile, contributions and weights of a confirmation run.
 
     Raises:
         TrialFailed: if the run failed.
@@ -243,8 +249,22 @@ def _keep_confirmation(
     for key, value in record.attributes().items():
         trial.set_user_attr(key, value)
     artifacts.keep(trial, PROFILE_FILE, profile_to_json(trained.profile))
+    artifacts.keep(trial, CONTRIBUTIONS_FILE, contributions_to_json(_contributions(job, trained)))
     artifacts.keep(trial, WEIGHTS_FILE, save_tensors(_separate_weights(trained.model)))
     return trained.measurements(), [trained.validation_accuracy]
+
+
+def _contributions(job: Job, trained: TrainedCandidate) -> tuple[BlockContribution, ...]:
+    """Measure what the network loses without each block, on few samples to save time."""
+    return contributions_or_reasons(
+        trained.model,
+        job.data.train,
+        job.data.validation,
+        None,
+        AnalysisOptions(),
+        trained.profile,
+        samples=CONFIRMATION_SAMPLES,
+    )
 
 
 def _separate_weights(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -241,7 +241,7 @@ def _recommendation(
         validation_accuracy=candidate.validation_accuracy,
         test_accuracy=test,
         law=LawSummary.of(mean_law(candidate.profiles)),
-        layers=layer_reports(candidate.profiles),
+        layers=layer_reports(candidate.profiles, candidate.contributions),
         reason=reason,
         roles=roles,
         input=input_report(candidate.profiles),

@@ -32,6 +32,7 @@ from tests.support.sample_reports import (
     COMMAND,
     SAMPLES,
     chance,
+    contributing,
     named,
     numberless,
     search_result,
@@ -42,6 +43,7 @@ from tests.support.sample_reports import (
 
 COUNTS = {
     "typical": "6 complete, 1 pruned, 1 failed",
+    "contributing": "6 complete, 1 pruned, 1 failed",
     "empty": "0 complete, 0 pruned, 0 failed",
     "single_trial": "1 complete, 0 pruned, 0 failed",
     "all_failed": "0 complete, 0 pruned, 4 failed",
@@ -62,10 +64,10 @@ class TestGolden:
     @pytest.mark.parametrize(
         ("name", "render"),
         [
-            ("golden_terminal_80.txt", lambda: terminal(typical(), 80)),
-            ("golden_terminal_120.txt", lambda: terminal(typical(), 120)),
-            ("golden_report.md", lambda: markdown(typical())),
-            ("golden_report.json", lambda: report_to_json(typical())),
+            ("golden_terminal_80.txt", lambda: terminal(contributing(), 80)),
+            ("golden_terminal_120.txt", lambda: terminal(contributing(), 120)),
+            ("golden_report.md", lambda: markdown(contributing())),
+            ("golden_report.json", lambda: report_to_json(contributing())),
         ],
     )
     def test_equals_the_file(self, name: str, render: Callable[[], str]) -> None:

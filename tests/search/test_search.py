@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 import designer
 from designer.data.loading import load_dataset
 from designer.folders import STORAGE_FILE
+from designer.results.measured import Verdict
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_result, report_schema
 from designer.search.progress import Progress
@@ -56,6 +57,21 @@ class TestDigits:
                 assert layer.interval[0] <= layer.share <= layer.interval[1]
                 assert layer.verdict
                 assert layer.advice
+
+    def test_says_of_every_layer_what_it_is_needed_for(
+        self, digits: tuple[Path, SearchResult]
+    ) -> None:
+        for recommendation in digits[1].recommendations:
+            for layer in recommendation.layers:
+                assert layer.contribution is not None
+                assert layer.contribution_reason == ""
+                assert layer.contribution.accuracy is not None
+                assert layer.parameters is not None
+                assert 0 < layer.parameters < recommendation.parameters
+                if layer.advice.startswith("remove"):
+                    assert layer.verdict is Verdict.IDLE
+            needed = [layer.contribution for layer in recommendation.layers if layer.contribution]
+            assert any(contribution.needed for contribution in needed)
 
     def test_report_keeps_to_its_schema(self, digits: tuple[Path, SearchResult]) -> None:
         out, result = digits
@@ -278,6 +294,24 @@ def test_confirmations_whose_files_are_damaged_are_done_again(name: str, tmp_pat
     again = run(out)
     assert comparable(again) == comparable(first)
     assert len(studies(out)[1].get_trials(states=(TrialState.COMPLETE,))) == len(kept) + 1
+
+
+def test_confirmations_without_contributions_are_not_done_again(tmp_path: Path) -> None:
+    """Those of earlier versions have none, and still give recommendations."""
+    out = tmp_path / "a"
+    first = run(out)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{out / STORAGE_FILE}")
+    kept = studies(out)[1].get_trials(states=(TrialState.COMPLETE,))
+    for trial in kept:
+        for meta in optuna.artifacts.get_all_artifact_meta(trial, storage=storage):
+            if meta.filename == "contributions.json":
+                (out / "artifacts" / meta.artifact_id).unlink()
+    again = run(out)
+    assert len(studies(out)[1].get_trials(states=(TrialState.COMPLETE,))) == len(kept)
+    for before, after in zip(first.recommendations, again.recommendations, strict=True):
+        assert before.layers[0].contribution or before.layers[0].contribution_reason
+        assert {layer.contribution for layer in after.layers} == {None}
+        assert {layer.contribution_reason for layer in after.layers} == {"It was not measured."}
 
 
 def test_why_nothing_could_be_confirmed_is_said(

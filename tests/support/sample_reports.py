@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+from designer.results.contribution import Contribution, Effect
 from designer.results.layers import InputReport, LawSummary, LayerReport, MeanSd, ReportWarning
 from designer.results.measured import LawStatus, Verdict
 from designer.results.search import (
@@ -196,6 +197,48 @@ def typical() -> SearchResult:
     return search_result((first, second, third), rows, (warning,))
 
 
+def contribution(rise: float, points: float, half: float = 0.1) -> Contribution:
+    """Return a contribution whose cross-entropy rises, and whose accuracy changes, by so much.
+
+    Both have an interval of ``half`` on either side, in nats and in percent.
+    """
+    accuracy = Effect(points / 100, (points / 100 - half / 10, points / 100 + half / 10))
+    return Contribution(
+        stand_in="what it receives",
+        separation=Effect(rise / 2, (rise / 2 - half, rise / 2 + half)),
+        cross_entropy=Effect(rise, (rise - half, rise + half)),
+        accuracy=accuracy,
+    )
+
+
+def contributing() -> SearchResult:
+    """Return ``typical`` with contributions: blocks that are needed, idle, not clear, not tried."""
+    result = typical()
+    first, second, third = result.recommendations
+    verdicts = (Verdict.OK, Verdict.IDLE, Verdict.HIGH, Verdict.PREPARES, Verdict.UNCERTAIN)
+    effects = ((0.4, -5.0), (0.0, 0.1), (0.6, -9.0), (1.6, -21.0), (0.05, -0.5))
+    judged = tuple(
+        replace(
+            layer,
+            verdict=verdict,
+            advice=SENTENCES[verdict],
+            parameters=4160,
+            contribution=contribution(*effect, half=0.05 if verdict is Verdict.IDLE else 0.2),
+        )
+        for layer, verdict, effect in zip(first.layers, verdicts, effects, strict=True)
+    )
+    untried = replace(second.layers[1], contribution_reason="The block gives no floating tensor.")
+    tried = replace(second.layers[0], contribution=contribution(0.9, -12.0))
+    reason = "It was not asked for."
+    refused = tuple(replace(layer, contribution_reason=reason) for layer in third.layers)
+    networks = (
+        replace(first, layers=judged),
+        replace(second, layers=(tried, untried)),
+        replace(third, layers=refused),
+    )
+    return replace(result, recommendations=networks)
+
+
 def single_trial() -> SearchResult:
     """Return one recommendation from one trial, confirmed with one seed."""
     only = network(1, {"blocks.0": (1.0, Verdict.OK), "blocks.1": (1.2, Verdict.OK)})
@@ -228,7 +271,8 @@ def numberless() -> SearchResult:
 def deep() -> SearchResult:
     """Return a network of 64 layers with the widest numbers that occur."""
     steps: dict[str, tuple[float | None, Verdict]] = {
-        f"blocks.{i}": (12.34 if i % 2 else -11.34, tuple(Verdict)[i % len(Verdict)]) for i in range(64)
+        f"blocks.{i}": (12.34 if i % 2 else -11.34, tuple(Verdict)[i % len(Verdict)])
+        for i in range(64)
     }
     narrow = network(1, steps)
     layers = tuple(
@@ -273,6 +317,7 @@ def named(name: str) -> SearchResult:
 
 SAMPLES: dict[str, Callable[[], SearchResult]] = {
     "typical": typical,
+    "contributing": contributing,
     "empty": search_result,
     "single_trial": single_trial,
     "all_failed": lambda: search_result(trials=tuple(trial_row(i, "failed") for i in range(4))),

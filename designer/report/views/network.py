@@ -179,10 +179,10 @@ def _needed_blocks(needed: Mapping[str, Contribution], count: int) -> str:
         return "Left out one at a time, no block is surely needed."
     effects = {name: decisive_effect(contribution) for name, contribution in needed.items()}
     top = max(needed, key=lambda name: effect.value if (effect := effects[name]) else 0.0)
-    are = "is" if len(needed) == 1 else "are"
+    which = f"is needed, {top}" if len(needed) == 1 else f"are needed, most of all {top}"
     return (
-        f"Left out one at a time, {len(needed)} of {count} blocks {are} needed, most of all {top}: "
-        f"without it {losses_in_words(needed[top])}."
+        f"Left out one at a time, {len(needed)} of {count} blocks {which}: without it "
+        f"{losses_in_words(needed[top])}."
     )
 
 
