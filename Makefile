@@ -10,12 +10,14 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
 # where the benchmarks find what is not bundled (see benchmarks/README.md)
 MNIST ?= mnist.npz
 FASHION ?= fashion_mnist_subset.npz
+CIFAR ?= cifar10_subset.npz
+MODELS ?= models
 POOL ?= fashion_mlp.jsonl
 TABLE ?= nas_bench_macro_cifar10.json
 PUBLISHED ?= naslib_zero_cost_nasbench201.json
 STORAGE ?= postgresql+psycopg://designer@127.0.0.1/designer
-SOURCES = --mnist $(MNIST) --fashion $(FASHION) --pool $(POOL) --table $(TABLE) \
-	--published $(PUBLISHED) --storage $(STORAGE)
+SOURCES = --mnist $(MNIST) --fashion $(FASHION) --cifar $(CIFAR) --models $(MODELS) \
+	--pool $(POOL) --table $(TABLE) --published $(PUBLISHED) --storage $(STORAGE)
 REPEATED = runs/benchmarks/repeated
 
 .PHONY: search test database browser lint structure docs picture results clean

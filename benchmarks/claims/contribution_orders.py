@@ -23,7 +23,7 @@ OURS = "contribution"
 BLOCK_INFLUENCE, HELDOUT = str(Criterion.BLOCK_INFLUENCE), str(Criterion.HELDOUT)
 
 GREEDY = "greedy ablation"
-"""Again and again the block goes without which validation accuracy is best after an epoch."""
+"""Again and again the block goes without which validation accuracy is best after recovery."""
 
 ONCE = {
     **{ruler: f"{ruler}, once" for ruler in RULERS},
@@ -107,7 +107,7 @@ def _proposed(subject: Subject, criterion: str) -> list[str]:
 def _greedy(subject: Subject) -> list[str]:
     family = ALL_FAMILIES[subject.task.family]
     recovery = RecoveryOptions(
-        epochs=min(family.greedy), learning_rate=family.learning_rate, seed=subject.task.seed
+        epochs=max(family.greedy), learning_rate=family.learning_rate, seed=subject.task.seed
     )
     pool = subject.pool
     blocks, _ = greedy_order(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.evidence import costs, law, pruning, scaling, search
+from benchmarks.evidence.contribution import contribution
 from benchmarks.evidence.criterion import criterion
 from benchmarks.evidence.markdown import replace_between_marks
 from benchmarks.evidence.payoff import payoff
@@ -52,6 +53,7 @@ def document() -> Iterator[str]:
     yield from law.residual()
     yield from embedded("pruning")
     yield from pruning.pruning()
+    yield from contribution()
     yield from scaling.scaling()
 
 

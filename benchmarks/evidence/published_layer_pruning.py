@@ -37,7 +37,7 @@ PUBLICATIONS = (
     ),
     Publication(
         "Xu et al., 2020",
-        "https://arxiv.org/abs/2011.14356",
+        "https://www.catalyzex.com/paper/arxiv:2011.14356",
         remark="the abstract has ResNet-110 only: 65.5 % fewer operations, a loss of 0.13 points",
     ),
     Publication(
@@ -58,11 +58,11 @@ def published(groups: Sequence[Figures]) -> Iterator[str]:
     """Yield a table of the publications, and of contribution with about as many blocks gone."""
     yield from (
         "",
-        "**Beside published layer pruning of ResNet-56 on CIFAR-10.** These are no equals: others "
-        "train the smaller network for tens or hundreds of epochs on 50,000 lossless images, here "
-        "it recovers for two epochs over 4,000 images that were JPEGs, and the change is that "
-        "compared with the whole network after the same training. `not found` means that the "
-        "figure is in no copy of the source that was at hand.",
+        "**Published layer pruning of ResNet-56 on CIFAR-10.** The rows cannot be compared one to "
+        "one: ours recovers for only two epochs over 4,000 images, these images were JPEGs, and the "
+        "change is that compared with the whole network after the same training; the published "
+        "figures come from the full data and from trainings of their authors. `not found` means "
+        "that no copy of the source that was at hand has the figure.",
     )
     rows = [[p.method, p.remark, p.fewer_flops, p.accuracy, f"<{p.address}>"] for p in PUBLICATIONS]
     ours = [row for group in groups if group["family"] == RESNET for row in _ours(group)]
