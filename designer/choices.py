@@ -91,6 +91,8 @@ class Criterion(StrEnum):
     BEST = "best"
     """``HELDOUT`` or ``BLOCK_INFLUENCE``, whichever keeps more validation accuracy when as many
     blocks are removed: the first suits plain networks, the second residual ones."""
+    CONTRIBUTION = "contribution"
+    """The rise of held-out cross-entropy without the block, measured again after each removal."""
     HELDOUT = "heldout"
     """The step of the cross-fitted D: directions from training data, scatter from held-out."""
     TRAIN = "train"

@@ -72,6 +72,10 @@ class StandIn:
         self._equations.add(self.layer, received, output)
         self._last = received
 
+    def forget(self) -> None:
+        """Forget what was observed, so that the linear map is fitted anew."""
+        self._equations = NormalEquations()
+
     def fit(self) -> None:
         """Fit the linear map, if there is one, to all passes that were observed."""
         if self.layer is None:

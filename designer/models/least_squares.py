@@ -44,6 +44,8 @@ RIDGE = 1e-3
 class NormalEquations:
     """The sums that least squares need, added up batch by batch."""
 
+    constant: bool | None = None
+    """True to fit a constant, too, which comes last; None to fit one if the layer has a bias."""
     xx: Tensor = field(default_factory=lambda: torch.zeros(()))
     """X'X (p, p)."""
     xy: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -59,7 +61,8 @@ class NormalEquations:
             x: what it receives, (n, ..., features) or (n, channels, height, width).
             y: what it should give for that.
         """
-        for design, target in _rows(layer, x, y):
+        constant = layer.bias is not None if self.constant is None else self.constant
+        for design, target in _rows(layer, x, y, constant=constant):
             self.xx = self.xx.to(design) + design.T @ design
             self.xy = self.xy.to(design) + design.T @ target
             self.rows += len(design)
@@ -119,14 +122,16 @@ def set_weights(layer: LinearLayer, solution: Tensor, x: Tensor) -> None:
     match_attributes(layer)
 
 
-def _rows(layer: LinearLayer, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+def _rows(
+    layer: LinearLayer, x: Tensor, y: Tensor, *, constant: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield X (rows, p) and Y (rows, q) in float64, a chunk of samples at a time."""
     per_sample = y.numel() // (len(y) * len(layer.weight))
     samples = max(1, CHUNK_ROWS // max(per_sample, 1))
     for inputs, outputs in zip(torch.split(x, samples), torch.split(y, samples), strict=True):
         design = _patches(layer, inputs).double()
         target = outputs if isinstance(layer, nn.Linear) else outputs.movedim(1, -1)
-        if layer.bias is not None:
+        if constant:
             design = torch.cat([design, design.new_ones(len(design), 1)], dim=1)
         yield design, target.flatten(0, -2).double()
 

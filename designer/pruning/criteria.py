@@ -25,6 +25,7 @@ from torch.nn import functional
 from designer.analysis.passes import PassProgress
 from designer.choices import Criterion
 from designer.probing.probes import probing
+from designer.pruning.contribution_order import order_by_contribution
 from designer.pruning.cut import cut
 from designer.pruning.evaluation import mean_loss
 from designer.pruning.removable import Removable
@@ -148,7 +149,24 @@ def random_places(evidence: Evidence) -> Sequence[float | None]:
     return [float(place) for place in generator.permutation(len(evidence.removables))]
 
 
+def contributions_anew(evidence: Evidence) -> Ranking:
+    """Return the order by contribution, which is measured again after each removal.
+
+    The values are those of the whole network, in nats.
+    """
+    result = order_by_contribution(
+        evidence.model,
+        evidence.removables,
+        evidence.splits,
+        evidence.blocks,
+        seed=evidence.seed,
+        progress=evidence.progress,
+    )
+    return Ranking(result.rises, result.order)
+
+
 CRITERIA: dict[Criterion, Rank] = {
+    Criterion.CONTRIBUTION: contributions_anew,
     Criterion.HELDOUT: least_first(heldout_steps),
     Criterion.TRAIN: least_first(training_steps),
     Criterion.BLOCK_INFLUENCE: least_first(heldout_influences),

@@ -6,8 +6,12 @@ a least-squares problem, see ``least_squares``.  The solution is the best linear
 block's input to its output, as far as the next layer can tell, folded into that layer: it takes
 any width and costs nothing afterwards.
 
-Layers are fitted in running order, so that each sees what those before it give now.  The running
-statistics of BatchNorm are recomputed before each, and the head, if there is one, is fitted last.
+Where something flows past the layers, as in residual networks, the blocks behind the removal are
+repaired one by one instead (see ``repair``).
+
+Layers are fitted in running order, so that each sees what those before it give now, and the head,
+if there is one, last.  If nothing is repaired, the running statistics of BatchNorm are recomputed
+before each.
 """
 
 from __future__ import annotations
@@ -32,8 +36,10 @@ from designer.models.least_squares import (
 from designer.models.surgery import Removal, remove
 from designer.probing.calling import first_tensor, submodules
 from designer.probing.untouched import untouched
-from designer.pruning.forward_passes import received
+from designer.pruning.fits import BatchNorm, LayerFit
+from designer.pruning.forward_passes import Place, received
 from designer.pruning.removable import Removable
+from designer.pruning.repair import Branch, repair
 
 FIT_SAMPLES = 4096
 """The most training samples that layers are fitted to."""
@@ -45,9 +51,6 @@ FIT_BATCH = 512
 
 FIT_ROWS = 1 << 18
 """Fitting a layer stops after about this many rows: maps have many positions, much alike."""
-
-
-BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,21 +116,51 @@ def _fit_all(
     *,
     fit: bool,
 ) -> tuple[str, ...]:
-    """Fit what follows the blocks, in running order, and the head last; return what was fitted."""
+    """Fit what follows the blocks, in running order; return the names of what was fitted."""
     modules = submodules(model)
     gone = {
         name for block in blocks for removal in block.removals for name in _within(removal, modules)
     }
+    chosen = _chosen_fits(blocks, gone, fit=fit)
+    # a repaired block gives what it gave, so the statistics of the norms behind it still hold
+    renewing = fit and all(layer_fit.exact for layer_fit in chosen)
     fitted = []
-    for name in _consumers(blocks, gone, fit=fit) + _head(blocks, gone) * fit:
-        copied = copies[id(modules[name])]
-        if fit:  # a layer is fitted to what norms give once their statistics are renewed
+    for layer_fit in chosen:
+        layer, copied = modules[layer_fit.layer], copies[id(modules[layer_fit.layer])]
+        if renewing:  # a layer is fitted to what norms give once their statistics are renewed
             _renew_norms(smaller, data, until=copied)
-        if _fit(model, smaller, modules[name], copied, data):
-            fitted.append(name)
-    if fit:
+        if layer_fit.exact:
+            changed = _fit(model, smaller, layer, copied, data)
+        else:
+            changed = _repair(model, smaller, copies, modules, layer_fit, gone, data)
+        fitted += [layer_fit.layer] * changed
+    if renewing:
         _renew_norms(smaller, data)
-    return tuple(dict.fromkeys(fitted))
+    return tuple(fitted)
+
+
+def _repair(
+    model: nn.Module,
+    smaller: nn.Module,
+    copies: dict[int, Any],
+    modules: dict[str, nn.Module],
+    layer_fit: LayerFit,
+    gone: set[str],
+    data: LabelledTensors,
+) -> bool:
+    """Repair a residual block of the smaller network; return False if that cannot be done."""
+    layer = copies[id(modules[layer_fit.layer])]
+    left = [outlet for outlet in layer_fit.outlets if outlet.name not in gone]
+    if not left or _shares_weights(smaller, layer):
+        return False
+    whole, now = layer_fit.outlets[0], left[0]
+    branch = Branch(
+        layer,
+        None if layer_fit.norm is None else copies[id(modules[layer_fit.norm])],
+        Place(modules[whole.name], receives=whole.receives),
+        Place(copies[id(modules[now.name])], receives=now.receives),
+    )
+    return repair(model, smaller, branch, data)
 
 
 @torch.no_grad()
@@ -143,20 +176,23 @@ def _within(removal: Removal, modules: dict[str, nn.Module]) -> list[str]:
     return [name for name in modules if name == block or name.startswith(f"{block}.")]
 
 
-def _consumers(blocks: Sequence[Removable], gone: set[str], *, fit: bool) -> list[str]:
-    """Return per block the first layer behind it that is left, each once, in running order."""
-    consumers = []
+def _chosen_fits(blocks: Sequence[Removable], gone: set[str], *, fit: bool) -> list[LayerFit]:
+    """Return what to fit, in running order.
+
+    These are the first layer behind each block that everything passes through, the last of those
+    behind all blocks, which is the head, and every residual block behind the first removal.
+    Without ``fit``, it is only what has to be fitted since its width changes.
+    """
+    chosen: dict[str, LayerFit] = {}
     for block in blocks:
-        left = [name for name in block.consumers if name not in gone]
-        if left and (fit or block.refit):
-            consumers.append(left[0])
-    return list(dict.fromkeys(consumers))
-
-
-def _head(blocks: Sequence[Removable], gone: set[str]) -> list[str]:
-    """Return the last linear layer behind all blocks that is left, if there is one."""
-    left = [name for name in blocks[-1].consumers if name not in gone] if blocks else []
-    return left[-1:]
+        left = [layer_fit for layer_fit in block.fits if layer_fit.layer not in gone]
+        exact = [layer_fit for layer_fit in left if layer_fit.exact]
+        wanted = exact[:1] if fit or block.refit else []
+        if fit:
+            wanted += [layer_fit for layer_fit in left if not layer_fit.exact]
+            wanted += exact[-1:] if block is blocks[-1] else []
+        chosen |= {layer_fit.layer: layer_fit for layer_fit in wanted}
+    return sorted(chosen.values(), key=lambda layer_fit: layer_fit.started)
 
 
 @torch.no_grad()

@@ -14,8 +14,9 @@ concluded from the code of the model: every block is tried, alone, on a few samp
 4. *Choose a stand-in.*  It gives zeros if the block's output is added to what flows past it, since
    x + 0 = x; else it gives the block's input.  If code looks into the block, so that a stand-in
    would break it, the block is deleted from the list that holds it.
-5. *Find the consumers.*  These are the layers behind the block that can be fitted again.  The first
-   of them hides the removal from the rest of the model if it gives what it gave before.
+5. *Find the consumers.*  These are the layers behind the block that everything passes through and
+   that can be fitted again (see ``fits``).  The first of them hides the removal from the rest of
+   the model if it gives what it gave before.
 6. *Try.*  The model runs without the block.  The block stays if the model raises, if its output
    changes shape, if it would need more operations, or if fitting the first consumer would cost
    more parameters than the block has.
@@ -45,7 +46,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import ModelError, first_line
-from designer.models.least_squares import FIT_WIDTH, channel_axis, fitted_width, is_fittable
+from designer.models.least_squares import FIT_WIDTH, channel_axis, fitted_width
 from designer.models.size import size_of_model
 from designer.models.surgery import Form, Removal, Way, form_of, places_of
 from designer.probing.calling import (
@@ -60,6 +61,7 @@ from designer.probing.probes import taps_of
 from designer.probing.spans import call_of, is_added, parts_of, takers_of
 from designer.probing.tracing import Call, Tap, trace_forward
 from designer.probing.untouched import untouched
+from designer.pruning.fits import FitFinder, LayerFit
 from designer.pruning.forward_passes import handed, received, without
 
 
@@ -75,12 +77,20 @@ class Removable:
     """Its place in running order, from 0."""
     removals: tuple[Removal, ...]
     """What removes its parts; empty if it must stay."""
-    consumers: tuple[str, ...]
-    """Names of the layers behind it, in running order, that can be fitted again."""
+    fits: tuple[LayerFit, ...]
+    """The layers behind it, in running order, that can be fitted again."""
     refit: bool
     """True if the first consumer must be fitted, because the width changes."""
+    folds: bool
+    """True if the first consumer is the next layer with weights, so that it can take up any linear
+    map from what the block receives to what it gives."""
     reason: str
     """How it goes, or why it must stay."""
+
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """Names of the layers behind it, in running order, that everything passes through."""
+        return tuple(fit.layer for fit in self.fits if fit.exact)
 
     @property
     def can_go(self) -> bool:
@@ -104,7 +114,7 @@ def removable_blocks(
     """
     with untouched(model):
         _, taps = taps_of(model, few, blocks)
-        return _Tester(model, few).test_all(taps)
+        return _Tester(model, few, taps).test_all(taps)
 
 
 def names_left(
@@ -129,7 +139,7 @@ class _Stays(Exception):
 class _Tester:
     """Removes one block after the other from a model, and puts it back."""
 
-    def __init__(self, model: nn.Module, few: Inputs) -> None:
+    def __init__(self, model: nn.Module, few: Inputs, taps: Sequence[Tap]) -> None:
         self._model, self._few = model, few
         self._samples = len(tensors_of(few)[0])
         self._trace = trace_forward(model, few, flow=True)
@@ -137,6 +147,7 @@ class _Tester:
         self._runs = Counter(call.module for call in self._trace.calls)
         self._takers = takers_of(self._trace)
         self._owners = _owners(model)
+        self._finder = FitFinder(self._trace, taps, self._owners)
         self._delete_from: set[nn.Module] = set()
         """Lists from which blocks have to be deleted, because code looks into one of them."""
         self._forms: dict[nn.Module, Form | None] = {}
@@ -165,8 +176,11 @@ class _Tester:
         block = partial(Removable, tap.name, tap.kind, place)
         why_not = self._ruled_out(call, parts)
         if why_not:
-            return block((), (), refit=False, reason=why_not)
-        consumers = self._consumers(parts)
+            return block((), (), refit=False, folds=False, reason=why_not)
+        fits = self._finder.fits_behind(parts)  # step 5
+        consumers = tuple(fit.layer for fit in fits if fit.exact)
+        following = self._trace.next_call(parts[-1], with_weights=True)
+        folds = following is not None and following.name in consumers[:1]
         reasons = []
         for way in self._ways(call):
             removals = self._removals(parts, way)
@@ -175,9 +189,10 @@ class _Tester:
             except Exception as error:  # noqa: BLE001 - the model is the user's and may raise anything
                 reasons.append(self._reason(parts, error))
             else:
-                return block(removals, consumers, refit, _how(way, consumers, refit=refit))
+                how = _how(way, consumers, refit=refit)
+                return block(removals, fits, refit, folds, how)
         # the first way is the natural one, so the user understands best why it fails
-        return block((), (), refit=False, reason=reasons[0])
+        return block((), (), refit=False, folds=False, reason=reasons[0])
 
     # --- step 2: rule out ---
 
@@ -233,27 +248,6 @@ class _Tester:
         return (
             Removal(first.name, way, form),
             *(Removal(part.name, Way.PASS, Form()) for part in rest),
-        )
-
-    # --- step 5: find the consumers ---
-
-    def _consumers(self, parts: Sequence[Call]) -> tuple[str, ...]:
-        """Return the layers behind a block that can be fitted to what they receive without it."""
-        gone = {module for part in parts for module in part.module.modules()}
-        return tuple(
-            c.name
-            for c in self._trace.calls
-            if c.started > parts[-1].ended
-            and is_fittable(c.module)
-            # another layer with the same weights would be changed, too, unless it goes as well
-            and self._owners[c.module.get_parameter("weight")] <= gone | {c.module}
-            # there is one right output to fit to, not one per run
-            and self._runs[c.module] == 1
-            # if something flows past the layer, giving what it gave does not mend the rest
-            and c.node is not None
-            and self._trace.is_cut(c.node)
-            # and everything that is known of the input must pass through what it receives
-            and self._trace.is_cut(c.received_node)
         )
 
     # --- step 6: try ---

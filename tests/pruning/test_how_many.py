@@ -27,7 +27,16 @@ from tests.support.trained import blob_net, blob_parts, same_state, state_of, tr
 
 def blocks(count: int) -> list[Removable]:
     return [
-        Removable(f"b{i}", "Linear", i, (Removal(f"b{i}", Way.PASS),), (), refit=False, reason="")
+        Removable(
+            f"b{i}",
+            "Linear",
+            i,
+            (Removal(f"b{i}", Way.PASS),),
+            (),
+            refit=False,
+            folds=False,
+            reason="",
+        )
         for i in range(count)
     ]
 

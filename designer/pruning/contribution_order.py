@@ -1,0 +1,187 @@
+"""Order blocks by what the network loses without them, measured again after each removal.
+
+Without a block its stand-in runs (see ``analysis.stand_ins``), and everything behind it.  The block
+goes whose absence raises the held-out cross-entropy least.  It then stays away, and the blocks that
+are left are measured once more: what one block did, a neighbour may have to do now, so blocks go
+from all over the network and not from one place.  Nothing is trained, and the model is not changed.
+
+The stand-in is what a removal leaves: zeros or what the block receives, or, where the next layer
+will be fitted to what it receives then, the linear map that this layer can take up.
+
+A network that is no better than chance has nothing left to tell blocks apart by, so from there on
+the order of the last measurement holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from designer.analysis.contribution import BATCH, SAMPLES
+from designer.analysis.passes import PassProgress
+from designer.analysis.stand_ins import NoStandIn, StandIn, stand_in_of
+from designer.data.batches import Batches, batches_of
+from designer.data.dataset import LabelledTensors
+from designer.data.sampling import stratified_sample
+from designer.errors import DesignerError
+from designer.measures.proportions import beats_chance
+from designer.probing.calling import Inputs, first_tensor
+from designer.probing.probes import Probe
+from designer.probing.replay import Replayer, replaying
+from designer.pruning.removable import Removable
+from designer.pruning.splits import Splits
+
+
+@dataclass(frozen=True)
+class ContributionOrder:
+    """Which blocks go first, and what each costs at first."""
+
+    rises: tuple[float, ...]
+    """Rise of cross-entropy (nats) without each block alone, in running order; infinite for a
+    block that must stay or that nothing can stand in for."""
+    order: tuple[int, ...]
+    """Places in running order of the blocks that can go, the least missed first."""
+
+
+def order_by_contribution(
+    model: torch.nn.Module,
+    removables: Sequence[Removable],
+    splits: Splits,
+    blocks: Sequence[str] | None,
+    *,
+    seed: int,
+    progress: PassProgress,
+) -> ContributionOrder:
+    """Return the blocks in the order in which the network can do without them.
+
+    Args:
+        model: unwrapped, in eval mode, gives logits (n, K); left as it was.
+        removables: all its blocks in running order, also those that must stay.
+        splits: linear maps are fitted to training data, losses come from validation data; up to
+            ``SAMPLES`` of each.
+        blocks: names of submodules; None if blocks are found.
+        seed: seed of the draw of the samples.
+        progress: called after every batch of every round.
+
+    Raises:
+        ModelError: if the model raises.
+    """
+    train, validation = (_sample(part, seed) for part in (splits.train, splits.validation))
+    first_inputs, _, _ = next(iter(train))
+    with replaying(model, blocks, first_inputs) as (probe, replayer):
+        rounds = _Rounds(probe, replayer, _stand_ins(replayer, removables), progress)
+        rises = rounds.losses_without(train, validation)
+        first = tuple(rises.get(place, math.inf) for place in range(len(removables)))
+        while len(rises) > 1 and rounds.beats_chance(splits.chance):
+            rounds.remove(min(rises, key=lambda place: (rises[place], -place)))
+            rises = rounds.losses_without(train, validation)
+    last = sorted(rises, key=lambda place: (rises[place], -place))
+    without = [
+        place
+        for place, block in enumerate(removables)
+        if block.can_go and place not in (*rounds.removed, *last)
+    ]
+    return ContributionOrder(first, (*rounds.removed, *last, *reversed(without)))
+
+
+def _sample(data: LabelledTensors, seed: int) -> Batches:
+    return stratified_sample(batches_of((data.inputs, data.labels)), SAMPLES, seed, BATCH)
+
+
+def _stand_ins(replayer: Replayer, removables: Sequence[Removable]) -> dict[int, StandIn]:
+    """Return what a removal would leave of each block, by its place in running order."""
+    stand_ins = {}
+    for place, (span, block) in enumerate(zip(replayer.spans, removables, strict=True)):
+        if not block.can_go:
+            continue
+        try:
+            stand_ins[place] = stand_in_of(span, linear=block.folds)
+        except NoStandIn:
+            continue
+    return stand_ins
+
+
+@dataclass(eq=False)
+class _Rounds:
+    """Measures what a network loses without each block, in rounds with one block less each.
+
+    Args:
+        probe: puts inputs on the right device.
+        replayer: runs the network, whole or without a block.
+        left: the stand-ins of the blocks that can still go, by place.
+        progress: called after every batch.
+    """
+
+    probe: Probe
+    replayer: Replayer
+    left: dict[int, StandIn]
+    progress: PassProgress
+    removed: list[int] = field(default_factory=list)
+    """Places of the blocks that are gone, in the order of their removal."""
+    _accuracy: float = 1.0
+    """Accuracy on validation data without the blocks that are gone."""
+    _samples: int = 0
+
+    def remove(self, place: int) -> None:
+        """Leave a block out from now on."""
+        self.replayer.standing |= self.left.pop(place).answers(self.replayer)
+        self.removed.append(place)
+
+    def beats_chance(self, chance: float) -> bool:
+        """True if the network without what is gone is still better than chance."""
+        return beats_chance(self._accuracy, self._samples, chance)
+
+    def losses_without(self, train: Batches, validation: Batches) -> dict[int, float]:
+        """Return the rise of cross-entropy (nats) without each block that is left, by place."""
+        self._fit(train)
+        whole, correct = 0.0, 0
+        losses = dict.fromkeys(self.left, 0.0)
+        for batch, targets, rows in validation:
+            inputs = self.probe.prepared(batch)
+            output = self.replayer.first_pass(inputs)
+            loss, right = _loss_and_correct(output, targets)
+            whole, correct = whole + loss, correct + right
+            for place in list(losses):
+                losses[place] += self._loss_without(place, inputs, targets)
+            self.progress(f"contribution, {len(self.removed)} gone", rows.stop, len(validation))
+        self._samples = len(validation)
+        self._accuracy = correct / self._samples
+        return {place: (loss - whole) / self._samples for place, loss in losses.items()}
+
+    def _fit(self, train: Batches) -> None:
+        """Fit the linear maps to the network without the blocks that are gone."""
+        fitted = {place: stand_in for place, stand_in in self.left.items() if stand_in.layer}
+        if not fitted:
+            return
+        for stand_in in fitted.values():
+            stand_in.forget()
+        for inputs, _, _ in train:
+            self.replayer.first_pass(self.probe.prepared(inputs))
+            for stand_in in fitted.values():
+                stand_in.observe(self.replayer)
+        for stand_in in fitted.values():
+            stand_in.fit()
+
+    def _loss_without(self, place: int, inputs: Inputs, targets: Tensor) -> float:
+        """Return the summed cross-entropy without a block; infinite if the model raises."""
+        answers = self.left[place].answers(self.replayer)
+        try:
+            output = self.replayer.pass_without(place, answers, inputs)
+        except DesignerError:
+            return math.inf
+        return _loss_and_correct(output, targets)[0]
+
+
+def _loss_and_correct(output: object, targets: Tensor) -> tuple[float, int]:
+    """Return the summed cross-entropy in nats, and how many samples are classified correctly."""
+    logits = first_tensor(output)
+    if logits is None:
+        return math.inf, 0
+    labels = targets.to(logits.device)
+    loss = functional.cross_entropy(logits.float(), labels, reduction="sum")
+    return float(loss), int((logits.argmax(1) == labels).sum())

@@ -1,0 +1,187 @@
+"""Repair a residual block behind a removal by least squares, before anything is trained.
+
+What flows past the block is no longer what it was, so the last layer of the block's branch is
+corrected until the sum behind the block is:
+
+======  ===============================================================  =========
+symbol  meaning                                                          shape
+======  ===============================================================  =========
+H       what each row or position of the layer's output is made from,    (rows, p)
+        and a 1 for the constant
+E       the sum behind the block in the whole network, minus that in     (rows, q)
+        the smaller one
+a       slope of the norm behind the layer: its weight divided by its    (q,)
+        running standard deviation; 1 without a norm
+dW      correction, argmin |H dW - E / a|^2 + lambda |dW|^2              (p, q)
+======  ===============================================================  =========
+
+It is exact where the block ends with the sum, and a Gauss-Newton step with slope 1 where an
+activation follows.  Some samples are kept out of the fit; where E does not shrink on these, the
+layer stays as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from designer.data.dataset import LabelledTensors
+from designer.models.least_squares import FIT_WIDTH, LinearLayer, NormalEquations, fitted_width
+from designer.pruning.forward_passes import Place, observed
+
+REPAIR_BATCH = 256
+"""Samples per forward pass."""
+
+REPAIR_BATCHES = 2
+"""The fewest batches that a repair is fitted to, if there are as many; one more checks it."""
+
+ROWS_PER_WEIGHT = 64
+"""A fit stops after this many rows per weight: maps have many positions, much alike."""
+
+LEAST_SLOPE = 1e-3
+"""Channels whose norm has less than this share of the largest slope keep their weights."""
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """The last layer of a block's branch, and where its effect is seen."""
+
+    layer: LinearLayer
+    """The layer in the smaller network, which is corrected in place."""
+    norm: Any
+    """The norm behind it, which is corrected along with it; None if there is none."""
+    whole_outlet: Place
+    """Where the sum behind the block is seen in the whole network."""
+    outlet: Place
+    """The same place in the smaller network."""
+
+
+@torch.no_grad()
+def repair(model: nn.Module, smaller: nn.Module, branch: Branch, data: LabelledTensors) -> bool:
+    """Correct a branch in the smaller network; return False if it stays as it was.
+
+    Args:
+        model: the whole network, in eval mode.
+        smaller: the network without some blocks, in eval mode; everything before the branch is as
+            it is to be.
+        branch: what is corrected.
+        data: training data; inputs (n, ...).
+
+    Raises:
+        ModelError: if a part does not run.
+    """
+    batches = [inputs for inputs, _ in data.batches(REPAIR_BATCH)]
+    fitted, check = (batches[:-1] or batches), batches[-1]
+    pair = _Pair(model, smaller, branch)
+    (target,) = observed(model, [branch.whole_outlet], check)
+    before = pair.error(check, target)
+    equations = pair.equations(fitted)
+    if equations is None or not before > 0:
+        return False
+    changed = [branch.layer, *([] if branch.norm is None else [branch.norm])]
+    states = [copy.deepcopy(module.state_dict()) for module in changed]
+    _correct(branch, equations)
+    if pair.error(check, target) < before:
+        return True
+    for module, state in zip(changed, states, strict=True):
+        module.load_state_dict(state)
+    return False
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """The whole and the smaller network, side by side."""
+
+    model: nn.Module
+    smaller: nn.Module
+    branch: Branch
+
+    def error(self, inputs: Tensor, target: Tensor) -> float:
+        """Return the mean square of E for inputs with a known sum in the whole network."""
+        (now,) = observed(self.smaller, [self.branch.outlet], inputs)
+        return float((target - now).double().square().mean())
+
+    def equations(self, batches: list[Tensor]) -> NormalEquations | None:
+        """Return the normal equations of the correction; None if they would be too many."""
+        layer = self.branch.layer
+        inverse = _inverse_slope(self.branch)
+        equations = NormalEquations(constant=_has_constant(self.branch))
+        for done, inputs in enumerate(batches, start=1):
+            (whole,) = observed(self.model, [self.branch.whole_outlet], inputs)
+            places = [Place(layer, receives=True), self.branch.outlet]
+            received, now = observed(self.smaller, places, inputs)
+            if fitted_width(layer, received) > FIT_WIDTH:
+                return None
+            equations.add(layer, received, inverse(whole - now))
+            enough = equations.rows >= ROWS_PER_WEIGHT * len(equations.xx)
+            if enough and done >= REPAIR_BATCHES:
+                break
+        return equations
+
+
+def _has_constant(branch: Branch) -> bool:
+    return branch.norm is not None or branch.layer.bias is not None
+
+
+def _slope(norm: Any) -> Tensor:
+    """Return what a norm in eval mode multiplies each channel by, (q,)."""
+    slope: Tensor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    return slope
+
+
+def _inverse_slope(branch: Branch) -> Callable[[Tensor], Tensor]:
+    """Return what divides an output of the norm (n, q, ...) by its slope."""
+    if branch.norm is None:
+        return lambda error: error
+    slope = _slope(branch.norm)
+    steep = slope.abs() > LEAST_SLOPE * slope.abs().max()
+    inverse = torch.where(steep, 1 / slope, torch.zeros_like(slope))
+    return lambda error: error * inverse.view(1, -1, *[1] * (error.ndim - 2))
+
+
+def _correct(branch: Branch, equations: NormalEquations) -> None:
+    """Add the correction to the layer, and keep the norm's statistics those of its input."""
+    layer, norm = branch.layer, branch.norm
+    correction = equations.solution()
+    constant = correction[-1] if equations.constant else None
+    weights = correction[: -1 if equations.constant else None]
+    layer.weight += weights.T.reshape(layer.weight.shape).to(layer.weight)
+    if constant is not None and layer.bias is not None:
+        layer.bias += constant.to(layer.bias)
+    if norm is None:
+        return
+    slope = _slope(norm)
+    shift = norm.bias - slope * norm.running_mean
+    if constant is not None and layer.bias is None:
+        shift = shift + slope * constant.to(slope)
+    _keep_function(norm, slope, shift, *_moments(layer, equations))
+
+
+def _moments(layer: LinearLayer, equations: NormalEquations) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (q,) of what the layer gives for the rows that it was fitted to."""
+    weights = layer.weight.flatten(1).T.double()
+    products, rows = equations.xx, equations.rows
+    mean_input, second = products[-1, :-1] / rows, products[:-1, :-1] / rows
+    mean = mean_input @ weights
+    variance = ((second @ weights) * weights).sum(0) - mean.square()
+    if layer.bias is not None:
+        mean = mean + layer.bias.double()
+    return mean, variance.clamp(min=0)
+
+
+def _keep_function(norm: Any, slope: Tensor, shift: Tensor, mean: Tensor, variance: Tensor) -> None:
+    """Give a norm new running statistics, and weights with which it is z -> slope z + shift.
+
+    In training mode the norm goes by the statistics of the batch; if these were not those that it
+    keeps, the first step of training would undo the repair.
+    """
+    mean, variance = mean.to(slope), variance.to(slope)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.copy_(slope * torch.sqrt(variance + norm.eps))
+    norm.bias.copy_(shift + slope * mean)
