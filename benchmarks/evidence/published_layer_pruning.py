@@ -58,8 +58,8 @@ def published(groups: Sequence[Figures]) -> Iterator[str]:
     """Yield a table of the publications, and of contribution with about as many blocks gone."""
     yield from (
         "",
-        "**Published layer pruning of ResNet-56 on CIFAR-10.** The rows cannot be compared one to "
-        "one: ours recovers for only two epochs over 4,000 images, these images were JPEGs, and the "
+        "**Published layer pruning of ResNet-56 on CIFAR-10.** The rows cannot be compared one "
+        "to one: ours recovers for only two epochs over 4,000 images, these were JPEGs, and the "
         "change is that compared with the whole network after the same training; the published "
         "figures come from the full data and from trainings of their authors. `not found` means "
         "that no copy of the source that was at hand has the figure.",
