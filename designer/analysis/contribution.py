@@ -78,8 +78,8 @@ def contributions(
         dimension: number of features to project to.
         samples: how many training samples, and how many held-out samples, are used; the draw is
             stratified by class.
-        linear: True to put a fitted linear map in the place of every block, even where the block
-            could be skipped.
+        linear: True to put a fitted linear map in the place of every block, even where something
+            flows past it and it could be skipped.
         seed: seed of the draw and of projections.
         progress: called after every batch.
 

@@ -3,10 +3,13 @@
 In order of preference:
 
 1. *Zeros*, if the block's output is added, outside of the block, to what flows past it.
-2. *What it receives*, if it gives a tensor of the same shape: the block is skipped.
+2. *What it receives*, if a shortcut inside of the block hands that on, and the block gives a tensor
+   of the same shape: the block is skipped.
 3. *A linear map*, fitted by least squares on training data from what the block receives to what it
    gives: a ``Linear`` on the last axis, or for maps (n, channels, height, width) a 1x1 convolution
-   with the block's stride.
+   with the block's stride. It stands in for plain blocks, which nothing flows past, and for blocks
+   that change the shape.
+4. *What it receives*, if there is no such map but the shape stays the same.
 """
 
 from __future__ import annotations
@@ -133,7 +136,7 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
 
     Args:
         span: the block, in a trace of a few samples.
-        linear: True to fit a linear map even if the block could be skipped.
+        linear: True to fit a linear map, if there is one, even if the block could be skipped.
 
     Raises:
         NoStandIn: if nothing can take the place of the block.
@@ -143,17 +146,19 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
         raise NoStandIn("The block receives or gives no floating tensor.")
     if not linear and span.added:
         return StandIn(span, Kind.ZERO)
-    if not linear and received.shape == output.shape:
+    same_shape = received.shape == output.shape
+    if not linear and same_shape and not span.plain:
         return StandIn(span, Kind.RECEIVED)
     layer = _linear_layer(received, output)
-    if layer is None or fitted_width(layer, received) > FIT_WIDTH:
-        raise NoStandIn(
-            f"The block takes {_shape(received)} and gives {_shape(output)}, and no linear map "
-            f"leads from one to the other."
-        )
-    layer = layer.to(received)
-    kind = Kind.CONVOLUTION if isinstance(layer, nn.Conv2d) else Kind.LINEAR
-    return StandIn(span, kind, layer)
+    if layer is not None and fitted_width(layer, received) <= FIT_WIDTH:
+        kind = Kind.CONVOLUTION if isinstance(layer, nn.Conv2d) else Kind.LINEAR
+        return StandIn(span, kind, layer.to(received))
+    if same_shape:
+        return StandIn(span, Kind.RECEIVED)
+    raise NoStandIn(
+        f"The block takes {_shape(received)} and gives {_shape(output)}, and no linear map leads "
+        f"from one to the other."
+    )
 
 
 def _linear_layer(x: Tensor, y: Tensor) -> LinearLayer | None:

@@ -86,7 +86,7 @@ class Replayer:
         self._parts = {(part.module, part.run) for part in parts}
         self._kept_keys = {(call.module, call.run) for call in [*kept, *parts]}
         self.standing: dict[Key, Answer] = {}
-        """Answers that hold in every pass, also in the whole ones: blocks that are gone for good."""
+        """Answers that hold in every pass, also in the whole ones: for blocks that are gone."""
         self._answers: dict[Key, Answer] = {}
         self._recording = False
         self._copying = False

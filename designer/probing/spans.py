@@ -38,6 +38,9 @@ class Span:
     """The calls that make up the block, in running order."""
     added: bool
     """True if the block's output is added, outside of it, to what flows past it."""
+    plain: bool
+    """True if everything passes through a layer with weights in the block, so that nothing flows
+    past the block's layers, neither outside of it nor inside."""
 
     @property
     def received(self) -> Tensor | None:
@@ -60,9 +63,17 @@ def spans_of(trace: Trace, taps: Sequence[Tap]) -> list[Span]:
     takers = takers_of(trace)
     parts = [parts_of(trace, tap) for tap in taps]
     return [
-        Span(tap, tuple(calls), is_added(trace, calls[0], takers))
+        Span(tap, tuple(calls), is_added(trace, calls[0], takers), _is_plain(trace, calls))
         for tap, calls in zip(taps, parts, strict=True)
     ]
+
+
+def _is_plain(trace: Trace, parts: Sequence[Call]) -> bool:
+    return any(
+        call.has_weights and not call.is_compound and trace.is_cut(call.node)
+        for call in trace.calls
+        if any(part.started <= call.started and call.ended <= part.ended for part in parts)
+    )
 
 
 def call_of(trace: Trace, name: str, run: int) -> Call:

@@ -153,7 +153,8 @@ SINGLE: dict[str, tuple[Make, LabelledTensors, str, tuple[str, ...]]] = {
     "sums outside": (convolutional.branches, IMAGES, "blocks.2", ("head",)),
     "separable": (mobile_net, IMAGES, "blocks.1", ("blocks.2.2", "head")),
     "inverted": (
-        convolutional.inverted_net, IMAGES, "features.1", ("features.2.conv.0.0", "features.3.conv.2", "classifier.1"),
+        convolutional.inverted_net, IMAGES, "features.1",
+        ("features.2.conv.0.0", "features.3.conv.2", "classifier.1"),
     ),
     "striding": (striding, IMAGES, "blocks.2", ("blocks.3.conv2", "head")),
     "concatenating": (convolutional.concatenating, IMAGES, "layers.2", ("head",)),
