@@ -23,7 +23,7 @@ MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 WHOLE = 1000
 """Characters that no first sentence of a command has."""
 
-RECORDS = ("search", "layers", "measured", "provenance")
+RECORDS = ("search", "layers", "contribution", "measured", "provenance")
 """Modules of ``designer.results`` that hold the records of ``report.json``."""
 
 
