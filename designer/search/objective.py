@@ -22,8 +22,8 @@ from designer.analysis.profile import profile
 from designer.choices import Objective
 from designer.errors import SpaceError, StorageError, TrialFailed
 from designer.folders import WEIGHTS_FILE
-from designer.results.layers import Curve, LawSummary
 from designer.results.contribution import BlockContribution
+from designer.results.layers import Curve, LawSummary
 from designer.results.serialisation import contributions_to_json, profile_to_json
 from designer.search.candidates import (
     TrainedCandidate,
