@@ -89,8 +89,8 @@ class Criterion(StrEnum):
     """Which blocks a pruning removes first."""
 
     BEST = "best"
-    """``HELDOUT`` or ``BLOCK_INFLUENCE``, whichever keeps more validation accuracy when as many
-    blocks are removed: the first suits plain networks, the second residual ones."""
+    """``CONTRIBUTION``, ``HELDOUT`` or ``BLOCK_INFLUENCE``, whichever keeps most validation
+    accuracy when as many blocks are removed and what is left is repaired."""
     CONTRIBUTION = "contribution"
     """The rise of held-out cross-entropy without the block, measured again after each removal."""
     HELDOUT = "heldout"

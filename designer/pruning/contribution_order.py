@@ -55,6 +55,7 @@ def order_by_contribution(
     blocks: Sequence[str] | None,
     *,
     seed: int,
+    count: int | None = None,
     progress: PassProgress,
 ) -> ContributionOrder:
     """Return the blocks in the order in which the network can do without them.
@@ -66,18 +67,21 @@ def order_by_contribution(
             ``SAMPLES`` of each.
         blocks: names of submodules; None if blocks are found.
         seed: seed of the draw of the samples.
+        count: how many blocks will go; from there on, nothing is measured again. None for all.
         progress: called after every batch of every round.
 
     Raises:
         ModelError: if the model raises.
     """
     train, validation = (_sample(part, seed) for part in (splits.train, splits.validation))
+    chance = splits.chance
     first_inputs, _, _ = next(iter(train))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         rounds = _Rounds(probe, replayer, _stand_ins(replayer, removables), progress)
         rises = rounds.losses_without(train, validation)
         first = tuple(rises.get(place, math.inf) for place in range(len(removables)))
-        while len(rises) > 1 and rounds.beats_chance(splits.chance):
+        most = len(rises) if count is None else count
+        while len(rises) > 1 and len(rounds.removed) + 1 < most and rounds.beats_chance(chance):
             rounds.remove(min(rises, key=lambda place: (rises[place], -place)))
             rises = rounds.losses_without(train, validation)
     last = sorted(rises, key=lambda place: (rises[place], -place))

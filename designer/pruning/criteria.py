@@ -1,13 +1,14 @@
 """The criteria that say which blocks go first.
 
 Each criterion is one function in the table ``CRITERIA``: it looks at the evidence and returns a
-``Ranking``.  Most measure every block once and let the least value go first (``least_first``).  A
-criterion that measures again after every removal gives the order by itself.  To add one: name it in
-``designer.choices.Criterion``, write the function, and enter it into the table.
+``Ranking``.  Most measure every block once and let the least value go first (``least_first``).
+Contribution is measured again after every removal and gives the order by itself (see
+``contribution_order``).  To add a criterion: name it in ``designer.choices.Criterion``, write the
+function, and enter it into the table.
 
-Steps on training data are the wrong guide in plain networks, whose last blocks take the largest
-steps by collapsing what is already classified; steps on held-out data, with class means and
-directions from training data, are the right one.  Block Influence suits residual networks.
+Steps say what becomes visible behind a block, not what later blocks need, so they are no guide in
+residual networks.  In plain networks held-out steps are a good one; steps on training data are not,
+since the last blocks take the largest by collapsing what is already classified.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Evidence:
     """Seed of everything random."""
     progress: PassProgress
     """Called while the criterion is measured."""
+    count: int | None = None
+    """How many blocks will go, so that only their order matters; None if that is open."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,7 @@ def contributions_anew(evidence: Evidence) -> Ranking:
         evidence.splits,
         evidence.blocks,
         seed=evidence.seed,
+        count=evidence.count,
         progress=evidence.progress,
     )
     return Ranking(result.rises, result.order)
@@ -177,8 +181,8 @@ CRITERIA: dict[Criterion, Rank] = {
 """Every criterion that gives an order of blocks."""
 
 
-BEST_OF = (Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE)
-"""What ``Criterion.BEST`` tries: the first suits plain networks, the second residual ones."""
+BEST_OF = (Criterion.CONTRIBUTION, Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE)
+"""What ``Criterion.BEST`` tries, the first of equals wins."""
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
 """Propose which blocks to remove first, and say how sure that is.
 
-A criterion gives the order (see ``criteria``).  The decision on each block comes from the interval
-of its held-out step: the block is safe to remove if the whole interval is small, to be kept if the
-whole interval is large, and doubtful otherwise.
+A criterion gives the order (see ``criteria``).  The decision on each block comes from its
+contribution to the original network: the block is safe to remove if it is idle, to be kept if it is
+surely needed, and doubtful otherwise (see ``analysis.need``).  That is about the block alone and
+about the network as it is: of many needed blocks, some can go if what is left is repaired.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from dataclasses import dataclass
 from torch import nn
 
 from designer.analysis.advice import layer_reports
+from designer.analysis.need import is_idle
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
 from designer.choices import Criterion
 from designer.pruning.criteria import Evidence, Ranking, rank_blocks
 from designer.pruning.removable import Removable
 from designer.pruning.splits import Splits
-from designer.results.layers import LayerReport
-from designer.results.measured import LOW_SHARE, SeparationProfile, measured
+from designer.results.contribution import BlockContribution, Contribution
+from designer.results.measured import SeparationProfile, measured
 from designer.results.pruning import BlockProposal, Decision
+
+NOT_MEASURED = BlockContribution("", "", None, "It was not measured.")
+"""Stands for the contribution of a block where none was measured."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,8 @@ def propose(
     seed: int,
     progress: PassProgress,
     known_profile: SeparationProfile | None = None,
+    contributions: Sequence[BlockContribution] = (),
+    count: int | None = None,
 ) -> Proposal:
     """Return the blocks of a model in the order in which a criterion removes them.
 
@@ -64,6 +71,8 @@ def propose(
         seed: seed of the resamples, and of the random criterion.
         progress: called while the model is measured.
         known_profile: what another proposal measured of the same model; None to measure it.
+        contributions: what each block contributes, in running order; empty if not measured.
+        count: how many blocks will go; None if that is open.
 
     Raises:
         ValueError: if the criterion gives no order.
@@ -78,24 +87,26 @@ def propose(
         progress=progress,
     )
     layers = layer_reports([measurement])
-    evidence = Evidence(model, removables, layers, splits, blocks, seed, progress)
+    evidence = Evidence(model, removables, layers, splits, blocks, seed, progress, count)
     ranking = rank_blocks(criterion, evidence)
     return Proposal(
-        tuple(_block_proposals(evidence, ranking)),
+        tuple(_block_proposals(evidence, ranking, contributions)),
         tuple(removables[i] for i in ranking.order),
         measurement,
         criterion,
     )
 
 
-def _block_proposals(evidence: Evidence, ranking: Ranking) -> list[BlockProposal]:
+def _block_proposals(
+    evidence: Evidence, ranking: Ranking, contributions: Sequence[BlockContribution]
+) -> list[BlockProposal]:
     orders = {i: order for order, i in enumerate(ranking.order, start=1)}
-    bound = LOW_SHARE * _mean_step(evidence.layers)
+    records = contributions or [NOT_MEASURED] * len(evidence.removables)
     return [
         BlockProposal(
             name=block.name,
             kind=block.kind,
-            decision=_decision(block, layer, bound),
+            decision=_decision(block, record.contribution),
             order=orders.get(i),
             value=measured(ranking.values[i]),
             step=layer.step,
@@ -103,28 +114,20 @@ def _block_proposals(evidence: Evidence, ranking: Ranking) -> list[BlockProposal
             step_heldout_interval=layer.step_heldout_interval,
             removed=False,
             reason=block.reason,
+            contribution=record.contribution,
+            contribution_reason=record.reason,
         )
-        for i, (block, layer) in enumerate(zip(evidence.removables, evidence.layers, strict=True))
+        for i, (block, layer, record) in enumerate(
+            zip(evidence.removables, evidence.layers, records, strict=True)
+        )
     ]
 
 
-def _mean_step(layers: Sequence[LayerReport]) -> float:
-    """Return the mean held-out step; 0 if it is negative, or no step was measured."""
-    steps = [layer.step_heldout for layer in layers if layer.step_heldout is not None]
-    return max(sum(steps) / len(steps), 0.0) if steps else 0.0
-
-
-def _decision(block: Removable, layer: LayerReport, bound: float) -> Decision:
-    """Decide by the interval of the held-out step.
-
-    ``bound`` is ``LOW_SHARE`` times the mean step: below it a block contributes too little. A block
-    is to be kept if all of its interval is above the mean step.
-    """
+def _decision(block: Removable, contribution: Contribution | None) -> Decision:
     if not block.can_go:
         return Decision.FIXED
-    if layer.step_heldout_interval is None:
+    if contribution is None:
         return Decision.DOUBTFUL
-    low, high = layer.step_heldout_interval
-    if high < bound:
-        return Decision.SAFE
-    return Decision.KEEP if low > bound / LOW_SHARE else Decision.DOUBTFUL
+    if contribution.needed:
+        return Decision.KEEP
+    return Decision.SAFE if is_idle(contribution) else Decision.DOUBTFUL

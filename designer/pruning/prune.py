@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from designer.analysis.contribution import SAMPLES
+from designer.analysis.options import AnalysisOptions
 from designer.analysis.passes import PassProgress
+from designer.analysis.pooled_contributions import contributions_or_reasons
+from designer.analysis.profile import profile_with_options
 from designer.choices import Criterion, choice
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.measures.proportions import beats_chance
@@ -106,10 +110,10 @@ def prune(
         max_drop: remove as many blocks as possible while held-out accuracy drops by no more than
             this, with 95 % confidence; a fraction, 0.01 is one point.
         target_params: remove the fewest blocks that leave at most this share of the parameters.
-        criterion: which blocks go first: ``heldout``, ``train``, ``block-influence``,
-            ``ablation``, ``last``, ``random``, or ``best``, which tries ``heldout`` and
-            ``block-influence`` and takes the one that leaves more validation accuracy; the report
-            names it.
+        criterion: which blocks go first: ``contribution``, ``heldout``, ``train``,
+            ``block-influence``, ``ablation``, ``last``, ``random``, or ``best``, which tries the
+            first, the second and ``block-influence`` and takes the one that leaves most validation
+            accuracy once what is left is repaired; the report names it.
         blocks: names of submodules, see ``designer.profile``.
         narrower: True if blocks that contribute too little for their width also lose the output
             units that the class directions do not use.
@@ -293,22 +297,30 @@ def _proposals(
     options: PruningOptions,
     progress: PassProgress,
 ) -> list[Proposal]:
-    """Return a proposal per criterion that is tried; the network is profiled only once."""
-    proposals: list[Proposal] = []
-    for criterion in criteria_of(options.criterion):
-        proposals.append(
-            propose(
-                original,
-                removables,
-                splits,
-                criterion,
-                blocks=options.blocks,
-                seed=options.recovery.seed,
-                progress=progress,
-                known_profile=proposals[0].profile if proposals else None,
-            )
+    """Return a proposal per criterion that is tried; the network is measured only once."""
+    seed, remove = options.recovery.seed, options.request.remove
+    count = remove if isinstance(remove, int) else None
+    measuring = AnalysisOptions(permutations=0, seed=seed)
+    data = (splits.train, splits.validation, options.blocks, measuring)
+    known = profile_with_options(original, *data, progress)
+    contributions = contributions_or_reasons(
+        original, *data, known, samples=SAMPLES, progress=progress
+    )
+    return [
+        propose(
+            original,
+            removables,
+            splits,
+            criterion,
+            blocks=options.blocks,
+            seed=seed,
+            progress=progress,
+            known_profile=known,
+            contributions=contributions,
+            count=count,
         )
-    return proposals
+        for criterion in criteria_of(options.criterion)
+    ]
 
 
 def _followed(proposals: Sequence[Proposal], candidate: PrunedCandidate | None) -> Proposal:

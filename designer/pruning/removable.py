@@ -49,6 +49,7 @@ from designer.errors import ModelError, first_line
 from designer.models.least_squares import FIT_WIDTH, channel_axis, fitted_width
 from designer.models.size import size_of_model
 from designer.models.surgery import Form, Removal, Way, form_of, places_of
+from designer.probing.blocks import is_handed_on
 from designer.probing.calling import (
     Inputs,
     arguments,
@@ -82,8 +83,8 @@ class Removable:
     refit: bool
     """True if the first consumer must be fitted, because the width changes."""
     folds: bool
-    """True if the first consumer is the next layer with weights, so that it can take up any linear
-    map from what the block receives to what it gives."""
+    """True if the first consumer receives what the block gives, reshaped or pooled at most, so
+    that it can take up any linear map from what the block receives to what it gives."""
     reason: str
     """How it goes, or why it must stay."""
 
@@ -180,7 +181,11 @@ class _Tester:
         fits = self._finder.fits_behind(parts)  # step 5
         consumers = tuple(fit.layer for fit in fits if fit.exact)
         following = self._trace.next_call(parts[-1], with_weights=True)
-        folds = following is not None and following.name in consumers[:1]
+        folds = (
+            following is not None
+            and following.name in consumers[:1]
+            and is_handed_on(parts[-1].node, following.received_node)
+        )
         reasons = []
         for way in self._ways(call):
             removals = self._removals(parts, way)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from designer.results.analysis import DataUsed, ModelSummary
+from designer.results.contribution import Contribution
 from designer.results.layers import Curve, LawSummary, Proportion, ReportWarning
 from designer.results.measured import Interval, Measured
 
@@ -18,11 +19,11 @@ class Decision(StrEnum):
     """What is proposed for one block, before anything is removed."""
 
     SAFE = "safe"
-    """The whole interval of its held-out step is small: remove it first."""
+    """The network was measured to do as well without it: remove it first."""
     DOUBTFUL = "doubtful"
-    """Its held-out step may be small: remove it and see."""
+    """What it contributes was not measured, or too few samples leave it open."""
     KEEP = "keep"
-    """The whole interval of its held-out step is large."""
+    """The network surely loses something without it, until what is left is repaired."""
     FIXED = "fixed"
     """It cannot be removed, whatever it contributes."""
 
@@ -51,6 +52,10 @@ class BlockProposal:
     """True if the block was removed in the end."""
     reason: str
     """How it can be removed, or why it cannot."""
+    contribution: Contribution | None = None
+    """What the original network loses on validation data without it; None if not measured."""
+    contribution_reason: str = ""
+    """Why there is no contribution; empty if there is one."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +23,7 @@ from designer.pruning.evaluation import mean_loss
 from designer.pruning.propose import Proposal, propose
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.splits import Splits, splits_of
+from designer.results.contribution import BlockContribution, Contribution, Effect
 from designer.results.measured import SeparationProfile
 from designer.results.pruning import Decision
 from tests.support.helpers import draws_around, profile_of
@@ -197,7 +199,7 @@ def test_influence_does_not_depend_on_the_batches(
     )
 
 
-# --- decisions, from made-up profiles ---
+# --- decisions, from made-up contributions ---
 
 
 def block(i: int, *, can_go: bool = True) -> Removable:
@@ -205,60 +207,66 @@ def block(i: int, *, can_go: bool = True) -> Removable:
     return Removable(f"b{i}", "Linear", i, removals, (), refit=False, folds=False, reason="because")
 
 
-STEPS = [1.0, 0.02, 0.5, 0.05, 0.93]
-"""Their mean is 0.5, so that up to 0.25 is safe and from 0.5 on is kept."""
+def contributing(rise: float, half: float, loss: float = 0.0) -> BlockContribution:
+    """A block without which cross-entropy rises, and accuracy falls by ``loss`` +- 0.005."""
+    effects = [Effect(rise, (rise - half, rise + half)), Effect(-loss, (-loss - 0.005, 0.005))]
+    return BlockContribution("b", "Linear", Contribution("what it receives", None, *effects))
+
+
+CONTRIBUTIONS = [
+    contributing(1.5, 0.1),
+    contributing(0.01, 0.03),
+    contributing(0.2, 0.3),  # may matter
+    BlockContribution("b", "Linear", None, "It was not asked for."),
+    contributing(0.01, 0.03, loss=0.02),  # cross-entropy hardly rises, but accuracy may fall
+]
 
 
 def decided(
     monkeypatch: pytest.MonkeyPatch,
     model: nn.Module,
     splits: Splits,
-    sd: float | None = 0.02,
+    *,
     fixed: int | None = None,
-    steps: list[float] = STEPS,
+    contributions: Sequence[BlockContribution] = CONTRIBUTIONS,
 ) -> Proposal:
-    """What is proposed for such held-out steps, known to such a standard deviation."""
-    heldout = 50 * np.exp(-np.cumsum([0.0, *steps]))
-    profile = profile_of(
-        heldout,
-        heldout,
-        resampled=draws_around(heldout),
-        resampled_heldout=() if sd is None else draws_around(heldout, sd),
-    )
+    """What is proposed for such contributions, with equal steps."""
+    heldout = 50 * np.exp(-np.arange(6.0))
+    profile = profile_of(heldout, heldout, resampled=draws_around(heldout), resampled_heldout=())
     monkeypatch.setattr(module, "profile", lambda *_, **__: profile)
-    return proposed(model, [block(i, can_go=i != fixed) for i in range(len(steps))], splits)
+    return propose(
+        model,
+        [block(i, can_go=i != fixed) for i in range(5)],
+        splits,
+        Criterion.HELDOUT,
+        blocks=None,
+        seed=0,
+        progress=ignore,
+        contributions=contributions,
+    )
 
 
 class TestDecision:
-    def test_is_safe_where_the_whole_interval_is_low(
+    def test_comes_from_the_contribution(
         self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
         proposal = decided(monkeypatch, model, splits)
         assert [block.decision for block in proposal.blocks] == [
             Decision.KEEP,
             Decision.SAFE,
-            Decision.DOUBTFUL,  # about the mean
-            Decision.SAFE,
-            Decision.KEEP,
+            Decision.DOUBTFUL,
+            Decision.DOUBTFUL,
+            Decision.DOUBTFUL,
         ]
-        assert names(proposal) == ["b1", "b3", "b2", "b4", "b0"]
-        for block in proposal.blocks:
-            assert block.step_heldout_interval is not None
-            low, high = block.step_heldout_interval
-            assert (block.decision is Decision.SAFE) == (high < 0.25)
-            assert (block.decision is Decision.KEEP) == (low > 0.5)
+        assert proposal.blocks[0].contribution == CONTRIBUTIONS[0].contribution
+        assert proposal.blocks[3].contribution_reason == "It was not asked for."
 
-    def test_is_doubtful_where_the_interval_is_wide(
+    def test_is_doubtful_where_nothing_was_measured(
         self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
-        proposal = decided(monkeypatch, model, splits, sd=0.6)
+        proposal = decided(monkeypatch, model, splits, contributions=())
         assert {block.decision for block in proposal.blocks} == {Decision.DOUBTFUL}
-
-    def test_is_doubtful_where_there_is_no_interval(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
-    ) -> None:
-        proposal = decided(monkeypatch, model, splits, sd=None)
-        assert {block.decision for block in proposal.blocks} == {Decision.DOUBTFUL}
+        assert {block.contribution_reason for block in proposal.blocks} == {"It was not measured."}
 
     def test_is_fixed_where_the_block_cannot_go(
         self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
@@ -266,20 +274,12 @@ class TestDecision:
         proposal = decided(monkeypatch, model, splits, fixed=1)
         assert proposal.blocks[1].decision is Decision.FIXED
         assert proposal.blocks[1].order is None
-        assert names(proposal) == ["b3", "b2", "b4", "b0"]
-
-    def test_calls_nothing_safe_where_nothing_is_gained_at_all(
-        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
-    ) -> None:
-        proposal = decided(monkeypatch, model, splits, sd=0.001, steps=[0.1, -0.2, -0.3])
-        decisions = [block.decision for block in proposal.blocks]
-        # the mean step is negative and counts as 0: only what surely undoes work is safe to remove
-        assert decisions == [Decision.KEEP, Decision.SAFE, Decision.SAFE]
+        assert sorted(names(proposal)) == ["b0", "b2", "b3", "b4"]
 
     def test_of_equal_steps_the_later_block_goes_first(
         self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
     ) -> None:
-        by_hand = least_first(lambda _: [0.5, None, 0.5, math.nan])
+        by_hand = least_first(lambda _: [0.5, None, 0.5, math.nan, 0.7])
         monkeypatch.setitem(CRITERIA, Criterion.HELDOUT, by_hand)
-        proposal = decided(monkeypatch, model, splits, steps=[0.4] * 4)
-        assert names(proposal) == ["b2", "b0", "b3", "b1"]
+        proposal = decided(monkeypatch, model, splits)
+        assert names(proposal) == ["b2", "b0", "b4", "b3", "b1"]

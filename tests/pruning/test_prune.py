@@ -8,9 +8,11 @@ import pytest
 from torch import Tensor, nn
 
 import designer
+from designer.choices import Criterion
 from designer.errors import InvalidInputError, ModelError
 from designer.models.surgery import PassThrough
 from designer.pruning import removal_trials
+from designer.pruning.criteria import BEST_OF
 from designer.pruning.evaluation import correct_mask
 from designer.pruning.prune import PruningResult
 from tests.pruning.blobs import (
@@ -119,7 +121,8 @@ class TestWhatIsRemoved:
 
 
 @pytest.mark.parametrize(
-    "criterion", ["heldout", "train", "block-influence", "ablation", "last", "random"]
+    "criterion",
+    ["contribution", "heldout", "train", "block-influence", "ablation", "last", "random"],
 )
 def test_every_criterion_prunes(model: nn.Module, data: Triple, criterion: str) -> None:
     result = designer.prune(model, data, remove=2, criterion=criterion, epochs=0, seed=4)
@@ -137,15 +140,15 @@ def test_best_follows_the_order_that_leaves_more(
     def left(criterion: str) -> PruningResult:
         return designer.prune(model, data, remove=count, criterion=criterion, epochs=0)
 
-    both = {name: left(name) for name in ("heldout", "block-influence")}
+    tried = {name: left(name) for name in BEST_OF}
     accuracies = {
-        name: figures(run.report)["pruned"].validation_accuracy.value for name, run in both.items()
+        name: figures(run.report)["pruned"].validation_accuracy.value for name, run in tried.items()
     }
     best = left("best")
-    followed = best.report.criterion
+    followed = Criterion(best.report.criterion)
     assert accuracies[followed] == max(accuracies.values())
-    assert best.report.removed == both[followed].report.removed
-    assert best.report.blocks == both[followed].report.blocks
+    assert best.report.removed == tried[followed].report.removed
+    assert best.report.blocks == tried[followed].report.blocks
 
 
 def test_the_seed_fixes_everything(model: nn.Module, data: Triple, pruned: PruningResult) -> None:

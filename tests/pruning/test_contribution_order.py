@@ -1,0 +1,119 @@
+"""The order by contribution, against leaving blocks out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from designer.data.dataset import LabelledTensors
+from designer.pruning.contribution_order import ContributionOrder, order_by_contribution
+from designer.pruning.removable import removable_blocks
+from designer.pruning.splits import Splits
+from tests.support.helpers import gaussian_classes
+from tests.support.trained import same_state, state_of, train_briefly
+
+BLOCKS = 5
+
+
+class Residual(nn.Module):
+    """Blocks x + relu(linear(x)), and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(BLOCKS)
+        )
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, gone: Sequence[int] = ()) -> Tensor:
+        for place, block in enumerate(self.blocks):
+            if place not in gone:
+                x = x + block(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    x, y = gaussian_classes(900, 6, 3, seed=1, dtype=torch.float32)
+    return Splits(
+        "blobs", LabelledTensors(x[:450], y[:450]), LabelledTensors(x[450:], y[450:]), None
+    )
+
+
+@pytest.fixture(scope="module")
+def model(splits: Splits) -> nn.Module:
+    torch.manual_seed(0)
+    return train_briefly(Residual(), splits.train)
+
+
+def ordered(model: nn.Module, splits: Splits, count: int | None = None) -> ContributionOrder:
+    removables = removable_blocks(model, splits.train.inputs[:5])
+    return order_by_contribution(
+        model, removables, splits, None, seed=0, count=count, progress=lambda *_: None
+    )
+
+
+@torch.no_grad()
+def loss_without(model: nn.Module, splits: Splits, gone: Sequence[int]) -> float:
+    x, y = splits.validation
+    return float(functional.cross_entropy(model(x, gone), y))
+
+
+def test_the_order_is_that_of_greedy_removal_by_hand(model: nn.Module, splits: Splits) -> None:
+    gone: list[int] = []
+    while len(gone) < BLOCKS:
+        left = [place for place in range(BLOCKS) if place not in gone]
+        gone.append(min(left, key=lambda place: loss_without(model, splits, [*gone, place])))
+    result = ordered(model, splits)
+    assert list(result.order) == gone
+    rises = [
+        loss_without(model, splits, [i]) - loss_without(model, splits, []) for i in range(BLOCKS)
+    ]
+    assert result.rises == pytest.approx(rises, abs=1e-5)
+
+
+def test_only_as_many_are_measured_again_as_will_go(model: nn.Module, splits: Splits) -> None:
+    everything, two = ordered(model, splits), ordered(model, splits, count=2)
+    assert two.order[:2] == everything.order[:2]
+    assert sorted(two.order) == list(range(BLOCKS))
+
+
+def test_a_plain_block_counts_as_what_the_next_layer_cannot_take_up(splits: Splits) -> None:
+    """A linear block is free; one with an activation that matters is not."""
+    torch.manual_seed(2)
+    plain = nn.Sequential(
+        nn.Sequential(nn.Linear(6, 8), nn.Tanh()),
+        nn.Sequential(nn.Linear(8, 8), nn.Identity()),  # linear
+        nn.Sequential(nn.Linear(8, 8), nn.Tanh()),
+        nn.Linear(8, 3),
+    )
+    train_briefly(plain, splits.train)
+    result = ordered(plain, splits)
+    assert result.order[0] == 1
+    assert result.rises[1] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_the_model_stays_as_it_was(model: nn.Module, splits: Splits) -> None:
+    before = state_of(model)
+    ordered(model, splits)
+    assert same_state(model, before)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_a_block_that_must_stay_has_no_place(model: nn.Module, splits: Splits) -> None:
+    class Shared(Residual):
+        def forward(self, x: Tensor, gone: Sequence[int] = ()) -> Tensor:
+            return super().forward(x + self.blocks[2](x), gone)
+
+    torch.manual_seed(0)
+    shared = train_briefly(Shared(), splits.train)
+    result = ordered(shared, splits)
+    stays = [place for place, rise in enumerate(result.rises) if math.isinf(rise)]
+    assert stays
+    assert not set(stays) & set(result.order)
