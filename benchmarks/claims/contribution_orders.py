@@ -36,6 +36,13 @@ ONCE = {
 STEPS = (Criterion.HELDOUT, Criterion.TRAIN)
 """Criteria that a profile of the separation gives."""
 
+ORDERS = (
+    *(str(c) for c in Criterion if c not in {Criterion.BEST, Criterion.RANDOM}),
+    GREEDY,
+    *ONCE.values(),
+)
+"""All orders but random ones."""
+
 SLOW = (Criterion.ABLATION,)
 """Criteria that fit layers once per block, which takes too long in a pretrained network."""
 

@@ -26,6 +26,7 @@ from benchmarks.claims.contribution_orders import (
     BLOCK_INFLUENCE,
     HELDOUT,
     LARGE,
+    ORDERS,
     OURS,
     PUBLISHED_COUNTS,
     OrderJob,
@@ -58,7 +59,11 @@ Key = tuple[NetworkTask, int, str]
 
 
 def measure_removals(
-    tasks: Sequence[NetworkTask], kept: KeptOutcomes, seeds: int, choices: int
+    tasks: Sequence[NetworkTask],
+    kept: KeptOutcomes,
+    seeds: int,
+    choices: int,
+    only: Sequence[str] | None = None,
 ) -> list[Figures]:
     """Return for each network the accuracies on test data without its blocks, by order.
 
@@ -67,15 +72,20 @@ def measure_removals(
         kept: does the jobs.
         seeds: recoveries of a pretrained network.
         choices: random choices of blocks, per network.
+        only: orders to compare contribution with, besides random ones; None for all.
     """
     criteria = kept.measure(criteria_of, [CriteriaJob(task) for task in tasks], "criteria")
-    order_jobs = [OrderJob(task, name) for task in tasks for name in order_names(task)]
+    wanted = ORDERS if only is None else (OURS, *only)
+    order_jobs = [
+        OrderJob(task, name) for task in tasks for name in order_names(task) if name in wanted
+    ]
     ordered = kept.measure(order_of, order_jobs, "orders")
     proposed = dict(zip(order_jobs, ordered, strict=True))
     jobs: dict[Key, tuple[RemovalJob, RemovalJob]] = {}
     for task, row in zip(tasks, criteria, strict=True):
         orders = {job.order: out["blocks"] for job, out in proposed.items() if job.task == task}
-        orders |= orders_by_value(row)
+        by_value = orders_by_value(row)
+        orders |= {name: order for name, order in by_value.items() if name in wanted}
         for i, order in enumerate(random_orders(row["blocks"], choices)):
             orders[f"{RANDOM} {i}"] = order
         jobs |= _jobs(task, row["blocks"], orders, seeds)

@@ -267,6 +267,7 @@ def _fields(job: RemovalJob) -> dict[str, object]:
         (["--family", "ResNet-20"], "a pretrained network needs --models"),
         (["--seeds", "3"], "--seeds needs --removals"),
         (["--choices", "3"], "--choices needs --removals"),
+        (["--order", "last"], "--order needs --removals"),
         (["--family", "LSTM"], "invalid choice"),
     ],
 )
