@@ -1,4 +1,4 @@
-"""Charts that compare several networks, or the blocks of one that is pruned."""
+"""Charts that compare several networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from designer.report.charts.axes import index_axis, log_separation_axis, name_axis, value_range
-from designer.report.charts.bars import ROW_HEIGHT, bar_layers, rows_height
+from designer.report.charts.bars import ROW_HEIGHT
 from designer.report.charts.palette import Palette
 from designer.report.charts.parts import HEIGHT, inline_data, layered, tooltip, zero_line
 from designer.report.figures.comparison import (
@@ -17,17 +17,10 @@ from designer.report.figures.comparison import (
     NetworkCurve,
     OverlayFigure,
     SizesFigure,
-    StepsFigure,
 )
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 """Shapes of the points of several networks, in turn."""
-
-
-def steps_chart(figure: StepsFigure, palette: Palette) -> alt.LayerChart:
-    """Return the held-out step of each block as a bar, coloured by what is proposed for it."""
-    bars = bar_layers(figure.bars, palette, "step on held-out data (nats)", "step")
-    return layered(*bars, height=rows_height(figure.bars))
 
 
 def overlay_chart(figure: OverlayFigure, palette: Palette) -> alt.LayerChart:

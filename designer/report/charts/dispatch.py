@@ -10,7 +10,6 @@ from designer.report.charts.comparison import (
     differences_chart,
     overlay_chart,
     sizes_chart,
-    steps_chart,
 )
 from designer.report.charts.need import need_chart
 from designer.report.charts.network import (
@@ -26,7 +25,6 @@ from designer.report.figures.comparison import (
     DifferencesFigure,
     OverlayFigure,
     SizesFigure,
-    StepsFigure,
 )
 from designer.report.figures.figure import Figure
 from designer.report.figures.need import NeedFigure
@@ -58,7 +56,6 @@ chart_of.register(ArchitectureFigure, architecture_chart)
 chart_of.register(EmergenceFigure, emergence_chart)
 chart_of.register(TrialsFigure, trials_chart)
 chart_of.register(AgreementFigure, agreement_chart)
-chart_of.register(StepsFigure, steps_chart)
 chart_of.register(OverlayFigure, overlay_chart)
 chart_of.register(DifferencesFigure, differences_chart)
 chart_of.register(SizesFigure, sizes_chart)

@@ -1,31 +1,19 @@
-"""Figures that compare several networks, or the blocks of one that is pruned."""
+"""Figures that compare several networks."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from designer.report.figures.figure import (
-    Bar,
     Figure,
     LayerPoint,
     TableView,
     finite,
-    interval_ends,
-    unique_names,
 )
 from designer.report.figures.network import curve_points
 from designer.report.words import number
-from designer.results.pruning import BlockProposal, Decision, NetworkFigures
-
-
-@dataclass(frozen=True)
-class StepsFigure(Figure):
-    """Held-out step of each block, coloured by what is proposed for it."""
-
-    bars: tuple[Bar, ...]
-    """One for each block."""
+from designer.results.pruning import NetworkFigures
 
 
 @dataclass(frozen=True)
@@ -76,35 +64,6 @@ class DifferencesFigure(Figure):
     """Name of the network that the others are compared with."""
     curves: tuple[NetworkCurve, ...]
     """One for each network but the first; the differences, in nats, stand in place of D."""
-
-
-def steps_figure(blocks: Sequence[BlockProposal], table: TableView) -> StepsFigure | None:
-    """Return what each block does on held-out data; None where no such step was measured."""
-    if not any(finite(block.step_heldout) is not None for block in blocks):
-        return None
-    counts = Counter(block.decision for block in blocks)
-    decisions = ", ".join(f"{counts[kind]} {kind}" for kind in Decision if counts[kind])
-    names = unique_names(
-        [f"{block.name} (removed)" if block.removed else block.name for block in blocks]
-    )
-    return StepsFigure(
-        name="steps",
-        title="What each block does on held-out data",
-        caption=(
-            f"A bar is the step of a block on held-out data, in nats, with its 95 % interval. "
-            f"Blocks with small steps are the first to remove. Proposals: {decisions}."
-        ),
-        table=table,
-        bars=tuple(
-            Bar(
-                name,
-                finite(block.step_heldout),
-                *interval_ends(block.step_heldout_interval),
-                str(block.decision),
-            )
-            for name, block in zip(names, blocks, strict=True)
-        ),
-    )
 
 
 def overlay_figure(

@@ -11,6 +11,7 @@ from designer.report.words import interval_text, number
 from designer.results.effects import decisive_effect
 from designer.results.layers import LayerReport
 from designer.results.measured import Measured, Verdict
+from designer.results.pruning import BlockProposal, Decision
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class NeedRow:
     rise_high: Measured
     """Upper end of its 95 % interval."""
     kind: str
-    """Verdict on the block."""
+    """Verdict on the block, or what is proposed for it."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +72,53 @@ def need_figure(name: str, layers: Sequence[LayerReport]) -> NeedFigure | None:
             f"later blocks need."
         ),
         table=_table(names, layers),
-        rows=tuple(_row(*named) for named in zip(names, layers, strict=True)),
+        rows=tuple(
+            _row(name, layer, layer.verdict) for name, layer in zip(names, layers, strict=True)
+        ),
         quantity=quantity,
     )
 
 
-def _row(name: str, layer: LayerReport) -> NeedRow:
-    effect = decisive_effect(layer.contribution)
+def proposals_figure(blocks: Sequence[BlockProposal], table: TableView) -> NeedFigure | None:
+    """Return what blocks show and are needed for before a pruning; None where nothing was measured.
+
+    Args:
+        blocks: all blocks of the original, in running order.
+        table: the same figures as a table.
+    """
+    contributions = [block.contribution for block in blocks if block.contribution is not None]
+    if not contributions and all(finite(block.step_heldout) is None for block in blocks):
+        return None
+    counts = Counter(block.decision for block in blocks)
+    decisions = ", ".join(f"{counts[kind]} {kind}" for kind in Decision if counts[kind])
+    names = unique_names(
+        [f"{block.name} (removed)" if block.removed else block.name for block in blocks]
+    )
+    return NeedFigure(
+        name="need",
+        title="What each block shows, and what it is needed for",
+        caption=(
+            f"Circles show the step of each block on held-out data: what becomes visible. Bars "
+            f"show by how much cross-entropy rises if this block alone is left out, before "
+            f"anything is repaired. Both are in nats, with 95 % intervals. Proposals: {decisions}."
+        ),
+        table=table,
+        rows=tuple(
+            _row(name, block, block.decision) for name, block in zip(names, blocks, strict=True)
+        ),
+        quantity="cross-entropy",
+    )
+
+
+def _row(name: str, block: LayerReport | BlockProposal, kind: Verdict | Decision) -> NeedRow:
+    effect = decisive_effect(block.contribution)
     return NeedRow(
         name,
-        finite(layer.step_heldout),
-        *interval_ends(layer.step_heldout_interval),
+        finite(block.step_heldout),
+        *interval_ends(block.step_heldout_interval),
         None if effect is None else finite(effect.value),
         *interval_ends(None if effect is None else effect.interval),
-        str(layer.verdict),
+        str(kind),
     )
 
 

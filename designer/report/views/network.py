@@ -180,10 +180,8 @@ def _needed_blocks(needed: Mapping[str, Contribution], count: int) -> str:
     effects = {name: decisive_effect(contribution) for name, contribution in needed.items()}
     top = max(needed, key=lambda name: effect.value if (effect := effects[name]) else 0.0)
     which = f"is needed, {top}" if len(needed) == 1 else f"are needed, most of all {top}"
-    return (
-        f"Left out one at a time, {len(needed)} of {count} blocks {which}: without it "
-        f"{losses_in_words(needed[top])}."
-    )
+    counted = "the only block" if count == 1 else f"{len(needed)} of {count} blocks"
+    return f"Left out one at a time, {counted} {which}: without it {losses_in_words(needed[top])}."
 
 
 def _untried_blocks(layers: Sequence[LayerReport]) -> Iterator[str]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from designer.errors import one_line
-from designer.report.figures.comparison import before_after, sizes_figure, steps_figure
+from designer.report.figures.comparison import before_after, sizes_figure
 from designer.report.figures.figure import TableView, known_figures, sparklines_of
+from designer.report.figures.need import proposals_figure
 from designer.report.views.page import (
     ReportView,
     Tile,
@@ -18,11 +19,16 @@ from designer.report.views.page import (
     short_count,
 )
 from designer.report.words import MISSING, interval_text, number
+from designer.results.effects import decisive_effect
 from designer.results.measured import Measured
 from designer.results.pruning import BlockProposal, NetworkFigures, PruningReport
 
 ORIGINAL = "original"
 """Name of the network that the others are compared with."""
+
+
+NEED_COLUMNS = ("needed for", "95 % interval", "points")
+"""Titles of what the original loses without a block: nats, and points of accuracy."""
 
 
 OWN_COLUMN = {"block-influence": "influence", "ablation": "loss"}
@@ -132,15 +138,14 @@ def _side_by_side(networks: Sequence[NetworkFigures]) -> TableView:
 
 def _proposal(report: PruningReport) -> TableView:
     own = OWN_COLUMN.get(report.criterion)
-    columns = ("block", "order", *([own] if own else []), "step", "held-out", "95 % interval")
+    columns = ("block", "order", *([own] if own else []), "held-out step", *NEED_COLUMNS)
     rows = tuple(
         (
             block.name,
             MISSING if block.order is None else str(block.order),
             *([number(block.value, 3)] if own else []),
-            number(block.step),
             number(block.step_heldout),
-            interval_text(block.step_heldout_interval),
+            *_need(block),
             str(block.decision),
             "yes" if block.removed else "",
         )
@@ -148,7 +153,16 @@ def _proposal(report: PruningReport) -> TableView:
     )
     numeric = frozenset(columns[1:])
     table = TableView("Block by block", (*columns, "proposal", "removed"), rows, numeric)
-    return replace(table, figures=known_figures(steps_figure(report.blocks, table)))
+    return replace(table, figures=known_figures(proposals_figure(report.blocks, table)))
+
+
+def _need(block: BlockProposal) -> Iterator[str]:
+    """Yield what is lost without a block: the rise of cross-entropy, its interval, and points."""
+    effect = decisive_effect(block.contribution)
+    accuracy = None if block.contribution is None else block.contribution.accuracy
+    yield number(None if effect is None else effect.value)
+    yield interval_text(None if effect is None else effect.interval)
+    yield number(None if accuracy is None else 100 * accuracy.value, 1)
 
 
 def _ways(blocks: Sequence[BlockProposal]) -> TableView:
@@ -186,9 +200,11 @@ def _pruning_notes(report: PruningReport) -> Iterator[str]:
     yield (
         "Time is the duration of a forward pass divided by the original's. Points lost are "
         "percentage points of validation accuracy, and the 95 % bound is their upper confidence "
-        "bound. A block is safe to remove if the whole interval of its held-out step lies below "
-        "half of the mean step. It is proposed to be kept if the whole interval lies above the "
-        "mean step."
+        "bound. A block is needed for the rise of held-out cross-entropy, in nats, if it alone is "
+        "left out and nothing is repaired; the points beside it are the change of accuracy. Its "
+        "proposal is to keep it if the whole interval lies above zero, and safe if the network "
+        "does as well without it. Of the blocks to keep, some can still go if what is left is "
+        "repaired and trained, which is what the removals below were tried for."
     )
     if len(report.networks) > 2:
         yield (
