@@ -87,6 +87,12 @@ def _prune(
     epochs: Annotated[
         int, typer.Option(help="Largest number of recovery epochs; 0 for none.")
     ] = RecoveryOptions.epochs,
+    recover_every: Annotated[
+        int | None,
+        typer.Option(
+            help="Recover after this many removals, each time. [default: once, after all of them]"
+        ),
+    ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
@@ -144,6 +150,7 @@ def _prune(
             soft_targets=soft_targets,
             seed=seed or 0,
             scratch_epochs=scratch_epochs,
+            every=recover_every,
         ),
         split_names(blocks),
         narrower=narrow,

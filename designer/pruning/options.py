@@ -83,6 +83,8 @@ class RecoveryOptions:
     """Seed of the training."""
     scratch_epochs: int = 30
     """Epochs of the network from scratch, which is trained in the same way."""
+    every: int | None = None
+    """Train after this many removals, each time; None to train once, after all of them."""
 
     def __post_init__(self) -> None:
         for epochs in (self.epochs, self.scratch_epochs):
@@ -91,6 +93,10 @@ class RecoveryOptions:
         if not 0 < self.learning_rate < math.inf:
             raise InvalidInputError(
                 f"Expected a positive learning rate, got {self.learning_rate:g}."
+            )
+        if self.every is not None and self.every < 1:
+            raise InvalidInputError(
+                f"Expected at least 1 removal between two recoveries, got {self.every}."
             )
         if self.batch_size < 2:
             raise InvalidInputError(f"Expected a batch size of at least 2, got {self.batch_size}.")

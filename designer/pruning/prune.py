@@ -34,7 +34,7 @@ from designer.pruning.evaluation import correct_mask
 from designer.pruning.how_many import fewest_for, most_within
 from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 from designer.pruning.propose import Proposal, propose
-from designer.pruning.removable import Removable, names_left, removable_blocks
+from designer.pruning.removable import FEW, Removable, names_left, removable_blocks
 from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
 from designer.pruning.report import ReportBuilder
 from designer.pruning.splits import PruningData, Splits, splits_of
@@ -42,9 +42,6 @@ from designer.results.pruning import PruningReport
 
 if TYPE_CHECKING:
     from designer.pruning.options import Build
-
-FEW = 5
-"""Samples that blocks are tried on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +84,7 @@ def prune(
     blocks: Sequence[str] | None = None,
     narrower: bool = False,
     epochs: int = RecoveryOptions.epochs,
+    recover_every: int | None = None,
     learning_rate: float = RecoveryOptions.learning_rate,
     batch_size: int = RecoveryOptions.batch_size,
     soft_targets: bool = False,
@@ -118,6 +116,8 @@ def prune(
         narrower: True if blocks that contribute too little for their width also lose the output
             units that the class directions do not use.
         epochs: the most epochs of recovery; 0 for none.
+        recover_every: recover after this many removals, each time; None to recover once, after all
+            of them.
         learning_rate: learning rate of recovery and of the baselines.
         batch_size: samples per training step.
         soft_targets: True if half of the targets are the original network's outputs.
@@ -147,6 +147,7 @@ def prune(
             soft_targets=soft_targets,
             seed=seed,
             scratch_epochs=scratch_epochs,
+            every=recover_every,
         ),
         blocks,
         narrower,
@@ -184,7 +185,15 @@ def prune_with(
     _check_request(options.request, removables)
 
     proposals = _proposals(original, removables, splits, options, progress)
-    trials = RemovalTrials(original, splits, options.recovery, options.request.max_drop, progress)
+    trials = RemovalTrials(
+        original,
+        splits,
+        options.recovery,
+        options.request.max_drop,
+        progress,
+        removables,
+        options.blocks,
+    )
     candidate = _candidate(options.request, proposals, trials, original, splits)
     if options.narrower and candidate is not None:
         left = names_left(removables, candidate.trial.removed, options.blocks)

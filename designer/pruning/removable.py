@@ -65,6 +65,9 @@ from designer.probing.untouched import untouched
 from designer.pruning.fits import FitFinder, LayerFit
 from designer.pruning.forward_passes import handed, received, without
 
+FEW = 5
+"""Samples that blocks are tried on."""
+
 
 @dataclass(frozen=True)
 class Removable:

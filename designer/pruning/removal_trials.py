@@ -18,7 +18,7 @@ from designer.pruning.evaluation import correct_mask, mean_loss
 from designer.pruning.narrow import narrow
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.recover import recover
-from designer.pruning.removable import Removable
+from designer.pruning.removable import FEW, Removable, names_left, removable_blocks
 from designer.pruning.splits import Splits
 from designer.results.pruning import RemovalTrial
 
@@ -54,6 +54,8 @@ class RemovalTrials:
         max_drop: the largest drop of validation accuracy that is allowed, as a fraction; None if
             it is not asked for.
         progress: called during recovery.
+        removables: all blocks of the original, for a recovery after every few removals.
+        blocks: the names that the caller asked for; None if blocks are found.
     """
 
     def __init__(
@@ -63,9 +65,12 @@ class RemovalTrials:
         recovery: RecoveryOptions,
         max_drop: float | None,
         progress: PassProgress,
+        removables: Sequence[Removable] = (),
+        blocks: Sequence[str] | None = None,
     ) -> None:
         self._model, self._splits, self._recovery = model, splits, recovery
         self._max_drop, self._progress = max_drop, progress
+        self._removables, self._blocks = removables, blocks
         self.correct = correct_mask(model, splits.validation)
         """Mask (n,) of the validation samples that the original classifies correctly."""
         self.done: list[RemovalTrial] = []
@@ -102,21 +107,66 @@ class RemovalTrials:
     def recovered(self, blocks: Sequence[Removable]) -> PrunedCandidate:
         """Return the network without the blocks, after recovery training.
 
-        Training begins twice: once after what follows was fitted, which keeps more of the original,
-        and once without fitting, which learns more. The better network is returned.
+        If recovery is asked for after every few removals, the blocks go step by step.
+
+        Args:
+            blocks: what is removed, in the order in which it goes.
 
         Raises:
             ModelError: if the blocks cannot go together.
         """
-        starts = [cut(self._model, blocks, self._splits.train, fit=fit) for fit in (True, False)]
+        every = self._recovery.every or len(blocks)
+        smaller, epochs, fitted = None, 0, dict[str, None]()
+        for start in range(0, len(blocks), every):
+            step = blocks[start : start + every]
+            if smaller is None:
+                smaller, trained = self._recovered_without(self._model, step)
+            else:
+                here = self._found_again(smaller.model, blocks[:start], step)
+                smaller, trained = self._recovered_without(smaller.model, here)
+            epochs += trained
+            fitted |= dict.fromkeys(smaller.fitted)
+        if smaller is None:
+            raise InvalidInputError("Expected at least 1 block to remove, got none.")
+        in_order = sorted(blocks, key=lambda block: block.place)
+        removals = tuple(removal for block in in_order for removal in block.removals)
+        whole_cut = Cut(smaller.model, removals, tuple(fitted))
+        return self._judge(whole_cut, _names(blocks), epochs=epochs, recovered=True)
+
+    def _recovered_without(self, model: nn.Module, blocks: Sequence[Removable]) -> tuple[Cut, int]:
+        """Return a model without the blocks after recovery, and the epochs that it took.
+
+        Training begins twice: once after what follows was fitted, which keeps more of the original,
+        and once without fitting, which learns more. The better network is returned.
+        """
+        starts = [cut(model, blocks, self._splits.train, fit=fit) for fit in (True, False)]
         starts = starts if self._recovery.epochs else starts[:1]
         epochs = [
             recover(start.model, self._splits, self._recovery, self._model, self._progress)
             for start in starts
         ]
         scores = [self._score(start.model) for start in starts]
-        best = scores.index(max(scores))
-        return self._judge(starts[best], _names(blocks), epochs=sum(epochs), recovered=True)
+        return starts[scores.index(max(scores))], sum(epochs)
+
+    def _found_again(
+        self, smaller: nn.Module, gone: Sequence[Removable], wanted: Sequence[Removable]
+    ) -> list[Removable]:
+        """Return blocks of the original as they are found in a smaller network.
+
+        Raises:
+            ModelError: if they are not found there, or can no longer go.
+        """
+        names = _names(gone)
+        left = [block for block in self._removables if block.name not in names]
+        few = self._splits.train.inputs[:FEW]
+        here = removable_blocks(smaller, few, names_left(self._removables, names, self._blocks))
+        by_name = dict(zip((block.name for block in left), here, strict=False))
+        if len(left) != len(here) or not all(by_name[block.name].can_go for block in wanted):
+            raise ModelError(
+                f"Expected blocks that can go one after the other, but without "
+                f"{', '.join(names)} the next ones cannot; recover once, after all removals."
+            )
+        return [by_name[block.name] for block in wanted]
 
     def narrowed(self, candidate: PrunedCandidate, blocks: Sequence[str] | None) -> PrunedCandidate:
         """Return the candidate with narrower layers, recovered again.

@@ -15,6 +15,7 @@ from designer.pruning import removal_trials
 from designer.pruning.criteria import BEST_OF
 from designer.pruning.evaluation import correct_mask
 from designer.pruning.prune import PruningResult
+from designer.pruning.splits import splits_of
 from tests.pruning.blobs import (
     DEPTH,
     NAMES,
@@ -195,3 +196,25 @@ def test_fewer_go_where_all_cannot_go_together(data: Triple) -> None:
     assert 1 <= len(result.report.removed) < DEPTH
     with pytest.raises(ModelError, match="go together"):
         designer.prune(model, data, remove=DEPTH, **QUICK)
+
+
+class TestRecoveryAfterEveryFew:
+    def test_removals_go_step_by_step(self, model: nn.Module, data: Triple) -> None:
+        result = designer.prune(model, data, remove=3, recover_every=1, epochs=2)
+        assert gone(result.model) == list(result.report.removed)
+        assert len(result.report.removed) == 3
+        assert len(result.removals) == 3
+        pruned = figures(result.report)["pruned"]
+        assert pruned.epochs > 2 * 2  # two starts of one recovery take no more than this
+        assert pruned.validation_accuracy.value == pytest.approx(
+            float(correct_mask(result.model, splits_of(data).validation).float().mean())
+        )
+
+    def test_as_many_at_a_time_as_go_is_one_recovery(self, model: nn.Module, data: Triple) -> None:
+        once = designer.prune(model, data, remove=2, **QUICK)
+        together = designer.prune(model, data, remove=2, recover_every=2, **QUICK)
+        assert same_state(together.model, state_of(once.model))
+
+    def test_at_least_one(self, model: nn.Module, data: Triple) -> None:
+        with pytest.raises(InvalidInputError, match="at least 1 removal between two"):
+            designer.prune(model, data, remove=2, recover_every=0)
