@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.analysis.feature_choice import FeatureChoice
+from designer.analysis.norm_statistics import NormStatistics
 from designer.analysis.options import AnalysisOptions
 from designer.analysis.passes import PassProgress
 from designer.analysis.stand_ins import NoStandIn, StandIn, stand_in_of
@@ -39,7 +40,7 @@ from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
-from designer.probing.calling import Inputs, first_tensor
+from designer.probing.calling import Inputs, first_tensor, unwrap
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
 from designer.probing.spans import Span
@@ -63,6 +64,7 @@ def contributions(
     dimension: int | None = None,
     samples: int = SAMPLES,
     linear: bool = False,
+    renew_norms: bool = False,
     seed: int = 0,
     progress: PassProgress | None = None,
 ) -> tuple[BlockContribution, ...]:
@@ -80,6 +82,9 @@ def contributions(
             stratified by class.
         linear: True to put a fitted linear map in the place of every block, even where something
             flows past it and it could be skipped.
+        renew_norms: True to re-estimate the running statistics of norms in the network without each
+            block, on the training samples. It shows what is lost for good, and takes half as long
+            again.
         seed: seed of the draw and of projections.
         progress: called after every batch.
 
@@ -98,7 +103,15 @@ def contributions(
     if samples < 1:
         raise InvalidInputError(f"Expected at least 1 sample, got {samples}.")
     return measure_contributions(
-        model, train, heldout, blocks, options, samples=samples, linear=linear, progress=progress
+        model,
+        train,
+        heldout,
+        blocks,
+        options,
+        samples=samples,
+        linear=linear,
+        renew_norms=renew_norms,
+        progress=progress,
     )
 
 
@@ -111,6 +124,7 @@ def measure_contributions(
     *,
     samples: int = SAMPLES,
     linear: bool = False,
+    renew_norms: bool = False,
     progress: PassProgress | None = None,
 ) -> tuple[BlockContribution, ...]:
     """Measure contributions as ``contributions`` does, with options that are already checked."""
@@ -124,8 +138,10 @@ def measure_contributions(
     first_inputs, _, _ = next(iter(sampled))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         omissions = [_Omission.of(span, linear=linear) for span in replayer.spans]
-        ends = _Ends(probe, replayer, choice, omissions)
+        ends = _Ends(probe, replayer, choice, omissions, NormStatistics(unwrap(model)))
         ends.fit_stand_ins(sampled, progress or _ignore)
+        if renew_norms:
+            ends.estimate_norms(sampled, progress or _ignore)
         ends.measure_training(sampled, Measure(options.measure), progress or _ignore)
         ends.measure_heldout(sampled_heldout, progress or _ignore)
     return tuple(omission.result(ends.whole) for omission in omissions)
@@ -228,6 +244,7 @@ class _Ends:
         replayer: runs the network, whole or without a block.
         choice: how the output of the last block becomes features.
         omissions: one per block, in running order.
+        norms: the statistics of the norms in each network, as far as they are re-estimated.
     """
 
     def __init__(
@@ -236,9 +253,10 @@ class _Ends:
         replayer: Replayer,
         choice: FeatureChoice,
         omissions: Sequence[_Omission],
+        norms: NormStatistics,
     ) -> None:
         self._probe, self._replayer, self._choice = probe, replayer, choice
-        self._omissions = omissions
+        self._omissions, self._norms = omissions, norms
         self.whole = _Tally()
 
     def fit_stand_ins(self, train: Batches, progress: PassProgress) -> None:
@@ -257,6 +275,19 @@ class _Ends:
             progress("stand-ins", rows.stop, len(train))
         for omission in fitted:
             omission.fit()
+
+    def estimate_norms(self, train: Batches, progress: PassProgress) -> None:
+        """Re-estimate the running statistics of norms in the network without each block."""
+        if not self._norms:
+            return
+        for batch, _, rows in train:
+            inputs = self._probe.prepared(batch)
+            self._replayer.first_pass(inputs)
+            for place, omission in enumerate(self._omissions):
+                if omission.stand_in is not None:
+                    with self._norms.estimated(place):
+                        self._output_without(place, omission, inputs)
+            progress("statistics of norms", rows.stop, len(train))
 
     def measure_training(self, train: Batches, measure: Measure, progress: PassProgress) -> None:
         """Fit the class means, or the linear prediction, at the end of every network."""
@@ -290,25 +321,38 @@ class _Ends:
         for place, omission in enumerate(self._omissions):
             if omission.stand_in is None:
                 continue
-            answers = omission.stand_in.answers(self._replayer)
-            try:
-                output = self._replayer.pass_without(place, answers, inputs)
-                end = self._end(output, targets, tokens=tokens)
-            except DesignerError as error:
-                omission.give_up(f"The model does not run without it: {error}")
-            else:
-                yield omission.tally, *end
+            with self._norms.used(place):
+                output = self._output_without(place, omission, inputs)
+            if omission.stand_in is not None:
+                yield omission.tally, *self._end(output, targets, tokens=tokens)
+
+    def _output_without(self, place: int, omission: _Omission, inputs: Inputs) -> object:
+        """Return the output without a block; its omission gives up if the model raises."""
+        if omission.stand_in is None:
+            return None
+        answers = omission.stand_in.answers(self._replayer)
+        try:
+            output = self._replayer.pass_without(place, answers, inputs)
+            self._last_rows()
+        except DesignerError as error:
+            omission.give_up(f"The model does not run without it: {error}")
+            return None
+        return output
 
     def _end(
         self, output: object, targets: Tensor, *, tokens: bool
     ) -> tuple[Tensor, Tensor | None]:
-        last = self._replayer.last_features
-        if last is None:
-            raise ModelError("Expected the last block to give a floating tensor, got none.")
+        last = self._last_rows()
         rows = last.movedim(self._probe.last_sample_axis, 0)
         logits = _logits_for(targets, first_tensor(output), tokens=tokens)
         same = logits is not None and logits.shape == last.shape and torch.equal(logits, last)
         return self._choice.reduce([rows])[0], None if same else logits
+
+    def _last_rows(self) -> Tensor:
+        last = self._replayer.last_features
+        if last is None:
+            raise ModelError("Expected the last block to give a floating tensor, got none.")
+        return last
 
 
 def _logits_for(targets: Tensor, output: Tensor | None, *, tokens: bool) -> Tensor | None:

@@ -373,3 +373,55 @@ class TestRefusals:
 
 def test_it_is_public() -> None:
     assert designer.contributions is contributions
+
+
+class TestRenewedNorms:
+    def test_statistics_are_those_of_the_network_without_the_block(self) -> None:
+        """A block that scales its input tenfold is no loss once the norm behind has adapted."""
+
+        class Scaling(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.linear = nn.Linear(6, 6)
+
+            def forward(self, x: Tensor) -> Tensor:
+                output: Tensor = 10 * x + 0 * self.linear(x)
+                return output
+
+        model = nn.Sequential(
+            Residual(6), Scaling(), nn.Sequential(nn.BatchNorm1d(6), Residual(6)), nn.Linear(6, 3)
+        ).double()
+        train, heldout = pairs()
+        model.train()
+        norm = model[2][0]  # type: ignore[index]
+        norm.momentum = None
+        model(train[0])
+        model.eval()
+        names = ["0", "1", "2"]
+        before = copy.deepcopy(model.state_dict())
+        plain = by_name(contributions(model, train, heldout, names))["1"]
+        renewed = by_name(contributions(model, train, heldout, names, renew_norms=True))["1"]
+        assert abs(effects(plain)[1]) > 0.01
+        assert effects(renewed) == pytest.approx((0, 0, 0), abs=1e-3)
+        after = model.state_dict()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+        assert norm.momentum is None
+        assert not norm.training
+
+    def test_nothing_changes_without_norms(self) -> None:
+        model = network(dense(), Residual(6))
+        train, heldout = pairs()
+        assert contributions(model, train, heldout, renew_norms=True) == contributions(
+            model, train, heldout
+        )
+
+    @pytest.mark.parametrize("name", NETWORKS)
+    def test_hard_structures_are_left_alone(self, name: str) -> None:
+        make, inputs, _ = NETWORKS[name]
+        model = seeded(make).eval()
+        before = copy.deepcopy(model.state_dict())
+        labels = torch.arange(len(tensors_of(inputs)[0])) % 2
+        contributions(model, (inputs, labels), (inputs, labels), renew_norms=True)
+        after = model.state_dict()
+        if name != "counting":
+            assert all(torch.equal(before[key], after[key]) for key in before)
