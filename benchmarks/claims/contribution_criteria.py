@@ -14,6 +14,7 @@ accuracy              contribution: loss of accuracy without the block
 gate gradient         |dL/dg| of a gate g = 1 on what the block adds to what flows past it, or on
                       its output if nothing does (after Molchanov et al., "Importance estimation
                       for neural network pruning", CVPR 2019)
+signed gate gradient  -dL/dg, the rise of L to first order if the gate closes
 parameter norm        Euclidean norm of all its parameters
 saturation            mean over its linear layers and convolutions of the layer saturation of Shenk
                       et al. ("Delve", 2021): the share of directions that hold 99 % of the variance
@@ -58,6 +59,10 @@ Values = dict[str, list[float | None]]
 DECIMALS = 8
 
 BATCH = 256
+
+BRANCHES = {"ResNet": "residual", "ResNet-20": "bn2", "ResNet-56": "bn2"}
+"""The last module of a block's branch, before it is added to what flows past it inside the block,
+in families where there is a single branch."""
 
 
 @dataclass(frozen=True)
@@ -163,37 +168,51 @@ def _of_pool(subject: Subject, values: Sequence[float | None]) -> list[float | N
 
 
 def gate_gradients(subject: Subject) -> Values:
-    """Return |dL/dg| of a gate g = 1 per block, with L the cross-entropy of held-out data."""
-    past = subject.task.family not in PLAIN
+    """Return |dL/dg| and -dL/dg per block, with L the cross-entropy of held-out data."""
+    family = subject.task.family
+    gradients = gradients_of_gates(
+        subject.model,
+        subject.pool,
+        subject.splits.validation,
+        branch=BRANCHES.get(family, ""),
+        past=family not in PLAIN,
+    )
     return {
-        "gate gradient": [
-            *gradients_of_gates(subject.model, subject.pool, subject.splits.validation, past=past)
-        ]
+        "gate gradient": [abs(gradient) for gradient in gradients],
+        "signed gate gradient": [-gradient for gradient in gradients],
     }
 
 
 def gradients_of_gates(
-    model: nn.Module, blocks: Sequence[Removable], data: LabelledTensors, *, past: bool
+    model: nn.Module,
+    blocks: Sequence[Removable],
+    data: LabelledTensors,
+    *,
+    branch: str = "",
+    past: bool = False,
 ) -> list[float]:
-    """Return |dL/dg| for a gate g = 1 on each block.
+    """Return dL/dg for a gate g = 1 on each block.
 
     Args:
         model: in eval mode; left as it was.
         blocks: the blocks that get a gate.
         data: what the mean cross-entropy L is taken over.
-        past: True if something flows past the blocks, so that a block that is closed gives what it
-            received; False if it then gives zeros.  A block whose output is added to what flows
-            past it gives zeros in any case.
+        branch: name, within a block, of the module whose output the gate multiplies; empty for the
+            output of the block itself.
+        past: True if something flows past inside the blocks, so that without a named branch a
+            closed gate leaves what the block received; False if it leaves zeros.  A block whose
+            output is added to what flows past it gives zeros in any case.
     """
     modules = submodules(model)
     gates = [torch.ones((), requires_grad=True) for _ in blocks]
     handles = []
     for block, gate in zip(blocks, gates, strict=True):
-        first, last = block.removals[0], block.removals[-1]
+        first, last = block.removals[0], block.removals[-1].block
+        gated = f"{last}.{branch}" if branch else last
         received: list[Tensor] = []
-        if past and first.way is not Way.ZERO:
+        if past and not branch and first.way is not Way.ZERO:
             handles.append(modules[first.block].register_forward_pre_hook(_noting(received)))
-        handles.append(modules[last.block].register_forward_hook(_gated(gate, received)))
+        handles.append(modules[gated].register_forward_hook(_gated(gate, received)))
     sums = [0.0] * len(blocks)
     try:
         for inputs, labels in data.batches(BATCH):
@@ -203,7 +222,7 @@ def gradients_of_gates(
     finally:
         for handle in handles:
             handle.remove()
-    return [abs(total) / len(data) for total in sums]
+    return [total / len(data) for total in sums]
 
 
 def _noting(received: list[Tensor]) -> Callable[[nn.Module, tuple[object, ...]], None]:
@@ -295,6 +314,7 @@ CRITERIA = (
     "Block Influence",
     *RULERS,
     "gate gradient",
+    "signed gate gradient",
     "parameter norm",
     "saturation",
 )

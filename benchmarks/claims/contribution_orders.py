@@ -28,6 +28,7 @@ GREEDY = "greedy ablation"
 ONCE = {
     **{ruler: f"{ruler}, once" for ruler in RULERS},
     "gate gradient": "gate gradient",
+    "signed gate gradient": "signed gate gradient",
     "parameter norm": "parameter norm",
     "saturation": "saturation",
 }

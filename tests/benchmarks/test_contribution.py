@@ -120,7 +120,7 @@ def test_the_gradient_of_a_gate_is_what_a_small_change_of_the_branch_does() -> N
     gradients = gradients_of_gates(model, blocks, data, past=True)
     for i, gradient in enumerate(gradients):
         losses = [_loss_with_branch_times(model, i, 1 + e, data) for e in (1e-5, -1e-5)]
-        assert gradient == pytest.approx(abs(losses[0] - losses[1]) / 2e-5, rel=1e-5)
+        assert gradient == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-5)
     assert not any(module._forward_hooks for module in model.modules())
 
 
@@ -146,7 +146,22 @@ def test_a_closed_gate_hands_on_what_flows_past_a_block() -> None:
         )
         losses.append(float(functional.cross_entropy(model(data.inputs), data.labels).detach()))
         handle.remove()
-    assert gradient == pytest.approx(abs(losses[0] - losses[1]) / 2e-5, rel=1e-5)
+    assert gradient == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-5)
+
+
+def test_a_gate_on_a_branch_multiplies_it() -> None:
+    torch.manual_seed(0)
+    model = CifarResnet(2, classes=3).double().eval()
+    data = LabelledTensors(torch.randn(6, 3, 8, 8).double(), torch.arange(6) % 3)
+    block = next(b for b in removable_blocks(model, data.inputs[:2]) if b.name == "layer1.1")
+    (gradient,) = gradients_of_gates(model, [block], data, branch="bn2", past=True)
+    norm = model.get_submodule("layer1.1.bn2")
+    losses = []
+    for factor in (1 + 1e-5, 1 - 1e-5):
+        handle = norm.register_forward_hook(lambda _module, _inputs, y, factor=factor: factor * y)
+        losses.append(float(functional.cross_entropy(model(data.inputs), data.labels).detach()))
+        handle.remove()
+    assert gradient == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-5)
 
 
 def test_a_block_without_a_value_counts_as_needed_most() -> None:
