@@ -27,7 +27,7 @@ ORIGINAL = "original"
 """Name of the network that the others are compared with."""
 
 
-NEED_COLUMNS = ("needed for", "95 % interval", "points")
+NEED_COLUMNS = ("needed", "95 %", "points")
 """Titles of what the original loses without a block: nats, and points of accuracy."""
 
 
@@ -138,7 +138,7 @@ def _side_by_side(networks: Sequence[NetworkFigures]) -> TableView:
 
 def _proposal(report: PruningReport) -> TableView:
     own = OWN_COLUMN.get(report.criterion)
-    columns = ("block", "order", *([own] if own else []), "held-out step", *NEED_COLUMNS)
+    columns = ("block", "order", *([own] if own else []), "held-out", *NEED_COLUMNS)
     rows = tuple(
         (
             block.name,
@@ -200,11 +200,12 @@ def _pruning_notes(report: PruningReport) -> Iterator[str]:
     yield (
         "Time is the duration of a forward pass divided by the original's. Points lost are "
         "percentage points of validation accuracy, and the 95 % bound is their upper confidence "
-        "bound. A block is needed for the rise of held-out cross-entropy, in nats, if it alone is "
-        "left out and nothing is repaired; the points beside it are the change of accuracy. Its "
-        "proposal is to keep it if the whole interval lies above zero, and safe if the network "
-        "does as well without it. Of the blocks to keep, some can still go if what is left is "
-        "repaired and trained, which is what the removals below were tried for."
+        "bound. 'Held-out' is the step of a block on held-out data. 'Needed' is the rise of "
+        "held-out cross-entropy, in nats, if this block alone is left out and nothing is "
+        "repaired; the points beside it are the change of accuracy. A block is to be kept if the "
+        "whole interval lies above zero, and safe to remove if the network does as well without "
+        "it. Some of the blocks to keep can still go if what is left is repaired and trained: "
+        "the removals that were tried tell."
     )
     if len(report.networks) > 2:
         yield (
