@@ -252,7 +252,7 @@ class _BlockFinder:
         if following is None:
             return self._tap(call)
         last = self._last_before(call, following)
-        if self._is_cut(last) and is_handed_on(last.node, following.received_node):
+        if self._is_cut(last) and _is_handed_on(last.node, following.received_node):
             # an activation that serves all layers has one name, so that it cannot name a block
             name = None if _runs_once(last, self._trace) else call.label
             return _behind(call, last, name)
@@ -325,7 +325,7 @@ class _BlockFinder:
         return "a single layer outside of the blocks"
 
 
-def is_handed_on(produced: Any, received: Any) -> bool:
+def _is_handed_on(produced: Any, received: Any) -> bool:
     """True if node ``received`` is ``produced`` but for its shape and pooling."""
     return _nodes_between(produced, received, RESHAPING) is not None
 

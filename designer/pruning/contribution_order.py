@@ -5,8 +5,8 @@ goes whose absence raises the held-out cross-entropy least.  It then stays away,
 are left are measured once more: what one block did, a neighbour may have to do now, so blocks go
 from all over the network and not from one place.  Nothing is trained, and the model is not changed.
 
-The stand-in is what a removal leaves: zeros or what the block receives, or, where the next layer
-will be fitted to what it receives then, the linear map that this layer can take up.
+The stand-in is what a removal leaves: zeros or what the block receives, or, for a block that
+nothing flows past, the linear map that the next layer will take up when it is fitted.
 
 A network that is no better than chance has nothing left to tell blocks apart by, so from there on
 the order of the last measurement holds.
@@ -104,7 +104,7 @@ def _stand_ins(replayer: Replayer, removables: Sequence[Removable]) -> dict[int,
         if not block.can_go:
             continue
         try:
-            stand_ins[place] = stand_in_of(span, linear=block.folds)
+            stand_ins[place] = stand_in_of(span)
         except NoStandIn:
             continue
     return stand_ins

@@ -49,7 +49,6 @@ from designer.errors import ModelError, first_line
 from designer.models.least_squares import FIT_WIDTH, channel_axis, fitted_width
 from designer.models.size import size_of_model
 from designer.models.surgery import Form, Removal, Way, form_of, places_of
-from designer.probing.blocks import is_handed_on
 from designer.probing.calling import (
     Inputs,
     arguments,
@@ -85,9 +84,6 @@ class Removable:
     """The layers behind it, in running order, that can be fitted again."""
     refit: bool
     """True if the first consumer must be fitted, because the width changes."""
-    folds: bool
-    """True if the first consumer receives what the block gives, reshaped or pooled at most, so
-    that it can take up any linear map from what the block receives to what it gives."""
     reason: str
     """How it goes, or why it must stay."""
 
@@ -180,15 +176,9 @@ class _Tester:
         block = partial(Removable, tap.name, tap.kind, place)
         why_not = self._ruled_out(call, parts)
         if why_not:
-            return block((), (), refit=False, folds=False, reason=why_not)
+            return block((), (), refit=False, reason=why_not)
         fits = self._finder.fits_behind(parts)  # step 5
         consumers = tuple(fit.layer for fit in fits if fit.exact)
-        following = self._trace.next_call(parts[-1], with_weights=True)
-        folds = (
-            following is not None
-            and following.name in consumers[:1]
-            and is_handed_on(parts[-1].node, following.received_node)
-        )
         reasons = []
         for way in self._ways(call):
             removals = self._removals(parts, way)
@@ -198,9 +188,9 @@ class _Tester:
                 reasons.append(self._reason(parts, error))
             else:
                 how = _how(way, consumers, refit=refit)
-                return block(removals, fits, refit, folds, how)
+                return block(removals, fits, refit, how)
         # the first way is the natural one, so the user understands best why it fails
-        return block((), (), refit=False, folds=False, reason=reasons[0])
+        return block((), (), refit=False, reason=reasons[0])
 
     # --- step 2: rule out ---
 

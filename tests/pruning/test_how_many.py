@@ -34,7 +34,6 @@ def blocks(count: int) -> list[Removable]:
             (Removal(f"b{i}", Way.PASS),),
             (),
             refit=False,
-            folds=False,
             reason="",
         )
         for i in range(count)

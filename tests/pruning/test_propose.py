@@ -204,7 +204,7 @@ def test_influence_does_not_depend_on_the_batches(
 
 def block(i: int, *, can_go: bool = True) -> Removable:
     removals = (Removal(f"b{i}", Way.PASS),) if can_go else ()
-    return Removable(f"b{i}", "Linear", i, removals, (), refit=False, folds=False, reason="because")
+    return Removable(f"b{i}", "Linear", i, removals, (), refit=False, reason="because")
 
 
 def contributing(rise: float, half: float, loss: float = 0.0) -> BlockContribution:
