@@ -54,6 +54,9 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--choices", type=positive, default=RANDOM_CHOICES, help="random choices of blocks"
     )
+    parser.add_argument(
+        "--count", action="append", type=positive, help="only this many blocks removed"
+    )
     parser.add_argument("--order", action="append", choices=ORDERS, help="only these, and ours")
     parser.add_argument("--runs", type=output_file, help="file that keeps what is measured")
     parser.checks.append(_check)
@@ -62,7 +65,7 @@ def configure(parser: Parser) -> None:
 def _check(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse options without an effect, and choose the families."""
     if not options.removals:
-        refuse(parser, options, ("seeds", "choices", "order"), "--removals")
+        refuse(parser, options, ("seeds", "choices", "order", "count"), "--removals")
     options.family = options.family or list(PRETRAINED if options.models else SMALL)
     if not options.models and set(options.family) & set(PRETRAINED):
         parser.error("a pretrained network needs --models")
@@ -85,7 +88,9 @@ def run(options: argparse.Namespace) -> Result:
     if not options.removals:
         seeds = sorted({task.seed for task in tasks})
         return Result(options, summary_of_effects(measure_effects(tasks, kept)), seeds)
-    rows = measure_removals(tasks, kept, options.seeds, options.choices, options.order)
+    rows = measure_removals(
+        tasks, kept, options.seeds, options.choices, options.order, options.count
+    )
     seeds = list(range(max(options.choices, options.seeds, options.networks)))
     return Result(options, summary_of_removals(rows), seeds)
 

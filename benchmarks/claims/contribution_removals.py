@@ -64,6 +64,7 @@ def measure_removals(
     seeds: int,
     choices: int,
     only: Sequence[str] | None = None,
+    counts: Sequence[int] | None = None,
 ) -> list[Figures]:
     """Return for each network the accuracies on test data without its blocks, by order.
 
@@ -73,6 +74,7 @@ def measure_removals(
         seeds: recoveries of a pretrained network.
         choices: random choices of blocks, per network.
         only: orders to compare contribution with, besides random ones; None for all.
+        counts: how many blocks go; None for those that suit the depth of each network.
     """
     criteria = kept.measure(criteria_of, [CriteriaJob(task) for task in tasks], "criteria")
     wanted = ORDERS if only is None else (OURS, *only)
@@ -88,7 +90,7 @@ def measure_removals(
         orders |= {name: order for name, order in by_value.items() if name in wanted}
         for i, order in enumerate(random_orders(row["blocks"], choices)):
             orders[f"{RANDOM} {i}"] = order
-        jobs |= _jobs(task, row["blocks"], orders, seeds)
+        jobs |= _jobs(task, row["blocks"], orders, seeds, counts)
     flat = [job for pair in jobs.values() for job in pair]
     outcomes = kept.measure(without_blocks, flat, "removals")
     measured = {
@@ -101,7 +103,11 @@ def measure_removals(
 
 
 def _jobs(
-    task: NetworkTask, blocks: Sequence[str], orders: dict[str, list[str]], seeds: int
+    task: NetworkTask,
+    blocks: Sequence[str],
+    orders: dict[str, list[str]],
+    seeds: int,
+    counts: Sequence[int] | None,
 ) -> dict[Key, tuple[RemovalJob, RemovalJob]]:
     """Return two jobs per number of blocks and order: as it is, and fitted and recovered."""
     every = tuple(range(seeds)) if task.pretrained else (task.seed,)
@@ -109,10 +115,10 @@ def _jobs(
     for name, order in orders.items():
         chosen = (int(name.split()[-1]),) if name.startswith(RANDOM) else every[:1]
         own = every if name in SEEDED or not task.pretrained else chosen
-        counts = counts_of(len(blocks))
-        if name == OURS and len(blocks) >= LARGE:
-            counts = (*counts, *PUBLISHED_COUNTS)
-        for k in counts:
+        own_counts = counts_of(len(blocks)) if counts is None else tuple(counts)
+        if counts is None and name == OURS and len(blocks) >= LARGE:
+            own_counts = (*own_counts, *PUBLISHED_COUNTS)
+        for k in own_counts:
             gone = tuple(block for block in blocks if block in order[:k])
             jobs[task, k, name] = _pair(task, gone, own)
     return jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,9 @@ from designer.pruning.recover import recover
 from designer.pruning.removable import FEW, Removable, names_left, removable_blocks
 from designer.pruning.splits import Splits
 from designer.results.pruning import RemovalTrial
+
+REMEMBERED_CUTS = 4
+"""How many fitted networks are kept: one per order that is compared, and the best so far."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,7 @@ class RemovalTrials:
         self._model, self._splits, self._recovery = model, splits, recovery
         self._max_drop, self._progress = max_drop, progress
         self._removables, self._blocks = removables, blocks
+        self._cuts: dict[tuple[str, ...], Cut] = {}
         self.correct = correct_mask(model, splits.validation)
         """Mask (n,) of the validation samples that the original classifies correctly."""
         self.done: list[RemovalTrial] = []
@@ -91,9 +96,20 @@ class RemovalTrials:
 
     def _score_without(self, blocks: Sequence[Removable]) -> tuple[float, float]:
         try:
-            return self._score(cut(self._model, blocks, self._splits.train).model)
+            return self._score(self._fitted_cut(blocks).model)
         except ModelError:  # they cannot go together
             return -math.inf, -math.inf
+
+    def _fitted_cut(self, blocks: Sequence[Removable]) -> Cut:
+        """Return the original without the blocks, fitted; the latest few are remembered."""
+        names = _names(blocks)
+        if names in self._cuts:
+            self._cuts[names] = self._cuts.pop(names)
+        else:
+            self._cuts[names] = cut(self._model, blocks, self._splits.train)
+        for oldest in list(self._cuts)[:-REMEMBERED_CUTS]:
+            del self._cuts[oldest]
+        return self._cuts[names]
 
     def fitted(self, blocks: Sequence[Removable]) -> bool:
         """Return True if accuracy stays within ``max_drop`` before any recovery training.
@@ -101,7 +117,7 @@ class RemovalTrials:
         Raises:
             ModelError: if the blocks cannot go together.
         """
-        smaller = cut(self._model, blocks, self._splits.train)
+        smaller = self._fitted_cut(blocks)
         return self._judge(smaller, _names(blocks), epochs=0, recovered=False).within
 
     def recovered(self, blocks: Sequence[Removable]) -> PrunedCandidate:
@@ -120,10 +136,13 @@ class RemovalTrials:
         for start in range(0, len(blocks), every):
             step = blocks[start : start + every]
             if smaller is None:
-                smaller, trained = self._recovered_without(self._model, step)
+                fit = self._fitted_cut(step)
+                fit = replace(fit, model=copy.deepcopy(fit.model))  # training changes it
+                smaller, trained = self._better_recovered(fit, self._model, step)
             else:
                 here = self._found_again(smaller.model, blocks[:start], step)
-                smaller, trained = self._recovered_without(smaller.model, here)
+                fit = cut(smaller.model, here, self._splits.train)
+                smaller, trained = self._better_recovered(fit, smaller.model, here)
             epochs += trained
             fitted |= dict.fromkeys(smaller.fitted)
         if smaller is None:
@@ -133,14 +152,22 @@ class RemovalTrials:
         whole_cut = Cut(smaller.model, removals, tuple(fitted))
         return self._judge(whole_cut, _names(blocks), epochs=epochs, recovered=True)
 
-    def _recovered_without(self, model: nn.Module, blocks: Sequence[Removable]) -> tuple[Cut, int]:
+    def _better_recovered(
+        self, fit: Cut, model: nn.Module, blocks: Sequence[Removable]
+    ) -> tuple[Cut, int]:
         """Return a model without the blocks after recovery, and the epochs that it took.
 
         Training begins twice: once after what follows was fitted, which keeps more of the original,
         and once without fitting, which learns more. The better network is returned.
+
+        Args:
+            fit: the fitted one; trained in place.
+            model: the network that the blocks are cut from.
+            blocks: what goes.
         """
-        starts = [cut(model, blocks, self._splits.train, fit=fit) for fit in (True, False)]
-        starts = starts if self._recovery.epochs else starts[:1]
+        starts = [fit]
+        if self._recovery.epochs:
+            starts.append(cut(model, blocks, self._splits.train, fit=False))
         epochs = [
             recover(start.model, self._splits, self._recovery, self._model, self._progress)
             for start in starts
