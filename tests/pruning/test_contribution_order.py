@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -30,10 +30,9 @@ class Residual(nn.Module):
         )
         self.head = nn.Linear(6, 3)
 
-    def forward(self, x: Tensor, gone: Sequence[int] = ()) -> Tensor:
-        for place, block in enumerate(self.blocks):
-            if place not in gone:
-                x = x + block(x)
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = x + block(x)
         logits: Tensor = self.head(x)
         return logits
 
@@ -59,23 +58,68 @@ def ordered(model: nn.Module, splits: Splits, count: int | None = None) -> Contr
     )
 
 
+Maps = dict[int, Tensor]
+"""By the place of a block that is gone: the linear map in its place, constant last."""
+
+
+def through(model: nn.Module, x: Tensor, maps: Maps, until: int = BLOCKS) -> Tensor:
+    """What a block receives if others are replaced by linear maps; the head's logits at the end."""
+    blocks: Any = model.blocks
+    for place in range(until):
+        x = x + (with_constant(x) @ maps[place] if place in maps else blocks[place](x))
+    logits: Tensor = model.head(x) if until == BLOCKS else x
+    return logits
+
+
+def with_constant(x: Tensor) -> Tensor:
+    return torch.cat([x, torch.ones(len(x), 1)], dim=1)
+
+
 @torch.no_grad()
-def loss_without(model: nn.Module, splits: Splits, gone: Sequence[int]) -> float:
+def replaced(model: nn.Module, splits: Splits, maps: Maps, place: int) -> tuple[float, Maps]:
+    """The validation loss with one more block replaced by its least-squares map, and all maps."""
+    blocks: Any = model.blocks
+    received = through(model, splits.train.inputs, maps, place)
+    solution = torch.linalg.lstsq(with_constant(received), blocks[place](received)).solution
+    every = {**maps, place: solution}
     x, y = splits.validation
-    return float(functional.cross_entropy(model(x, gone), y))
+    return float(functional.cross_entropy(through(model, x, every), y)), every
 
 
-def test_the_order_is_that_of_greedy_removal_by_hand(model: nn.Module, splits: Splits) -> None:
-    gone: list[int] = []
-    while len(gone) < BLOCKS:
-        left = [place for place in range(BLOCKS) if place not in gone]
-        gone.append(min(left, key=lambda place: loss_without(model, splits, [*gone, place])))
+def test_the_order_is_that_of_greedy_replacement_by_hand(model: nn.Module, splits: Splits) -> None:
+    maps: Maps = {}
+    while len(maps) < BLOCKS:
+        tried = {
+            place: replaced(model, splits, maps, place)
+            for place in range(BLOCKS)
+            if place not in maps
+        }
+        maps = tried[min(tried, key=lambda place: tried[place][0])][1]
     result = ordered(model, splits)
-    assert list(result.order) == gone
-    rises = [
-        loss_without(model, splits, [i]) - loss_without(model, splits, []) for i in range(BLOCKS)
-    ]
-    assert result.rises == pytest.approx(rises, abs=1e-5)
+    assert list(result.order) == list(maps)
+    x, y = splits.validation
+    whole = float(functional.cross_entropy(through(model, x, {}), y).detach())
+    rises = [replaced(model, splits, {}, place)[0] - whole for place in range(BLOCKS)]
+    assert result.rises == pytest.approx(rises, abs=1e-4)
+
+
+def test_a_deep_network_measures_only_the_least_missed_again(splits: Splits) -> None:
+    torch.manual_seed(0)
+    deep = Residual()
+    deep.blocks = nn.ModuleList(nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(12))
+    train_briefly(deep, splits.train)
+    told: list[str] = []
+    removables = removable_blocks(deep, splits.train.inputs[:5])
+    result = order_by_contribution(
+        deep,
+        removables,
+        splits,
+        None,
+        seed=0,
+        progress=lambda what, _done, _total: told.append(what),
+    )
+    assert sorted(result.order) == list(range(12))
+    assert {f"contribution, {gone} gone" for gone in range(4)} <= set(told)
 
 
 def test_only_as_many_are_measured_again_as_will_go(model: nn.Module, splits: Splits) -> None:
@@ -108,8 +152,9 @@ def test_the_model_stays_as_it_was(model: nn.Module, splits: Splits) -> None:
 
 def test_a_block_that_must_stay_has_no_place(model: nn.Module, splits: Splits) -> None:
     class Shared(Residual):
-        def forward(self, x: Tensor, gone: Sequence[int] = ()) -> Tensor:
-            return super().forward(x + self.blocks[2](x), gone)
+        def forward(self, x: Tensor) -> Tensor:
+            third: Tensor = self.blocks[2](x)
+            return super().forward(x + third)
 
     torch.manual_seed(0)
     shared = train_briefly(Shared(), splits.train)
