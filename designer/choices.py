@@ -92,7 +92,8 @@ class Criterion(StrEnum):
     """``CONTRIBUTION``, ``HELDOUT`` or ``BLOCK_INFLUENCE``, whichever keeps most validation
     accuracy when as many blocks are removed and what is left is repaired."""
     CONTRIBUTION = "contribution"
-    """The rise of held-out cross-entropy without the block, measured again after each removal."""
+    """The rise of held-out cross-entropy without the block, measured again after each removal; a
+    linear map takes the place of a block if what is left will be fitted or repaired."""
     HELDOUT = "heldout"
     """The step of the cross-fitted D: directions from training data, scatter from held-out."""
     TRAIN = "train"

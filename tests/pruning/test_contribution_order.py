@@ -65,9 +65,10 @@ Maps = dict[int, Tensor]
 def through(model: nn.Module, x: Tensor, maps: Maps, until: int = BLOCKS) -> Tensor:
     """What a block receives if others are replaced by linear maps; the head's logits at the end."""
     blocks: Any = model.blocks
+    head: Any = model.head
     for place in range(until):
         x = x + (with_constant(x) @ maps[place] if place in maps else blocks[place](x))
-    logits: Tensor = model.head(x) if until == BLOCKS else x
+    logits: Tensor = head(x) if until == BLOCKS else x
     return logits
 
 
