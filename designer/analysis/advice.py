@@ -8,6 +8,9 @@ For all others the verdict comes from the shares on training data, because the l
 data.  The advice also looks at the held-out steps: a last layer often takes the largest training
 step by collapsing what is already classified.
 
+There is advice on single blocks only where the network as a whole is sound, see ``diagnosis``.  It
+names no edit that was measured not to pay: inserting a layer, and widening where D rises.
+
 | symbol | meaning | shape |
 |---|---|---|
 | D | separation at the input and after every block | (L + 1,) |
@@ -25,10 +28,19 @@ from itertools import groupby
 
 import numpy as np
 
+from designer.analysis.diagnosis import whole_comes_first
 from designer.analysis.need import idle_in_words, is_idle, open_in_words, prepares_in_words
-from designer.measures.intervals import intervals, pool_seeds
+from designer.analysis.over_seeds import (
+    deficient,
+    drawn_steps,
+    geometric_mean,
+    surely_falls,
+    weakest,
+)
+from designer.measures.intervals import intervals
 from designer.measures.law import fit_law, judge, shares, steps
 from designer.results.contribution import BlockContribution, Contribution
+from designer.results.diagnosis import WHOLE_FIRST
 from designer.results.layers import InputReport, LawSummary, LayerReport, StageLaw
 from designer.results.measured import (
     HIGH_SHARE,
@@ -66,7 +78,7 @@ def mean_law(profiles: Sequence[SeparationProfile]) -> LawFit:
     Args:
         profiles: one per training seed of the same architecture.
     """
-    return fit_law(_geometric_mean([p.values for p in profiles]))
+    return fit_law(geometric_mean([p.values for p in profiles]))
 
 
 def input_report(profiles: Sequence[SeparationProfile]) -> InputReport:
@@ -112,7 +124,7 @@ def stage_laws(profiles: Sequence[SeparationProfile]) -> tuple[StageLaw, ...]:
     Returns:
         One law per stage, of the geometric mean of D over seeds; empty if there is one stage only.
     """
-    values = _geometric_mean([p.values for p in profiles])
+    values = geometric_mean([p.values for p in profiles])
     layers = profiles[0].layers
     stages = [
         list(group) for _, group in groupby(range(1, len(layers)), lambda i: _stage(layers[i]))
@@ -164,20 +176,22 @@ class _SeedSummary:
     """L + 1 numbers of features, the input first."""
     contributions: Sequence[Contribution | None]
     """L contributions; None where there is none."""
+    whole_first: bool
+    """True if there is no use in advice on single blocks."""
 
 
 def _summary(
     profiles: Sequence[SeparationProfile], contributions: Sequence[Contribution | None]
 ) -> _SeedSummary:
-    values = _geometric_mean([p.values for p in profiles])
-    heldout = _geometric_mean([p.values_heldout for p in profiles])
-    nulls = _geometric_mean([p.nulls for p in profiles])
+    values = geometric_mean([p.values for p in profiles])
+    heldout = geometric_mean([p.values_heldout for p in profiles])
+    nulls = geometric_mean([p.nulls for p in profiles])
     with np.errstate(divide="ignore", invalid="ignore"):
         g, g_heldout = steps(values), steps(heldout)
-        drawn = _drawn_steps([p.resampled for p in profiles], len(g))
+        drawn = drawn_steps([p.resampled for p in profiles], len(g))
         # shares times NaN are NaN: they do not exist unless D clearly falls in total
-        defined = 1.0 if _surely_falls(drawn) else np.nan
-        drawn_heldout = _drawn_steps([p.resampled_heldout for p in profiles], len(g))
+        defined = 1.0 if surely_falls(drawn) else np.nan
+        drawn_heldout = drawn_steps([p.resampled_heldout for p in profiles], len(g))
         return _SeedSummary(
             values=values,
             values_heldout=heldout,
@@ -192,6 +206,7 @@ def _summary(
             heldout_intervals=intervals(drawn_heldout),
             widths=tuple(layer.width for layer in profiles[0].layers),
             contributions=contributions,
+            whole_first=whole_comes_first(profiles),
         )
 
 
@@ -200,12 +215,14 @@ def _layer_report(
 ) -> LayerReport:
     layer = profiles[0].layers[i + 1]
     pooled = profiles[0].features.startswith("pool")
-    before, after = _weakest(profiles, i), _weakest(profiles, i + 1)
+    before, after = weakest(profiles, i), weakest(profiles, i + 1)
     verdict, advice = _verdict(summary, i, before, after, pooled=pooled)
     contribution = summary.contributions[i]
     if contribution is not None and verdict is not Verdict.DEGENERATE:
         saving = (layer.parameters, profiles[0].parameters)
         verdict, advice = _by_need(contribution, summary, i, (verdict, advice), saving)
+    if summary.whole_first and not _mismeasured(before, after, pooled=pooled):
+        advice = WHOLE_FIRST
     return LayerReport(
         name=layer.name,
         width=layer.width,
@@ -223,7 +240,7 @@ def _layer_report(
         nearest_class_mean_accuracy=measured(
             float(np.mean([p.layers[i + 1].nearest_class_mean_accuracy for p in profiles]))
         ),
-        rank=_weakest(profiles, i + 1).rank,
+        rank=weakest(profiles, i + 1).rank,
         full_rank=layer.train.full_rank,
         kind=layer.kind,
         null_range=_null_range(profiles, i + 1),
@@ -263,21 +280,16 @@ def _null_range(profiles: Sequence[SeparationProfile], tap: int) -> Interval | N
     return _measured_interval((min(drawn), max(drawn))) if drawn else None
 
 
-def _weakest(profiles: Sequence[SeparationProfile], tap: int) -> Separation:
-    """Return the separation at a tap in the seed where the fewest directions are left."""
-    separations = (profile.layers[tap].train for profile in profiles)
-    return min(separations, key=lambda separation: separation.rank)
-
-
-def _deficient(separation: Separation) -> bool:
-    """True if class directions are missing; a prediction residual has status OK at any rank."""
-    return separation.rank < separation.full_rank and separation.status is not SeparationStatus.OK
+def _mismeasured(before: Separation, after: Separation, *, pooled: bool) -> bool:
+    """True if the features themselves are a reason to measure a block again."""
+    meaningless = any(separation.status in MEANINGLESS for separation in (before, after))
+    return meaningless or (pooled and deficient(after))
 
 
 def _verdict(
     summary: _SeedSummary, i: int, before: Separation, after: Separation, *, pooled: bool
 ) -> tuple[Verdict, str]:
-    degenerate = _deficient(before) or _deficient(after)
+    degenerate = deficient(before) or deficient(after)
     verdict = judge(
         summary.shares[i], summary.share_intervals[i], summary.step_intervals[i], degenerate
     )
@@ -285,14 +297,14 @@ def _verdict(
         if separation.status in MEANINGLESS:
             reason = MEANINGLESS[separation.status]
             return Verdict.DEGENERATE, f"measure again: {reason} {where}"
-    if _deficient(after) and pooled:
+    if deficient(after) and pooled:
         return verdict, (
             f"measure again: pooled features show only {after.rank} of {after.full_rank} class "
             f"directions, so take flat ones"
         )
-    if _deficient(after):
+    if deficient(after):
         return verdict, f"widen: only {after.rank} of {after.full_rank} class directions are left"
-    if _deficient(before):
+    if deficient(before):
         return verdict, (
             f"measure again: only {before.rank} of {before.full_rank} class directions reach it, "
             f"so its step cannot be judged"
@@ -332,7 +344,7 @@ def _advice_ok(summary: _SeedSummary, i: int) -> str:
 
 def _advice_uncertain(summary: _SeedSummary, i: int) -> str:
     if np.isnan(summary.shares[i]):
-        return "measure again: there is no share where D does not clearly fall in total"
+        return "measure again: there is no share without a D at every block"
     low, high = summary.share_intervals[i]
     if np.isnan(low):
         return "measure again: without resamples nothing is certain"
@@ -340,8 +352,6 @@ def _advice_uncertain(summary: _SeedSummary, i: int) -> str:
 
 
 def _advice_negative(summary: _SeedSummary, i: int) -> str:
-    if _narrows(summary, i):
-        return f"widen: D rises where the width falls from {summary.widths[i]}"
     if summary.heldout_steps[i] > 0:
         return "measure again: D rises on training data and falls on held-out data"
     return _may_not_be_needed("D rises here", summary, i)
@@ -353,11 +363,9 @@ def _advice_high(summary: _SeedSummary, i: int) -> str:
         return _may_not_be_needed("the large step is on training data only", summary, i)
     if _little_heldout(summary, i):
         return "keep: the step is large on training data, but small on held-out data"
-    if _narrows(summary, i):
-        return f"widen: the step is {share:.1f} times the mean step, at a smaller width than before"
     if i + 1 < len(summary.steps) and _adds_nothing_heldout(summary, i + 1):
         return f"keep: the step is {share:.1f} times the mean step, and the next block adds nothing"
-    return f"insert: the step is {share:.1f} times the mean step, which two layers could share"
+    return f"keep: the step is {share:.1f} times the mean step"
 
 
 def _advice_low(summary: _SeedSummary, i: int) -> str:
@@ -389,36 +397,10 @@ def _little_heldout(summary: _SeedSummary, i: int) -> bool:
     return bool(summary.heldout_steps[i] <= 0 if np.isnan(share) else share < LOW_SHARE)
 
 
-def _narrows(summary: _SeedSummary, i: int) -> bool:
-    """True if this block is clearly narrower than the block before it."""
-    return i > 0 and summary.widths[i + 1] * WIDTH_CHANGE <= summary.widths[i]
-
-
 def _adds_nothing_heldout(summary: _SeedSummary, i: int) -> bool:
     """True if the held-out step and its whole interval, if there is one, are at or below zero."""
     step, (_, high) = summary.heldout_steps[i], summary.heldout_intervals[i]
     return bool(step <= 0 and (np.isnan(high) or high <= 0))
-
-
-def _geometric_mean(values: Sequence[FloatArray]) -> FloatArray:
-    """Return the geometric mean (L + 1,) over seeds; NaN or 0 where one of them is."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean: FloatArray = np.exp(np.mean(np.log(np.stack(values)), axis=0))
-    return mean
-
-
-def _drawn_steps(resampled: Sequence[tuple[tuple[float, ...], ...]], count: int) -> FloatArray:
-    """Return (B, L) bootstrap draws of the steps, over samples and seeds; (0, L) without draws."""
-    if not all(resampled):
-        return np.empty((0, count))
-    return steps(pool_seeds(resampled))
-
-
-def _surely_falls(drawn: FloatArray) -> bool:
-    """True if D falls in total in nearly all draws (B, L); otherwise shares of it mean nothing."""
-    totals = drawn.sum(axis=1)
-    totals = totals[np.isfinite(totals)]
-    return not len(totals) or float(np.percentile(totals, 2.5)) > 0
 
 
 def _measured_interval(interval: Interval) -> Interval | None:

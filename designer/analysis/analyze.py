@@ -12,15 +12,12 @@ from torch import nn
 from designer.analysis.advice import input_report, layer_reports, stage_laws
 from designer.analysis.contribution import SAMPLES
 from designer.analysis.data_for_model import ModelData
+from designer.analysis.diagnosis import diagnose
 from designer.analysis.options import MANY_CLASSES, AnalysisOptions
 from designer.analysis.passes import PassProgress
 from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
-from designer.analysis.warnings import (
-    law_warnings,
-    memorised_warnings,
-    no_normalisation_warning,
-)
+from designer.analysis.warnings import law_warnings, no_normalisation_warning
 from designer.data.batches import LabelledData, batches_of
 from designer.errors import InvalidInputError
 from designer.measures.law import DEEP, tunnel_entrance
@@ -176,6 +173,7 @@ def _result(
         tunnel=_tunnel(profile, layers),
         warnings=(*_warnings(profile, model), *law_warnings("The model", law, layers)),
         versions=versions(),
+        diagnosis=diagnose([profile], contributions, normalised=_is_normalised(model)),
     )
 
 
@@ -200,6 +198,11 @@ def _data_used(profile: SeparationProfile) -> DataUsed:
         num_classes=profile.num_classes,
         chance=measured(profile.chance),
     )
+
+
+def _is_normalised(model: nn.Module) -> bool:
+    """Return True if any part of a model is a normalisation, by the name of its class."""
+    return any("Norm" in type(module).__name__ for module in model.modules())
 
 
 def _tunnel(profile: SeparationProfile, layers: Sequence[LayerReport]) -> Tunnel | None:
@@ -274,7 +277,6 @@ def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
             f"better than chance: is it trained, are these its weights (--weights) and its data, "
             f"and are they scaled as in its training (--scaling)?",
         )
-    yield from memorised_warnings("The model", accuracy, profile.accuracy_heldout, "held-out")
 
 
 def _setting_warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
@@ -285,9 +287,8 @@ def _setting_warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[
             f"Separation is not suited to {profile.num_classes} classes; use --measure residual "
             f"for more than {MANY_CLASSES}.",
         )
-    normalised = any("Norm" in type(module).__name__ for module in model.modules())
     blocks = len(profile.layers) - 1
-    if blocks >= DEEP and not normalised:
+    if blocks >= DEEP and not _is_normalised(model):
         yield no_normalisation_warning("The model")
     if not profile.samples_heldout:
         yield ReportWarning(

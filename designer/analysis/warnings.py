@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from designer.measures.law import MEMORISED_GAP, ROUNDING
+from designer.measures.law import ROUNDING
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import LawStatus
 
@@ -33,27 +33,6 @@ def law_warnings(
     if rising:
         yield ReportWarning(
             "non_monotone", f"{subject} makes D rise instead of fall at {', '.join(rising)}."
-        )
-
-
-def memorised_warnings(
-    subject: str, train_accuracy: float, heldout_accuracy: float, heldout_part: str
-) -> Iterator[ReportWarning]:
-    """Yield a warning if a network has memorised its labels, since the law holds for them, too.
-
-    Args:
-        subject: name of the network that begins the message.
-        train_accuracy: 0..1; nan gives no warning.
-        heldout_accuracy: 0..1; nan gives no warning.
-        heldout_part: name of the held-out data, for example "validation".
-    """
-    gap = train_accuracy - heldout_accuracy
-    if gap > MEMORISED_GAP:
-        yield ReportWarning(
-            "memorised_labels",
-            f"{subject} is right {100 * gap:.0f} points more often on training than on "
-            f"{heldout_part} data: it has memorised labels, and the law holds for memorised "
-            f"labels, too.",
         )
 
 

@@ -42,7 +42,10 @@ def _lines(view: ReportView) -> Iterator[str]:
 
 
 def _network(view: NetworkView) -> Iterator[str]:
-    yield from ("", f"### {_text(view.heading)}", "", _line(view.reason), "", _line(view.law), "")
+    yield from ("", f"### {_text(view.heading)}", "", _line(view.reason), "")
+    if view.diagnosis:
+        yield from ("#### Diagnosis", "", *(f"- {_line(line)}" for line in view.diagnosis), "")
+    yield from (_line(view.law), "")
     if view.need:
         yield from (_line(view.need), "")
     tried = any(layer.contribution for layer in view.layers)
@@ -51,6 +54,8 @@ def _network(view: NetworkView) -> Iterator[str]:
     rows = [_cells(layer, tried=tried) for layer in view.layers]
     yield from _rows(header, rows, frozenset({"width", *numbers}))
     yield ""
+    if view.advice_title:
+        yield from (_line(view.advice_title), "")
     for line in view.advice:
         yield f"- {_line(line)}"
     if view.stages.rows:

@@ -140,15 +140,25 @@ def _network(view: NetworkView, console: Console) -> Group:
     parts: list[RenderableType] = [
         Text(view.heading, style="bold"),
         Text(view.reason),
+        *_diagnosis(view),
         Text(view.law, style="dim"),
         *((Text(view.need),) if view.need else ()),
         *_sparklines(view.sparklines, console),
         _layers(view.layers, console),
+        *((Text(view.advice_title),) if view.advice_title else ()),
         *(Text(f"{arrow} {line}") for line in view.advice),
     ]
     if view.stages.rows:
         parts.append(_table(view.stages))
     return Group(*parts)
+
+
+def _diagnosis(view: NetworkView) -> Iterator[Text]:
+    """Yield the section on the network as a whole; nothing where nothing is wrong."""
+    if view.diagnosis:
+        yield Text("Diagnosis", style="bold yellow")
+    for line in view.diagnosis:
+        yield Text.assemble(("! ", "bold yellow"), line)
 
 
 def _sparklines(sparklines: tuple[Sparkline, ...], console: Console) -> Iterator[Text]:

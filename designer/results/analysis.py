@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from designer.results.diagnosis import Finding
 from designer.results.layers import InputReport, LawSummary, LayerReport, ReportWarning, StageLaw
 from designer.results.measured import Measured
 
@@ -96,3 +97,6 @@ class AnalysisResult:
     """Versions of Python and of the packages that can change the numbers."""
     command: str = ""
     """The command that made the report; empty if it was made from Python."""
+    diagnosis: tuple[Finding, ...] = ()
+    """What is wrong with the network as a whole; empty if nothing was found, and in reports of
+    earlier versions."""

@@ -167,7 +167,7 @@ class LayerReport:
     verdict: Verdict
     """What the block does, judged on ``contribution`` first and then on ``interval``."""
     advice: str
-    """What to do, and why: ``keep``, ``remove: ...``, ``widen: ...``."""
+    """What to do, and why: ``keep``, ``remove: ...``, ``widen: ...``. No edit was tried."""
     step_interval: Interval | None = None
     """95 % interval of ``step``."""
     step_heldout: Measured = None

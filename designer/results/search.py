@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from designer.results.diagnosis import Finding
 from designer.results.layers import (
     Curve,
     InputReport,
@@ -60,6 +61,9 @@ class Recommendation:
     """One per stage; empty if there is only one."""
     emergence: tuple[Curve, ...] = ()
     """D on training data after some epochs of the first confirmation run."""
+    diagnosis: tuple[Finding, ...] = ()
+    """What is wrong with the network as a whole; empty if nothing was found, and in reports of
+    earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
+from designer.analysis.diagnosis import TrainingRuns
 from designer.analysis.pooled_contributions import pooled_contributions
 from designer.errors import RunFolderError
 from designer.folders import WEIGHTS_FILE
@@ -42,6 +43,8 @@ class ConfirmedCandidate:
     """Profiles of the runs."""
     run_contributions: tuple[tuple[BlockContribution, ...], ...] = ()
     """Contributions of the blocks in each run; empty for a run of an earlier version."""
+    failures: tuple[str, ...] = ()
+    """Why further runs failed."""
 
     @cached_property
     def spec(self) -> dict[str, Any]:
@@ -72,6 +75,16 @@ class ConfirmedCandidate:
     def train_accuracy(self) -> float:
         """Mean training accuracy."""
         return _mean([run.train_accuracy for run in self.measurements])
+
+    @property
+    def training(self) -> TrainingRuns:
+        """The record of its training; losses are missing for runs of an earlier version."""
+        losses = [TrialRecord.read(run).losses for run in self.runs]
+        return TrainingRuns(
+            losses=tuple(run_losses for run_losses in losses if run_losses),
+            accuracies=tuple(_number(run.validation_accuracy) for run in self.measurements),
+            failures=self.failures,
+        )
 
     @property
     def contributions(self) -> tuple[BlockContribution, ...]:
@@ -141,6 +154,11 @@ def collect(
         TrialRecord.read(run).confirmation: run
         for run in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     }
+    failures = {
+        record.confirmation: record.reason
+        for run in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        if (record := TrialRecord.read(run)).reason and record.rejected is None
+    }
     collected = []
     for candidate in candidates:
         wanted = [record.confirmation for record in _wanted_runs(job, candidate)]
@@ -150,7 +168,10 @@ def collect(
         if usable:
             usable_runs, profiles = zip(*usable, strict=True)
             contributions = tuple(_contributions_of(run, artifacts) for run in usable_runs)
-            collected.append(ConfirmedCandidate(candidate, usable_runs, profiles, contributions))
+            failed = tuple(reason for key in wanted if (reason := failures.get(key)))
+            collected.append(
+                ConfirmedCandidate(candidate, usable_runs, profiles, contributions, failed)
+            )
     return collected
 
 

@@ -245,7 +245,9 @@ def _keep_confirmation(
     if isinstance(run, TrialFailed):
         raise run
     trained = run.trained
-    record = TrialRecord(spec=spec_values(run.spec), emergence=run.curves)
+    record = TrialRecord(
+        spec=spec_values(run.spec), emergence=run.curves, losses=trained.history.losses
+    )
     for key, value in record.attributes().items():
         trial.set_user_attr(key, value)
     artifacts.keep(trial, PROFILE_FILE, profile_to_json(trained.profile))

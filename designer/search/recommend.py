@@ -17,11 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from designer.analysis.advice import input_report, layer_reports, mean_law, stage_laws
+from designer.analysis.diagnosis import diagnose
 from designer.choices import Objective
 from designer.results.layers import LawSummary, MeanSd
 from designer.results.measured import LawStatus, Measured, measured
@@ -250,7 +252,19 @@ def _recommendation(
         train_accuracy=measured(candidate.train_accuracy),
         stages=stage_laws(candidate.profiles),
         emergence=TrialRecord.read(candidate.runs[0]).emergence or (),
+        diagnosis=diagnose(
+            candidate.profiles,
+            candidate.contributions,
+            normalised=_is_normalised(candidate.spec),
+            runs=candidate.training,
+        ),
     )
+
+
+def _is_normalised(spec: dict[str, Any]) -> bool | None:
+    """Return whether an architecture has normalisation; None if its space does not say so."""
+    normalisation = spec.get("normalisation")
+    return None if normalisation is None else normalisation != "none"
 
 
 def _reason_at_chance(candidate: ConfirmedCandidate, chance: float) -> str:

@@ -11,11 +11,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.analysis.warnings import (
-    law_warnings,
-    memorised_warnings,
-    no_normalisation_warning,
-)
+from designer.analysis.warnings import law_warnings, no_normalisation_warning
 from designer.measures.proportions import beats_chance
 from designer.measures.ranks import spearman
 from designer.measures.score import ADHERENCE_WEIGHT
@@ -233,13 +229,6 @@ def _data_warnings(job: Job, confirmed: Sequence[ConfirmedCandidate]) -> Iterato
             f"The best validation accuracy, {best:.3f}, cannot be told from chance "
             f"({job.data.chance:.3f}) with {len(job.data.validation)} validation samples: "
             f"no architecture here is known to be good, and following the law means nothing.",
-        )
-    for rank, candidate in enumerate(confirmed, start=1):
-        yield from memorised_warnings(
-            f"Recommendation {rank}",
-            candidate.train_accuracy,
-            candidate.validation_accuracy.mean,
-            "validation",
         )
 
 

@@ -99,7 +99,7 @@ def test_a_needed_block_that_shows_much_keeps_the_verdict_of_its_steps() -> None
     assert third_of(NEEDED).verdict is Verdict.OK
     high = third_of(NEEDED, [0.5, 0.5, 3, 0.5])
     assert high.verdict is Verdict.HIGH
-    assert high.advice.startswith("insert")
+    assert high.advice.startswith("keep: the step is 2.7 times the mean step")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from designer.errors import InvalidInputError
 from tests.support.helpers import small_mlp
 from tests.support.profiled import TRAIN
 
-NOT_OPTIONS = {"model", "train", "heldout", "blocks", "progress"}
+NOT_OPTIONS = {"model", "train", "heldout", "blocks", "contribution_samples", "progress"}
 
 
 @pytest.mark.parametrize("function", [profile, analyze])

@@ -26,7 +26,7 @@ from designer.results.serialisation import read_report, report_to_json
 from designer.training.trainer import train
 from tests.report.rendered import markdown, markdown_tables
 from tests.support.helpers import labelled, small_mlp
-from tests.support.sample_reports import contributing, contribution, typical
+from tests.support.sample_reports import SENTENCES, contributing, contribution, typical
 
 NEED_COLUMNS = ["contribution", "95 % of it", "points"]
 
@@ -91,7 +91,9 @@ def test_the_headline_names_needed_blocks_of_the_tunnel(
 ) -> None:
     names = tuple(layer.name for layer in blocks()[5 - beyond :])
     tunnel = Tunnel("blocks.0", names, "")
-    headline = analysis_view(replace(analysed, layers=blocks(), tunnel=tunnel)).headline
+    narrow = replace(blocks()[0], advice=SENTENCES[Verdict.DEGENERATE])
+    result = replace(analysed, layers=(narrow, *blocks()[1:]), tunnel=tunnel)
+    headline = analysis_view(result).headline
     assert headline.endswith(
         f" over 5 blocks; 3 are needed and 1 idle; 1 block needs a change{words}."
     )

@@ -59,7 +59,7 @@ def test_a_record_is_written_to_the_letter_as_it_was_read(folder: Path) -> None:
         assert {key: json.dumps(value) for key, value in written.items()} == texts
 
 
-def test_new_trials_store_the_same_keys_in_the_same_order(folder: Path) -> None:
+def test_new_trials_store_the_same_keys_in_the_same_order_and_losses(folder: Path) -> None:
     def keys() -> set[tuple[str, ...]]:
         searched, confirmed = studies(folder)
         return {
@@ -70,7 +70,12 @@ def test_new_trials_store_the_same_keys_in_the_same_order(folder: Path) -> None:
 
     before = keys()
     continued(folder, trials=6, confirm=3)
-    assert keys() == before
+    with_losses = keys() - before
+    assert keys() == before | with_losses
+    assert all({"confirms", "losses"} <= set(names) for names in with_losses)
+    without_losses = {tuple(name for name in names if name != "losses") for names in with_losses}
+    assert without_losses
+    assert without_losses <= before
 
 
 def test_a_finished_study_gives_its_report_again_without_training(folder: Path) -> None:

@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from designer.errors import one_line
 from designer.report.figures.network import network_figures
+from designer.report.views.diagnosis import diagnosis_in_short, diagnosis_lines
 from designer.report.views.network import (
     NOT_A_LAW,
     ONE_AT_A_TIME,
     advice_lines,
+    advice_title,
+    is_edit,
     law_figures,
     law_in_a_word,
     law_sentence,
@@ -30,6 +33,7 @@ from designer.report.views.page import (
 )
 from designer.report.words import number
 from designer.results.analysis import AnalysisResult, ModelSummary
+from designer.results.diagnosis import WHOLE_FIRST
 from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
 
@@ -46,6 +50,8 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         stages=stages_table(result.stages),
         sparklines=separation_sparklines(result.input, result.layers),
         figures=network_figures("", result.input, result.layers, result.law),
+        diagnosis=tuple(diagnosis_lines(result.diagnosis)),
+        advice_title=advice_title(result.layers),
     )
     view = ReportView(
         title=f"Analysis: {result.model.name} on {result.data.name}",
@@ -78,6 +84,7 @@ def _analysis_headline(result: AnalysisResult) -> str:
     at_chance = any(warning.code == "model_at_chance" for warning in result.warnings)
     start = "The model is no better than chance. " if at_chance else ""
     blocks = "1 block" if len(result.layers) == 1 else f"{len(result.layers)} blocks"
+    start += diagnosis_in_short(result.diagnosis)
     law = f"{start}The law {law_status_in_words(result.law)} over {blocks}"
     needs = (_needed_in_short(result.layers), _changes_in_short(result.layers))
     return f"{'; '.join(filter(None, (law, *needs, _tunnel_in_short(result))))}."
@@ -94,9 +101,13 @@ def _needed_in_short(layers: Sequence[LayerReport]) -> str:
 
 
 def _changes_in_short(layers: Sequence[LayerReport]) -> str:
-    """Return how many blocks to change; idle blocks, which can only save size, do not count."""
-    kinds = [layer.advice.partition(":")[0] for layer in layers if layer.verdict != Verdict.IDLE]
-    changes = sum(kind not in {"keep", "measure again"} for kind in kinds)
+    """Return how many blocks to change; idle blocks, which can only save size, do not count.
+
+    Nothing where there is no advice on single blocks, because the network as a whole comes first.
+    """
+    if any(layer.advice == WHOLE_FIRST for layer in layers):
+        return ""
+    changes = sum(is_edit(layer.advice) for layer in layers if layer.verdict != Verdict.IDLE)
     advised = {0: "no block needs a change", 1: "1 block needs a change"}
     return advised.get(changes, f"{changes} blocks need a change")
 

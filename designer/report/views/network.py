@@ -36,6 +36,10 @@ ACTIONS = {
 """What an advice says to do with blocks, by the words before its colon."""
 
 
+NOT_TRIED = "Advice on single blocks (not tried by training anew):"
+"""The title of advice that names an edit."""
+
+
 def shares_note(variation: str) -> str:
     """Return the note that explains steps, shares and verdicts.
 
@@ -70,14 +74,27 @@ def separation_sparklines(
 
 def advice_lines(layers: Sequence[LayerReport]) -> Iterator[str]:
     """Yield a sentence for each advice, with all blocks that it is for; none for a plain "keep"."""
-    names_by_advice: dict[tuple[Verdict, str], list[str]] = {}
+    names_by_advice: dict[str, dict[Verdict, list[str]]] = {}
     for layer in layers:
         if layer.advice != "keep":
-            names_by_advice.setdefault((layer.verdict, layer.advice), []).append(layer.name)
-    for (verdict, advice), names in names_by_advice.items():
+            names_by_verdict = names_by_advice.setdefault(layer.advice, {})
+            names_by_verdict.setdefault(layer.verdict, []).append(layer.name)
+    for advice, names_by_verdict in names_by_advice.items():
         action, _, reason = advice.partition(": ")
-        blocks = f"{', '.join(names)} ({verdict})"
+        blocks = ", ".join(
+            f"{', '.join(names)} ({verdict})" for verdict, names in names_by_verdict.items()
+        )
         yield f"{ACTIONS.get(action, f'{action} {{}}').replace('{}', blocks)}: {reason}."
+
+
+def advice_title(layers: Sequence[LayerReport]) -> str:
+    """Return the title of the advice, which says that it was not tried; empty without any edit."""
+    return NOT_TRIED if any(is_edit(layer.advice) for layer in layers) else ""
+
+
+def is_edit(advice: str) -> bool:
+    """Return True if an advice says to change the network."""
+    return advice.partition(":")[0] not in {"keep", "measure again"}
 
 
 def stages_table(stages: Sequence[StageLaw]) -> TableView:

@@ -90,6 +90,10 @@ class NetworkView:
     """log D on training and on held-out data."""
     figures: tuple[Figure, ...] = ()
     """Charts of the network."""
+    diagnosis: tuple[str, ...] = ()
+    """One line for each thing that is wrong with the network as a whole."""
+    advice_title: str = ""
+    """What stands above ``advice``; empty where no edit is advised."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from designer.errors import one_line
 from designer.report.figures.figure import TableView, known_figures
 from designer.report.figures.network import network_figures
 from designer.report.figures.trials import agreement_figure, trials_figure
+from designer.report.views.diagnosis import diagnosis_in_short, diagnosis_lines
 from designer.report.views.network import (
     NOT_A_LAW,
     ONE_AT_A_TIME,
     advice_lines,
+    advice_title,
     law_in_a_word,
     law_sentence,
     law_status_in_words,
@@ -110,7 +112,8 @@ def _headline(result: SearchResult) -> str:
         return best.reason
     return (
         f"Recommended: {spec_label(best.spec)}. It reaches {percent(best.validation_accuracy)} % "
-        f"validation accuracy with {best.parameters:,} parameters. The law "
+        f"validation accuracy with {best.parameters:,} parameters. "
+        f"{diagnosis_in_short(best.diagnosis)}The law "
         f"{law_status_in_words(best.law)}."
     )
 
@@ -179,6 +182,8 @@ def _detail(network: Recommendation) -> NetworkView:
         figures=network_figures(
             f"-{network.rank}", network.input, network.layers, network.law, network.emergence
         ),
+        diagnosis=tuple(diagnosis_lines(network.diagnosis)),
+        advice_title=advice_title(network.layers),
     )
 
 

@@ -39,6 +39,9 @@ RECORD = "record"
 EMERGENCE = "emergence"
 """Curves of D during a confirmation run."""
 
+LOSSES = "losses"
+"""Mean training loss of every epoch of a confirmation run."""
+
 REASON = "reason"
 """Why the trial failed or was pruned."""
 

@@ -82,6 +82,8 @@ class TrialRecord:
     """What was measured."""
     emergence: tuple[Curve, ...] | None = None
     """D on training data after some epochs of a confirmation run."""
+    losses: tuple[float, ...] | None = None
+    """Mean training loss of every epoch of a confirmation run, in nats."""
     rejected: str | None = None
     """Why it was handed back without training."""
     reason: str | None = None
