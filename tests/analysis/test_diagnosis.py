@@ -10,6 +10,7 @@ import pytest
 
 from designer.analysis.advice import layer_reports
 from designer.analysis.diagnosis import (
+    DIVERGED,
     GOOD_ENOUGH,
     LOSS_LEFT,
     MIN_EPOCHS,
@@ -186,6 +187,13 @@ def test_a_rate_is_too_high_if_a_run_diverges() -> None:
     assert finding.advice == "Train with a third of the learning rate."
     killed = replace(diverged, failures=("Memory ran out: the architecture is too large.",))
     assert diagnose([profile_with()], runs=killed) == ()
+
+
+def test_a_run_that_diverges_outweighs_a_loss_that_stalls() -> None:
+    both = TrainingRuns((losses(1.0, 0.9),), (0.9,), (f"{DIVERGED} nan in epoch 1.",))
+    unsound, rate = diagnose([profile_with([0.5, -1.0])], normalised=True, runs=both)
+    assert (unsound.kind, rate.kind) == (FindingKind.NOT_SOUND, FindingKind.RATE_TOO_HIGH)
+    assert unsound.advice == "Train 3 times as long."  # and not at a higher rate
 
 
 def test_nothing_is_said_of_the_rate_of_a_network_at_chance() -> None:
