@@ -18,6 +18,7 @@ from designer.analysis.diagnosis import (
     SPREAD_ERRORS,
     STALLED,
     SURPLUS_BLOCKS,
+    UNDERFIT_GAP,
     TrainingRuns,
     at_chance,
     diagnose,
@@ -41,7 +42,7 @@ def profile_with(
     steps: Sequence[float] = SOUND,
     *,
     sd: float = 1e-3,
-    accuracy: float = 0.95,
+    accuracy: float = 0.97,
     accuracy_heldout: float = 0.9,
     seed: int = 0,
     **options: Any,
@@ -101,14 +102,31 @@ def test_d_has_to_fall_clearly(steps: list[float], sd: float, sound: bool) -> No
 )
 def test_the_likelier_reason_is_named(normalised: bool | None, evidence: str, advice: str) -> None:
     finding = only(diagnose([profile_with([0.5, -1.0])], normalised=normalised))
-    assert "log D falls by -0.50 nats, with a 95 % interval from -0.50 to -0.50" in finding.evidence
+    assert "log D changes by 0.50 nats, with a 95 % interval from 0.50 to 0.50" in finding.evidence
     assert evidence in finding.evidence
     assert finding.advice.startswith(advice)
 
 
+@pytest.mark.parametrize(
+    ("gap", "advice"),
+    [
+        (UNDERFIT_GAP - 0.001, "Add normalisation behind every layer, and train with 3 times"),
+        (UNDERFIT_GAP + 0.001, "Add normalisation behind every layer; if that is not enough"),
+        (float("nan"), "Add normalisation behind every layer; if that is not enough"),
+    ],
+)
+def test_a_network_may_be_neither_normalised_nor_trained_far_enough(
+    gap: float, advice: str
+) -> None:
+    profile = profile_with([0.5, -1.0], accuracy=0.8, accuracy_heldout=0.8 - gap)
+    finding = only(diagnose([profile], normalised=False))
+    assert finding.advice.startswith(advice)
+    assert ("right 5.9 points more often on training" in finding.evidence) == (gap < UNDERFIT_GAP)
+
+
 def test_without_resamples_the_fall_itself_decides() -> None:
     rising = profile_of(values_of_steps([0.5, -1.0]))
-    assert "falls by -0.50 nats, not above 0" in only(diagnose([rising])).evidence
+    assert "changes by 0.50 nats, and not below 0" in only(diagnose([rising])).evidence
     assert diagnose([profile_of(values_of_steps([0.5, -0.4]))]) == ()
 
 
