@@ -225,8 +225,8 @@ def _likelier_reason(normalised: bool | None, gap: float, longer: str) -> tuple[
         return reason, f"Add normalisation if there is none; otherwise {longer}."
     if gap < UNDERFIT_GAP:
         reason = (
-            f"It has no normalisation. Nor is it trained far enough, it seems: it is right "
-            f"{100 * gap:.1f} points more often on training than on held-out data, and less than "
+            f"It has no normalisation. Nor is it trained far enough, it seems: the gap between "
+            f"training and held-out accuracy is {100 * gap:.1f} points, and less than "
             f"{100 * UNDERFIT_GAP:.0f} is little."
         )
         return reason, f"Add normalisation behind every layer, and {longer}."

@@ -121,7 +121,7 @@ def test_a_network_may_be_neither_normalised_nor_trained_far_enough(
     profile = profile_with([0.5, -1.0], accuracy=0.8, accuracy_heldout=0.8 - gap)
     finding = only(diagnose([profile], normalised=False))
     assert finding.advice.startswith(advice)
-    assert ("right 5.9 points more often on training" in finding.evidence) == (gap < UNDERFIT_GAP)
+    assert ("held-out accuracy is 5.9 points" in finding.evidence) == (gap < UNDERFIT_GAP)
 
 
 def test_without_resamples_the_fall_itself_decides() -> None:
