@@ -40,7 +40,7 @@ from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
-from designer.probing.calling import Inputs, first_tensor, unwrap
+from designer.probing.calling import Inputs, first_tensor, tensors_of, unwrap
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
 from designer.probing.spans import Span
@@ -216,8 +216,12 @@ class _Omission:
 
     def fit(self) -> None:
         """Fit the stand-in to what it was shown."""
-        if self.stand_in is not None:
+        if self.stand_in is None:
+            return
+        try:
             self.stand_in.fit()
+        except NoStandIn as error:
+            self.give_up(str(error))
 
     def give_up(self, reason: str) -> None:
         """Drop the stand-in, so that the block is measured no further, and note the reason."""
@@ -282,6 +286,8 @@ class _Ends:
             return
         for batch, _, rows in train:
             inputs = self._probe.prepared(batch)
+            if len(tensors_of(inputs)[0]) < 2:  # a single sample has no variance
+                continue
             self._replayer.first_pass(inputs)
             for place, omission in enumerate(self._omissions):
                 if omission.stand_in is not None:

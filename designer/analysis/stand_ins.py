@@ -25,6 +25,7 @@ from designer.models.least_squares import (
     RIDGE,
     LinearLayer,
     NormalEquations,
+    Unsolvable,
     fitted_width,
     set_weights,
 )
@@ -80,12 +81,20 @@ class StandIn:
         self._equations = NormalEquations()
 
     def fit(self) -> None:
-        """Fit the linear map, if there is one, to all passes that were observed."""
+        """Fit the linear map, if there is one, to all passes that were observed.
+
+        Raises:
+            NoStandIn: if what the block received or gave is not finite.
+        """
         if self.layer is None:
             return
         rows, width = self._equations.rows, len(self._equations.xx)
         ridge = EXACT_RIDGE if rows >= 2 * width else RIDGE
-        set_weights(self.layer, self._equations.solution(ridge), self._last)
+        try:
+            solution = self._equations.solution(ridge)
+        except Unsolvable:
+            raise NoStandIn("What the block receives or gives is not finite.") from None
+        set_weights(self.layer, solution, self._last)
 
     def answers(self, replayer: Replayer) -> dict[Key, Answer]:
         """Return functions that the parts of the block are replaced by in a replay.

@@ -40,6 +40,10 @@ RIDGE = 1e-3
 """Strength of the penalty on the weights, as a share of the mean square of the features."""
 
 
+class Unsolvable(Exception):
+    """Normal equations have no solution: a number in them is not finite."""
+
+
 @dataclass(eq=False)
 class NormalEquations:
     """The sums that least squares need, added up batch by batch."""
@@ -73,7 +77,12 @@ class NormalEquations:
         Args:
             ridge: strength of the penalty, as a share of the mean square of the features; ``RIDGE``
                 by default.
+
+        Raises:
+            Unsolvable: if the features or the targets were not finite.
         """
+        if not (self.xx.isfinite().all() and self.xy.isfinite().all()):
+            raise Unsolvable
         penalty = (RIDGE if ridge is None else ridge) * float(self.xx.diagonal().mean())
         if penalty <= 0:
             return torch.zeros_like(self.xy)
@@ -113,12 +122,12 @@ def set_weights(layer: LinearLayer, solution: Tensor, x: Tensor) -> None:
     """
     dtype = layer.weight.dtype
     if layer.bias is not None:
-        layer.bias = nn.Parameter(solution[-1].to(dtype))
+        layer.bias = nn.Parameter(solution[-1].to(dtype), layer.bias.requires_grad)
         solution = solution[:-1]
     weights = solution.T.to(dtype).contiguous()
     if isinstance(layer, nn.Conv2d):
         weights = weights.view(len(weights), x.shape[1], *layer.kernel_size)
-    layer.weight = nn.Parameter(weights)
+    layer.weight = nn.Parameter(weights, layer.weight.requires_grad)
     match_attributes(layer)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from designer.probing.calling import Inputs, call_model
+from designer.probing.calling import Inputs, call_model, map_tensors
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def size_of_model(model: nn.Module, sample: Inputs) -> ModelSize:
         ModelError: if the model raises.
     """
     with _unfused(), FlopCounterMode(display=False) as counter:
-        call_model(model, sample)
+        # a first layer that works in place must not change the data
+        call_model(model, map_tensors(sample, torch.clone))
     return ModelSize(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
 
 

@@ -90,6 +90,7 @@ class Replayer:
         self._answers: dict[Key, Answer] = {}
         self._recording = False
         self._copying = False
+        self._fused = True
         self._versions: list[tuple[Tensor, int]] = []
         self.outputs: dict[Key, object] = {}
         """What the kept calls gave in the latest ``first_pass``."""
@@ -152,7 +153,7 @@ class Replayer:
     def _from_memory(self, key: Key) -> Answer:
         def answer(*_args: object, **_named: object) -> object:
             output = self.outputs[key]
-            return copy.deepcopy(output) if self._copying else output
+            return copy.deepcopy(output) if self._copying else _with_new_containers(output)
 
         return answer
 
@@ -178,20 +179,24 @@ class Replayer:
             self._switches[module].runs = max(self._switches[module].runs, last + 1)
 
     def _kept(self, value: Any) -> Any:
-        """Return a value to keep: itself, or a copy once something was seen to work in place."""
+        """Return a value to keep: a copy once something was seen to work in place."""
         if self._copying:
             return copy.deepcopy(value)
-        tensor = first_tensor(value)
-        if tensor is not None:
-            self._versions.append((tensor, tensor._version))
-        return value
+        return _with_new_containers(value, self._note_version)
+
+    def _note_version(self, tensor: Tensor) -> None:
+        self._versions.append((tensor, tensor._version))
 
     def __enter__(self) -> Replayer:
+        # the fused kernel of transformer layers would skip their parts
+        self._fused = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
         for module, switch in self._switches.items():
             switch.attach(module)
         return self
 
     def __exit__(self, *_: object) -> None:
+        torch.backends.mha.set_fastpath_enabled(self._fused)
         for module, switch in self._switches.items():
             switch.detach(module)
 
@@ -221,6 +226,30 @@ class _Switch:
             vars(module)["forward"] = self._own
         else:
             vars(module).pop("forward", None)
+
+
+def _with_new_containers(value: Any, note: Callable[[Tensor], None] = lambda _: None) -> Any:
+    """Return a value whose containers are new, but whose tensors are the same.
+
+    Code that later puts other tensors into a container does not change the one that is returned.
+
+    Args:
+        value: a tensor, a container of values, or anything else, which is returned as it is.
+        note: called with every tensor.
+    """
+    if isinstance(value, Tensor):
+        note(value)
+    elif isinstance(value, dict):
+        changed = copy.copy(value)
+        for key in value:
+            changed[key] = _with_new_containers(value[key], note)
+        return changed
+    elif isinstance(value, list):
+        return [_with_new_containers(part, note) for part in value]
+    elif isinstance(value, tuple):
+        parts = [_with_new_containers(part, note) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
 
 
 def _finished_before(trace: Trace, tick: int) -> list[Call]:

@@ -16,7 +16,8 @@ the order of the last measurements holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -158,7 +159,8 @@ class _Rounds:
         """Return the rise of cross-entropy (nats) without each of some blocks, by place."""
         self._fit(places, train)
         whole, correct = 0.0, 0
-        losses = dict.fromkeys(places, 0.0)
+        losses = {place: 0.0 if place in self.left else math.inf for place in places}
+        places = [place for place in places if place in self.left]
         for batch, targets, rows in validation:
             inputs = self.probe.prepared(batch)
             output = self.replayer.first_pass(inputs)
@@ -169,21 +171,34 @@ class _Rounds:
             self.progress(f"contribution, {len(self.removed)} gone", rows.stop, len(validation))
         self._samples = len(validation)
         self._accuracy = correct / self._samples
-        return {place: (loss - whole) / self._samples for place, loss in losses.items()}
+        return {
+            place: (loss - whole) / self._samples if math.isfinite(loss) else math.inf
+            for place, loss in losses.items()
+        }
 
     def _fit(self, places: Sequence[int], train: Batches) -> None:
         """Fit the linear maps to the network without the blocks that are gone."""
-        fitted = [self.left[place] for place in places if self.left[place].layer]
+        fitted = {place: self.left[place] for place in places if self.left[place].layer}
         if not fitted:
             return
-        for stand_in in fitted:
+        for stand_in in fitted.values():
             stand_in.forget()
         for inputs, _, _ in train:
             self.replayer.first_pass(self.probe.prepared(inputs))
-            for stand_in in fitted:
-                stand_in.observe(self.replayer)
-        for stand_in in fitted:
-            stand_in.fit()
+            for place in list(fitted):
+                with self._dropping(place, fitted):
+                    fitted[place].observe(self.replayer)
+        for place in list(fitted):
+            with self._dropping(place, fitted):
+                fitted[place].fit()
+
+    @contextmanager
+    def _dropping(self, place: int, fitted: dict[int, StandIn]) -> Iterator[None]:
+        """Measure a block no further if nothing can take its place after all."""
+        try:
+            yield
+        except NoStandIn:
+            del fitted[place], self.left[place]
 
     def _loss_without(self, place: int, inputs: Inputs, targets: Tensor) -> float:
         """Return the summed cross-entropy without a block; infinite if the model raises."""
@@ -202,4 +217,5 @@ def _loss_and_correct(output: object, targets: Tensor) -> tuple[float, int]:
         return math.inf, 0
     labels = targets.to(logits.device)
     loss = functional.cross_entropy(logits.float(), labels, reduction="sum")
-    return float(loss), int((logits.argmax(1) == labels).sum())
+    # a network that gives no number is the worst of all, not one that cannot be compared
+    return float(loss) if loss.isfinite() else math.inf, int((logits.argmax(1) == labels).sum())

@@ -30,6 +30,7 @@ from designer.models.least_squares import (
     FIT_WIDTH,
     LinearLayer,
     NormalEquations,
+    Unsolvable,
     fitted_width,
     set_weights,
 )
@@ -83,7 +84,7 @@ def cut(
     blocks = sorted(blocks, key=lambda block: block.place)
     copies: dict[int, Any] = {}
     removals = tuple(removal for block in blocks for removal in block.removals)
-    samples = LabelledTensors(data.inputs[:FIT_SAMPLES], data.labels[:FIT_SAMPLES])
+    samples = _shuffled_part(data)
     try:
         with untouched(model):
             smaller = copy.deepcopy(model, copies)
@@ -98,6 +99,16 @@ def cut(
         ) from error
     _restore_packing(model, copies)
     return Cut(smaller.eval(), removals, fitted)
+
+
+def _shuffled_part(data: LabelledTensors) -> LabelledTensors:
+    """Return up to ``FIT_SAMPLES`` samples in random order, always the same.
+
+    Data are often sorted by class, and the first batches must stand for all of them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randperm(len(data), generator=generator)[:FIT_SAMPLES].to(data.labels.device)
+    return LabelledTensors(data.inputs[rows], data.labels[rows])
 
 
 def _restore_packing(model: nn.Module, copies: dict[int, Any]) -> None:
@@ -216,7 +227,11 @@ def _fit(
         equations.add(copied, x, y)
         if equations.rows >= FIT_ROWS:
             break
-    set_weights(copied, equations.solution(), x)
+    try:
+        solution = equations.solution()
+    except Unsolvable:
+        return False
+    set_weights(copied, solution, x)
     return True
 
 

@@ -51,9 +51,11 @@ def mean_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
         inputs: (n, ...), at least one sample.
         labels: (n,), integers below K.
     """
+    # a first layer that works in place must not change the data
     batches = zip(torch.split(inputs, LOSS_BATCH), torch.split(labels, LOSS_BATCH), strict=True)
     total = sum(
-        float(functional.cross_entropy(model(x).float(), y, reduction="sum")) for x, y in batches
+        float(functional.cross_entropy(model(x.clone()).float(), y, reduction="sum"))
+        for x, y in batches
     )
     return total / len(labels)
 
@@ -77,6 +79,7 @@ def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Tensor) -> fl
 
 @torch.no_grad()
 def _seconds(model: nn.Module, batch: Tensor) -> float:
+    batch = batch.clone()
     _synchronize(batch.device)
     started = time.perf_counter()
     model(batch)

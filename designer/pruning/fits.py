@@ -135,6 +135,8 @@ class FitFinder:
             node, received = call.received_node, call.received
             if call.started < block.ended or received is None or not self._trace.is_cut(node):
                 continue
+            if self._runs[call.module] > 1:  # only the first run of a module is looked at
+                continue
             if received.shape != block.output.shape or arrived not in (None, node):
                 # a later sum holds what later blocks have added
                 if arrived is not None:
@@ -153,9 +155,15 @@ class FitFinder:
             and following.module.track_running_stats
             and following.module.affine
             and self._runs[following.module] == 1
+            # its statistics must be those of the layer's outputs, not of tokens or positions
+            and (isinstance(layer.module, nn.Conv2d) or _rank(layer.output) == 2)
         ):
             return following
         return None
+
+
+def _rank(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.ndim
 
 
 def _shape(tensor: Tensor | None) -> tuple[int, ...]:

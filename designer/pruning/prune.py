@@ -233,9 +233,12 @@ def _working_copy(model: nn.Module) -> tuple[nn.Module, torch.dtype]:
     dtypes = {p.dtype for p in inner.parameters() if p.is_floating_point()}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     copied = _copied(inner)
+    # a model that is frozen as a whole was loaded for use; one that is frozen in parts stays so
+    frozen = not any(parameter.requires_grad for parameter in copied.parameters())
     for parameter in copied.parameters():
         parameter.grad = None
-        parameter.requires_grad_(parameter.is_floating_point())
+        if frozen:
+            parameter.requires_grad_(parameter.is_floating_point())
     return copied.float().eval(), dtype
 
 
@@ -252,7 +255,7 @@ def _copied(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _check_classifier(model: nn.Module, splits: Splits) -> None:
     """Check that the model gives logits, and is right more often than by chance."""
-    output = call_model(model, splits.train.inputs[:2])
+    output = call_model(model, splits.train.inputs[:2].clone())
     classes = splits.num_classes
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < classes:
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

@@ -86,9 +86,10 @@ class RemovalTrials:
 
         Of equally good choices the first is returned. A single choice is returned untried.
         """
-        distinct = list(
-            {frozenset(_names(blocks)): blocks for blocks in reversed(choices)}.values()
-        )
+        by_names: dict[frozenset[str], Sequence[Removable]] = {}
+        for blocks in choices:
+            by_names.setdefault(frozenset(_names(blocks)), blocks)
+        distinct = list(by_names.values())
         if len(distinct) == 1:
             return list(distinct[0])
         scores = [self._score_without(blocks) for blocks in distinct]

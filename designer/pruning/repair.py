@@ -15,15 +15,18 @@ a       slope of the norm behind the layer: its weight divided by its    (q,)
 dW      correction, argmin |H dW - E / a|^2 + lambda |dW|^2              (p, q)
 ======  ===============================================================  =========
 
-It is exact where the block ends with the sum, and a Gauss-Newton step with slope 1 where an
-activation follows.  Some samples are kept out of the fit; where E does not shrink on these, the
-layer stays as it was.
+It is exact where the block ends with the sum.  Where more follows the layer, such as a layer scale
+or an activation behind the sum, it is a Gauss-Newton step, and each channel is scaled by the
+least-squares length of that step: <C, E> / <C, C>, with C the change of the sum that the correction
+made.  Some samples are kept out of the fit; where E does not shrink on these, the layer stays as it
+was.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +34,13 @@ import torch
 from torch import Tensor, nn
 
 from designer.data.dataset import LabelledTensors
-from designer.models.least_squares import FIT_WIDTH, LinearLayer, NormalEquations, fitted_width
+from designer.models.least_squares import (
+    FIT_WIDTH,
+    LinearLayer,
+    NormalEquations,
+    Unsolvable,
+    fitted_width,
+)
 from designer.pruning.forward_passes import Place, observed
 
 REPAIR_BATCH = 256
@@ -42,6 +51,9 @@ REPAIR_BATCHES = 2
 
 ROWS_PER_WEIGHT = 64
 """A fit stops after this many rows per weight: maps have many positions, much alike."""
+
+FEWEST_PARTS = 5
+"""Few samples are divided into this many parts, one of which checks the fit."""
 
 LEAST_SLOPE = 1e-3
 """Channels whose norm has less than this share of the largest slope keep their weights."""
@@ -75,22 +87,32 @@ def repair(model: nn.Module, smaller: nn.Module, branch: Branch, data: LabelledT
     Raises:
         ModelError: if a part does not run.
     """
-    batches = [inputs for inputs, _ in data.batches(REPAIR_BATCH)]
-    fitted, check = (batches[:-1] or batches), batches[-1]
+    parts = max(FEWEST_PARTS, math.ceil(len(data) / REPAIR_BATCH))
+    *fitted, check = torch.chunk(data.inputs, parts)
+    if not fitted:
+        return False
     pair = _Pair(model, smaller, branch)
-    (target,) = observed(model, [branch.whole_outlet], check)
-    before = pair.error(check, target)
+    lacking = pair.lacking(check)
     equations = pair.equations(fitted)
-    if equations is None or not before > 0:
+    if equations is None or not lacking.square().sum() > 0:
         return False
     changed = [branch.layer, *([] if branch.norm is None else [branch.norm])]
     states = [copy.deepcopy(module.state_dict()) for module in changed]
-    _correct(branch, equations)
-    if pair.error(check, target) < before:
+    try:
+        correction = equations.solution()
+    except Unsolvable:
+        return False
+    length = pair.length(correction, equations, fitted[0], states)
+    _correct(branch, correction * length, equations)
+    if pair.lacking(check).square().mean() < lacking.square().mean():
         return True
-    for module, state in zip(changed, states, strict=True):
-        module.load_state_dict(state)
+    _restore(changed, states)
     return False
+
+
+def _restore(modules: Sequence[nn.Module], states: Sequence[dict[str, Tensor]]) -> None:
+    for module, state in zip(modules, states, strict=True):
+        module.load_state_dict(state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +123,33 @@ class _Pair:
     smaller: nn.Module
     branch: Branch
 
-    def error(self, inputs: Tensor, target: Tensor) -> float:
-        """Return the mean square of E for inputs with a known sum in the whole network."""
+    def lacking(self, inputs: Tensor) -> Tensor:
+        """Return E."""
+        (whole,) = observed(self.model, [self.branch.whole_outlet], inputs)
         (now,) = observed(self.smaller, [self.branch.outlet], inputs)
-        return float((target - now).double().square().mean())
+        return whole - now
+
+    def length(
+        self,
+        correction: Tensor,
+        equations: NormalEquations,
+        inputs: Tensor,
+        states: Sequence[dict[str, Tensor]],
+    ) -> Tensor:
+        """Return by how much each channel of a correction (p, q) is to be scaled, (q,).
+
+        It is 0 for channels that change nothing. The layer and its norm are left as in ``states``.
+        """
+        before = self.lacking(inputs)
+        _correct(self.branch, correction, equations)
+        change = before - self.lacking(inputs)
+        changed = [self.branch.layer, *([] if self.branch.norm is None else [self.branch.norm])]
+        _restore(changed, states)
+        channels = 1 if isinstance(self.branch.layer, nn.Conv2d) else change.ndim - 1
+        over = [axis for axis in range(change.ndim) if axis != channels]
+        wanted = (change * before).double().sum(over)
+        made = change.double().square().sum(over)
+        return torch.where(made > 0, wanted / made, torch.zeros_like(made)).nan_to_num(0.0)
 
     def equations(self, batches: list[Tensor]) -> NormalEquations | None:
         """Return the normal equations of the correction; None if they would be too many."""
@@ -144,10 +189,9 @@ def _inverse_slope(branch: Branch) -> Callable[[Tensor], Tensor]:
     return lambda error: error * inverse.view(1, -1, *[1] * (error.ndim - 2))
 
 
-def _correct(branch: Branch, equations: NormalEquations) -> None:
-    """Add the correction to the layer, and keep the norm's statistics those of its input."""
+def _correct(branch: Branch, correction: Tensor, equations: NormalEquations) -> None:
+    """Add a correction to the layer, and keep the norm's statistics those of its input."""
     layer, norm = branch.layer, branch.norm
-    correction = equations.solution()
     constant = correction[-1] if equations.constant else None
     weights = correction[: -1 if equations.constant else None]
     layer.weight += weights.T.reshape(layer.weight.shape).to(layer.weight)

@@ -17,7 +17,7 @@ from designer.pruning.baselines import from_scratch, greedy
 from designer.pruning.evaluation import correct_mask, latency_ratio
 from designer.pruning.options import PruningOptions
 from designer.pruning.propose import Proposal
-from designer.pruning.removable import Removable, names_left
+from designer.pruning.removable import FEW, Removable, names_left
 from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
 from designer.pruning.splits import Splits
 from designer.results.analysis import DataUsed, ModelSummary
@@ -148,7 +148,8 @@ class ReportBuilder:
         validation, test = self.splits.validation, self.splits.test
         mask = correct_mask(network, validation)
         drop = drop_of(self.trials.correct, mask)
-        size = size_of_model(network, self.splits.train.inputs[:1])
+        few = self.splits.train.inputs[:FEW]  # norms that go by the batch need several samples
+        size = size_of_model(network, few)
         separation = self._profile(network, removed)
         latency = (
             None
@@ -159,7 +160,7 @@ class ReportBuilder:
             name=name,
             blocks=len(self.removables) - len(removed),
             parameters=size.parameters,
-            flops=size.flops,
+            flops=size.flops // len(few),
             latency=latency,
             validation_accuracy=proportion(mask),
             test_accuracy=None if test is None else proportion(correct_mask(network, test)),

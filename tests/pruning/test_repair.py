@@ -71,11 +71,39 @@ def test_the_next_branch_takes_over_what_a_linear_branch_did() -> None:
     assert (before - after).square().mean() < 1e-4 * before.var()
 
 
-def test_a_branch_that_is_subtracted_stays_as_it_was() -> None:
-    model = sums(sign=-1.0)
+@pytest.mark.parametrize("scale", [-1.0, 0.1, 0.01, 3.0])
+def test_what_scales_a_branch_is_allowed_for(scale: float) -> None:
+    """Also a branch that is subtracted: each channel of the correction gets its own length."""
+    model = sums(scale)
+    with torch.no_grad():
+        model.stem.weight.copy_(torch.eye(6))
+        for block in model.blocks:
+            block[0].weight /= abs(scale)
+    smaller: Any = cut(model, chosen_blocks(model, VECTORS, "blocks.0"), VECTORS)
+    assert smaller.fitted[0] == "blocks.1.0"
+    before, after = (received_by(network, 2, VECTORS.inputs) for network in (model, smaller.model))
+    assert (before - after).square().mean() < 1e-3 * before.var()
+
+
+def test_a_branch_without_effect_stays_as_it_was() -> None:
+    model = sums(sign=0.0)
     smaller: Any = cut(model, chosen_blocks(model, VECTORS, "blocks.0"), VECTORS)
     assert "blocks.1.0" not in smaller.fitted
     assert torch.equal(smaller.model.blocks[1][0].weight, model.blocks[1][0].weight)
+
+
+def test_data_that_are_sorted_by_class_are_as_good_as_shuffled() -> None:
+    model = sums()
+    order = VECTORS.labels.argsort()
+    sorted_data = LabelledTensors(VECTORS.inputs[order], VECTORS.labels[order])
+    blocks = chosen_blocks(model, VECTORS, "blocks.0")
+    errors = []
+    for data in (VECTORS, sorted_data):
+        smaller: Any = cut(model, blocks, data)
+        assert smaller.fitted[0] == "blocks.1.0"
+        whole, now = (received_by(net, 2, VECTORS.inputs) for net in (model, smaller.model))
+        errors.append(float((whole - now).square().mean().detach()))
+    assert errors[1] < 2 * errors[0]
 
 
 def test_nothing_is_repaired_without_fitting() -> None:
