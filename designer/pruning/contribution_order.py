@@ -89,9 +89,12 @@ def order_by_contribution(
         most = len(rises) if count is None else count
         while len(rises) > 1 and len(rounds.removed) + 1 < most and rounds.beats_chance(chance):
             least, *others = _least_first(rises)
+            if math.isinf(rises[least]):  # nothing that is left can be measured
+                break
             rounds.remove(least)
             del rises[least]
-            rises |= rounds.losses_without(others[:AGAIN], train, validation)
+            again = [place for place in others if place in rounds.left][:AGAIN]
+            rises |= rounds.losses_without(again, train, validation)
     last = _least_first(rises)
     without = [
         place

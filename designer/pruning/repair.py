@@ -148,8 +148,9 @@ class _Pair:
         channels = 1 if isinstance(self.branch.layer, nn.Conv2d) else change.ndim - 1
         over = [axis for axis in range(change.ndim) if axis != channels]
         wanted = (change * before).double().sum(over)
-        made = change.double().square().sum(over)
-        return torch.where(made > 0, wanted / made, torch.zeros_like(made)).nan_to_num(0.0)
+        squares = change.double().square().sum(over)
+        lengths = torch.where(squares > 0, wanted / squares, torch.zeros_like(squares))
+        return lengths.nan_to_num(0.0)
 
     def equations(self, batches: list[Tensor]) -> NormalEquations | None:
         """Return the normal equations of the correction; None if they would be too many."""

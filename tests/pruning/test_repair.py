@@ -25,7 +25,7 @@ VECTORS = LabelledTensors(
 
 
 class Sums(nn.Module):
-    """x + sign * linear(x), three times, and a head."""
+    """Three times x + sign * linear(x), and a head."""
 
     def __init__(self, sign: float = 1.0) -> None:
         super().__init__()
@@ -144,13 +144,13 @@ def test_training_begins_with_the_function_that_was_repaired() -> None:
     repaired = cut(model, chosen_blocks(model, images, "layer1.0"), images)
     name = next(name for name in repaired.fitted if name.endswith("conv2"))
     norm: Any = repaired.model.get_submodule(name.replace("conv2", "bn2"))
-    given: list[Tensor] = []
+    outputs: list[Tensor] = []
     layer = repaired.model.get_submodule(name)
-    hook = layer.register_forward_hook(lambda *call: given.append(call[2]))
+    hook = layer.register_forward_hook(lambda *call: outputs.append(call[2]))
     output_of(repaired.model, images.inputs)
     hook.remove()
     with torch.no_grad():
-        by_statistics, by_batch = norm.eval()(given[0]), norm.train()(given[0])
+        by_statistics, by_batch = norm.eval()(outputs[0]), norm.train()(outputs[0])
     assert (by_statistics - by_batch).square().mean() < 1e-3 * by_statistics.var()
 
 
