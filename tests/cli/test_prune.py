@@ -87,7 +87,7 @@ class TestModelOfASearch:
         assert command("report", "small").out == done.out
         page = command("report", "small", "--format", "html").out
         assert page == Path("small/report.html").read_text(encoding="utf-8")
-        for chart in ("curves", "sizes", "steps"):
+        for chart in ("curves", "sizes", "need"):
             assert f'"name":"{chart}"' in page
         assert "recovery ..." in done.err.splitlines()
         report = json.loads(Path("small/report.json").read_text(encoding="utf-8"))
@@ -278,7 +278,7 @@ def refusal(outcome: Outcome) -> str:
         (["--target-params", "0.05"], "Expected a size that can be reached, got 142 parameters"),
         (
             ["--remove", "1", "--criterion", "magic"],
-            "a criterion among best, heldout, train,",
+            "a criterion among best, contribution,",
         ),
         (["--remove", "1", "--epochs", "-1"], "at least 0 epochs, got -1"),
         (["--remove", "1", "--scratch-epochs", "-1"], "at least 0 epochs, got -1"),
