@@ -27,7 +27,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -122,12 +122,19 @@ class _Pair:
     model: nn.Module
     smaller: nn.Module
     branch: Branch
+    _wholes: dict[int, Tensor] = field(default_factory=dict)
+    """By the identity of a batch: the sum in the whole network, which does not change."""
+
+    def whole(self, inputs: Tensor) -> Tensor:
+        """Return the sum in the whole network."""
+        if id(inputs) not in self._wholes:
+            (self._wholes[id(inputs)],) = observed(self.model, [self.branch.whole_outlet], inputs)
+        return self._wholes[id(inputs)]
 
     def lacking(self, inputs: Tensor) -> Tensor:
         """Return E."""
-        (whole,) = observed(self.model, [self.branch.whole_outlet], inputs)
         (now,) = observed(self.smaller, [self.branch.outlet], inputs)
-        return whole - now
+        return self.whole(inputs) - now
 
     def length(
         self,
@@ -158,12 +165,11 @@ class _Pair:
         inverse = _inverse_slope(self.branch)
         equations = NormalEquations(constant=_has_constant(self.branch))
         for done, inputs in enumerate(batches, start=1):
-            (whole,) = observed(self.model, [self.branch.whole_outlet], inputs)
             places = [Place(layer, receives=True), self.branch.outlet]
             received, now = observed(self.smaller, places, inputs)
             if fitted_width(layer, received) > FIT_WIDTH:
                 return None
-            equations.add(layer, received, inverse(whole - now))
+            equations.add(layer, received, inverse(self.whole(inputs) - now))
             enough = equations.rows >= ROWS_PER_WEIGHT * len(equations.xx)
             if enough and done >= REPAIR_BATCHES:
                 break
