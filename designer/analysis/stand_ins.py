@@ -7,8 +7,8 @@ In order of preference:
    of the same shape: the block is skipped.
 3. *A linear map*, fitted by least squares on training data from what the block receives to what it
    gives: a ``Linear`` on the last axis, or for maps (n, channels, height, width) a 1x1 convolution
-   with the block's stride. It stands in for plain blocks, which nothing flows past, and for blocks
-   that change the shape.
+   with the block's stride; the layers in the block tell which axis holds the channels.  It stands
+   in for plain blocks, which nothing flows past, and for blocks that change the shape.
 4. *What it receives*, if there is no such map but the shape stays the same.
 """
 
@@ -158,7 +158,7 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
     same_shape = received.shape == output.shape
     if not linear and same_shape and not span.plain:
         return StandIn(span, Kind.RECEIVED)
-    layer = _linear_layer(received, output)
+    layer = _linear_layer(span, received, output)
     if layer is not None and fitted_width(layer, received) <= FIT_WIDTH:
         kind = Kind.CONVOLUTION if isinstance(layer, nn.Conv2d) else Kind.LINEAR
         return StandIn(span, kind, layer.to(received))
@@ -170,18 +170,33 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
     )
 
 
-def _linear_layer(x: Tensor, y: Tensor) -> LinearLayer | None:
+def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:
     """Return a layer that can map tensors like x to tensors like y; None if there is none."""
-    if x.ndim == 4 and y.ndim == 4:
+    axis = _channel_axis(span, x)
+    if axis == 1 and x.ndim == y.ndim == 4:
         strides = [
             a // b if a % b == 0 else 0 for a, b in zip(x.shape[2:], y.shape[2:], strict=True)
         ]
         if 0 in strides:
             return None
         return nn.Conv2d(x.shape[1], y.shape[1], 1, stride=(strides[0], strides[1]))
-    if x.ndim == y.ndim and x.shape[:-1] == y.shape[:-1]:
+    if axis == x.ndim - 1 and x.ndim == y.ndim and x.shape[:-1] == y.shape[:-1]:
         return nn.Linear(x.shape[-1], y.shape[-1])
     return None
+
+
+def _channel_axis(span: Span, x: Tensor) -> int:
+    """Return the axis of what a block receives that holds the channels.
+
+    The layers in the block tell. Without any that fits, it is the last axis, or the second of maps.
+    """
+    layers = [module for part in span.parts for module in part.module.modules()]
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    if any(isinstance(m, convolutions) and m.in_channels == x.shape[1] for m in layers):
+        return 1
+    if any(isinstance(m, nn.Linear) and m.in_features == x.shape[-1] for m in layers):
+        return x.ndim - 1
+    return 1 if x.ndim == 4 else x.ndim - 1
 
 
 def _tensor_among(args: tuple[object, ...], named: dict[str, object]) -> Tensor:

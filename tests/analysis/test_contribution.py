@@ -425,3 +425,48 @@ class TestRenewedNorms:
         after = model.state_dict()
         if name != "counting":
             assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+class OfMaps(nn.Module):
+    """Blocks that mix channels, which lie in the last axis of maps or of tokens."""
+
+    def __init__(self, *, maps: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(dense() for _ in range(3))
+        self.head, self.maps = nn.Linear(6, 3), maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.unsqueeze(1) * torch.arange(1, 5, dtype=x.dtype).view(1, 4, 1)
+        x = rows.view(-1, 2, 2, 6) if self.maps else rows
+        for block in self.blocks:
+            x = block(x)
+        logits: Tensor = self.head(x.flatten(1, -2).mean(1))
+        return logits
+
+
+def test_maps_with_their_channels_last_are_measured_as_tokens_are() -> None:
+    train, heldout = pairs()
+    torch.manual_seed(0)
+    tokens = OfMaps(maps=False).double().eval()
+    maps = OfMaps(maps=True).double().eval()
+    maps.load_state_dict(tokens.state_dict())
+    records = [contributions(model, train, heldout) for model in (tokens, maps)]
+    for first, second in zip(*records, strict=True):
+        assert second.contribution is not None
+        assert second.contribution.stand_in == "a linear map"
+        assert effects(first)[1:] == pytest.approx(effects(second)[1:], abs=1e-6)
+
+
+def test_a_convolution_over_positions_has_no_linear_map_over_them() -> None:
+    model: Any = nn.Sequential(
+        nn.Unflatten(1, (1, 6)),
+        nn.Sequential(nn.Conv1d(1, 4, 1), nn.ReLU()),
+        nn.Sequential(nn.Conv1d(4, 4, 3, padding=1), nn.ReLU()),
+        nn.Flatten(),
+        nn.Linear(24, 3),
+    )
+    train, heldout = pairs()
+    records = by_name(contributions(model.double().eval(), train, heldout, ["1", "2"]))
+    assert records["1"].contribution is None
+    assert records["2"].contribution is not None
+    assert records["2"].contribution.stand_in == "what it receives"
