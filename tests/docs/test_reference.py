@@ -30,6 +30,7 @@ def hooks() -> ModuleType:
     return module
 
 
+@cache
 def page(name: str) -> str:
     """Return a page of the reference with its generated parts."""
     text = (DOCS / "reference" / name).read_text(encoding="utf-8")
