@@ -177,7 +177,7 @@ def prune_with(
         ModelError: if the model raises, cannot be copied, or none of its blocks can be removed.
     """
     progress = progress or _ignore
-    original, dtype = _working_copy(model)
+    original, precisions = _working_copy(model)
     splits = splits_of(data, original).to(device_of(original))
     _check_classifier(original, splits)
     removables = removable_blocks(original, splits.train.inputs[:FEW], options.blocks)
@@ -209,15 +209,15 @@ def prune_with(
         trials,
         candidate,
     )
-    return _result(builder, dtype)
+    return _result(builder, precisions)
 
 
-def _result(builder: ReportBuilder, dtype: torch.dtype) -> PruningResult:
+def _result(builder: ReportBuilder, precisions: Precisions) -> PruningResult:
     """Return the smaller network in the precision of the original, with the report."""
     candidate = builder.candidate
     network = builder.original if candidate is None else candidate.cut.model
     return PruningResult(
-        model=copy.deepcopy(network).to(dtype).eval(),
+        model=_in_precisions(copy.deepcopy(network), precisions).eval(),
         report=builder.report(),
         removals=() if candidate is None else candidate.cut.removals,
         _report_with_baselines=None if candidate is None else builder.report_with_baselines,
@@ -227,11 +227,18 @@ def _result(builder: ReportBuilder, dtype: torch.dtype) -> PruningResult:
 # --- the model that is worked on ---
 
 
-def _working_copy(model: nn.Module) -> tuple[nn.Module, torch.dtype]:
-    """Return a copy in float32 and eval mode that can be trained, and the original's precision."""
+Precisions = dict[str, torch.dtype]
+"""By the name of a floating tensor of the original: its precision."""
+
+
+def _working_copy(model: nn.Module) -> tuple[nn.Module, Precisions]:
+    """Return a copy in float32 and eval mode that can be trained, and the original's precisions."""
     inner = unwrap(model)
-    dtypes = {p.dtype for p in inner.parameters() if p.is_floating_point()}
-    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+    precisions = {
+        name: tensor.dtype
+        for name, tensor in (*inner.named_parameters(), *inner.named_buffers())
+        if tensor.is_floating_point()
+    }
     copied = _copied(inner)
     # a model that is frozen as a whole was loaded for use; one that is frozen in parts stays so
     frozen = not any(parameter.requires_grad for parameter in copied.parameters())
@@ -239,7 +246,18 @@ def _working_copy(model: nn.Module) -> tuple[nn.Module, torch.dtype]:
         parameter.grad = None
         if frozen:
             parameter.requires_grad_(parameter.is_floating_point())
-    return copied.float().eval(), dtype
+    return copied.float().eval(), precisions
+
+
+def _in_precisions(model: nn.Module, precisions: Precisions) -> nn.Module:
+    """Bring a model to the only precision of the original, or each tensor to that of its name."""
+    kinds = set(precisions.values())
+    if len(kinds) == 1:
+        return model.to(kinds.pop())
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(precisions.get(name, torch.float32))
+    return model
 
 
 def _copied(model: nn.Module) -> nn.Module:

@@ -215,3 +215,25 @@ def test_a_last_batch_of_one_sample_renews_no_norm() -> None:
     torch.manual_seed(0)
     records = contributions(model.eval(), train, heldout, renew_norms=True)
     assert all(record.contribution is not None for record in records)
+
+
+class Mixed(Sums):
+    """The head stays in float64, the rest in bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.blocks[0][0].weight.dtype)  # type: ignore[index]
+        for block in self.blocks:
+            x = x + block(x)
+        logits: Tensor = self.head(x.to(self.head.weight.dtype)).float()
+        return logits
+
+
+def test_a_model_of_several_precisions_keeps_them() -> None:
+    train, heldout = parts()
+    model: Any = trained(Mixed(), train)
+    model.blocks.bfloat16()
+    model.head.double()
+    pruned: Any = designer.prune(model, (train, heldout), remove=1, epochs=1).model
+    assert {p.dtype for p in pruned.blocks.parameters()} == {torch.bfloat16}
+    assert pruned.head.weight.dtype is torch.float64
+    assert pruned(heldout[0]).shape == (300, 3)
