@@ -138,7 +138,7 @@ def compare_scalings(model: nn.Module, data: Dataset) -> ScalingComparison:
     used = _accuracy(model, some)
     if not used <= 1 - CLEARLY_BETTER:
         return ScalingComparison(used, ())
-    chance = _chance(data.train.labels)
+    chance = data.train.chance
     at_chance = not beats_chance(used, len(some), chance)
     accuracies = {
         name: _accuracy(model, LabelledTensors(inputs, some.labels))
@@ -159,11 +159,6 @@ def _some(train: LabelledTensors) -> LabelledTensors:
     """Return samples from everywhere in the training data, which may be sorted by class."""
     rows = torch.linspace(0, len(train) - 1, min(SCALING_SAMPLES, len(train))).long()
     return LabelledTensors(train.inputs[rows], train.labels[rows])
-
-
-def _chance(labels: Tensor) -> float:
-    """Return the share of the largest class."""
-    return float(torch.bincount(labels).max()) / len(labels)
 
 
 def _has_learnt(accuracy: float, samples: int, chance: float) -> bool:

@@ -15,13 +15,13 @@ from designer.choices import DataPart
 from designer.cli.options import Format
 from designer.cli.output import show_report, write_report
 from designer.data.dataset import Dataset
-from designer.errors import DataError
 from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE, WEIGHTS_FILE
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.pruned import check_folder, write_pruned
 from designer.pruning.options import PruningOptions
 from designer.pruning.prune import PruningResult
+from designer.pruning.splits import arrays_of
 from designer.report.views.dispatch import view_of
 from designer.results.layers import ReportWarning
 from designer.training.devices import usable_device
@@ -83,12 +83,7 @@ class PrunedFolder:
         source = load_model(model, weights, seed=data_options["seed"] or 0)
         check_folder(folder, source)
         source.model.to(usable_device(device))
-        loaded = all_data_for_model(source, data, **data_options)
-        if not isinstance(loaded, Dataset):
-            raise DataError(
-                f"Expected arrays from '{loaded.name}', got batches; pruning trains what is left, "
-                f"so return x_train and y_train."
-            )
+        loaded = arrays_of(all_data_for_model(source, data, **data_options))
         scaling = data_options["scaling"]
         doubts = tuple(data_warnings(source, loaded, DataPart.VALIDATION, scaling=scaling))
         return cls(folder, source, weights, loaded, doubts)

@@ -33,6 +33,11 @@ class LabelledTensors:
     def __iter__(self) -> Iterator[Tensor]:
         return iter((self.inputs, self.labels))
 
+    @property
+    def chance(self) -> float:
+        """Accuracy of always naming the largest class."""
+        return float(torch.bincount(self.labels).max()) / len(self)
+
     def batches(self, size: int) -> list[tuple[Tensor, Tensor]]:
         """Return all samples in order as (inputs, labels), ``size`` samples at a time."""
         pairs = zip(torch.split(self.inputs, size), torch.split(self.labels, size), strict=True)
@@ -90,8 +95,7 @@ class Dataset:
     @property
     def chance(self) -> float:
         """Accuracy of always naming the largest class of the validation data."""
-        counts = torch.bincount(self.validation.labels, minlength=self.num_classes)
-        return float(counts.max()) / len(self.validation)
+        return self.validation.chance
 
     def to(self, device: torch.device) -> Dataset:
         """Return a copy with all tensors on another device."""

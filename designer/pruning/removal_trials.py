@@ -127,31 +127,26 @@ class RemovalTrials:
         If recovery is asked for after every few removals, the blocks go step by step.
 
         Args:
-            blocks: what is removed, in the order in which it goes.
+            blocks: what is removed, at least one, in the order in which it goes.
 
         Raises:
             ModelError: if the blocks cannot go together.
         """
         every = self._recovery.every or len(blocks)
-        smaller, epochs, fitted = None, 0, dict[str, None]()
-        for start in range(0, len(blocks), every):
-            step = blocks[start : start + every]
-            if smaller is None:
-                fit = self._fitted_cut(step)
-                fit = replace(fit, model=copy.deepcopy(fit.model))  # training changes it
-                smaller, trained = self._better_recovered(fit, self._model, step)
-            else:
-                here = self._found_again(smaller.model, blocks[:start], step)
-                fit = cut(smaller.model, here, self._splits.train)
-                smaller, trained = self._better_recovered(fit, smaller.model, here)
+        first = self._fitted_cut(blocks[:every])
+        start = replace(first, model=copy.deepcopy(first.model))  # training changes it
+        smaller, epochs = self._better_recovered(start, self._model, blocks[:every])
+        fitted = dict.fromkeys(smaller.fitted)
+        for done in range(every, len(blocks), every):
+            here = self._found_again(smaller.model, blocks[:done], blocks[done : done + every])
+            start = cut(smaller.model, here, self._splits.train)
+            smaller, trained = self._better_recovered(start, smaller.model, here)
             epochs += trained
             fitted |= dict.fromkeys(smaller.fitted)
-        if smaller is None:
-            raise InvalidInputError("Expected at least 1 block to remove, got none.")
         in_order = sorted(blocks, key=lambda block: block.place)
         removals = tuple(removal for block in in_order for removal in block.removals)
-        whole_cut = Cut(smaller.model, removals, tuple(fitted))
-        return self._judge(whole_cut, _names(blocks), epochs=epochs, recovered=True)
+        left = Cut(smaller.model, removals, tuple(fitted))
+        return self._judge(left, _names(blocks), epochs=epochs, recovered=True)
 
     def _better_recovered(
         self, fit: Cut, model: nn.Module, blocks: Sequence[Removable]

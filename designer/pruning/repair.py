@@ -72,6 +72,11 @@ class Branch:
     outlet: Place
     """The same place in the smaller network."""
 
+    @property
+    def corrected(self) -> list[nn.Module]:
+        """The modules that a correction changes."""
+        return [self.layer] if self.norm is None else [self.layer, self.norm]
+
 
 @torch.no_grad()
 def repair(model: nn.Module, smaller: nn.Module, branch: Branch, data: LabelledTensors) -> bool:
@@ -96,8 +101,7 @@ def repair(model: nn.Module, smaller: nn.Module, branch: Branch, data: LabelledT
     equations = pair.equations(fitted)
     if equations is None or not lacking.square().sum() > 0:
         return False
-    changed = [branch.layer, *([] if branch.norm is None else [branch.norm])]
-    states = [copy.deepcopy(module.state_dict()) for module in changed]
+    states = [copy.deepcopy(module.state_dict()) for module in branch.corrected]
     try:
         correction = equations.solution()
     except Unsolvable:
@@ -106,7 +110,7 @@ def repair(model: nn.Module, smaller: nn.Module, branch: Branch, data: LabelledT
     _correct(branch, correction * length, equations)
     if pair.lacking(check).square().mean() < lacking.square().mean():
         return True
-    _restore(changed, states)
+    _restore(branch.corrected, states)
     return False
 
 
@@ -150,8 +154,7 @@ class _Pair:
         before = self.lacking(inputs)
         _correct(self.branch, correction, equations)
         change = before - self.lacking(inputs)
-        changed = [self.branch.layer, *([] if self.branch.norm is None else [self.branch.norm])]
-        _restore(changed, states)
+        _restore(self.branch.corrected, states)
         channels = 1 if isinstance(self.branch.layer, nn.Conv2d) else change.ndim - 1
         over = [axis for axis in range(change.ndim) if axis != channels]
         wanted = (change * before).double().sum(over)

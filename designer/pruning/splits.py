@@ -46,7 +46,7 @@ class Splits:
     @property
     def chance(self) -> float:
         """The share of the largest class in the validation data."""
-        return float(torch.bincount(self.validation.labels).max()) / len(self.validation)
+        return self.validation.chance
 
     def to(self, device: torch.device) -> Splits:
         """Return the same data on another device."""
@@ -93,10 +93,19 @@ def _loaded(source: str, model: nn.Module | None) -> Dataset:
         if model is None
         else all_data_for_model(LoadedModel(model), source, show)
     )
+    return arrays_of(loaded)
+
+
+def arrays_of(loaded: Dataset | BatchedData) -> Dataset:
+    """Return data that were loaded as arrays.
+
+    Raises:
+        DataError: if they come in batches.
+    """
     if isinstance(loaded, BatchedData):
         raise DataError(
-            f"Expected arrays from '{source}', got batches; pruning trains what is left, so return "
-            f"x_train and y_train."
+            f"Expected arrays from '{loaded.name}', got batches; pruning trains what is left, so "
+            f"return x_train and y_train."
         )
     return loaded
 
