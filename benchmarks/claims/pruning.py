@@ -11,7 +11,8 @@ itself, removals are also measured with as little fitting as possible and one tr
 tools do it.  Costs are
 counted in passes of the training data through the network, where a training step counts as three.
 Recovery, orders and bounds are the product's defaults, and none was chosen on these data.
-``--best`` measures the better of two orders, as the product finds it, beside these two and random
+``--best`` measures the better of two orders, found as the product finds the better of its three,
+beside these two and random
 ones; that there is a choice was decided after the transformers' table had been seen.  With
 ``--max-drop`` the product decides by itself how many blocks go; that it tries far removals before
 near ones was decided after a first run on these very data.

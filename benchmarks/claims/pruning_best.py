@@ -1,4 +1,4 @@
-"""The better of two orders, as the product finds it, beside these two and a random one."""
+"""The better of two orders, beside these two and a random one."""
 
 from __future__ import annotations
 

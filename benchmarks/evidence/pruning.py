@@ -33,7 +33,9 @@ def _orders() -> Iterator[str]:
         "training data through the network, a training step counted as three: to decide, and in "
         "all for the largest number of blocks. In brackets the difference that held-out steps "
         "make to it, with its 95 % interval over the networks. What an order is worth by itself "
-        "shows where nothing is fitted and one training follows, as other tools do it.",
+        "shows where nothing is fitted and one training follows, as other tools do it. All "
+        "tables of this section are older than the order by contribution and the repair of "
+        "residual blocks.",
     )
     for title, group in _titled_groups():
         yield from _order_table(title, group)
@@ -104,8 +106,8 @@ def _residual_networks() -> str:
         )
     return (
         f"In residual networks it is another matter: {'; '.join(parts)}. There a block that hardly "
-        f"changes what flows past it can go, whatever its step; so the default follows the better "
-        f"of the two orders."
+        f"changes what flows past it can go, whatever its step; so the default came to follow the "
+        f"better of several orders."
     )
 
 
@@ -118,8 +120,9 @@ def _points(group: Figures) -> dict[str, str]:
 def _better_order() -> Iterator[str]:
     yield from (
         "",
-        "**The better of two orders.** What `designer prune` does unless told otherwise: held-out "
-        "steps or Block Influence, whichever leaves more validation accuracy before any training. "
+        "**The better of two orders.** What `designer prune` did unless told otherwise when this "
+        "was measured; today contribution is a third. Held-out steps or Block Influence, whichever "
+        "leaves more validation accuracy before any training. "
         "Test accuracy in percent after recovery, and in brackets what the better order is ahead "
         "of each, with its 95 % interval over the networks "
         "(`python -m benchmarks.run pruning --best`). That there is a choice was decided after the "

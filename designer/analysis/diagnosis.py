@@ -1,8 +1,8 @@
 """What is wrong with a network as a whole, from profiles of it over one or more seeds.
 
-The network as a whole comes first: of 1,200 networks that were edited and trained anew, those
-whose D does not clearly fall gained most from normalisation, a higher rate and longer training, and
-in all others a single edit moved accuracy by 0.6 points or less.
+The network as a whole comes first: where D does not clearly fall, normalisation, a higher rate and
+longer training help more than an edit of any single layer.  The thresholds were chosen on
+perceptrons on Fashion-MNIST; no command of ``benchmarks`` measures them yet.
 
 ==============  ==================================================================================
 finding         condition
@@ -43,9 +43,7 @@ from designer.results.measured import FloatArray, SeparationProfile
 
 STALLED = 0.8
 """The rate was too low if the loss at the end is at least this share of the loss after the first
-third of the epochs.  Chosen on perceptrons of 3 to 16 layers on Fashion-MNIST at six rates: of
-those that a higher rate makes more accurate by 2 points it names 18 of 21, of the others 1 of 39;
-on MNIST 19 of 27, and none of 27."""
+third of the epochs.  Chosen to name networks that a higher rate makes more accurate by 2 points."""
 
 LOSS_LEFT = 0.1
 """The loss is far from its end if more than this share of that of the first epoch is left: a
@@ -55,8 +53,7 @@ MIN_EPOCHS = 9
 """With fewer epochs a third of them is too short to see a loss fall."""
 
 SEED_SPREAD = 0.05
-"""Seeds differ strongly if their held-out accuracies lie further apart than this.  Of the sound
-networks behind ``STALLED`` none had two seeds more than 3.1 points apart."""
+"""Seeds differ strongly if their held-out accuracies lie further apart than this."""
 
 SPREAD_ERRORS = 4
 """Binomial standard errors that the seeds must lie apart besides, as few samples differ by
@@ -64,27 +61,21 @@ chance."""
 
 GOOD_ENOUGH = 0.03
 """A block separates held-out data about as well as the best if it is within this accuracy.  Chosen
-together with ``SURPLUS_BLOCKS`` on 192 perceptrons on Fashion-MNIST: with 0.02 the deep ones named
-are 58 of 64, with 0.03 all 64."""
+together with ``SURPLUS_BLOCKS``."""
 
 SURPLUS_BLOCKS = 6
-"""From this many blocks behind the first good one on, a network is over-deep.  Where this was
-chosen it names 32 of 32 architectures of 12 blocks or more, and 21 of 37 of 7 to 11; for each of
-them half the depth, with no more parameters, was at least as accurate.  On MNIST it names 9 of 9
-perceptrons of 16 blocks.  It can name no network of up to 6 blocks, and names none of two ResNets
-for CIFAR-10 that others trained, whose accuracies rise up to the last block."""
+"""From this many blocks behind the first good one on, a network is over-deep, so no network of up
+to this many blocks is."""
 
 WIDEN_BY = 4
-"""Where class directions are missing, widening by 4 was worth 4.6 points, by 2 2.7 points."""
+"""Factor of widening where class directions are missing; by 2 is often too little."""
 
 UNDERFIT_GAP = 0.06
 """A network without normalisation is not trained far enough either if its training accuracy is less
-than this above its held-out accuracy.  Of perceptrons without normalisation on Fashion-MNIST this
-names 6 of 7 that a higher rate makes more accurate by 3 points and none of 11 others, on MNIST 5 of
-11 and none of 13."""
+than this above its held-out accuracy."""
 
 RATE_FACTOR = 3
-"""Factor by which rates were changed: 3.9 points for networks whose D does not clearly fall."""
+"""Factor by which a rate that was too low, or a training that was too short, is to be raised."""
 
 DIVERGED = "The training loss became"
 """How the reason begins for which a run failed whose loss is not finite any more."""
@@ -194,11 +185,7 @@ def _fall(profiles: Sequence[SeparationProfile]) -> _Fall:
 def _not_sound(
     profiles: Sequence[SeparationProfile], normalised: bool | None, *, rate_too_high: bool
 ) -> Finding | None:
-    """Return that D does not clearly fall, and what of the two reasons is the likelier one.
-
-    Such networks gained 6.2 points from batch normalisation, 3.9 from three times the rate and 5.0
-    from three times the epochs (perceptrons on Fashion-MNIST).
-    """
+    """Return that D does not clearly fall, and what of the two reasons is the likelier one."""
     fall = _fall(profiles)
     if not fall.open:
         return None
@@ -352,11 +339,7 @@ def _not_by_removing(behind: Sequence[BlockContribution]) -> str:
 
 
 def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
-    """Return which blocks lose class directions.
-
-    Widening by 4 was worth 4.6 points, widening by 2 2.7 points and dropping the layer 4.1 points
-    (perceptrons on Fashion-MNIST).
-    """
+    """Return which blocks lose class directions."""
     if profiles[0].features.startswith("pool"):
         return None  # pooled features show fewer directions than there are
     losing = []
