@@ -8,6 +8,7 @@ from typing import Any
 
 from search_spaces.base import Space, Spec, Trial
 from search_spaces.cnn import Cnn, CnnSpace, CnnSpec
+from search_spaces.edits import Edit, EditableSpace, EditKind
 from search_spaces.mlp import Mlp, MlpSpace, MlpSpec
 from search_spaces.resnet import Resnet, ResnetSpace, ResnetSpec
 from search_spaces.vit import Vit, VitSpace, VitSpec
@@ -50,6 +51,9 @@ __all__ = [
     "Cnn",
     "CnnSpace",
     "CnnSpec",
+    "Edit",
+    "EditKind",
+    "EditableSpace",
     "Mlp",
     "MlpSpace",
     "MlpSpec",

@@ -6,6 +6,7 @@ They follow Simonyan & Zisserman, ICLR 2015, with global average pooling before 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,7 +16,14 @@ from torch.nn import functional
 
 from search_spaces.base import Trial
 from search_spaces.choices import suggest_learning_rate
-from search_spaces.images import image_shape, suggest_depths, suggest_widths
+from search_spaces.edits import Edit, EditKind
+from search_spaces.images import (
+    image_shape,
+    stage_edits,
+    stage_parameters,
+    suggest_depths,
+    suggest_widths,
+)
 
 NORMALISATIONS = ("batch", "none")
 
@@ -75,6 +83,16 @@ class CnnSpace:
         """
         channels, _, _ = image_shape(input_shape)
         return Cnn(spec, channels, num_classes)
+
+    def edits(self, spec: CnnSpec) -> Iterator[Edit]:
+        """Return changes of depth, width, normalisation and rate; see ``EditableSpace``."""
+        params = {
+            **stage_parameters(spec.depths, spec.widths),
+            "normalisation": spec.normalisation,
+            "learning_rate": spec.learning_rate,
+        }
+        yield from stage_edits(spec.depths, params)
+        yield Edit(EditKind.NORMALISE, {**params, "normalisation": "batch"})
 
 
 class Cnn(nn.Module):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from search_spaces.base import Trial
 from search_spaces.choices import suggest_learning_rate
+from search_spaces.edits import WIDEN_BY, Edit, EditKind, rate_edits, resampled
 
 NORMALISATIONS = ("batch", "layer", "none")
 ACTIVATIONS = ("relu", "gelu", "tanh")
@@ -75,6 +77,30 @@ class MlpSpace:
         """Build the perceptron of ``spec`` for inputs of ``input_shape``, which it flattens."""
         return Mlp(spec, prod(input_shape), num_classes)
 
+    def edits(self, spec: MlpSpec) -> Iterator[Edit]:
+        """Return changes of depth, width, normalisation and rate; see ``EditableSpace``."""
+        widths = spec.widths
+        by_kind = {
+            EditKind.HALF_DEPTH: resampled(widths, -(-spec.depth // 2)),
+            EditKind.ONE_BLOCK_FEWER: resampled(widths, spec.depth - 1),
+            EditKind.ONE_BLOCK_MORE: resampled(widths, spec.depth + 1),
+            EditKind.HALF_WIDTH: tuple(self._round(width / 2) for width in widths),
+            EditKind.DOUBLE_WIDTH: tuple(self._round(width * 2) for width in widths),
+        }
+        for kind, edited in by_kind.items():
+            yield Edit(kind, _parameters(replace(spec, widths=edited)))
+        yield Edit(EditKind.NORMALISE, _parameters(replace(spec, normalisation="batch")))
+        yield from rate_edits(_parameters(spec))
+        for i, width in enumerate(widths):
+            before, behind, block = widths[:i], widths[i + 1 :], f"blocks.{i}"
+            for kind, own in (
+                (EditKind.REMOVE_BLOCK, ()),
+                (EditKind.WIDEN_BLOCK, (self._round(width * WIDEN_BY),)),
+                (EditKind.NARROW_BLOCK, (self._round(width / 2),)),
+            ):
+                changed = replace(spec, widths=(*before, *own, *behind))
+                yield Edit(kind, _parameters(changed), block)
+
     def _suggest_widths(self, trial: Trial, depth: int) -> tuple[int, ...]:
         shape = trial.suggest_categorical("shape", SHAPES)
         if shape == "free":
@@ -92,6 +118,18 @@ class MlpSpace:
     def _round(self, width: float) -> int:
         rounded = self.width_step * round(width / self.width_step)
         return min(max(rounded, self.min_width), self.max_width)
+
+
+def _parameters(spec: MlpSpec) -> dict[str, Any]:
+    """Return what a trial must suggest to propose a perceptron."""
+    return {
+        "depth": spec.depth,
+        "shape": "free",
+        **{f"width_{i}": width for i, width in enumerate(spec.widths)},
+        "normalisation": spec.normalisation,
+        "activation": spec.activation,
+        "learning_rate": spec.learning_rate,
+    }
 
 
 class Mlp(nn.Module):

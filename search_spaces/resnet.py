@@ -5,6 +5,7 @@ The stem is a single 3x3 convolution without pooling, as in that paper's network
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -14,7 +15,14 @@ from torch import nn
 
 from search_spaces.base import Trial
 from search_spaces.choices import suggest_learning_rate
-from search_spaces.images import image_shape, suggest_depths, suggest_widths
+from search_spaces.edits import Edit
+from search_spaces.images import (
+    image_shape,
+    stage_edits,
+    stage_parameters,
+    suggest_depths,
+    suggest_widths,
+)
 
 BLOCKS = ("basic", "bottleneck")
 
@@ -77,6 +85,15 @@ class ResnetSpace:
         """
         channels, _, _ = image_shape(input_shape)
         return Resnet(spec, channels, num_classes)
+
+    def edits(self, spec: ResnetSpec) -> Iterator[Edit]:
+        """Return changes of depth, width and learning rate; see ``EditableSpace``."""
+        params = {
+            "block": spec.block,
+            **stage_parameters(spec.depths, spec.widths),
+            "learning_rate": spec.learning_rate,
+        }
+        yield from stage_edits(spec.depths, params)
 
 
 class Resnet(nn.Module):

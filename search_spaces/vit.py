@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from math import lcm
 from typing import ClassVar
 
@@ -12,7 +13,8 @@ from torch.nn import functional
 
 from search_spaces.base import Trial
 from search_spaces.choices import suggest_learning_rate
-from search_spaces.images import image_shape, suggest_width
+from search_spaces.edits import Edit, EditKind, rate_edits
+from search_spaces.images import image_shape, suggest_width, width_edits
 
 MLP_RATIO = 2
 """Ratio of the width of a layer's perceptron to that of its tokens."""
@@ -85,6 +87,18 @@ class VitSpace:
             ValueError: if the inputs are no images.
         """
         return Vit(spec, image_shape(input_shape), num_classes)
+
+    def edits(self, spec: VitSpec) -> Iterator[Edit]:
+        """Return changes of depth, width and learning rate; see ``EditableSpace``."""
+        params = asdict(spec)
+        for kind, depth in (
+            (EditKind.HALF_DEPTH, -(-spec.depth // 2)),
+            (EditKind.ONE_BLOCK_FEWER, spec.depth - 1),
+            (EditKind.ONE_BLOCK_MORE, spec.depth + 1),
+        ):
+            yield Edit(kind, {**params, "depth": depth})
+        yield from width_edits(params)
+        yield from rate_edits(params)
 
 
 class Vit(nn.Module):
