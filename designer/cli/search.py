@@ -95,6 +95,12 @@ def _search(
     confirm_seeds: Annotated[
         int, typer.Option(help="Number of longer trainings per candidate, each with a fresh seed.")
     ] = SearchOptions.confirm_seeds,
+    edits: Annotated[
+        int,
+        typer.Option(
+            help="Number of trainings spent on edits of the recommended networks; 0 for none."
+        ),
+    ] = SearchOptions.edits,
     max_params: Annotated[
         int | None, typer.Option(help="Leave out architectures with more parameters than this.")
     ] = None,

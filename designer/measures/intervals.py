@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import stdtrit
 
 from designer.results.measured import Draws, FloatArray, Interval
 
@@ -87,3 +88,13 @@ def _interval(values: FloatArray, tail: float) -> Interval:
         return float("nan"), float("nan")
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
+    """Return Student's interval of the mean of independent values; None for fewer than two."""
+    n = len(values)
+    if n < 2:
+        return None
+    mean = float(np.mean(values))
+    half = float(stdtrit(n - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(n))
+    return mean - half, mean + half

@@ -237,6 +237,23 @@ class ReportWarning:
 
 
 @dataclass(frozen=True)
+class PairedChange:
+    """Change of an accuracy between two networks that were trained with the same seeds."""
+
+    mean: float
+    """Mean over the seeds; above zero where the second is more accurate."""
+    interval: Interval | None
+    """95 % interval of the mean; None with a single seed."""
+    runs: int
+    """Number of seeds."""
+
+    @property
+    def surely_positive(self) -> bool:
+        """True if the whole interval lies above zero."""
+        return self.interval is not None and self.interval[0] > 0
+
+
+@dataclass(frozen=True)
 class Proportion:
     """A share of samples with its 95 % interval."""
 

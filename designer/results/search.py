@@ -12,6 +12,7 @@ from designer.results.layers import (
     LawSummary,
     LayerReport,
     MeanSd,
+    PairedChange,
     ReportWarning,
     StageLaw,
 )
@@ -52,7 +53,9 @@ class Recommendation:
     input: InputReport | None = None
     """Separation of the data before the first block."""
     trial: int = -1
-    """Number of the search trial that found it."""
+    """Number of the search trial that found it, or that it is an edit of."""
+    edits: tuple[str, ...] = ()
+    """Edits that were tried and kept, and led from the trial's architecture to this one."""
     score_parts: dict[str, Measured] = field(default_factory=dict)
     """Parts of the design score by name, mean over the confirmation seeds."""
     train_accuracy: Measured = None
@@ -64,6 +67,38 @@ class Recommendation:
     diagnosis: tuple[Finding, ...] = ()
     """What is wrong with the network as a whole; empty if nothing was found, and in reports of
     earlier versions."""
+
+
+@dataclass(frozen=True)
+class TriedEdit:
+    """One edit of a recommended network, and what came of it."""
+
+    trial: int
+    """Number of the search trial whose network was edited."""
+    before: tuple[str, ...]
+    """Edits of it that had been kept before, in order."""
+    edit: str
+    """What was changed, in a few words."""
+    kind: str
+    """The kind of the edit, the same for all blocks."""
+    block: str | None
+    """Name of the block that was changed; None for the whole network."""
+    parameters_before: int
+    """Number of trainable parameters before the edit."""
+    parameters: int | None = None
+    """Number of trainable parameters after it; None if it was not trained."""
+    flops: int | None = None
+    """Floating-point operations after it, of one forward pass on one sample."""
+    accuracy: MeanSd | None = None
+    """Validation accuracy after it over the seeds; None if no run came to its end."""
+    change: PairedChange | None = None
+    """Change of the validation accuracy, paired by seed; None if no run came to its end."""
+    runs: int = 0
+    """Number of training runs that it took."""
+    kept: bool = False
+    """True if the edited network took the place of the one before."""
+    reason: str = ""
+    """Why it was kept or not, in a sentence or two."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +239,9 @@ class SearchResult:
     """All trials of the search."""
     warnings: tuple[ReportWarning, ...]
     """What the reader should know before trusting the numbers."""
+    tried: tuple[TriedEdit, ...] = ()
+    """Edits of the recommended networks in the order in which they were tried; empty in reports of
+    earlier versions."""
     command: str = ""
     """The command that made the report, or the call of ``designer.search``, without passwords.
     It is empty in reports of earlier versions."""

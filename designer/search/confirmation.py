@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from designer.analysis.diagnosis import TrainingRuns
+from designer.analysis.advice import layer_reports
+from designer.analysis.diagnosis import TrainingRuns, diagnose
 from designer.analysis.pooled_contributions import pooled_contributions
 from designer.errors import RunFolderError
 from designer.folders import WEIGHTS_FILE
 from designer.results.contribution import BlockContribution
-from designer.results.layers import MeanSd
+from designer.results.diagnosis import Finding
+from designer.results.layers import LayerReport, MeanSd
 from designer.results.measured import Measured, SeparationProfile, measured
 from designer.results.serialisation import contributions_from_json, profile_from_json
 from designer.search.job import Job
@@ -31,12 +33,43 @@ CONTRIBUTIONS_FILE = "contributions.json"
 """Name under which a confirmation run keeps the contributions of its blocks."""
 
 
+CandidateKey = tuple[int, tuple[str, ...]]
+"""What identifies a candidate: the number of its search trial, and its edits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An architecture that is trained longer: that of a search trial, or an edit of it."""
+
+    trial: FrozenTrial
+    """The search trial that it comes from."""
+    params: Mapping[str, Any]
+    """What its space must be given to propose it."""
+    spec: dict[str, Any]
+    """The architecture and its learning rate as JSON values."""
+    size: Measurements
+    """Its parameters and FLOPs."""
+    edits: tuple[str, ...] = ()
+    """Edits that led from the architecture of the trial to this one, in order."""
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Candidate:
+        """Return the candidate that a search trial found."""
+        record = TrialRecord.read(trial)
+        return cls(trial, trial.params, record.architecture(), record.measurements)
+
+    @property
+    def key(self) -> CandidateKey:
+        """What identifies it."""
+        return self.trial.number, self.edits
+
+
 @dataclass(frozen=True, eq=False)
 class ConfirmedCandidate:
     """One candidate with all its finished confirmation runs, at least one."""
 
-    trial: FrozenTrial
-    """The search trial that found it."""
+    candidate: Candidate
+    """The architecture."""
     runs: tuple[FrozenTrial, ...]
     """Confirmation runs, one per seed."""
     profiles: tuple[SeparationProfile, ...]
@@ -46,15 +79,15 @@ class ConfirmedCandidate:
     failures: tuple[str, ...] = ()
     """Why further runs failed."""
 
-    @cached_property
+    @property
+    def key(self) -> CandidateKey:
+        """What identifies the candidate."""
+        return self.candidate.key
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The architecture and its learning rate as JSON values."""
-        return TrialRecord.read(self.trial).architecture()
-
-    @cached_property
-    def size(self) -> Measurements:
-        """Parameters and FLOPs, as the search trial counted them."""
-        return TrialRecord.read(self.trial).measurements
+        return self.candidate.spec
 
     @cached_property
     def measurements(self) -> tuple[Measurements, ...]:
@@ -64,12 +97,35 @@ class ConfirmedCandidate:
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
-        return self.size.parameters or 0
+        return self.candidate.size.parameters or 0
 
     @cached_property
     def validation_accuracy(self) -> MeanSd:
         """Validation accuracy over the runs."""
         return MeanSd.of([_number(run.validation_accuracy) for run in self.measurements])
+
+    @cached_property
+    def accuracy_by_seed(self) -> dict[int, float]:
+        """Validation accuracy of the runs by their seeds."""
+        seeds = [TrialRecord.read(run).seed for run in self.runs]
+        accuracies = [_number(run.validation_accuracy) for run in self.measurements]
+        return {seed: a for seed, a in zip(seeds, accuracies, strict=True) if seed is not None}
+
+    @cached_property
+    def layers(self) -> tuple[LayerReport, ...]:
+        """Its blocks, and what to do about them."""
+        return layer_reports(self.profiles, self.contributions)
+
+    @cached_property
+    def diagnosis(self) -> tuple[Finding, ...]:
+        """What is wrong with it as a whole."""
+        normalisation = self.spec.get("normalisation")
+        return diagnose(
+            self.profiles,
+            self.contributions,
+            normalised=None if normalisation is None else normalisation != "none",
+            runs=self.training,
+        )
 
     @property
     def train_accuracy(self) -> float:
@@ -111,77 +167,99 @@ def confirmation_seeds(job: Job) -> list[int]:
     return [job.options.seed + 1 + i for i in range(job.options.confirm_seeds)]
 
 
-def enqueue(job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts) -> int:
+def runs_of(job: Job, candidate: Candidate) -> list[TrialRecord]:
+    """Return records that identify the confirmation runs of a candidate, one per seed."""
+    epochs = job.options.confirmation_epochs
+    common = TrialRecord(confirms=candidate.trial.number, epochs=epochs)
+    if candidate.edits:  # no search trial holds spec and size of an edited architecture
+        common = replace(common, edits=candidate.edits, spec=candidate.spec, record=candidate.size)
+    return [replace(common, seed=seed) for seed in confirmation_seeds(job)]
+
+
+def enqueue(
+    study: Study, wanted: Iterable[tuple[Candidate, TrialRecord]], artifacts: Artifacts
+) -> int:
     """Enqueue every confirmation run that is missing and return how many there are.
 
     A run that exists is not repeated unless its profile or weights are gone or damaged.
 
     Args:
-        job: seeds and epochs.
-        study: study of the confirmation.
-        candidates: search trials that are confirmed.
+        study: study of the runs.
+        wanted: candidates, each with the record of one of its runs.
         artifacts: where profiles and weights are kept.
     """
-    wanted = {
-        record.confirmation: (candidate, record)
-        for candidate in candidates
-        for record in _wanted_runs(job, candidate)
-    }
+    by_key = {record.confirmation: (candidate, record) for candidate, record in wanted}
     present = {
         key
         for run in study.get_trials(deepcopy=False)
-        if (key := TrialRecord.read(run).confirmation) in wanted
+        if (key := TrialRecord.read(run).confirmation) in by_key
         and _needs_no_repeat(run, artifacts)
     }
-    missing = [wanted[key] for key in wanted if key not in present]
+    missing = [pair for key, pair in by_key.items() if key not in present]
     for candidate, record in missing:
-        study.enqueue_trial(candidate.params, user_attrs=record.attributes())
+        study.enqueue_trial(dict(candidate.params), user_attrs=record.attributes())
     return len(missing)
 
 
+@dataclass(frozen=True, eq=False)
+class FinishedRuns:
+    """The confirmation runs that a study holds, by what identifies them."""
+
+    complete: Mapping[Any, FrozenTrial]
+    """Runs that came to their end."""
+    failures: Mapping[Any, str]
+    """Why others failed."""
+
+    @classmethod
+    def of(cls, study: Study) -> FinishedRuns:
+        """Return the runs of a study."""
+        complete = {
+            TrialRecord.read(run).confirmation: run
+            for run in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        }
+        failures = {
+            record.confirmation: record.reason
+            for run in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if (record := TrialRecord.read(run)).reason and record.rejected is None
+        }
+        return cls(complete, failures)
+
+    def confirmed(
+        self, candidate: Candidate, records: Iterable[TrialRecord], artifacts: Artifacts
+    ) -> ConfirmedCandidate | None:
+        """Return a candidate with those of its runs that are usable; None without any.
+
+        Args:
+            candidate: the architecture.
+            records: identify its runs.
+            artifacts: where profiles and weights are kept.
+        """
+        wanted = [record.confirmation for record in records]
+        runs = [self.complete[key] for key in wanted if key in self.complete]
+        with_profile = [(run, _profile_of(run, artifacts)) for run in runs]
+        usable = [(run, profile) for run, profile in with_profile if profile is not None]
+        if not usable:
+            return None
+        usable_runs, profiles = zip(*usable, strict=True)
+        contributions = tuple(_contributions_of(run, artifacts) for run in usable_runs)
+        failed = tuple(reason for key in wanted if (reason := self.failures.get(key)))
+        return ConfirmedCandidate(candidate, usable_runs, profiles, contributions, failed)
+
+
 def collect(
-    job: Job, study: Study, candidates: Iterable[FrozenTrial], artifacts: Artifacts
+    job: Job, study: Study, candidates: Iterable[Candidate], artifacts: Artifacts
 ) -> list[ConfirmedCandidate]:
     """Return the candidates that have finished confirmation runs, with their profiles.
 
     Args:
         job: seeds and epochs.
         study: study of the confirmation.
-        candidates: search trials that are confirmed.
+        candidates: what is confirmed.
         artifacts: where profiles and weights are kept.
     """
-    complete = {
-        TrialRecord.read(run).confirmation: run
-        for run in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    }
-    failures = {
-        record.confirmation: record.reason
-        for run in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        if (record := TrialRecord.read(run)).reason and record.rejected is None
-    }
-    collected = []
-    for candidate in candidates:
-        wanted = [record.confirmation for record in _wanted_runs(job, candidate)]
-        runs = [complete[key] for key in wanted if key in complete]
-        with_profile = [(run, _profile_of(run, artifacts)) for run in runs]
-        usable = [(run, profile) for run, profile in with_profile if profile is not None]
-        if usable:
-            usable_runs, profiles = zip(*usable, strict=True)
-            contributions = tuple(_contributions_of(run, artifacts) for run in usable_runs)
-            failed = tuple(reason for key in wanted if (reason := failures.get(key)))
-            collected.append(
-                ConfirmedCandidate(candidate, usable_runs, profiles, contributions, failed)
-            )
-    return collected
-
-
-def _wanted_runs(job: Job, candidate: FrozenTrial) -> list[TrialRecord]:
-    """Return records that identify the confirmation runs of a candidate, one per seed."""
-    epochs = job.options.confirmation_epochs
-    return [
-        TrialRecord(confirms=candidate.number, seed=seed, epochs=epochs)
-        for seed in confirmation_seeds(job)
-    ]
+    runs = FinishedRuns.of(study)
+    confirmed = (runs.confirmed(c, runs_of(job, c), artifacts) for c in candidates)
+    return [candidate for candidate in confirmed if candidate is not None]
 
 
 def _needs_no_repeat(run: FrozenTrial, artifacts: Artifacts) -> bool:

@@ -245,6 +245,7 @@ def _keep_confirmation(
     if isinstance(run, TrialFailed):
         raise run
     trained = run.trained
+    size = TrialRecord.read(trial).measurements  # known for edits alone
     record = TrialRecord(
         spec=spec_values(run.spec), emergence=run.curves, losses=trained.history.losses
     )
@@ -253,7 +254,8 @@ def _keep_confirmation(
     artifacts.keep(trial, PROFILE_FILE, profile_to_json(trained.profile))
     artifacts.keep(trial, CONTRIBUTIONS_FILE, contributions_to_json(_contributions(job, trained)))
     artifacts.keep(trial, WEIGHTS_FILE, save_tensors(_separate_weights(trained.model)))
-    return trained.measurements(), [trained.validation_accuracy]
+    measurements = replace(trained.measurements(), parameters=size.parameters, flops=size.flops)
+    return measurements, [trained.validation_accuracy]
 
 
 def _contributions(job: Job, trained: TrainedCandidate) -> tuple[BlockContribution, ...]:

@@ -71,6 +71,8 @@ class SearchOptions:
     """Epochs of each confirmation run; None for ``CONFIRMATION_FACTOR`` times ``epochs``."""
     confirm_seeds: int = 3
     """Fresh seeds for each confirmed candidate."""
+    edits: int = 18
+    """Training runs spent on edits of the recommended networks; 0 for none."""
     max_params: int | None = None
     """Largest number of parameters of a candidate; None for no limit."""
     max_flops: int | None = None
@@ -107,6 +109,8 @@ class SearchOptions:
             if value is not None and value < 1:
                 shown = name.replace("_", " ")
                 raise InvalidInputError(f"Expected {shown} of at least 1, got {value}.")
+        if self.edits < 0:
+            raise InvalidInputError(f"Expected edits of at least 0, got {self.edits}.")
         if self.batch_size < 2:
             raise InvalidInputError("Expected a batch size of at least 2, got 1.")
         if not 0 <= self.seed <= LARGEST_SEED:

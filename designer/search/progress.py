@@ -8,10 +8,11 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """The two parts of a run that train networks."""
+    """The parts of a run that train networks."""
 
     SEARCH = "search"
     CONFIRMATION = "confirmation"
+    EDITS = "edits"
 
 
 @dataclass(frozen=True)

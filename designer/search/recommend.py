@@ -15,21 +15,19 @@ best follower   the most uniform steps within ``FOLLOWER_ERRORS`` binomial stand
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.analysis.advice import input_report, layer_reports, mean_law, stage_laws
-from designer.analysis.diagnosis import diagnose
+from designer.analysis.advice import input_report, mean_law, stage_laws
 from designer.choices import Objective
 from designer.results.layers import LawSummary, MeanSd
 from designer.results.measured import LawStatus, Measured, measured
 from designer.results.search import Recommendation
 from designer.search.candidates import architecture_key
-from designer.search.confirmation import ConfirmedCandidate
+from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandidate
 from designer.search.job import Job
 from designer.search.study.records import TrialRecord
 
@@ -48,8 +46,8 @@ MIN_RECOMMENDATIONS = 3
 class Contender:
     """A candidate as the rule for roles sees it."""
 
-    trial: int
-    """Number of the search trial."""
+    key: CandidateKey
+    """What identifies it."""
     parameters: int
     """Number of trainable parameters."""
     accuracy: float
@@ -60,35 +58,35 @@ class Contender:
     """Standard error of a proportion ``accuracy`` of the validation samples."""
     uniformity: Measured
     """How equal the blocks' steps are; None where the law cannot be judged."""
-    precedence: tuple[float, int]
+    precedence: tuple[float, CandidateKey]
     """Decides between equals, the smaller first."""
 
 
-def role_holders(contenders: Sequence[Contender]) -> dict[str, int]:
-    """Return the trial that holds each role; a role that nobody can hold is left out.
+def role_holders(contenders: Sequence[Contender]) -> dict[str, CandidateKey]:
+    """Return who holds each role; a role that nobody can hold is left out.
 
     Args:
         contenders: any number; without any nobody holds a role.
     """
     if not contenders:
         return {}
-    best = min(contenders, key=lambda c: (-c.accuracy, c.parameters, c.trial))
+    best = min(contenders, key=lambda c: (-c.accuracy, c.parameters, c.key))
     close = [c for c in contenders if c.accuracy >= best.accuracy - best.error]
     smallest = min(close, key=lambda c: (c.parameters, *c.precedence))
-    holders = {MOST_ACCURATE: best.trial, SMALLEST: smallest.trial}
+    holders = {MOST_ACCURATE: best.key, SMALLEST: smallest.key}
     bound = best.accuracy - FOLLOWER_ERRORS * best.binomial_error
     followers = [
-        (c.uniformity, -c.trial)
+        (-c.uniformity, c.key)
         for c in contenders
         if c.uniformity is not None and c.accuracy >= bound
     ]
     if followers:
-        holders[BEST_FOLLOWER] = -max(followers)[1]
+        holders[BEST_FOLLOWER] = min(followers)[1]
     return holders
 
 
-def shortlist(job: Job, study: Study) -> list[FrozenTrial]:
-    """Return the trials to confirm, best first and at most one per architecture.
+def shortlist(job: Job, study: Study) -> list[Candidate]:
+    """Return the candidates to confirm, best first and at most one per architecture.
 
     They are the best by objective, except for two places. Those go to the trials that would be the
     smallest and the best follower.
@@ -100,39 +98,45 @@ def shortlist(job: Job, study: Study) -> list[FrozenTrial]:
     ranked = _ranked(job, study)
     if not ranked:
         return []
-    by_number = {trial.number: trial for trial in ranked}
+    by_key = {_key_of_trial(trial): trial for trial in ranked}
     contenders = [_contender_of_trial(trial, len(job.data.validation)) for trial in ranked]
     holders = role_holders(contenders)
-    roles = [by_number[holders[r]] for r in (SMALLEST, BEST_FOLLOWER) if r in holders]
+    roles = [by_key[holders[r]] for r in (SMALLEST, BEST_FOLLOWER) if r in holders]
     places = job.options.confirm
     shortlisted: dict[str, FrozenTrial] = {}
     for trial in (*ranked[: max(1, places - 2)], *roles, *ranked):
         shortlisted.setdefault(_architecture(trial), trial)
-    return list(shortlisted.values())[:places]
+    return [Candidate.of(trial) for trial in list(shortlisted.values())[:places]]
 
 
-def chosen(confirmed: Sequence[ConfirmedCandidate]) -> list[ConfirmedCandidate]:
+def chosen(
+    confirmed: Sequence[ConfirmedCandidate], replaced: Container[CandidateKey] = ()
+) -> list[ConfirmedCandidate]:
     """Return the candidates to recommend, in rank order.
 
     The most accurate comes first, then others with a role, then the most accurate of the rest until
     there are ``MIN_RECOMMENDATIONS``.
+
+    Args:
+        confirmed: all candidates with their runs.
+        replaced: candidates that are only recommended if they hold a role.
     """
     roles = roles_of(confirmed)
     ranked = sorted(confirmed, key=_by_accuracy)
     with_role = sorted(
-        (c for c in ranked if c.trial.number in roles),
-        key=lambda c: (MOST_ACCURATE not in roles[c.trial.number], _by_accuracy(c)),
+        (c for c in ranked if c.key in roles),
+        key=lambda c: (MOST_ACCURATE not in roles[c.key], _by_accuracy(c)),
     )
-    others = [c for c in ranked if c.trial.number not in roles]
+    others = [c for c in ranked if c.key not in roles and c.key not in replaced]
     return with_role + others[: max(0, MIN_RECOMMENDATIONS - len(with_role))]
 
 
-def roles_of(confirmed: Sequence[ConfirmedCandidate]) -> dict[int, tuple[str, ...]]:
-    """Return the roles of confirmed candidates by trial number; those without any are left out."""
+def roles_of(confirmed: Sequence[ConfirmedCandidate]) -> dict[CandidateKey, tuple[str, ...]]:
+    """Return the roles of candidates by what identifies them, without those that have none."""
     holders = role_holders([_contender_of_candidate(candidate) for candidate in confirmed])
     return {
-        number: tuple(role for role, holder in holders.items() if holder == number)
-        for number in holders.values()
+        key: tuple(role for role, holder in holders.items() if holder == key)
+        for key in holders.values()
     }
 
 
@@ -153,7 +157,7 @@ def recommend(
     roles = roles_of(confirmed)
     recommendations = []
     for rank, (candidate, test) in enumerate(zip(confirmed, test_accuracies, strict=True), start=1):
-        own = roles.get(candidate.trial.number, ())
+        own = roles.get(candidate.key, ())
         reason = _reason_at_chance(candidate, chance) if at_chance else _reason(candidate, own)
         shown = () if at_chance else own
         recommendations.append(_recommendation(rank, candidate, test, shown, reason))
@@ -175,6 +179,10 @@ def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
     return list(best.values())
 
 
+def _key_of_trial(trial: FrozenTrial) -> CandidateKey:
+    return trial.number, ()
+
+
 def _architecture(trial: FrozenTrial) -> str:
     return architecture_key(TrialRecord.read(trial).architecture())
 
@@ -185,13 +193,13 @@ def _contender_of_trial(trial: FrozenTrial, samples: int) -> Contender:
     accuracy = measurements.validation_accuracy or 0.0
     error = _binomial_error(accuracy, samples)
     return Contender(
-        trial=trial.number,
+        key=_key_of_trial(trial),
         parameters=measurements.parameters or 0,
         accuracy=accuracy,
         error=error,
         binomial_error=error,
         uniformity=measurements.adherence,
-        precedence=(0.0, trial.number),
+        precedence=(0.0, _key_of_trial(trial)),
     )
 
 
@@ -205,13 +213,13 @@ def _contender_of_candidate(candidate: ConfirmedCandidate) -> Contender:
     law = mean_law(candidate.profiles)
     judged = law.status in (LawStatus.HOLDS, LawStatus.DOES_NOT_HOLD)
     return Contender(
-        trial=candidate.trial.number,
+        key=candidate.key,
         parameters=candidate.parameters,
         accuracy=accuracy.mean,
         error=binomial if accuracy.sd is None else accuracy.sd / math.sqrt(accuracy.seeds),
         binomial_error=binomial,
         uniformity=law.uniformity if judged else None,
-        precedence=(-accuracy.mean, candidate.trial.number),
+        precedence=(-accuracy.mean, candidate.key),
     )
 
 
@@ -220,9 +228,8 @@ def _binomial_error(accuracy: float, samples: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / samples)
 
 
-def _by_accuracy(candidate: ConfirmedCandidate) -> tuple[float, int, int]:
-    accuracy = candidate.validation_accuracy.mean
-    return (-accuracy, candidate.parameters, candidate.trial.number)
+def _by_accuracy(candidate: ConfirmedCandidate) -> tuple[float, int, CandidateKey]:
+    return (-candidate.validation_accuracy.mean, candidate.parameters, candidate.key)
 
 
 def _recommendation(
@@ -237,34 +244,24 @@ def _recommendation(
         rank=rank,
         spec=candidate.spec,
         parameters=candidate.parameters,
-        flops=candidate.size.flops or 0,
+        flops=candidate.candidate.size.flops or 0,
         learning_rate=float(candidate.spec["learning_rate"]),
         score=candidate.score,
         validation_accuracy=candidate.validation_accuracy,
         test_accuracy=test,
         law=LawSummary.of(mean_law(candidate.profiles)),
-        layers=layer_reports(candidate.profiles, candidate.contributions),
+        layers=candidate.layers,
         reason=reason,
         roles=roles,
         input=input_report(candidate.profiles),
-        trial=candidate.trial.number,
+        trial=candidate.candidate.trial.number,
+        edits=candidate.candidate.edits,
         score_parts=candidate.score_parts,
         train_accuracy=measured(candidate.train_accuracy),
         stages=stage_laws(candidate.profiles),
         emergence=TrialRecord.read(candidate.runs[0]).emergence or (),
-        diagnosis=diagnose(
-            candidate.profiles,
-            candidate.contributions,
-            normalised=_is_normalised(candidate.spec),
-            runs=candidate.training,
-        ),
+        diagnosis=candidate.diagnosis,
     )
-
-
-def _is_normalised(spec: dict[str, Any]) -> bool | None:
-    """Return whether an architecture has normalisation; None if its space does not say so."""
-    normalisation = spec.get("normalisation")
-    return None if normalisation is None else normalisation != "none"
 
 
 def _reason_at_chance(candidate: ConfirmedCandidate, chance: float) -> str:

@@ -67,7 +67,7 @@ def _spec_json(job: Job, candidate: ConfirmedCandidate) -> dict[str, Any]:
     return {
         "schema": MODEL_SCHEMA,
         "space": job.space_source,
-        "params": candidate.trial.params,
+        "params": dict(candidate.candidate.params),
         "spec": candidate.spec,
         "input_shape": list(job.data.input_shape),
         "class_names": list(job.data.class_names),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 from safetensors.torch import load as load_tensors
 
 from designer.data.augmentation import check_augmentable
@@ -22,7 +21,14 @@ from designer.results.layers import MeanSd, ReportWarning
 from designer.results.search import REPORT_SCHEMA, Recommendation, SearchResult
 from designer.results.serialisation import check_free, read_result, report_to_json
 from designer.search.command import search_call, without_passwords
-from designer.search.confirmation import ConfirmedCandidate, collect, enqueue
+from designer.search.confirmation import (
+    Candidate,
+    ConfirmedCandidate,
+    collect,
+    enqueue,
+    runs_of,
+)
+from designer.search.edits.trials import EditOutcome, EditTrials
 from designer.search.job import Job
 from designer.search.options import DEFAULT_DATA, DEFAULT_SPACE, SearchOptions
 from designer.search.progress import Phase, ProgressCallback
@@ -36,12 +42,12 @@ from designer.search.storage.location import StudyLocation, parse_address
 from designer.search.storage.opening import open_storage, quiet_optuna
 from designer.search.storage.run_folder import hold_run_folder
 from designer.search.study.claims import TrialClaims, study_of
-from designer.search.study.keys import STAGE
+from designer.search.study.keys import STAGE, WANTED, WORKER
 from designer.search.study.trials import last_rejection, trials_of
 from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
 from designer.search.workers.handshake import DONE, write_handshake
 from designer.search.workers.leader import leadership
-from designer.search.workers.processes import phase_runner
+from designer.search.workers.processes import PhaseRunner, phase_runner
 from designer.training.devices import usable_device
 from designer.training.trainer import accuracy
 from search_spaces import SPACES, Space
@@ -68,6 +74,7 @@ def search(
     confirm: int = SearchOptions.confirm,
     confirm_epochs: int | None = SearchOptions.confirm_epochs,
     confirm_seeds: int = SearchOptions.confirm_seeds,
+    edits: int = SearchOptions.edits,
     max_params: int | None = SearchOptions.max_params,
     max_flops: int | None = SearchOptions.max_flops,
     train_size: int | None = SearchOptions.train_size,
@@ -100,6 +107,8 @@ def search(
         confirm: candidates to train again, with ``confirm_seeds`` fresh seeds each.
         confirm_epochs: epochs of each confirmation run, by default three times ``epochs``.
         confirm_seeds: fresh seeds for each confirmed candidate.
+        edits: training runs spent on edits of the recommended networks, such as half the blocks or
+            another learning rate; 0 for none.
         max_params: leave out architectures with more parameters.
         max_flops: leave out architectures with more floating-point operations per sample.
         train_size, image_size, validation_fraction, shuffle_labels: see ``load_dataset``; they
@@ -139,6 +148,7 @@ def search(
         confirm=confirm,
         confirm_epochs=confirm_epochs,
         confirm_seeds=confirm_seeds,
+        edits=edits,
         max_params=max_params,
         max_flops=max_flops,
         train_size=train_size,
@@ -207,12 +217,34 @@ def run(job: Job, progress: ProgressCallback, command: str = "") -> SearchResult
         study = study_of(job, storage, Phase.SEARCH)
         with leadership(job, study, storage, stop):
             write_handshake(job, study)
-            confirmation = study_of(job, storage, Phase.CONFIRMATION)
+            confirmation, edits = (
+                study_of(job, storage, phase) for phase in (Phase.CONFIRMATION, Phase.EDITS)
+            )
             artifacts = Artifacts(job.location.artifacts, storage)
-            session = _Session(job, storage, study, confirmation, artifacts, stop)
-            candidates = session.train(progress)
-            collected = collect(job, confirmation, candidates, artifacts)
-            return session.report(candidates, collected, command)
+            session = _Session(job, storage, study, confirmation, edits, artifacts, stop)
+            return session.report(session.train(progress), command)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """All that was trained."""
+
+    candidates: Sequence[Candidate]
+    """What was to be confirmed."""
+    confirmed: Sequence[ConfirmedCandidate]
+    """What was confirmed."""
+    edits: EditOutcome
+    """What came of the edits of those that are recommended."""
+
+    @property
+    def recommended(self) -> list[ConfirmedCandidate]:
+        """The networks to recommend, in rank order."""
+        return chosen([*self.confirmed, *self.edits.kept], self.edits.replaced)
+
+    def is_complete(self, seeds: int) -> bool:
+        """Return True if every candidate has this many runs and all edits were tried."""
+        runs = sum(len(candidate.runs) for candidate in self.confirmed)
+        return self.edits.complete and runs == seeds * len(self.candidates)
 
 
 @dataclass(frozen=True)
@@ -223,49 +255,69 @@ class _Session:
     storage: CachingStorage
     study: Study
     confirmation: Study
+    edits: Study
     artifacts: Artifacts
     stop: StopRequest
 
-    def train(self, progress: ProgressCallback) -> list[FrozenTrial]:
-        """Run both phases and return the trials that were to be confirmed."""
+    def train(self, progress: ProgressCallback) -> _Trained:
+        """Run all phases and return what was trained."""
         claims = TrialClaims(self.study, self.storage)
-        confirmation_claims = TrialClaims(self.confirmation, self.storage)
+        later_claims = [TrialClaims(s, self.storage) for s in (self.confirmation, self.edits)]
         if not self.job.location.shared:  # on a shared storage others may be at work
-            for each in (claims, confirmation_claims):
+            for each in (claims, *later_claims):
                 each.release_running("The run that started it was killed.")
-        confirmation_claims.drop_waiting()
+        for each in later_claims:
+            each.drop_waiting()
         with phase_runner(self.job, self.storage) as runner:
             self.study.set_user_attr(STAGE, Phase.SEARCH)
             runner.run(Phase.SEARCH, self.stop, progress)
             candidates = shortlist(self.job, self.study)
+            wanted = [(c, record) for c in candidates for record in runs_of(self.job, c)]
             for _ in range(CONFIRMATION_ROUNDS):
-                if self.stop() or not self._enqueue(candidates):
+                if self.stop() or not enqueue(self.confirmation, wanted, self.artifacts):
                     break
                 self.study.set_user_attr(STAGE, Phase.CONFIRMATION)
                 runner.run(Phase.CONFIRMATION, self.stop, progress)
+            confirmed = collect(self.job, self.confirmation, candidates, self.artifacts)
+            edits = self._try_edits(confirmed, runner, progress)
         if not self.stop():
             claims.drop_waiting()
             self.study.set_user_attr(STAGE, DONE)
-        return candidates
+        return _Trained(candidates, confirmed, edits)
 
-    def report(
+    def _try_edits(
         self,
-        candidates: Sequence[FrozenTrial],
-        collected: Sequence[ConfirmedCandidate],
-        command: str,
-    ) -> SearchResult:
+        confirmed: Sequence[ConfirmedCandidate],
+        runner: PhaseRunner,
+        progress: ProgressCallback,
+    ) -> EditOutcome:
+        """Try edits of the networks that would be recommended."""
+        self.edits.set_user_attr(WANTED, self.job.options.edits)
+
+        def run_enqueued() -> None:
+            self.study.set_user_attr(STAGE, Phase.EDITS)
+            runner.run(Phase.EDITS, self.stop, progress)
+
+        workers = {trial.user_attrs.get(WORKER) for trial in trials_of(self.confirmation)}
+        at_once = max(self.job.options.worker_count, len(workers))
+        trials = EditTrials(self.job, self.edits, self.artifacts, run_enqueued, self.stop)
+        recommended = chosen(confirmed)
+        if at_chance(recommended, self.job.data.chance):
+            recommended = []
+        return trials.try_all(recommended, confirmed, at_once)
+
+    def report(self, trained: _Trained, command: str) -> SearchResult:
         """Write the recommended models and the report.
 
-        If the run was stopped before everything was confirmed, better candidates may be among the
-        rest. Then the recommendations of an earlier run stay, if there are any.
+        If the run was stopped before everything was confirmed and tried, better candidates may be
+        among the rest. Then the recommendations of an earlier run stay, if there are any.
         """
         folder = self.job.location.folder
-        recommended = chosen(collected)
-        result = replace(self._result(recommended), command=command)
+        recommended = trained.recommended
+        result = replace(self._result(recommended, trained.edits), command=command)
         earlier = _recommended_before(folder)
-        runs = sum(len(candidate.runs) for candidate in collected)
-        missing = len(candidates) * self.job.options.confirm_seeds - runs
-        if earlier and self.stop() and (missing or not collected):
+        complete = trained.is_complete(self.job.options.confirm_seeds)
+        if earlier and self.stop() and not (complete and recommended):
             result = replace(
                 result,
                 recommendations=earlier,
@@ -276,10 +328,9 @@ class _Session:
         write_text(folder / REPORT_FILE, report_to_json(result))
         return result
 
-    def _enqueue(self, candidates: Sequence[FrozenTrial]) -> int:
-        return enqueue(self.job, self.confirmation, candidates, self.artifacts)
-
-    def _result(self, recommended: Sequence[ConfirmedCandidate]) -> SearchResult:
+    def _result(
+        self, recommended: Sequence[ConfirmedCandidate], edits: EditOutcome
+    ) -> SearchResult:
         """Return the result without its command."""
         job, chance = self.job, self.job.data.chance
         test_accuracies = [
@@ -295,15 +346,19 @@ class _Session:
             recommendations=recommendations,
             criterion=agreements(rows),
             trials=rows,
-            warnings=warnings(
-                job,
-                rows,
-                recommended,
-                recommendations,
-                self.stop.signal,
-                last_rejection(trials_of(self.study)),
-                self.confirmation,
+            warnings=(
+                *warnings(
+                    job,
+                    rows,
+                    recommended,
+                    recommendations,
+                    self.stop.signal,
+                    last_rejection(trials_of(self.study)),
+                    self.confirmation,
+                ),
+                *edits.warnings,
             ),
+            tried=tuple(edits.tried),
         )
 
 
@@ -352,7 +407,7 @@ def _recommended_before(folder: Path) -> tuple[Recommendation, ...]:
 def _test_accuracy(job: Job, candidate: ConfirmedCandidate, artifacts: Artifacts) -> MeanSd:
     """Return the test accuracy over the confirmation seeds: the only look at the test set."""
     shape, classes = job.data.input_shape, job.data.num_classes
-    model = rebuild(job.space, candidate.trial.params, shape, classes)
+    model = rebuild(job.space, dict(candidate.candidate.params), shape, classes)
     accuracies = []
     for trained in candidate.runs:
         model.load_state_dict(load_tensors(artifacts.read(trained, WEIGHTS_FILE)))

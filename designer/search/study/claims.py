@@ -28,6 +28,7 @@ from designer.search.storage.caching import CachingStorage
 from designer.search.study.keys import (
     CONFIRMATION_KEYS,
     CONFIRMS,
+    EDITS,
     ENQUEUED_PARAMETERS,
     EPOCHS,
     LOST,
@@ -60,7 +61,7 @@ def open_study(
 
     Args:
         storage: where the study is kept.
-        phase: search or confirmation.
+        phase: what the study is for.
         options: objective, seed and pruning.
         name: name of the study; by default that of the phase.
     """
@@ -289,7 +290,7 @@ def check_new(trials: Sequence[FrozenTrial], spec: Mapping[str, Any] | None) -> 
 
 def _candidate_of(attributes: Mapping[str, Any]) -> list[Any]:
     """Return candidate and epochs of a confirmation run; empty for any other trial."""
-    return [attributes[key] for key in (CONFIRMS, EPOCHS) if key in attributes]
+    return [attributes[key] for key in (CONFIRMS, EDITS, EPOCHS) if key in attributes]
 
 
 def _kept(attributes: Mapping[str, Any], *more: str) -> dict[str, Any]:

@@ -64,7 +64,10 @@ SEED = "seed"
 EPOCHS = "epochs"
 """Epochs of a confirmation run."""
 
-CONFIRMATION_KEYS = (CONFIRMS, SEED, EPOCHS)
+EDITS = "edits"
+"""Edits that led from the architecture of that trial to the one that is trained."""
+
+CONFIRMATION_KEYS = (CONFIRMS, EDITS, SEED, EPOCHS)
 """Which candidate a trial trains again, and how."""
 
 ENQUEUED_PARAMETERS = "fixed_params"

@@ -49,7 +49,7 @@ def propose(job: Job, trials: Sequence[FrozenTrial], worker: str) -> FrozenTrial
         record = replace(record, spec=spec_values(spec))
         check_new(trials, record.spec)
         record = replace(record, record=measure_size(job, spec))
-        _check_limits(job.options, record.measurements)
+        check_limits(job.options, record.measurements)
     except SpaceError:
         raise
     except (Rejected, optuna.TrialPruned) as reason:
@@ -108,7 +108,7 @@ def _check_ranges(draft: Trial, trials: Sequence[FrozenTrial]) -> None:
         check_distribution_compatibility(next(before, distribution), distribution)
 
 
-def _check_limits(options: SearchOptions, size: Measurements) -> None:
+def check_limits(options: SearchOptions, size: Measurements) -> None:
     """Raise ``Rejected`` if a candidate is larger than the options allow."""
     limits = (
         (options.max_params, size.parameters, "parameters"),

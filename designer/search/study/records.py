@@ -92,6 +92,8 @@ class TrialRecord:
     """True if it was handed back because its run was stopped or killed."""
     confirms: int | None = None
     """Number of the search trial that it trains again."""
+    edits: tuple[str, ...] | None = None
+    """Edits that led from that trial's architecture to this one, in order."""
     seed: int | None = None
     """Seed of a confirmation run."""
     epochs: int | None = None
@@ -105,9 +107,9 @@ class TrialRecord:
         return self.record or Measurements()
 
     @property
-    def confirmation(self) -> tuple[int | None, int | None, int | None]:
-        """What identifies a confirmation run: candidate, seed and epochs."""
-        return self.confirms, self.seed, self.epochs
+    def confirmation(self) -> tuple[int | None, tuple[str, ...], int | None, int | None]:
+        """What identifies a confirmation run: trial, edits, seed and epochs."""
+        return self.confirms, self.edits or (), self.seed, self.epochs
 
     def architecture(self) -> dict[str, Any]:
         """Return the spec; empty before it is known."""

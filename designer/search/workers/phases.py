@@ -26,11 +26,11 @@ def is_over(phase: Phase, study: Study) -> bool:
     A search also ends if more trials failed than are wanted, or if nothing new can be proposed.
 
     Args:
-        phase: search or confirmation.
+        phase: what the study is for.
         study: the study of that phase.
     """
     trials = trials_of(study)
-    if phase is Phase.CONFIRMATION:
+    if phase is not Phase.SEARCH:
         return not (waiting(trials) or running(trials))
     wanted = wanted_trials(study)
     return (
@@ -44,13 +44,13 @@ def progress_of(phase: Phase, study: Study) -> Progress:
     """Return how far a phase has come.
 
     Args:
-        phase: search or confirmation.
+        phase: what the study is for.
         study: the study of that phase.
     """
     trials = trials_of(study)
     done = finished(trials)
     values = [t.values[0] for t in done if t.state is TrialState.COMPLETE and t.values]
     total = len(done) + len(waiting(trials)) + len(running(trials))
-    if phase is Phase.SEARCH:
+    if phase is not Phase.CONFIRMATION:
         total = wanted_trials(study)
     return Progress(phase, len(done), total, len(failed(trials)), max(values, default=None))

@@ -39,7 +39,7 @@ def work_on_phase(
 
     Args:
         job: what the search is asked for; the first of its devices is used.
-        phase: search or confirmation.
+        phase: the part of the run.
         storage: where the study is kept.
         stop: True once the worker is to stop after the current epoch.
         after_trial: called after each trial and each rejected proposal.
@@ -118,7 +118,7 @@ class _Worker:
             Rejected: if the trial that was proposed is not worth training.
         """
         name, lock = own_name(), self.job.location.claim_lock()
-        if self.phase is Phase.CONFIRMATION:
+        if self.phase is not Phase.SEARCH:
             device = self.job.data.train.inputs.device
             return self.claims.claim_waiting(name, lock, together(device))
 
@@ -137,12 +137,12 @@ class _Worker:
             def stop_or_taken() -> bool:
                 return stop() or any(taken() for taken in taken_away)
 
-            if self.phase is Phase.CONFIRMATION:
+            if self.phase is Phase.SEARCH:
+                run_search_trial(self.job, self.claims, trials[0], stop_or_taken)
+            else:
                 run_confirmation_trials(
                     self.job, self.claims, trials, stop_or_taken, self.artifacts
                 )
-            else:
-                run_search_trial(self.job, self.claims, trials[0], stop_or_taken)
 
     def _heartbeats(self, trial: Trial) -> AbstractContextManager[Stop]:
         if not self.job.location.shared:  # the process that started this one sees it die

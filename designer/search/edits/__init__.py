@@ -1,0 +1,1 @@
+"""Edits of the recommended networks that a search tries, and what came of them."""

@@ -1,0 +1,92 @@
+"""Whether an edit is kept: the same training with the same seeds, before and after the edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from designer.measures.intervals import t_interval
+from designer.results.layers import PairedChange
+from designer.search.confirmation import ConfirmedCandidate
+
+TOLERANCE = 0.005
+"""A smaller network is no less accurate if its mean accuracy is at most this much below the best on
+the way to it."""
+
+HOPELESS = 0.015
+"""A smaller network is given up after the first run if that is less accurate by more than this."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether an edit is kept, and why."""
+
+    kept: bool
+    """True if the edited network takes the place of the one before."""
+    reason: str
+    """One sentence."""
+    change: PairedChange | None = None
+    """Change of the validation accuracy; None without a run of both networks."""
+
+    @property
+    def sure_gain(self) -> float:
+        """Mean change of the accuracy if its whole interval lies above zero, else 0."""
+        return self.change.mean if self.change and self.change.surely_positive else 0.0
+
+
+def change_of(parent: ConfirmedCandidate, edited: ConfirmedCandidate) -> PairedChange | None:
+    """Return the change of validation accuracy, paired by seed; None without a common seed."""
+    before, after = parent.accuracy_by_seed, edited.accuracy_by_seed
+    differences = [after[seed] - before[seed] for seed in after if seed in before]
+    if not differences:
+        return None
+    mean = sum(differences) / len(differences)
+    return PairedChange(mean, t_interval(differences), len(differences))
+
+
+def is_hopeless(parent: ConfirmedCandidate, edited: ConfirmedCandidate) -> bool:
+    """Return True if further runs cannot make up for the first.
+
+    A network that is not smaller must be more accurate by its whole interval, which no run that
+    gains nothing allows.
+
+    Args:
+        parent: the network before the edit.
+        edited: the network after it, with the runs that there are.
+    """
+    change = change_of(parent, edited)
+    if change is None:
+        return True
+    worst = -HOPELESS if edited.parameters < parent.parameters else 0.0
+    return change.mean < worst or (change.mean == worst == 0.0)
+
+
+def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -> Judgement:
+    """Return whether an edit is kept.
+
+    It is kept if the network becomes more accurate by the whole paired interval; or if it becomes
+    smaller, and its mean accuracy is at most ``TOLERANCE`` below ``best``.
+
+    Args:
+        parent: the network before the edit.
+        edited: the network after it.
+        best: highest mean accuracy of the networks that led to it.
+    """
+    change = change_of(parent, edited)
+    if change is None:
+        return Judgement(kept=False, reason="No run of both networks came to its end.")
+    if change.surely_positive:
+        reason = "It is more accurate by its whole interval."
+        return Judgement(kept=True, reason=reason, change=change)
+    smaller = edited.parameters < parent.parameters
+    lost = best - edited.validation_accuracy.mean
+    if smaller and lost <= TOLERANCE:
+        share = 1 - edited.parameters / parent.parameters
+        reason = f"It is smaller by {share:.0%} and loses at most {100 * TOLERANCE:g} points."
+        return Judgement(kept=True, reason=reason, change=change)
+    if smaller:
+        reason = f"It is {100 * lost:.1f} points less accurate than the best before it."
+    elif change.runs == 1:
+        reason = "Its first run was not more accurate, and it is not smaller."
+    else:
+        reason = "It is not surely more accurate, and it is not smaller."
+    return Judgement(kept=False, reason=reason, change=change)
