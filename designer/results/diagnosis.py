@@ -38,3 +38,5 @@ class Finding:
     """What to do, in sentences."""
     tried: bool = False
     """True if the advice was tried on this network."""
+    outcome: str = ""
+    """What came of it, where it was tried."""

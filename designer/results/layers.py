@@ -167,7 +167,7 @@ class LayerReport:
     verdict: Verdict
     """What the block does, judged on ``contribution`` first and then on ``interval``."""
     advice: str
-    """What to do, and why: ``keep``, ``remove: ...``, ``widen: ...``. No edit was tried."""
+    """What to do, and why: ``keep``, ``remove: ...``, ``widen: ...``."""
     step_interval: Interval | None = None
     """95 % interval of ``step``."""
     step_heldout: Measured = None
@@ -189,6 +189,8 @@ class LayerReport:
     contribution: Contribution | None = None
     """What the network loses on held-out data without the block; mean over the seeds, with
     intervals that cover samples and seeds. None if it was not measured."""
+    outcome: str = ""
+    """What came of trying the advice; empty where it names no edit, or none was tried."""
     contribution_reason: str = ""
     """Why there is no contribution, in a sentence; empty if there is one, and in reports of earlier
     versions."""

@@ -98,7 +98,7 @@ class TriedEdit:
     kept: bool = False
     """True if the edited network took the place of the one before."""
     reason: str = ""
-    """Why it was kept or not, in a sentence or two."""
+    """Why it was kept, not kept or not trained: a clause without a capital letter."""
 
 
 @dataclass(frozen=True)

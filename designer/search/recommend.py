@@ -281,6 +281,17 @@ def _reason(candidate: ConfirmedCandidate, roles: tuple[str, ...]) -> str:
         SMALLEST: "smallest within one standard error of the most accurate",
         BEST_FOLLOWER: follower,
     }
+    origin = _origin(candidate.candidate)
     if not roles:
-        return "It is a runner-up: the next most accurate of the confirmed candidates."
-    return f"It is the {' and the '.join(words[role] for role in roles)}."
+        return f"It is a runner-up: the next most accurate of the confirmed candidates.{origin}"
+    return f"It is the {' and the '.join(words[role] for role in roles)}.{origin}"
+
+
+def _origin(candidate: Candidate) -> str:
+    """Return how an edited network came about; nothing for the network of a trial."""
+    if not candidate.edits:
+        return ""
+    return (
+        f" It is the network of trial {candidate.trial.number} with these edits, which were "
+        f"tried and kept: {', '.join(candidate.edits)}."
+    )

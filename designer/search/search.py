@@ -28,6 +28,7 @@ from designer.search.confirmation import (
     enqueue,
     runs_of,
 )
+from designer.search.edits.outcomes import with_outcomes
 from designer.search.edits.trials import EditOutcome, EditTrials
 from designer.search.job import Job
 from designer.search.options import DEFAULT_DATA, DEFAULT_SPACE, SearchOptions
@@ -342,8 +343,8 @@ class _Session:
         rows = trial_rows(self.study)
         return SearchResult(
             schema=REPORT_SCHEMA,
-            study=study_summary(job, self.study, self.confirmation),
-            recommendations=recommendations,
+            study=study_summary(job, self.study, (self.confirmation, self.edits)),
+            recommendations=tuple(with_outcomes(r, edits.tried) for r in recommendations),
             criterion=agreements(rows),
             trials=rows,
             warnings=(

@@ -60,11 +60,18 @@ def trial_rows(study: Study) -> tuple[TrialRow, ...]:
     return tuple(row if row.number in kept else replace(row, curve=None) for row in rows)
 
 
-def study_summary(job: Job, study: Study, confirmation: Study) -> StudySummary:
-    """Return what was searched, how, and how long it took."""
+def study_summary(job: Job, study: Study, longer: Sequence[Study]) -> StudySummary:
+    """Return what was searched, how, and how long it took.
+
+    Args:
+        job: data and options.
+        study: the search.
+        longer: the confirmation and the edits.
+    """
     trials = trials_of(study)
     states = [trial.state for trial in finished(trials)]
-    spent = [*finished(trials), *failed(trials), *finished(trials_of(confirmation))]
+    later = [trial for each in longer for trial in finished(trials_of(each))]
+    spent = [*finished(trials), *failed(trials), *later]
     return StudySummary(
         space=job.space.name,
         data=job.data.name,

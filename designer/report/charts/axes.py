@@ -19,8 +19,13 @@ FREE = alt.Scale(nice=False, zero=False, padding=10)
 
 
 def size_axis(points: Sequence[TrialPoint]) -> alt.X:
-    """Return a logarithmic axis of the number of parameters."""
-    scale, ticks = _log_scale(*value_range(point.parameters for point in points))
+    """Return a logarithmic axis of the number of parameters of trials."""
+    return log_parameters_axis([point.parameters for point in points])
+
+
+def log_parameters_axis(parameters: Sequence[int]) -> alt.X:
+    """Return a logarithmic axis on which all these numbers of parameters lie."""
+    scale, ticks = _log_scale(*value_range(parameters))
     axis = alt.Axis(values=ticks, format="~s", grid=False)
     return alt.X("parameters:Q", title="parameters (log scale)", scale=scale, axis=axis)
 

@@ -11,6 +11,7 @@ from designer.report.charts.comparison import (
     overlay_chart,
     sizes_chart,
 )
+from designer.report.charts.edits import edits_chart
 from designer.report.charts.need import need_chart
 from designer.report.charts.network import (
     architecture_chart,
@@ -26,6 +27,7 @@ from designer.report.figures.comparison import (
     OverlayFigure,
     SizesFigure,
 )
+from designer.report.figures.edits import EditsFigure
 from designer.report.figures.figure import Figure
 from designer.report.figures.need import NeedFigure
 from designer.report.figures.network import (
@@ -54,6 +56,7 @@ chart_of.register(SharesFigure, shares_chart)
 chart_of.register(NeedFigure, need_chart)
 chart_of.register(ArchitectureFigure, architecture_chart)
 chart_of.register(EmergenceFigure, emergence_chart)
+chart_of.register(EditsFigure, edits_chart)
 chart_of.register(TrialsFigure, trials_chart)
 chart_of.register(AgreementFigure, agreement_chart)
 chart_of.register(OverlayFigure, overlay_chart)

@@ -99,7 +99,7 @@ def trials_figure(
     if not measured:
         return None
     best = sorted(measured, key=lambda row: -(finite(row.score) or -math.inf))
-    ranks = {recommendation.trial: recommendation.rank for recommendation in recommendations}
+    ranks = {network.trial: network.rank for network in recommendations if not network.edits}
     front = pareto_front({row.number: (_parameters(row), _percent(row)) for row in measured})
     curves = tuple(
         _trial_curve(row, row.curve)

@@ -11,8 +11,8 @@ def diagnosis_lines(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield one line for each finding: what is wrong, the evidence, and what to do."""
     for finding in findings:
         kind = finding.kind[0].upper() + finding.kind[1:]
-        tried = "Tried." if finding.tried else "Not tried."
-        yield f"{kind}: {finding.evidence} {finding.advice} {tried}"
+        outcome = f"Tried: {finding.outcome}." if finding.tried else "Not tried."
+        yield f"{kind}: {finding.evidence} {finding.advice} {outcome}"
 
 
 def diagnosis_in_short(findings: Sequence[Finding]) -> str:

@@ -36,8 +36,11 @@ ACTIONS = {
 """What an advice says to do with blocks, by the words before its colon."""
 
 
+ADVICE = "Advice on single blocks:"
+"""The title of advice that names an edit, where some of it was tried."""
+
 NOT_TRIED = "Advice on single blocks (not tried by training anew):"
-"""The title of advice that names an edit."""
+"""The same where nothing was tried."""
 
 
 def shares_note(variation: str) -> str:
@@ -74,22 +77,27 @@ def separation_sparklines(
 
 def advice_lines(layers: Sequence[LayerReport]) -> Iterator[str]:
     """Yield a sentence for each advice, with all blocks that it is for; none for a plain "keep"."""
-    names_by_advice: dict[str, dict[Verdict, list[str]]] = {}
+    any_tried = any(layer.outcome for layer in layers)
+    names_by_advice: dict[tuple[str, str], dict[Verdict, list[str]]] = {}
     for layer in layers:
         if layer.advice != "keep":
-            names_by_verdict = names_by_advice.setdefault(layer.advice, {})
+            names_by_verdict = names_by_advice.setdefault((layer.advice, layer.outcome), {})
             names_by_verdict.setdefault(layer.verdict, []).append(layer.name)
-    for advice, names_by_verdict in names_by_advice.items():
+    for (advice, outcome), names_by_verdict in names_by_advice.items():
         action, _, reason = advice.partition(": ")
         blocks = ", ".join(
             f"{', '.join(names)} ({verdict})" for verdict, names in names_by_verdict.items()
         )
-        yield f"{ACTIONS.get(action, f'{action} {{}}').replace('{}', blocks)}: {reason}."
+        untried = " Not tried." if any_tried and is_edit(advice) else ""
+        tried = f" Tried: {outcome}." if outcome else untried
+        yield f"{ACTIONS.get(action, f'{action} {{}}').replace('{}', blocks)}: {reason}.{tried}"
 
 
 def advice_title(layers: Sequence[LayerReport]) -> str:
-    """Return the title of the advice, which says that it was not tried; empty without any edit."""
-    return NOT_TRIED if any(is_edit(layer.advice) for layer in layers) else ""
+    """Return the title of the advice, which says if nothing was tried; empty without any edit."""
+    if not any(is_edit(layer.advice) for layer in layers):
+        return ""
+    return ADVICE if any(layer.outcome for layer in layers) else NOT_TRIED
 
 
 def is_edit(advice: str) -> bool:

@@ -11,6 +11,7 @@ from designer.report.figures.figure import TableView, known_figures
 from designer.report.figures.network import network_figures
 from designer.report.figures.trials import agreement_figure, trials_figure
 from designer.report.views.diagnosis import diagnosis_in_short, diagnosis_lines
+from designer.report.views.edits import tried_notes, tried_table
 from designer.report.views.network import (
     NOT_A_LAW,
     ONE_AT_A_TIME,
@@ -61,6 +62,7 @@ def search_view(result: SearchResult) -> ReportView:
         warnings=tuple(warning.message for warning in result.warnings),
         sections=(
             _recommendations(result.recommendations),
+            *tried_table(result.tried),
             *map(_detail, result.recommendations),
             _trials(result),
             _criterion(result),
@@ -235,6 +237,7 @@ def _trials(result: SearchResult) -> TableView:
 def _notes(result: SearchResult) -> Iterator[str]:
     if result.study.score_explanation:
         yield result.study.score_explanation
+    yield from tried_notes(result.tried)
     yield shares_note("samples and seeds")
     layers = [layer for network in result.recommendations for layer in network.layers]
     if any(layer.contribution for layer in layers):

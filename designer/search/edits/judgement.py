@@ -23,7 +23,7 @@ class Judgement:
     kept: bool
     """True if the edited network takes the place of the one before."""
     reason: str
-    """One sentence."""
+    """A clause without a capital letter and a full stop."""
     change: PairedChange | None = None
     """Change of the validation accuracy; None without a run of both networks."""
 
@@ -73,20 +73,18 @@ def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -
     """
     change = change_of(parent, edited)
     if change is None:
-        return Judgement(kept=False, reason="No run of both networks came to its end.")
+        return Judgement(kept=False, reason="no run of it came to its end")
     if change.surely_positive:
-        reason = "It is more accurate by its whole interval."
+        reason = "more accurate"
         return Judgement(kept=True, reason=reason, change=change)
     smaller = edited.parameters < parent.parameters
     lost = best - edited.validation_accuracy.mean
     if smaller and lost <= TOLERANCE:
         share = 1 - edited.parameters / parent.parameters
-        reason = f"It is smaller by {share:.0%} and loses at most {100 * TOLERANCE:g} points."
+        reason = f"{share:.0%} smaller"
         return Judgement(kept=True, reason=reason, change=change)
     if smaller:
-        reason = f"It is {100 * lost:.1f} points less accurate than the best before it."
-    elif change.runs == 1:
-        reason = "Its first run was not more accurate, and it is not smaller."
+        reason = f"{100 * lost:.1f} points below the best before it"
     else:
-        reason = "It is not surely more accurate, and it is not smaller."
+        reason = "not surely more accurate"
     return Judgement(kept=False, reason=reason, change=change)

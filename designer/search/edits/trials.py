@@ -255,12 +255,12 @@ def _deserves_more(attempt: Attempt) -> bool:
 def _judgement(attempt: Attempt, seeds: int) -> Judgement:
     """Return whether an edit is kept, which takes this many runs unless it is hopeless."""
     if attempt.reason:
-        return Judgement(kept=False, reason=f"A run failed: {attempt.reason}")
+        return Judgement(kept=False, reason=f"a run failed: {attempt.reason.rstrip('.')}")
     if attempt.confirmed is None:
-        return Judgement(kept=False, reason="No run of it came to its end.")
+        return Judgement(kept=False, reason="no run of it came to its end")
     hopeless = is_hopeless(attempt.line.current, attempt.confirmed)
     if len(attempt.records) < seeds and not hopeless:
-        return Judgement(kept=False, reason="The runs were used up before it could be judged.")
+        return Judgement(kept=False, reason="the runs were used up before it could be judged")
     return judge(attempt.line.current, attempt.confirmed, attempt.line.best)
 
 
@@ -276,10 +276,10 @@ def _merit(attempt: Attempt) -> tuple[float, int]:
 
 def _row(attempt: Attempt, *, is_best: bool) -> TriedEdit:
     """Return what the report says of an edit that was trained."""
-    judgement = attempt.judgement or Judgement(kept=False, reason="It was not judged.")
+    judgement = attempt.judgement or Judgement(kept=False, reason="not judged")
     reason = judgement.reason
     if judgement.kept and not is_best:
-        reason = f"{reason} Another edit that was tried at the same time was better."
+        reason = f"{reason}, but another edit of it is better"
     before = attempt.line.current
     size = attempt.candidate.size
     return TriedEdit(
@@ -308,5 +308,5 @@ def _refused(parent: ConfirmedCandidate, edit: Edit, why: str) -> TriedEdit:
         kind=edit.kind,
         block=edit.block,
         parameters_before=parent.parameters,
-        reason=f"It was not trained: {why}.",
+        reason=why.rstrip("."),
     )
