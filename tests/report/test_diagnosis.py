@@ -43,7 +43,7 @@ def squeezed(text: str) -> str:
 def test_a_line_says_what_is_wrong_and_whether_the_advice_was_tried() -> None:
     low, narrow = diagnosis_lines((RATE_TOO_LOW, TOO_NARROW))
     assert low.startswith("Learning rate too low: After the first third of the epochs")
-    assert low.endswith("Train with 3 times the learning rate. Tried.")
+    assert low.endswith(f"Train with 3 times the learning rate. Tried: {RATE_TOO_LOW.outcome}.")
     assert narrow.startswith("Too narrow: Class directions are lost in block 'blocks.1'")
     assert narrow.endswith("and train anew. Not tried.")
 
@@ -147,4 +147,5 @@ def test_findings_are_kept_in_json(tmp_path: Path) -> None:
         "evidence": OVER_DEEP.evidence,
         "advice": OVER_DEEP.advice,
         "tried": False,
+        "outcome": "",
     }

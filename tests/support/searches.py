@@ -17,7 +17,8 @@ from designer.results.serialisation import report_to_json
 
 def run(out: Path, space: str = "TinySpace", **options: Any) -> SearchResult:
     """Search a space of ``tests.support.toy`` for a second or two."""
-    arguments = {"trials": 6, "epochs": 3, "confirm": 3, "confirm_seeds": 2, **options}
+    short = {"trials": 6, "epochs": 3, "confirm": 3, "confirm_seeds": 2, "edits": 0}
+    arguments = {**short, **options}
     return designer.search(
         f"tests.support.toy:{space}", "tests.support.toy:blobs", out=out, **arguments
     )

@@ -32,7 +32,7 @@ class EditPoint:
 
 @dataclass(frozen=True)
 class EditsFigure(Figure):
-    """Where each edit led in size and accuracy."""
+    """The size and accuracy that each edit led to."""
 
     points: tuple[EditPoint, ...]
     """Networks as they were found, and one for each edit that was trained."""
