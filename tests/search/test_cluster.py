@@ -30,7 +30,7 @@ from designer.search.workers import handshake
 from designer.search.workers.join import work
 from tests.support.postgres import PASSWORD, Server, free_port, postgres
 
-TRIALS = 40
+TRIALS, EDITS = 40, 6
 DEADLINE_SECONDS = 120.0
 """How long a test waits for what must happen."""
 
@@ -65,10 +65,11 @@ class Cluster:
             "space": "tests.support.toy:SlowSpace",
             "data": "tests.support.toy:blobs",
             "trials": TRIALS,
-            "epochs": 1,
+            "epochs": 9,
             "confirm": 2,
-            "confirm-epochs": 1,
+            "confirm-epochs": 9,
             "confirm-seeds": 1,
+            "edits": EDITS,
             "study": self.study,
             "heartbeat": 1,
             "out": self.out,
@@ -141,7 +142,10 @@ def check_complete(cluster: Cluster) -> dict[str, Any]:
     finished = [t for t in trials if t.state in FINISHED]
     assert len(finished) == TRIALS, cluster.logs()
     assert len({json.dumps(t.user_attrs[SPEC]) for t in finished}) == TRIALS
-    for phase in ("", "/confirmation"):
+    edits = [t for t in cluster.trials("/edits") if t.state in FINISHED]
+    assert len(edits) == EDITS, cluster.logs()
+    assert len({json.dumps(t.user_attrs[SPEC]) for t in edits}) == EDITS
+    for phase in ("", "/confirmation", "/edits"):
         states = {t.state for t in cluster.trials(phase)}
         assert states <= {TrialState.COMPLETE, TrialState.FAIL}
     report: dict[str, Any] = json.loads((cluster.out / "report.json").read_text())
@@ -152,6 +156,7 @@ def check_complete(cluster: Cluster) -> dict[str, Any]:
     assert report["study"]["trials"]["failed"] == 0
     assert report["study"]["trials"]["retried"] == sum(RETRY_OF in t.user_attrs for t in finished)
     assert report["recommendations"]
+    assert sum(edit["runs"] for edit in report["tried"]) == EDITS
     assert PASSWORD not in cluster.logs()
     written = [p for p in cluster.out.rglob("*") if p.suffix in {".json", ".md", ".html"}]
     assert not any(PASSWORD in path.read_text() for path in written)

@@ -25,7 +25,8 @@ tests below on it::
 What the tests ask for: specs are frozen, hashable, plain enough for JSON and pickle, and equal for
 equal parameters; modules give (n, classes) logits, name their blocks in the order in which they
 run, treat samples alone in eval mode, can be built on the meta device, take their weights from
-torch's generator, and can be trained. Each test says in its name what is wrong if it fails. What is
+torch's generator, and can be trained; edits, if the space offers any, name blocks that are there
+and lead to other specs. Each test says in its name what is wrong if it fails. What is
 particular to your space, such as bounds of its widths, needs tests of your own.
 """
 
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict, is_dataclass
@@ -45,7 +47,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 from torch import Tensor, nn
 
-from search_spaces import Space, Spec
+from search_spaces import Edit, EditableSpace, Space, Spec
 
 CLASSES = 4
 RANDOM_TRIALS = 15
@@ -109,6 +111,29 @@ class SpaceContract(ABC):
         for spec in [self.example(), *self.random_specs()]:
             text = json.dumps(asdict(spec), allow_nan=False)
             assert json.loads(text)["learning_rate"] == spec.learning_rate
+
+    def test_edits_name_their_blocks_and_lead_to_other_specs(self) -> None:
+        space = self.space()
+        if not isinstance(space, EditableSpace):
+            return  # a space need not offer edits
+        for spec in [self.example(), *self.random_specs()]:
+            edits = list(space.edits(spec))
+            assert len({(edit.kind, edit.block) for edit in edits}) == len(edits)
+            model = space.build(spec, self.input_shapes()[0], CLASSES)
+            assert {edit.block for edit in edits} - {None} <= set(model.block_names)
+            json.dumps([dict(edit.params) for edit in edits], allow_nan=False)
+            reached = [self._edited(edit) for edit in edits]
+            assert {type(other) for other in reached} <= {type(spec), type(None)}
+            assert any(other not in {None, spec} for other in reached)
+
+    def _edited(self, edit: Edit) -> Any:
+        """Return the spec that an edit leads to; None if the space refuses it."""
+        with warnings.catch_warnings():  # of values that are out of bounds
+            warnings.simplefilter("ignore")
+            try:
+                return self.space().suggest(FixedTrial(dict(edit.params)))
+            except (ValueError, optuna.TrialPruned):
+                return None
 
     def test_goes_to_worker_processes(self) -> None:
         there = pickle.loads(pickle.dumps(self.space()))

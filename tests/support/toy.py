@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from torch import nn
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.search.search import search
-from search_spaces import Mlp, MlpSpace, MlpSpec, Trial
+from search_spaces import Edit, EditKind, Mlp, MlpSpace, MlpSpec, Trial
 
 
 def blobs(n: int = 240, classes: int = 3, features: int = 6, seed: int = 0) -> dict[str, Any]:
@@ -65,6 +66,48 @@ class TinySpace:
     def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
         """Return a perceptron."""
         return MlpSpace().build(spec, input_shape, num_classes)
+
+
+@dataclass(frozen=True)
+class EditableSpace(TinySpace):
+    """The same twelve candidates, whose every choice may be edited, also to what is not allowed."""
+
+    name: ClassVar[str] = "editable"
+
+    def edits(self, spec: MlpSpec) -> Iterator[Edit]:
+        """Return edits of depth, width and learning rate, and one that only this space knows."""
+        params = {"depth": spec.depth, "width": spec.widths[0], "learning_rate": spec.learning_rate}
+        yield Edit(EditKind.ONE_BLOCK_FEWER, {**params, "depth": spec.depth - 1})
+        yield Edit(EditKind.ONE_BLOCK_MORE, {**params, "depth": spec.depth + 1})
+        yield Edit(EditKind.HALF_WIDTH, {**params, "width": spec.widths[0] // 2})
+        yield Edit(EditKind.LOWER_RATE, {**params, "learning_rate": 3e-3})
+        yield Edit(EditKind.HIGHER_RATE, {**params, "learning_rate": 1e-2})
+        yield Edit("the middle width", {**params, "width": 16})
+
+
+@dataclass(frozen=True)
+class StubbornSpace(TinySpace):
+    """A space that raises when it is asked for edits."""
+
+    name: ClassVar[str] = "stubborn"
+
+    def edits(self, spec: MlpSpec) -> Iterator[Edit]:
+        """Raise an error."""
+        raise RuntimeError("no edits today\nand so on")
+
+
+@dataclass(frozen=True)
+class DivergingEditsSpace(EditableSpace):
+    """A space in which every candidate of depth 3 gives a loss that is not finite."""
+
+    name: ClassVar[str] = "diverging-edits"
+
+    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """Return a perceptron, with a NaN in its bias if it has three blocks."""
+        model = super().build(spec, input_shape, num_classes)
+        if spec.depth == 3:
+            nn.init.constant_(model.head.bias, float("nan"))
+        return model
 
 
 @dataclass(frozen=True)
@@ -198,6 +241,12 @@ class SlowSpace(TinySpace):
         """Return a perceptron after ``pause`` seconds."""
         time.sleep(self.pause)
         return super().build(spec, input_shape, num_classes)
+
+    def edits(self, spec: MlpSpec) -> Iterator[Edit]:
+        """Return edits that make one of the three blocks narrower."""
+        for i, width in enumerate(spec.widths):
+            widths = {f"width{j}": w - (i == j) for j, w in enumerate(spec.widths)}
+            yield Edit(f"width {i} is {width - 1}", widths)
 
 
 @dataclass(frozen=True)
