@@ -70,6 +70,26 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
+class ConfirmedRow:
+    """One network that was trained with all confirmation seeds: a candidate, or a kept edit."""
+
+    trial: int
+    """Number of the search trial that found it, or that it is an edit of."""
+    edits: tuple[str, ...]
+    """Edits that led from the trial's architecture to this one."""
+    spec: dict[str, Any]
+    """The architecture as its search space describes it."""
+    parameters: int
+    """Number of trainable parameters."""
+    flops: int | None
+    """Floating-point operations of one forward pass on one sample."""
+    score: Measured
+    """Design score, mean over the seeds."""
+    validation_accuracy: MeanSd
+    """Accuracy on validation data over the seeds."""
+
+
+@dataclass(frozen=True)
 class TriedEdit:
     """One edit of a recommended network, and what came of it."""
 
@@ -239,6 +259,9 @@ class SearchResult:
     """All trials of the search."""
     warnings: tuple[ReportWarning, ...]
     """What the reader should know before trusting the numbers."""
+    confirmed: tuple[ConfirmedRow, ...] = ()
+    """All networks that were trained with the confirmation seeds; empty in reports of earlier
+    versions."""
     tried: tuple[TriedEdit, ...] = ()
     """Edits of the recommended networks in the order in which they were tried; empty in reports of
     earlier versions."""

@@ -9,13 +9,15 @@ role            who holds it
 most accurate   the highest validation accuracy
 smallest        the fewest parameters within one standard error of the most accurate
 best follower   the most uniform steps within ``FOLLOWER_ERRORS`` binomial standard errors
+knee            where less size begins to cost much accuracy, on the front of both; only if the
+                search was asked for small networks
 ==============  ==============================================================================
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.study import Study
@@ -23,15 +25,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from designer.analysis.advice import input_report, mean_law, stage_laws
 from designer.choices import Objective
+from designer.measures.front import knee, pareto_front
 from designer.results.layers import LawSummary, MeanSd
 from designer.results.measured import LawStatus, Measured, measured
 from designer.results.search import Recommendation
 from designer.search.candidates import architecture_key
 from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandidate
 from designer.search.job import Job
+from designer.search.options import SearchOptions
 from designer.search.study.records import TrialRecord
 
-MOST_ACCURATE, SMALLEST, BEST_FOLLOWER = "most accurate", "smallest", "best follower"
+MOST_ACCURATE, SMALLEST, BEST_FOLLOWER, KNEE = "most accurate", "smallest", "best follower", "knee"
 """Roles, in the order in which they are shown."""
 
 FOLLOWER_ERRORS = 3
@@ -62,11 +66,14 @@ class Contender:
     """Decides between equals, the smaller first."""
 
 
-def role_holders(contenders: Sequence[Contender]) -> dict[str, CandidateKey]:
+def role_holders(
+    contenders: Sequence[Contender], *, with_knee: bool = False
+) -> dict[str, CandidateKey]:
     """Return who holds each role; a role that nobody can hold is left out.
 
     Args:
         contenders: any number; without any nobody holds a role.
+        with_knee: True if small networks were asked for.
     """
     if not contenders:
         return {}
@@ -82,14 +89,31 @@ def role_holders(contenders: Sequence[Contender]) -> dict[str, CandidateKey]:
     ]
     if followers:
         holders[BEST_FOLLOWER] = min(followers)[1]
+    middle = knee_of({c.key: (c.parameters, c.accuracy) for c in contenders})
+    if with_knee and middle is not None:
+        holders[KNEE] = middle
     return holders
+
+
+def knee_of(sizes: Mapping[CandidateKey, tuple[int, float]]) -> CandidateKey | None:
+    """Return the knee of the front of parameters and accuracy or score; None without one."""
+    front = pareto_front(sizes)
+    place = knee([sizes[key] for key in front])
+    return None if place is None else front[place]
+
+
+def asks_for_small(options: SearchOptions) -> bool:
+    """Return True if a search limits the size of its networks, or has it as a goal."""
+    limited = options.max_params is not None or options.max_flops is not None
+    return limited or options.objective is Objective.PARETO
 
 
 def shortlist(job: Job, study: Study) -> list[Candidate]:
     """Return the candidates to confirm, best first and at most one per architecture.
 
-    They are the best by objective, except for two places. Those go to the trials that would be the
-    smallest and the best follower.
+    They are the best by objective, those that would be the smallest and the best follower, and the
+    knee of the front of size and score. If small networks were asked for, more of that front takes
+    the place of the next best.
 
     Args:
         job: objective, validation data and the number of places.
@@ -101,16 +125,23 @@ def shortlist(job: Job, study: Study) -> list[Candidate]:
     by_key = {_key_of_trial(trial): trial for trial in ranked}
     contenders = [_contender_of_trial(trial, len(job.data.validation)) for trial in ranked]
     holders = role_holders(contenders)
-    roles = [by_key[holders[r]] for r in (SMALLEST, BEST_FOLLOWER) if r in holders]
+    sizes = {key: _size_and_score(trial) for key, trial in by_key.items()}
+    wishes = [holders.get(SMALLEST), holders.get(BEST_FOLLOWER), knee_of(sizes)]
+    special = [by_key[key] for key in wishes if key is not None]
     places = job.options.confirm
+    small = asks_for_small(job.options)
+    best = ranked[: 1 if small else max(1, places - len(wishes))]
+    front = [by_key[key] for key in reversed(pareto_front(sizes))] if small else []
     shortlisted: dict[str, FrozenTrial] = {}
-    for trial in (*ranked[: max(1, places - 2)], *roles, *ranked):
+    for trial in (*best, *special, *_spread(front, places), *ranked):
         shortlisted.setdefault(_architecture(trial), trial)
     return [Candidate.of(trial) for trial in list(shortlisted.values())[:places]]
 
 
 def chosen(
-    confirmed: Sequence[ConfirmedCandidate], replaced: Container[CandidateKey] = ()
+    confirmed: Sequence[ConfirmedCandidate],
+    roles: Container[CandidateKey],
+    replaced: Container[CandidateKey] = (),
 ) -> list[ConfirmedCandidate]:
     """Return the candidates to recommend, in rank order.
 
@@ -119,21 +150,21 @@ def chosen(
 
     Args:
         confirmed: all candidates with their runs.
+        roles: those that hold a role, from ``roles_of``.
         replaced: candidates that are only recommended if they hold a role.
     """
-    roles = roles_of(confirmed)
     ranked = sorted(confirmed, key=_by_accuracy)
-    with_role = sorted(
-        (c for c in ranked if c.key in roles),
-        key=lambda c: (MOST_ACCURATE not in roles[c.key], _by_accuracy(c)),
-    )
+    with_role = [c for c in ranked if c.key in roles]
     others = [c for c in ranked if c.key not in roles and c.key not in replaced]
     return with_role + others[: max(0, MIN_RECOMMENDATIONS - len(with_role))]
 
 
-def roles_of(confirmed: Sequence[ConfirmedCandidate]) -> dict[CandidateKey, tuple[str, ...]]:
+def roles_of(
+    confirmed: Sequence[ConfirmedCandidate], *, with_knee: bool = False
+) -> dict[CandidateKey, tuple[str, ...]]:
     """Return the roles of candidates by what identifies them, without those that have none."""
-    holders = role_holders([_contender_of_candidate(candidate) for candidate in confirmed])
+    contenders = [_contender_of_candidate(candidate) for candidate in confirmed]
+    holders = role_holders(contenders, with_knee=with_knee)
     return {
         key: tuple(role for role, holder in holders.items() if holder == key)
         for key in holders.values()
@@ -142,6 +173,7 @@ def roles_of(confirmed: Sequence[ConfirmedCandidate]) -> dict[CandidateKey, tupl
 
 def recommend(
     confirmed: Sequence[ConfirmedCandidate],
+    roles: Mapping[CandidateKey, tuple[str, ...]],
     test_accuracies: Sequence[MeanSd | None],
     chance: float,
     at_chance: bool,
@@ -150,11 +182,11 @@ def recommend(
 
     Args:
         confirmed: candidates in rank order, from ``chosen``.
+        roles: the roles of candidates, from ``roles_of``.
         test_accuracies: their test accuracies.
         chance: validation accuracy of always naming the largest class.
         at_chance: True if no candidate does better than that; then none gets a role.
     """
-    roles = roles_of(confirmed)
     recommendations = []
     for rank, (candidate, test) in enumerate(zip(confirmed, test_accuracies, strict=True), start=1):
         own = roles.get(candidate.key, ())
@@ -177,6 +209,18 @@ def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
     for trial in sorted(complete, key=lambda t: (-t.values[0], t.number)):
         best.setdefault(_architecture(trial), trial)
     return list(best.values())
+
+
+def _spread(trials: Sequence[FrozenTrial], count: int) -> list[FrozenTrial]:
+    """Return at most this many trials, evenly spread over all."""
+    if len(trials) <= count:
+        return list(trials)
+    return [trials[i * (len(trials) - 1) // max(count - 1, 1)] for i in range(count)]
+
+
+def _size_and_score(trial: FrozenTrial) -> tuple[int, float]:
+    measurements = TrialRecord.read(trial).measurements
+    return measurements.parameters or 0, measurements.score or 0.0
 
 
 def _key_of_trial(trial: FrozenTrial) -> CandidateKey:
@@ -279,6 +323,7 @@ def _reason(candidate: ConfirmedCandidate, roles: tuple[str, ...]) -> str:
     words = {
         MOST_ACCURATE: "most accurate of the confirmed candidates on validation data",
         SMALLEST: "smallest within one standard error of the most accurate",
+        KNEE: "knee of the front, where less size begins to cost much accuracy",
         BEST_FOLLOWER: follower,
     }
     origin = _origin(candidate.candidate)

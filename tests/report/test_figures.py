@@ -12,7 +12,6 @@ from designer.report.charts.palette import LIGHT
 from designer.report.charts.theme import colour_ramp
 from designer.report.figures.comparison import DifferencesFigure, NetworkCurve, OverlayFigure
 from designer.report.figures.figure import Figure, LayerPoint, TableView, log_level, unique_names
-from designer.report.figures.trials import pareto_front
 
 TABLE = TableView("", (), ())
 
@@ -59,19 +58,6 @@ def test_log_level(value: float | None, values: list[float | None], level: float
 
 def test_unique_names() -> None:
     assert unique_names(["a", "b", "a", "a"]) == ["a", "b", "a (2)", "a (3)"]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "front"),
-    [
-        ({}, set()),
-        ({0: (100, 0.9)}, {0}),
-        ({0: (100, 0.9), 1: (50, 0.8), 2: (60, 0.7), 3: (200, 0.9)}, {0, 1}),
-        ({3: (100, 0.9), 1: (100, 0.9), 2: (100, 0.8)}, {1}),
-    ],
-)
-def test_pareto_front(sizes: dict[int, tuple[int, float]], front: set[int]) -> None:
-    assert pareto_front(sizes) == front
 
 
 def test_colour_ramp() -> None:

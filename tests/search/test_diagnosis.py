@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from designer.analysis.diagnosis import TrainingRuns
 from designer.results.diagnosis import FindingKind
-from designer.search.confirmation import ConfirmedCandidate
+from designer.search.confirmation import Candidate, ConfirmedCandidate
 from designer.search.study.records import Measurements, TrialRecord
 from tests.support.helpers import profile_of
 from tests.support.searches import run, studies
@@ -25,7 +25,7 @@ def confirmed(*records: dict[str, Any], failures: tuple[str, ...] = ()) -> Confi
     """Return a candidate with one run per record."""
     runs = tuple(trial_of(**record) for record in records)
     profiles = (profile_of([4.0, 2.0]),) * len(runs)
-    return ConfirmedCandidate(trial_of(spec={}), runs, profiles, failures=failures)
+    return ConfirmedCandidate(Candidate.of(trial_of(spec={})), runs, profiles, failures=failures)
 
 
 def test_the_training_of_a_candidate_is_that_of_its_runs() -> None:

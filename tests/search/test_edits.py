@@ -26,7 +26,7 @@ from designer.results.layers import LayerReport, PairedChange
 from designer.results.measured import Verdict
 from designer.results.search import TriedEdit
 from designer.results.serialisation import read_result
-from designer.search.confirmation import Candidate, ConfirmedCandidate
+from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandidate
 from designer.search.edits.judgement import HOPELESS, TOLERANCE, is_hopeless, judge
 from designer.search.edits.order import REMEDIES, USUAL, in_order
 from designer.search.edits.outcomes import with_outcomes
@@ -71,7 +71,10 @@ def test_what_is_surely_more_accurate_is_kept_whatever_its_size() -> None:
     before, after = confirmed([0.80, 0.81, 0.79]), confirmed([0.90, 0.91, 0.89], 9000)
     judgement = judge(before, after, best=0.8)
     assert judgement.kept
-    assert judgement.change == PairedChange(pytest.approx(0.1), pytest.approx((0.1, 0.1)), 3)
+    assert judgement.change is not None
+    assert judgement.change.mean == pytest.approx(0.1)
+    assert judgement.change.interval == pytest.approx((0.1, 0.1))
+    assert judgement.change.runs == 3
 
 
 def test_a_change_is_paired_by_seed() -> None:
@@ -291,7 +294,7 @@ def test_edits_that_the_space_refuses_are_listed_with_the_reason(edited: Path) -
 
 def test_kept_edits_lead_from_one_network_to_the_next(edited: Path) -> None:
     result = read_result(edited)
-    reached = {(edit.trial, ()) for edit in result.tried}
+    reached: set[CandidateKey] = {(edit.trial, ()) for edit in result.tried}
     for edit in result.tried:
         assert (edit.trial, edit.before) in reached
         if edit.kept:

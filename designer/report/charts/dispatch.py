@@ -12,6 +12,7 @@ from designer.report.charts.comparison import (
     sizes_chart,
 )
 from designer.report.charts.edits import edits_chart
+from designer.report.charts.front import front_chart
 from designer.report.charts.need import need_chart
 from designer.report.charts.network import (
     architecture_chart,
@@ -29,6 +30,7 @@ from designer.report.figures.comparison import (
 )
 from designer.report.figures.edits import EditsFigure
 from designer.report.figures.figure import Figure
+from designer.report.figures.front import FrontFigure
 from designer.report.figures.need import NeedFigure
 from designer.report.figures.network import (
     ArchitectureFigure,
@@ -56,6 +58,7 @@ chart_of.register(SharesFigure, shares_chart)
 chart_of.register(NeedFigure, need_chart)
 chart_of.register(ArchitectureFigure, architecture_chart)
 chart_of.register(EmergenceFigure, emergence_chart)
+chart_of.register(FrontFigure, front_chart)
 chart_of.register(EditsFigure, edits_chart)
 chart_of.register(TrialsFigure, trials_chart)
 chart_of.register(AgreementFigure, agreement_chart)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from designer.measures.front import pareto_front
 from designer.report.figures.figure import (
     Bar,
     Figure,
@@ -100,7 +101,9 @@ def trials_figure(
         return None
     best = sorted(measured, key=lambda row: -(finite(row.score) or -math.inf))
     ranks = {network.trial: network.rank for network in recommendations if not network.edits}
-    front = pareto_front({row.number: (_parameters(row), _percent(row)) for row in measured})
+    front = frozenset(
+        pareto_front({row.number: (_parameters(row), _percent(row)) for row in measured})
+    )
     curves = tuple(
         _trial_curve(row, row.curve)
         for row in best
@@ -217,23 +220,6 @@ def _trial_curve(row: TrialRow, curve: Curve) -> TrialCurve:
         ),
         points=curve_points(curve),
     )
-
-
-def pareto_front(sizes: Mapping[int, tuple[int, float]]) -> frozenset[int]:
-    """Return the keys that are more accurate than all others with at most as many parameters.
-
-    Args:
-        sizes: (parameters, accuracy) by key.  Of several keys that are equal in both, the least
-            is on the front.
-    """
-    front, highest = [], -math.inf
-    for key, (_, accuracy) in sorted(
-        sizes.items(), key=lambda item: (item[1][0], -item[1][1], item[0])
-    ):
-        if accuracy > highest:
-            front.append(key)
-            highest = accuracy
-    return frozenset(front)
 
 
 def agreement_figure(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from designer.errors import one_line
 from designer.report.figures.figure import TableView, known_figures
+from designer.report.figures.front import front_figure
 from designer.report.figures.network import network_figures
 from designer.report.figures.trials import agreement_figure, trials_figure
 from designer.report.views.diagnosis import diagnosis_in_short, diagnosis_lines
@@ -61,7 +62,7 @@ def search_view(result: SearchResult) -> ReportView:
         facts=tuple(_facts(result)),
         warnings=tuple(warning.message for warning in result.warnings),
         sections=(
-            _recommendations(result.recommendations),
+            _recommendations(result),
             *tried_table(result.tried),
             *map(_detail, result.recommendations),
             _trials(result),
@@ -147,7 +148,8 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _recommendations(recommendations: Sequence[Recommendation]) -> TableView:
+def _recommendations(result: SearchResult) -> TableView:
+    recommendations = result.recommendations
     rows = tuple(
         (
             str(recommendation.rank),
@@ -168,6 +170,7 @@ def _recommendations(recommendations: Sequence[Recommendation]) -> TableView:
         columns,
         rows,
         frozenset(columns) - frozenset({"architecture"}),
+        figures=known_figures(front_figure(result.confirmed, recommendations)),
     )
 
 

@@ -1,0 +1,229 @@
+"""One run of the leader: it trains, confirms, tries edits, recommends and writes the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optuna.study import Study
+from safetensors.torch import load as load_tensors
+
+from designer.errors import RunFolderError
+from designer.folders import BEST_FOLDER, REPORT_FILE, WEIGHTS_FILE, write_text
+from designer.models.loaded import rebuild
+from designer.results.layers import MeanSd, ReportWarning
+from designer.results.search import REPORT_SCHEMA, ConfirmedRow, Recommendation, SearchResult
+from designer.results.serialisation import read_result, report_to_json
+from designer.search.confirmation import (
+    Candidate,
+    CandidateKey,
+    ConfirmedCandidate,
+    collect,
+    enqueue,
+    runs_of,
+)
+from designer.search.edits.outcomes import with_outcomes
+from designer.search.edits.trials import EditOutcome, EditTrials
+from designer.search.job import Job
+from designer.search.progress import Phase, ProgressCallback
+from designer.search.recommend import asks_for_small, chosen, recommend, roles_of, shortlist
+from designer.search.recommended_models import write_best
+from designer.search.stopping import StopRequest
+from designer.search.storage.artifacts import Artifacts
+from designer.search.storage.caching import CachingStorage
+from designer.search.study.claims import TrialClaims
+from designer.search.study.keys import STAGE, WANTED, WORKER
+from designer.search.study.trials import last_rejection, trials_of
+from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
+from designer.search.workers.handshake import DONE
+from designer.search.workers.processes import PhaseRunner, phase_runner
+from designer.training.trainer import accuracy
+
+CONFIRMATION_ROUNDS = 2
+"""Number of rounds; the second trains what a killed worker left undone in the first."""
+
+EARLIER_RECOMMENDATIONS = ReportWarning(
+    "earlier_recommendations",
+    "The recommendations are those of an earlier run, because this run was stopped before all of "
+    "its best trials were confirmed.",
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All that was trained."""
+
+    candidates: Sequence[Candidate]
+    """What was to be confirmed."""
+    confirmed: Sequence[ConfirmedCandidate]
+    """What was confirmed."""
+    edits: EditOutcome
+    """What came of the edits of those that are recommended."""
+
+    @property
+    def networks(self) -> list[ConfirmedCandidate]:
+        """What was confirmed, with the edits that were kept."""
+        return [*self.confirmed, *self.edits.kept]
+
+    def is_complete(self, seeds: int) -> bool:
+        """Return True if every candidate has this many runs and all edits were tried."""
+        runs = sum(len(candidate.runs) for candidate in self.confirmed)
+        return self.edits.complete and runs == seeds * len(self.candidates)
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of the leader, with all that is open meanwhile."""
+
+    job: Job
+    storage: CachingStorage
+    study: Study
+    confirmation: Study
+    edits: Study
+    artifacts: Artifacts
+    stop: StopRequest
+
+    def train(self, progress: ProgressCallback) -> Trained:
+        """Run all phases and return what was trained."""
+        claims = TrialClaims(self.study, self.storage)
+        later_claims = [TrialClaims(s, self.storage) for s in (self.confirmation, self.edits)]
+        if not self.job.location.shared:  # on a shared storage others may be at work
+            for each in (claims, *later_claims):
+                each.release_running("The run that started it was killed.")
+        for each in later_claims:
+            each.drop_waiting()
+        with phase_runner(self.job, self.storage) as runner:
+            self.study.set_user_attr(STAGE, Phase.SEARCH)
+            runner.run(Phase.SEARCH, self.stop, progress)
+            candidates = shortlist(self.job, self.study)
+            wanted = [(c, record) for c in candidates for record in runs_of(self.job, c)]
+            for _ in range(CONFIRMATION_ROUNDS):
+                if self.stop() or not enqueue(self.confirmation, wanted, self.artifacts):
+                    break
+                self.study.set_user_attr(STAGE, Phase.CONFIRMATION)
+                runner.run(Phase.CONFIRMATION, self.stop, progress)
+            confirmed = collect(self.job, self.confirmation, candidates, self.artifacts)
+            edits = self._try_edits(confirmed, runner, progress)
+        if not self.stop():
+            claims.drop_waiting()
+            self.study.set_user_attr(STAGE, DONE)
+        return Trained(candidates, confirmed, edits)
+
+    def _try_edits(
+        self,
+        confirmed: Sequence[ConfirmedCandidate],
+        runner: PhaseRunner,
+        progress: ProgressCallback,
+    ) -> EditOutcome:
+        """Try edits of the networks that would be recommended."""
+        self.edits.set_user_attr(WANTED, self.job.options.edits)
+
+        def run_enqueued() -> None:
+            self.study.set_user_attr(STAGE, Phase.EDITS)
+            runner.run(Phase.EDITS, self.stop, progress)
+
+        workers = {trial.user_attrs.get(WORKER) for trial in trials_of(self.confirmation)}
+        at_once = max(self.job.options.worker_count, len(workers))
+        trials = EditTrials(self.job, self.edits, self.artifacts, run_enqueued, self.stop)
+        recommended = chosen(confirmed, self._roles_of(confirmed))
+        if at_chance(recommended, self.job.data.chance):
+            recommended = []
+        return trials.try_all(recommended, confirmed, at_once)
+
+    def _roles_of(
+        self, networks: Sequence[ConfirmedCandidate]
+    ) -> dict[CandidateKey, tuple[str, ...]]:
+        return roles_of(networks, with_knee=asks_for_small(self.job.options))
+
+    def report(self, trained: Trained, command: str) -> SearchResult:
+        """Write the recommended models and the report.
+
+        If the run was stopped before everything was confirmed and tried, better candidates may be
+        among the rest. Then the recommendations of an earlier run stay, if there are any.
+        """
+        folder = self.job.location.folder
+        roles = self._roles_of(trained.networks)
+        recommended = chosen(trained.networks, roles, trained.edits.replaced)
+        result = replace(self._result(trained, recommended, roles), command=command)
+        earlier = _recommended_before(folder)
+        complete = trained.is_complete(self.job.options.confirm_seeds)
+        if earlier and self.stop() and not (complete and recommended):
+            result = replace(
+                result,
+                recommendations=earlier,
+                warnings=(*result.warnings, EARLIER_RECOMMENDATIONS),
+            )
+        else:
+            write_best(self.job, recommended, self.artifacts)
+        write_text(folder / REPORT_FILE, report_to_json(result))
+        return result
+
+    def _result(
+        self,
+        trained: Trained,
+        recommended: Sequence[ConfirmedCandidate],
+        roles: Mapping[CandidateKey, tuple[str, ...]],
+    ) -> SearchResult:
+        """Return the result without its command."""
+        edits = trained.edits
+        job, chance = self.job, self.job.data.chance
+        test_accuracies = [
+            _test_accuracy(job, candidate, self.artifacts) for candidate in recommended
+        ]
+        recommendations = recommend(
+            recommended, roles, test_accuracies, chance, at_chance(recommended, chance)
+        )
+        rows = trial_rows(self.study)
+        return SearchResult(
+            schema=REPORT_SCHEMA,
+            study=study_summary(job, self.study, (self.confirmation, self.edits)),
+            recommendations=tuple(with_outcomes(r, edits.tried) for r in recommendations),
+            criterion=agreements(rows),
+            trials=rows,
+            warnings=(
+                *warnings(
+                    job,
+                    rows,
+                    recommended,
+                    recommendations,
+                    self.stop.signal,
+                    last_rejection(trials_of(self.study)),
+                    self.confirmation,
+                ),
+                *edits.warnings,
+            ),
+            confirmed=tuple(map(_confirmed_row, trained.networks)),
+            tried=tuple(edits.tried),
+        )
+
+
+def _confirmed_row(network: ConfirmedCandidate) -> ConfirmedRow:
+    return ConfirmedRow(
+        trial=network.candidate.trial.number,
+        edits=network.candidate.edits,
+        spec=network.spec,
+        parameters=network.parameters,
+        flops=network.candidate.size.flops,
+        score=network.score,
+        validation_accuracy=network.validation_accuracy,
+    )
+
+
+def _recommended_before(folder: Path) -> tuple[Recommendation, ...]:
+    """Return what an earlier run in this folder recommends, if its models are there."""
+    try:
+        return read_result(folder).recommendations if (folder / BEST_FOLDER).exists() else ()
+    except RunFolderError:  # it was killed while it wrote
+        return ()
+
+
+def _test_accuracy(job: Job, candidate: ConfirmedCandidate, artifacts: Artifacts) -> MeanSd:
+    """Return the test accuracy over the confirmation seeds: the only look at the test set."""
+    shape, classes = job.data.input_shape, job.data.num_classes
+    model = rebuild(job.space, dict(candidate.candidate.params), shape, classes)
+    accuracies = []
+    for trained in candidate.runs:
+        model.load_state_dict(load_tensors(artifacts.read(trained, WEIGHTS_FILE)))
+        accuracies.append(accuracy(model, job.data.test))
+    return MeanSd.of(accuracies)
