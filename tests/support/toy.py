@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -243,10 +244,10 @@ class SlowSpace(TinySpace):
         return super().build(spec, input_shape, num_classes)
 
     def edits(self, spec: MlpSpec) -> Iterator[Edit]:
-        """Return edits that make one of the three blocks narrower."""
-        for i, width in enumerate(spec.widths):
-            widths = {f"width{j}": w - (i == j) for j, w in enumerate(spec.widths)}
-            yield Edit(f"width {i} is {width - 1}", widths)
+        """Return edits that give one of the three blocks each width that it may have."""
+        for i, width in product(range(3), range(8, 17)):
+            widths = {f"width{j}": w for j, w in enumerate(spec.widths)}
+            yield Edit(f"width {i} is {width}", {**widths, f"width{i}": width})
 
 
 @dataclass(frozen=True)

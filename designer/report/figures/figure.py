@@ -164,3 +164,11 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def known_figures(*figures: Figure | None) -> tuple[Figure, ...]:
     """Return the figures without the None among them."""
     return tuple(figure for figure in figures if figure is not None)
+
+
+def figure_section(figure: Figure | None) -> tuple[TableView, ...]:
+    """Return a section of its own for a figure, for media with charts; nothing without one."""
+    if figure is None:
+        return ()
+    table = figure.table
+    return (TableView(figure.title, table.columns, (), table.numeric, figures=(figure,)),)

@@ -6,22 +6,22 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from designer.report.figures.edits import edits_figure, network_name
-from designer.report.figures.figure import TableView, known_figures
+from designer.report.figures.figure import TableView, figure_section
 from designer.report.words import MISSING
 from designer.results.layers import PairedChange
 from designer.results.search import TriedEdit
 
 
 def tried_table(tried: Sequence[TriedEdit]) -> Iterator[TableView]:
-    """Yield the table of the edits that were trained; nothing where none was."""
+    """Yield the edits that were trained, as a table and as a chart; nothing where none was."""
     trained = [edit for edit in tried if edit.runs]
     if not trained:
         return
     columns = ("network", "edit", "params", "points", "95 %", "outcome")
     rows = tuple(map(_row, trained))
     table = TableView("What was tried", columns, rows, frozenset(columns[2:5]))
-    figures = known_figures(edits_figure(trained, table))
-    yield TableView(table.title, columns, rows, table.numeric, figures=figures)
+    yield table
+    yield from figure_section(edits_figure(trained, table))
 
 
 def tried_notes(tried: Sequence[TriedEdit]) -> Iterator[str]:

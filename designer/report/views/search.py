@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from designer.errors import one_line
-from designer.report.figures.figure import TableView, known_figures
+from designer.report.figures.figure import TableView, figure_section, known_figures
 from designer.report.figures.front import front_figure
 from designer.report.figures.network import network_figures
 from designer.report.figures.trials import agreement_figure, trials_figure
@@ -62,7 +62,8 @@ def search_view(result: SearchResult) -> ReportView:
         facts=tuple(_facts(result)),
         warnings=tuple(warning.message for warning in result.warnings),
         sections=(
-            _recommendations(result),
+            _recommendations(result.recommendations),
+            *figure_section(front_figure(result.confirmed, result.recommendations)),
             *tried_table(result.tried),
             *map(_detail, result.recommendations),
             _trials(result),
@@ -148,8 +149,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _recommendations(result: SearchResult) -> TableView:
-    recommendations = result.recommendations
+def _recommendations(recommendations: Sequence[Recommendation]) -> TableView:
     rows = tuple(
         (
             str(recommendation.rank),
@@ -170,7 +170,6 @@ def _recommendations(result: SearchResult) -> TableView:
         columns,
         rows,
         frozenset(columns) - frozenset({"architecture"}),
-        figures=known_figures(front_figure(result.confirmed, recommendations)),
     )
 
 
