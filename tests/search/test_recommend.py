@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from designer.search.confirmation import CandidateKey
 from designer.search.options import SearchOptions
 from designer.search.recommend import (
     BEST_FOLLOWER,

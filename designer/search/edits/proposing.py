@@ -15,6 +15,9 @@ from designer.search.study.claims import Rejected
 from designer.search.study.proposals import check_limits, measure_size, reason_of
 from search_spaces.edits import Edit
 
+STEP_TOLERANCE = 1e-6
+"""Share of a step that a number may lie beside it."""
+
 
 def title_of(edit: Edit) -> str:
     """Return what an edit changes, with the name of the block."""
@@ -35,7 +38,7 @@ def edited(job: Job, parent: Candidate, edit: Edit) -> Candidate:
         Rejected: if the space refuses it, or it is larger than the options allow.
     """
     try:
-        spec = job.space.suggest(_BoundedTrial(edit.params))
+        spec = job.space.suggest(GivenTrial(edit.params))
         size = measure_size(job, spec)
     except (Rejected, TrialPruned) as refusal:
         raise Rejected(str(refusal) or "its space turned it down") from refusal
@@ -46,7 +49,7 @@ def edited(job: Job, parent: Candidate, edit: Edit) -> Candidate:
     return Candidate(parent.trial, dict(edit.params), spec_values(spec), size, edits)
 
 
-class _BoundedTrial(FixedTrial):
+class GivenTrial(FixedTrial):
     """A trial that suggests what it was given, and refuses values out of bounds."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -57,7 +60,7 @@ class _BoundedTrial(FixedTrial):
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """Return the given number, or raise ``Rejected`` if it is out of bounds."""
-        self._check(name, low, high)
+        self._check(name, low, high, step)
         return super().suggest_int(name, low, high, step=step, log=log)
 
     def suggest_float(
@@ -70,7 +73,7 @@ class _BoundedTrial(FixedTrial):
         log: bool = False,
     ) -> float:
         """Return the given number, or raise ``Rejected`` if it is out of bounds."""
-        self._check(name, low, high)
+        self._check(name, low, high, step)
         return super().suggest_float(name, low, high, step=step, log=log)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
@@ -79,6 +82,13 @@ class _BoundedTrial(FixedTrial):
             raise Rejected(f"{name} {self._given[name]} is none of the space's choices")
         return super().suggest_categorical(name, choices)
 
-    def _check(self, name: str, low: float, high: float) -> None:
-        if name in self._given and not low <= self._given[name] <= high:
-            raise Rejected(f"{name} {self._given[name]:g} is outside of {low:g} to {high:g}")
+    def _check(self, name: str, low: float, high: float, step: float | None) -> None:
+        """Raise ``Rejected`` if a given number is out of bounds, or between two steps."""
+        if name not in self._given:
+            return
+        value = self._given[name]
+        if not low <= value <= high:
+            raise Rejected(f"{name} {value:g} is outside of {low:g} to {high:g}")
+        steps = 0.0 if step is None else (value - low) / step
+        if abs(steps - round(steps)) > STEP_TOLERANCE:
+            raise Rejected(f"{name} {value:g} is not {low:g} plus a multiple of {step:g}")
