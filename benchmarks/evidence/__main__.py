@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.evidence import costs, law, pruning, scaling, search
 from benchmarks.evidence.contribution import contribution
 from benchmarks.evidence.criterion import criterion
+from benchmarks.evidence.edits import edits
 from benchmarks.evidence.markdown import replace_between_marks
 from benchmarks.evidence.payoff import payoff
 from benchmarks.evidence.pictures import draw, embedded
@@ -48,6 +49,7 @@ def document() -> Iterator[str]:
     yield from search.samplers()
     yield from embedded("payoff")
     yield from payoff()
+    yield from edits()
     yield from costs.separation()
     yield from costs.analysis()
     yield from law.residual()

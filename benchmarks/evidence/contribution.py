@@ -14,7 +14,11 @@ from benchmarks.evidence.published_layer_pruning import published
 from benchmarks.result_files import is_measured, read_result
 
 EFFECT_FILES = ("contribution_effects.json", "contribution_effects_small.json")
-REMOVAL_FILES = ("contribution_removals.json", "contribution_removals_small.json")
+REMOVAL_FILES = (
+    "contribution_removals_20.json",
+    "contribution_removals_56.json",
+    "contribution_removals_small.json",
+)
 
 RULER = "cross-entropy"
 """The ruler that decides whether a block is needed."""
