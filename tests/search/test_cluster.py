@@ -30,7 +30,7 @@ from designer.search.workers import handshake
 from designer.search.workers.join import work
 from tests.support.postgres import PASSWORD, Server, free_port, postgres
 
-TRIALS, EDITS = 40, 6
+TRIALS, EDITS = 24, 4
 DEADLINE_SECONDS = 120.0
 """How long a test waits for what must happen."""
 
@@ -137,7 +137,7 @@ def cluster(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 def check_complete(cluster: Cluster) -> dict[str, Any]:
-    """Assert 40 finished trials, none twice, none running, and a report that agrees; return it."""
+    """Assert that all trials are finished, none twice, none running, and a report that agrees; return it."""
     trials = cluster.trials()
     finished = [t for t in trials if t.state in FINISHED]
     assert len(finished) == TRIALS, cluster.logs()

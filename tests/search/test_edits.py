@@ -381,7 +381,7 @@ def test_an_edit_that_breaks_a_limit_is_a_row_with_its_reason(tmp_path: Path) ->
 def test_two_workers_that_are_killed_amid_edits_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = (
-        f"--data tests.support.toy:blobs --space tests.support.toy:SlowerSpace --trials 4 "
+        f"--data tests.support.toy:blobs --space tests.support.toy:SlowSpace --trials 4 "
         f"--epochs 9 --workers 2 --confirm 2 --confirm-epochs 9 --confirm-seeds 2 --edits 9 "
         f"--json --out {out}"
     )

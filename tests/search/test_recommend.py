@@ -108,7 +108,7 @@ def test_an_edit_holds_its_role_apart_from_the_trial_that_it_comes_from() -> Non
     assert roles[SMALLEST] == (3, ("half the width",))
 
 
-@pytest.mark.parametrize("options", [{"max_params": 2000}, {"objective": "pareto"}])
+@pytest.mark.parametrize("options", [{"max_params": 5000}, {"objective": "pareto"}])
 def test_a_front_is_confirmed_and_recommended_from(options: dict[str, Any], tmp_path: Path) -> None:
     result = run(tmp_path / "a", trials=12, confirm=5, epochs=6, **options)
     sizes = [row.parameters for row in result.confirmed]
