@@ -21,8 +21,9 @@ in the trained network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ from designer.choices import Reduction
 from designer.data.batches import Batches, batches_of
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.sampling import stratified_sample
+from designer.probing.calling import Inputs
 from designer.probing.probes import Probe, probing_again
 from designer.results.measured import FloatArray
 
@@ -86,12 +88,7 @@ class Look:
     ) -> None:
         options = AnalysisOptions()
         reduction = options.reduction_for(model)
-        data = batches_of(
-            (
-                torch.cat([samples.train.inputs, samples.heldout.inputs]),
-                torch.cat([samples.train.labels, samples.heldout.labels]),
-            )
-        )
+        data = batches_of(_joined([samples.train, samples.heldout]))
         # As many labelings as in ``profile``, so that the same features are projected.
         labelings = 1 + options.permutations_for(data.outputs)
         self._choice = FeatureChoice(options, reduction, data, labelings)
@@ -125,7 +122,7 @@ class Look:
 class _Part:
     """The inputs of one forward pass: s training samples, then h held-out samples."""
 
-    inputs: Tensor
+    inputs: Inputs
     """(s + h, ...)."""
     weights: Tensor
     """(K + 1, s) the columns of W for the training samples."""
@@ -174,7 +171,11 @@ def _at_least_single(features: Tensor) -> Tensor:
 
 
 def _drawn(data: LabelledTensors, count: int, seed: int) -> LabelledTensors:
-    """Return ``count`` samples in which the classes have the shares that they have in all data."""
-    batches = list(stratified_sample(batches_of(data), count, seed).source)
-    inputs, labels = zip(*batches, strict=True)
+    """Return about ``count`` samples in which the classes have the shares of all data."""
+    return _joined(stratified_sample(batches_of(data), count, seed).source)
+
+
+def _joined(parts: Iterable[Iterable[Any]]) -> LabelledTensors:
+    """Return pairs of inputs and labels as one."""
+    inputs, labels = zip(*parts, strict=True)
     return LabelledTensors(torch.cat(inputs), torch.cat(labels))

@@ -2,8 +2,8 @@
 
 Taps are forward hooks that live no longer than the context manager ``probing``, which leaves the
 module as it was: hooks, training mode, buffers such as running statistics, gradients and the random
-state, also if something raises.  ``probing_again`` puts the same taps in place another time, without
-finding the blocks once more.
+state, also if something raises.  ``probing_again`` puts the taps of a probe back in place, without
+looking for the blocks once more.
 """
 
 from __future__ import annotations

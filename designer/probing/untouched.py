@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -43,7 +44,7 @@ def untouched(model: nn.Module, *, python_random: bool = True) -> Iterator[None]
 
 def _gpus(model: nn.Module) -> list[torch.device]:
     """Return the CUDA devices that parameters and buffers are on."""
-    if not torch.cuda.is_initialized():
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return []
     return list({t.device for t in (*model.parameters(), *model.buffers()) if t.is_cuda})
 
@@ -61,8 +62,8 @@ def _python_random_kept() -> Iterator[None]:
 
 def python_random_states() -> tuple[object, ...]:
     """Return the states of Python's and NumPy's global generators, to be compared."""
-    _, numbers, *others = np.random.get_state()  # noqa: NPY002 - the user's code may use it
-    return random.getstate(), numbers.tobytes(), *others
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002 - the user's code may use it
+    return random.getstate(), pickle.dumps(numpy_state)
 
 
 def device_of(model: nn.Module) -> torch.device:
