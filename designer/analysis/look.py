@@ -114,7 +114,7 @@ class Look:
                 means = part.added_to(means, features)
                 if len(part.labels):  # training samples come first, so the means are complete
                     hits.append(part.hits(means, features))
-        accuracies: FloatArray = torch.stack(hits).sum(0).cpu().numpy() / self._heldout
+        accuracies: FloatArray = torch.stack(hits).sum(0).cpu().double().numpy() / self._heldout
         return accuracies
 
 

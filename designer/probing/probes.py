@@ -53,8 +53,8 @@ class Probe:
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
         output: the first floating tensor that the model gave for the last batch.
-        draws_from_torch_alone: True if the model has run and drew no random numbers from Python's
-            or NumPy's global generators.
+        draws: True if the model drew random numbers from Python's or NumPy's global generators
+            when the probe was used for the first time; None before.
 
     Raises:
         ModelError: if the model is TorchScript, which runs no hooks.
@@ -77,7 +77,7 @@ class Probe:
         self.parameters: tuple[int, ...] = ()
         self.enters = False
         self.output = torch.empty(0)
-        self.draws_from_torch_alone = False
+        self.draws: bool | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -294,15 +294,15 @@ def probing_again(probe: Probe) -> Iterator[Probe]:
             again, which takes far longer than a forward pass of a small network, and does not keep
             the states of Python's and NumPy's generators if the model did not draw from them.
     """
-    before = None if probe.draws_from_torch_alone else python_random_states()
-    with untouched(probe.wrapped, python_random=before is not None):
+    before = python_random_states() if probe.draws is None else None
+    with untouched(probe.wrapped, python_random=probe.draws is not False):
         try:
             probe.attach()
             yield probe
         finally:
             probe.detach()
         if probe.taps and before is not None:
-            probe.draws_from_torch_alone = python_random_states() == before
+            probe.draws = python_random_states() != before
 
 
 def block_candidates(model: nn.Module, inputs: Inputs) -> list[BlockCandidate]:
