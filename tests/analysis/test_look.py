@@ -52,18 +52,18 @@ def test_a_look_at_all_samples_sees_what_a_profile_measures(norm: str, device: s
     model = trained(MlpSpace().build(spec, data.input_shape, 10), data.train).to(device)
     data = data.to(torch.device(device))
     samples = LookSamples(data.train, data.validation)
-    seen = Look(model, samples).heldout_accuracies()
-    np.testing.assert_allclose(seen, of_profile(model, samples), atol=1e-12)
-    assert len(set(seen)) > 1
+    accuracies = Look(model, samples).heldout_accuracies()
+    np.testing.assert_allclose(accuracies, of_profile(model, samples), atol=1e-12)
+    assert len(set(accuracies)) > 1
 
 
 def test_a_look_sees_maps_flat_over_several_batches() -> None:
     samples = image_samples(150, 64, 1)  # a batch holds 256 of them: training samples span two
     spec = CnnSpec((1, 1), (4, 8), "batch", 1e-3)
     model = trained(CnnSpace().build(spec, (1, 64, 64), 3), samples.heldout, steps=2)
-    seen = Look(model, samples).heldout_accuracies()
-    np.testing.assert_allclose(seen, of_profile(model, samples), atol=1e-12)
-    assert 0.34 < seen.min() < 1
+    accuracies = Look(model, samples).heldout_accuracies()
+    np.testing.assert_allclose(accuracies, of_profile(model, samples), atol=1e-12)
+    assert 0.34 < accuracies.min() < 1
 
 
 def test_a_look_pools_where_the_model_asks_for_it() -> None:
@@ -85,9 +85,9 @@ def test_a_class_without_training_samples_is_never_nearest() -> None:
     model = small_mlp()
     with torch.no_grad():  # all features are near 0, where the mean of a class without samples is
         model[1][1].weight.mul_(1e-3)  # type: ignore[index,operator]
-    seen = Look(model, samples).heldout_accuracies()
-    np.testing.assert_allclose(seen, of_profile(model, samples), atol=1e-12)
-    assert seen.min() > 0.4
+    accuracies = Look(model, samples).heldout_accuracies()
+    np.testing.assert_allclose(accuracies, of_profile(model, samples), atol=1e-12)
+    assert accuracies.min() > 0.4
 
 
 def test_means_far_from_the_origin_keep_their_digits() -> None:
@@ -119,9 +119,9 @@ def test_features_that_are_not_finite_have_no_accuracy() -> None:
 
 
 def test_half_precision_is_enough_for_a_look() -> None:
-    seen = Look(small_mlp().bfloat16(), SAMPLES).heldout_accuracies()
+    accuracies = Look(small_mlp().bfloat16(), SAMPLES).heldout_accuracies()
     expected = of_profile(small_mlp().bfloat16(), SAMPLES)
-    np.testing.assert_allclose(seen, expected, atol=0.026)  # one sample of 40
+    np.testing.assert_allclose(accuracies, expected, atol=0.026)  # one sample of 40
 
 
 def test_every_look_sees_the_weights_of_now_and_runs_the_model_once() -> None:
