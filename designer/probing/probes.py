@@ -106,7 +106,8 @@ class Probe:
         if not self.taps:
             self._place_taps(inputs)
         outputs = self._run(inputs)
-        rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
+        pairs = zip(outputs, self._axes, strict=True)
+        rows = [t.movedim(axis, 0) if axis else t for t, axis in pairs]
         if self.enters:
             return rows
         flat = [t.reshape(len(t), -1) for t in floating_inputs(inputs)]

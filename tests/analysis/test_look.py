@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from designer import profile
 from designer.analysis.look import Look, LookSamples
-from designer.data.dataset import LabelledTensors
+from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset
 from designer.results.measured import FloatArray
 from search_spaces import CnnSpace, CnnSpec, MlpSpace, MlpSpec
@@ -30,7 +30,7 @@ def trained(model: nn.Module, data: LabelledTensors, *, steps: int = 20) -> nn.M
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(steps):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(data.inputs), data.labels).backward()
+        nn.functional.cross_entropy(model(data.inputs), data.labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return model
 
@@ -84,7 +84,7 @@ def test_a_class_without_training_samples_is_never_nearest() -> None:
     samples = LookSamples(train, heldout)
     model = small_mlp()
     with torch.no_grad():  # all features are near 0, where the mean of a class without samples is
-        model[1][1].weight.mul_(1e-3)  # type: ignore[index,operator]
+        model[1][1].weight.mul_(1e-3)  # type: ignore[index]
     accuracies = Look(model, samples).heldout_accuracies()
     np.testing.assert_allclose(accuracies, of_profile(model, samples), atol=1e-12)
     assert accuracies.min() > 0.4
@@ -116,6 +116,14 @@ def test_features_that_are_not_finite_have_no_accuracy() -> None:
     first, second = Look(model, SAMPLES).heldout_accuracies()
     assert first > 0.3
     assert np.isnan(second)
+
+
+def test_a_dead_block_tells_no_classes_apart() -> None:
+    model = small_mlp()
+    nn.init.constant_(model[1][1].bias, -100.0)  # type: ignore[index]
+    accuracies = Look(model, SAMPLES).heldout_accuracies()
+    assert accuracies[1] <= HELDOUT.chance
+    np.testing.assert_allclose(accuracies, of_profile(model, SAMPLES), atol=1e-12)
 
 
 def test_half_precision_is_enough_for_a_look() -> None:
@@ -157,8 +165,8 @@ def test_looks_do_not_change_the_training() -> None:
 def test_samples_are_few_stratified_and_the_same_every_time() -> None:
     data = load_dataset("digits")
     samples = LookSamples.of(data, seed=3)
-    assert 95 <= len(samples.train) <= 105
-    assert 190 <= len(samples.heldout) <= 210
+    assert len(samples.train) == pytest.approx(len(data.train) / 20, abs=5)
+    assert len(samples.heldout) == pytest.approx(3 * len(data.train) / 20, abs=5)
     for part, whole in ((samples.train, data.train), (samples.heldout, data.validation)):
         share = len(part) / len(whole)
         expected = torch.bincount(whole.labels) * share
@@ -171,8 +179,24 @@ def test_samples_are_few_stratified_and_the_same_every_time() -> None:
     assert not torch.equal(samples.train.labels, other.train.labels)
 
 
+@pytest.mark.parametrize(
+    ("classes", "n", "expected"),
+    [(10, 200, (50, 150)), (10, 1600, (80, 240)), (10, 8000, (150, 300)), (100, 9000, (450, 1350)),
+     (100, 40000, (750, 1500)), (2, 8000, (150, 300))],
+)  # fmt: skip
+def test_the_number_of_samples_grows_with_the_data_within_bounds(
+    classes: int, n: int, expected: tuple[int, int]
+) -> None:
+    part = labelled(n, 3, classes)
+    names = tuple(map(str, range(classes)))
+    data = Dataset("made up", part, part, part, names, scaling={}, fingerprint="")
+    samples = LookSamples.of(data, seed=0)
+    sizes = (len(samples.train), len(samples.heldout))
+    assert sizes == pytest.approx(expected, abs=classes / 2)
+
+
 def test_few_data_are_taken_whole() -> None:
     data = load_dataset("tests.support.toy:blobs")
     samples = LookSamples.of(data, seed=0)
     assert len(samples.heldout) == len(data.validation)
-    assert labelled(3).labels.unique().tolist() == samples.train.labels.unique().tolist()
+    assert set(samples.train.labels.tolist()) == {0, 1, 2}

@@ -105,7 +105,7 @@ def test_a_pruned_trial_says_when_and_why_and_has_no_score(
             assert row.reason.endswith("was below the median.")
             assert (int(said_after), said_score) == (row.epochs, f"{looks[-1]:.3f}")
             assert "held-out separation" in row.reason
-            assert row.score is row.validation_accuracy is row.curve is None
+            assert (row.score, row.validation_accuracy, row.curve) == (None, None, None)
             assert row.parameters
             # The sampler ranks pruned trials by the last value that they reported.
             assert trials[row.number].intermediate_values == {row.epochs: looks[-1]}
@@ -188,7 +188,7 @@ def test_what_is_compared_is_what_the_objective_needs(objective: str, tmp_path: 
     }
     score = intermediate_score(job, model)
     assert score() == pytest.approx(expected[objective], abs=0.1 if objective == "law" else 1e-9)
-    torch.nn.init.constant_(model.blocks[1].linear.weight, float("nan"))
+    torch.nn.init.constant_(model.get_parameter("blocks.1.linear.weight"), float("nan"))
     first_class = float((data.validation.labels == 0).double().mean())
     broken = {"design": 0.0, "accuracy": first_class, "law": -1.0}
     assert score() == pytest.approx(broken[objective])
