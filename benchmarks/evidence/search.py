@@ -58,8 +58,8 @@ def samplers() -> Iterator[str]:
         "On real training of this size no sampler is clearly ahead of random search after 25 "
         "trials. Pruning was measured here when it compared trials once, at half of their epochs, "
         "by a whole profile, which took as much time as the pruning saved. Today trials are "
-        "compared after every epoch, by a look that costs about a tenth of that or less (see below), "
-        "unless `--no-prune` is given.",
+        "compared after every epoch unless `--no-prune` is given, by a look that costs about a "
+        "tenth of that or less (see below).",
         "",
     )
 
