@@ -104,7 +104,7 @@ def job_at(location: StudyLocation, trials_wanted: int) -> Job:
         MlpSpace(),
         "mlp",
         load_dataset("digits"),
-        SearchOptions(epochs=EPOCHS, trials=trials_wanted),
+        SearchOptions(epochs=EPOCHS, trials=trials_wanted, prune=False),
         location,
     )
 
@@ -120,7 +120,7 @@ def cores(folder: Path, options: argparse.Namespace) -> Figures:
             out = folder / f"{workers}-{pair}"
             search(
                 "mlp", "digits", trials=CORE_TRIALS, epochs=EPOCHS, workers=workers, confirm=1,
-                confirm_epochs=1, confirm_seeds=1, seed=pair, out=out,
+                confirm_epochs=1, confirm_seeds=1, seed=pair, prune=False, out=out,
             )  # fmt: skip
             with open_storage(StudyLocation(out)) as storage:
                 trials = optuna.load_study(study_name=Phase.SEARCH, storage=storage).get_trials()

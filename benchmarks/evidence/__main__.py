@@ -52,6 +52,7 @@ def document() -> Iterator[str]:
     yield from edits()
     yield from costs.separation()
     yield from costs.analysis()
+    yield from costs.looks()
     yield from law.residual()
     yield from embedded("pruning")
     yield from pruning.pruning()

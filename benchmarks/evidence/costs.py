@@ -53,3 +53,39 @@ def analysis() -> Iterator[str]:
         f"{memory['peak_mib'] / 1024:.2f} GiB beyond the model and the images "
         "(`python -m benchmarks.run analysis`).",
     )
+
+
+def looks() -> Iterator[str]:
+    """Yield what a look between two epochs costs."""
+    result = read_result("looks.json")
+    rows = [(name, result[name]) for name in ("mlp", "cnn")]
+    yield from (
+        "",
+        "**What does a look between two epochs cost?** A search compares its trials after every "
+        "epoch by the held-out nearest-class-mean accuracy alone, on a few samples. Its processor "
+        "time over that of the epoch before it, median over networks drawn at random from the "
+        "space; the first look also finds the blocks, and a whole profile with one permutation is "
+        "what a look was before (`python -m benchmarks.run looks`):",
+    )
+    columns = ("space", "images", "samples", "epoch", "look", "first look", "whole profile", "aim")
+    yield from table(
+        columns,
+        (
+            [
+                f"`{name}`",
+                f"{row['train']:,}",
+                f"{row['looked_at'][0]} + {row['looked_at'][1]}",
+                f"{row['epoch_ms']:,.0f} ms",
+                f"{row['look']:.1%}",
+                f"{row['first']:.0%}",
+                f"{row['profile']:.0%}",
+                f"at most {row['acceptance']:.0%}: {'met' if row['met'] else 'missed'}",
+            ]
+            for name, row in rows
+        ),
+    )
+    yield from (
+        "",
+        "Samples are those that class means are made from, and those that are classified. In an "
+        "epoch of a few milliseconds most of a look is what it takes to start, not the samples.",
+    )

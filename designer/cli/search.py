@@ -129,8 +129,11 @@ def _search(
         int, typer.Option(help="Samples per training step.")
     ] = SearchOptions.batch_size,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Stop trials half-way if they fall behind the median.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--prune/--no-prune", help="Stop trials between epochs if they fall behind the median."
+        ),
+    ] = SearchOptions.prune,
     augment: Annotated[
         str, typer.Option(help=f"How to augment training images: {', '.join(Augmentation)}.")
     ] = SearchOptions.augment,

@@ -2,7 +2,8 @@
 
 Taps are forward hooks that live no longer than the context manager ``probing``, which leaves the
 module as it was: hooks, training mode, buffers such as running statistics, gradients and the random
-state, also if something raises.
+state, also if something raises.  ``probing_again`` puts the taps of a probe back in place, without
+looking for the blocks once more.
 """
 
 from __future__ import annotations
@@ -28,30 +29,46 @@ from designer.probing.calling import (
     unwrap,
 )
 from designer.probing.tracing import Tap, Trace, trace_forward
-from designer.probing.untouched import untouched
+from designer.probing.untouched import python_random_states, untouched
 
 TRACED_SAMPLES = 5
 """Number of samples in the forward pass that finds the blocks."""
 
 
 class Probe:
-    """Runs a model and returns what its blocks gave; made by ``probing``.
+    """Runs a model and returns what its blocks gave, inside ``probing`` or ``probing_again``.
+
+    Args:
+        model: may be wrapped by ``DataParallel`` or ``torch.compile``; the probe looks inside.
+        blocks: names of submodules, see ``blocks.taps_named``. By default the blocks are those
+            that the model lists in its attribute ``block_names``, else those that are found.
+        entry: True to let what the first block receives stand for the input, if layers run before
+            that block.
 
     Attributes:
+        wrapped: the model, as it was given.
         taps: one for each block, in running order; empty before the first batch.
         parameters: for each block, the number of parameters that no other part of the model uses.
         named: True if the caller named the blocks.
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
         output: the first floating tensor that the model gave for the last batch.
+        draws: True if the model drew random numbers from Python's or NumPy's global generators
+            when the probe was used for the first time; None before.
+
+    Raises:
+        ModelError: if the model is TorchScript, which runs no hooks.
     """
 
-    def __init__(self, model: nn.Module, blocks: Sequence[str] | None, *, entry: bool) -> None:
-        self._model = model
+    def __init__(
+        self, model: nn.Module, blocks: Sequence[str] | None = None, *, entry: bool = False
+    ) -> None:
+        self.wrapped = model
+        self._model = unwrap(model)
         self._blocks = blocks
         self.named = blocks is not None
         self._entry = entry
-        self._like = next((p for p in model.parameters() if p.is_floating_point()), None)
+        self._like = next((p for p in self._model.parameters() if p.is_floating_point()), None)
         self._hooks = ExitStack()
         self._listeners: list[_Listener] = []
         self._axes: list[int] = []
@@ -60,6 +77,7 @@ class Probe:
         self.parameters: tuple[int, ...] = ()
         self.enters = False
         self.output = torch.empty(0)
+        self.draws: bool | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -88,11 +106,12 @@ class Probe:
         if not self.taps:
             self._place_taps(inputs)
         outputs = self._run(inputs)
-        rows = [t.movedim(axis, 0) for t, axis in zip(outputs, self._axes, strict=True)]
+        pairs = zip(outputs, self._axes, strict=True)
+        rows = [t.movedim(axis, 0) if axis else t for t, axis in pairs]
         if self.enters:
             return rows
         flat = [t.reshape(len(t), -1) for t in floating_inputs(inputs)]
-        return [torch.cat(flat, dim=1), *rows]
+        return [flat[0] if len(flat) == 1 else torch.cat(flat, dim=1), *rows]
 
     def prepared(self, inputs: Inputs) -> Inputs:
         """Return a batch on the model's device, with floating tensors in its precision."""
@@ -106,9 +125,17 @@ class Probe:
         """The axis along which the samples lie in what the last block gives."""
         return self._axes[-1]
 
-    def close(self) -> None:
-        """Remove the hooks."""
+    def attach(self) -> None:
+        """Put the model into eval mode, and hook the taps if they are known already."""
+        self._model.eval()
+        self._hook()
+
+    def detach(self) -> None:
+        """Remove the hooks, and let go of what they kept of the last batch."""
         self._hooks.close()
+        self.output = torch.empty(0)
+        for listener in self._listeners:
+            listener.forget()
 
     def _place_taps(self, inputs: Inputs) -> None:
         """Find the blocks, hook them, and find the axis along which the samples lie there."""
@@ -116,17 +143,17 @@ class Probe:
         trace, taps = taps_of(self._model, self.prepared(few), self._blocks)
         only_tokens = not floating_inputs(inputs)
         self.enters = only_tokens or (self._entry and trace.has_layers_before(taps[0]))
-        self._attach([taps[0].before, *taps] if self.enters else taps)
+        known = submodules(self._model)
+        hooked = [taps[0].before, *taps] if self.enters else taps
+        self._listeners = [_Listener(tap, known[tap.module]) for tap in hooked]
+        self._hook()
         self._axes = self._find_axes(few)
         self.parameters = block_parameters(trace, taps)
         self.taps = tuple(taps)
 
-    def _attach(self, taps: list[Tap]) -> None:
-        known = submodules(self._model)
-        for tap in taps:
-            listener = _Listener(tap)
-            self._listeners.append(listener)
-            self._hooks.callback(listener.attach(known[tap.module]))
+    def _hook(self) -> None:
+        for listener in self._listeners:
+            self._hooks.callback(listener.attach())
 
     def _find_axes(self, few: Inputs) -> list[int]:
         """Find the axis of samples of each tap: 0, or 1 in networks that put tokens first.
@@ -180,18 +207,23 @@ class Probe:
 class _Listener:
     """Keeps the tensor that one tap sees in a forward pass."""
 
-    def __init__(self, tap: Tap) -> None:
+    def __init__(self, tap: Tap, module: nn.Module) -> None:
         self.tap = tap
+        self._module = module
         self._tensor = torch.empty(0)
         self._version = -1  # below 0 until there is a tensor
         self._run = 0
         self._copy = False
 
-    def attach(self, module: nn.Module) -> Callable[[], None]:
-        """Hook the tap's module; return a function that removes the hook."""
+    def attach(self) -> Callable[[], None]:
+        """Hook the module; return a function that removes the hook."""
         if self.tap.receives:
-            return module.register_forward_pre_hook(self._before, with_kwargs=True).remove
-        return module.register_forward_hook(self._behind).remove
+            return self._module.register_forward_pre_hook(self._before, with_kwargs=True).remove
+        return self._module.register_forward_hook(self._behind).remove
+
+    def forget(self) -> None:
+        """Let go of the last tensor."""
+        self._tensor, self._run, self._version = torch.empty(0), 0, -1
 
     def expect(self, *, copy: bool) -> None:
         """Get ready for the next forward pass."""
@@ -250,14 +282,28 @@ def probing(
     Raises:
         ModelError: if the model is TorchScript, which runs no hooks.
     """
-    inner = unwrap(model)
-    probe = Probe(inner, blocks, entry=entry)
-    with untouched(model):
-        inner.eval()
+    with probing_again(Probe(model, blocks, entry=entry)) as probe:
+        yield probe
+
+
+@contextmanager
+def probing_again(probe: Probe) -> Iterator[Probe]:
+    """Yield a probe of a model in eval mode; on leaving, the model is as it was.
+
+    Args:
+        probe: a new one, or one that was used before. The latter does not look for the blocks
+            again, which takes far longer than a forward pass of a small network, and does not keep
+            the states of Python's and NumPy's generators if the model did not draw from them.
+    """
+    before = python_random_states() if probe.draws is None else None
+    with untouched(probe.wrapped, python_random=probe.draws is not False):
         try:
+            probe.attach()
             yield probe
         finally:
-            probe.close()
+            probe.detach()
+        if probe.taps and before is not None:
+            probe.draws = python_random_states() != before
 
 
 def block_candidates(model: nn.Module, inputs: Inputs) -> list[BlockCandidate]:

@@ -56,7 +56,7 @@ def replaying(
         probe.features(few)
         trace = trace_forward(inner, probe.prepared(few), flow=True)
         spans = spans_of(trace, probe.taps)
-        probe.close()
+        probe.detach()
         with Replayer(inner, trace, spans) as replayer:
             yield probe, replayer
 

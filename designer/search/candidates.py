@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from designer.analysis.profile import profile
-from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Objective
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.errors import SpaceError, TrialFailed
 from designer.measures.score import design_score
@@ -312,22 +312,3 @@ def _built(space: Space[Any], spec: Spec, data: Dataset, seed: int) -> nn.Module
 def _known_or(measured_accuracy: float, model: nn.Module, data: LabelledTensors) -> float:
     """Return the accuracy that the profile measured, or compute it if that is NaN."""
     return accuracy(model, data) if math.isnan(measured_accuracy) else measured_accuracy
-
-
-def intermediate_score(job: Job, model: nn.Module) -> float:
-    """Return the value that the pruner compares in the middle of training.
-
-    Args:
-        job: a single objective, and the data.
-        model: the model after some epochs.
-
-    Returns:
-        Validation accuracy, adherence or design score; 0 where it does not exist.
-    """
-    objective = job.options.objective
-    if objective is Objective.ACCURACY:
-        return accuracy(model, job.data.validation)
-    separations = profile(model, job.data.train, job.data.validation, permutations=1, resamples=0)
-    score = design_score(separations)
-    value = score.adherence if objective is Objective.LAW else score.value
-    return value if math.isfinite(value) else 0.0

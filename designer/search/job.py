@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from designer.analysis.look import LookSamples
 from designer.choices import Augmentation, Scaling
 from designer.data.dataset import Dataset
 from designer.errors import RunFolderError
@@ -35,6 +37,11 @@ class Job:
     """All other options."""
     location: StudyLocation
     """Where the study is kept."""
+
+    @cached_property
+    def look_samples(self) -> LookSamples:
+        """The samples of all looks between epochs, the same for every trial."""
+        return LookSamples.of(self.data, self.options.seed)
 
     def identity(self) -> dict[str, Any]:
         """Return settings, space and data as JSON values, as a study stores them.

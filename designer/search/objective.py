@@ -12,6 +12,7 @@ from functools import partial
 import optuna
 import torch
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from safetensors.torch import save as save_tensors
 from torch import nn
@@ -27,13 +28,13 @@ from designer.results.layers import Curve, LawSummary
 from designer.results.serialisation import contributions_to_json, profile_to_json
 from designer.search.candidates import (
     TrainedCandidate,
-    intermediate_score,
     spec_values,
     train_and_measure,
     train_and_measure_all,
 )
 from designer.search.confirmation import CONTRIBUTIONS_FILE, PROFILE_FILE, confirmation_seeds
 from designer.search.job import Job
+from designer.search.looks import Looks
 from designer.search.stopping import Stop
 from designer.search.storage.artifacts import Artifacts
 from designer.search.study.claims import TrialClaims
@@ -52,7 +53,7 @@ CONFIRMATION_SAMPLES = 512
 MAX_STACKED = 32
 """Largest number of networks that are trained in one step."""
 
-MAX_LOOKS = 12
+MAX_RECORDED = 12
 """Largest number of epochs at which a confirmation run records D."""
 
 Training = Callable[[], tuple[Measurements, list[float]]]
@@ -88,7 +89,7 @@ def run_search_trial(job: Job, claims: TrialClaims, trial: Trial, stop: Stop) ->
         SpaceError: if the space breaks its contract.
         StorageError: if the storage does not answer.
     """
-    _run_and_end_own(job, claims, trial, lambda: _search(job, trial, stop))
+    _run_and_end_own(job, claims, trial, lambda: _search(job, claims.study, trial, stop))
 
 
 def run_confirmation_trials(
@@ -171,7 +172,7 @@ def _run_and_end(job: Job, claims: TrialClaims, trial: Trial, training: Training
         claims.end(trial, TrialState.COMPLETE, values)
 
 
-def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Measurements, list[float]]:
+def _search(job: Job, study: Study, trial: Trial, stop: Stop) -> tuple[Measurements, list[float]]:
     """Train the candidate of a search trial."""
     spec = job.space.suggest(trial)
     record = TrialRecord.read(trial)
@@ -179,7 +180,13 @@ def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Measurements, list[floa
         record = TrialRecord(spec=spec_values(spec), record=measure_size(job, spec))
         for key, value in record.attributes().items():
             trial.set_user_attr(key, value)
-    size = record.measurements
+    size, looks = record.measurements, Looks(job, study, trial)
+
+    def on_epoch(epoch: int, model: nn.Module) -> None:
+        if stop():
+            raise Stopped
+        looks.after(epoch, model)
+
     trained = train_and_measure(
         job,
         spec,
@@ -187,13 +194,14 @@ def _search(job: Job, trial: Trial, stop: Stop) -> tuple[Measurements, list[floa
         epochs=job.options.epochs,
         schedule=Schedule.CONSTANT,
         resamples=0,
-        on_epoch=_watch(job, trial, stop),
+        on_epoch=on_epoch,
     )
     measurements = replace(
         trained.measurements(),
         parameters=size.parameters,
         flops=size.flops,
         law=LawSummary.of(trained.profile.law),
+        looks=looks.scores or None,
     )
     return measurements, _objective_values(job, trained, measurements)
 
@@ -207,12 +215,12 @@ def _train_confirmations(
     # By epoch, because a stack of models that fails is trained again one by one.
     curves: list[dict[int, Curve]] = [{} for _ in seeds]
     recorded_runs = {i for i, seed in enumerate(seeds) if seed == confirmation_seeds(job)[0]}
-    recorded_epochs = looking_epochs(epochs)
+    when = recorded_epochs(epochs)
 
     def on_epoch(epoch: int, models: Mapping[int, nn.Module]) -> None:
         if stop():
             raise Stopped
-        for i in models.keys() & recorded_runs if epoch in recorded_epochs else ():
+        for i in models.keys() & recorded_runs if epoch in when else ():
             separations = profile(models[i], job.data.train, permutations=0, resamples=0)
             curves[i][epoch] = Curve.of(separations, epoch)
 
@@ -280,39 +288,9 @@ def _separate_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def _watch(job: Job, trial: Trial, stop: Stop) -> Callable[[int, nn.Module], None]:
-    """Return the callback that stops the run on request, or prunes the trial."""
-    checkpoints = pruning_epochs(job.options.epochs) if prunes(job) else frozenset()
-
-    def on_epoch(epoch: int, model: nn.Module) -> None:
-        if stop():
-            raise Stopped
-        if epoch in checkpoints:
-            score = intermediate_score(job, model)
-            trial.report(score, epoch)
-            if trial.should_prune():
-                size = TrialRecord.read(trial).measurements
-                trial.set_user_attr(RECORD, replace(size, epochs=epoch).stored())
-                raise optuna.TrialPruned(
-                    f"After {epoch} epochs its score of {score:.3f} was below the median."
-                )
-
-    return on_epoch
-
-
-def prunes(job: Job) -> bool:
-    """Return True if candidates that fall behind are stopped early."""
-    return job.options.prune and job.options.objective is not Objective.PARETO
-
-
-def pruning_epochs(epochs: int) -> frozenset[int]:
-    """Return the epochs of comparison: half of the run, when the first layers lead no longer."""
-    return frozenset({epochs // 2} - {0, epochs})
-
-
-def looking_epochs(epochs: int) -> frozenset[int]:
+def recorded_epochs(epochs: int) -> frozenset[int]:
     """Return the epochs at which D is recorded: dense at first, then sparse, and the last."""
-    return frozenset(math.ceil(epochs ** (i / (MAX_LOOKS - 1))) for i in range(MAX_LOOKS))
+    return frozenset(math.ceil(epochs ** (i / (MAX_RECORDED - 1))) for i in range(MAX_RECORDED))
 
 
 def _objective_values(

@@ -84,8 +84,8 @@ class SearchOptions:
     shuffle_labels: bool = DataOptions.shuffle_labels
     batch_size: int = DEFAULT_BATCH_SIZE
     """Samples per training step, at least 2."""
-    prune: bool = False
-    """True to stop candidates half-way if they fall behind the median."""
+    prune: bool = True
+    """True to stop candidates between epochs if they fall behind the median."""
     augment: Augmentation = Augmentation.NONE
     """How training images are varied."""
     device: str = "cpu"

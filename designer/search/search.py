@@ -85,8 +85,8 @@ def search(
         train_size, image_size, validation_fraction, shuffle_labels: see ``load_dataset``; they
             are used only if ``data`` is a name.
         batch_size: samples per training step.
-        prune: stop candidates at half of their epochs if they fall behind the median. It pays
-            for networks whose training costs much more than measuring them.
+        prune: compare candidates after every epoch, and stop those below the median. ``law`` is
+            compared at half of the epochs alone, and ``pareto`` never.
         augment: how training images are varied: ``none``, ``shift``, ``flip`` or ``flip-shift``.
         device: torch device to train on.
         devices: several torch devices, which the workers use in turn.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import InvalidInputError, ModelError
-from designer.probing.probes import probing
+from designer.probing.probes import Probe, probing, probing_again
 from designer.probing.untouched import device_of
 from tests.support.helpers import DEVICES, small_mlp
 
@@ -127,6 +127,47 @@ def test_a_model_that_draws_random_numbers_leaves_the_generator_as_it_was() -> N
     with probing(model) as probe:
         probe.features(INPUTS)
     assert state_of(model) == before
+
+
+class Moody(Noisy):
+    """A model that draws random numbers in every other forward pass, from the third on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.runs += 1
+        return super().forward(x) if self.runs % 2 else x[:, :3] + self.block(x)[:, :3]
+
+
+@pytest.mark.parametrize("make", [small_mlp, Noisy, Moody])
+def test_a_probe_can_be_used_again_and_leaves_all_as_it_was(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    before = state_of(model)
+    probe, outputs = Probe(model), []
+    for _ in range(4):
+        with probing_again(probe):
+            outputs.append(probe.features(INPUTS)[1])
+            assert not any(m.training for m in model.modules())
+        assert state_of(model) == before
+        assert not len(probe.output)  # nothing of the batch is kept
+    assert all(torch.equal(output, outputs[0]) for output in outputs)
+
+
+def test_a_probe_looks_for_the_blocks_once() -> None:
+    model = small_mlp()
+    runs: list[int] = []
+    model.register_forward_hook(lambda _, inputs, __: runs.append(len(inputs[0])))
+    probe = Probe(model)
+    with probing_again(probe):
+        probe.features(INPUTS)
+    assert len(runs) > 1
+    runs.clear()
+    with probing_again(probe):
+        probe.features(INPUTS[:4])
+    assert runs == [4]
+    assert probe.names == ("0", "1")
 
 
 @pytest.mark.parametrize("device", DEVICES)

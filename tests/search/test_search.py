@@ -221,23 +221,6 @@ def test_other_objectives(objective: str, tmp_path: Path) -> None:
     assert result.recommendations
 
 
-def test_pruned_trials_count_as_finished(tmp_path: Path) -> None:
-    result = designer.search(
-        "mlp",
-        "tests.support.toy:blobs",
-        trials=20,
-        epochs=4,
-        confirm=1,
-        confirm_seeds=1,
-        prune=True,
-        out=tmp_path,
-    )
-    counts = result.study.trials
-    assert counts.complete + counts.pruned == 20
-    assert counts.pruned > 0
-    assert all(row.epochs == 2 for row in result.trials if row.state == "pruned")
-
-
 def test_a_single_trial_gives_a_single_recommendation(tmp_path: Path) -> None:
     result = run(tmp_path, trials=1, confirm_seeds=1)
     assert len(result.recommendations) == 1

@@ -125,9 +125,10 @@ def _headline(result: SearchResult) -> str:
 def _facts(result: SearchResult) -> Iterator[str]:
     study = result.study
     counts = study.trials
+    up_to = "up to " if counts.pruned else ""
     yield (
         f"Trials: {counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed, with "
-        f"{_counted(study.epochs, 'epoch')} each, objective '{study.objective}' and seed "
+        f"{up_to}{_counted(study.epochs, 'epoch')} each, objective '{study.objective}' and seed "
         f"{study.seed}. Training and measuring took {study.seconds:.0f} s in total."
     )
     if study.dataset is not None:

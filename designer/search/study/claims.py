@@ -39,7 +39,6 @@ from designer.search.study.keys import (
     SPEC,
     WORKER,
 )
-from designer.search.study.sampler import pruner_for
 from designer.search.study.trials import (
     count_under_way,
     fresh_trials,
@@ -57,12 +56,13 @@ def open_study(
 ) -> Study:
     """Return the study of a phase, created if it does not exist.
 
-    Its own sampler is never asked, because proposals are drawn up outside the storage.
+    Its own sampler and pruner are never asked: proposals are drawn up outside the storage, and
+    ``designer.search.looks`` compares trials.
 
     Args:
         storage: where the study is kept.
         phase: what the study is for.
-        options: objective, seed and pruning.
+        options: objective and seed.
         name: name of the study; by default that of the phase.
     """
     search = phase is Phase.SEARCH
@@ -71,7 +71,7 @@ def open_study(
         study_name=name or phase,
         directions=(options if search else SearchOptions()).objective.directions,
         sampler=RandomSampler(options.seed),
-        pruner=pruner_for(options) if search else NopPruner(),
+        pruner=NopPruner(),
         load_if_exists=True,
     )
 

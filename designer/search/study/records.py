@@ -49,6 +49,8 @@ class Measurements:
     """D through the trained network."""
     law: LawSummary | None = None
     """The law on training data."""
+    looks: tuple[float, ...] | None = None
+    """What was compared between epochs, see ``designer.search.looks``; None without any look."""
     seconds: float | None = None
     """Time that the trial took; None until it has ended."""
 

@@ -1,4 +1,4 @@
-"""The seeded sampler and the pruner of a study."""
+"""The seeded sampler of a study."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.search.options import SearchOptions
 from designer.search.study.keys import LOST
 from designer.search.study.trials import rejected_in_a_row, trials_of
 
@@ -21,14 +19,7 @@ TIRED_AFTER = 5
 
 
 STARTUP_TRIALS = 10
-"""Trials proposed at random before the sampler learns and the pruner compares."""
-
-
-def pruner_for(options: SearchOptions) -> BasePruner:
-    """Return the median pruner if pruning is asked for with a single objective, else no pruner."""
-    if not options.prune or len(options.objective.directions) > 1:
-        return NopPruner()
-    return MedianPruner(n_startup_trials=STARTUP_TRIALS)
+"""Trials proposed at random before the sampler learns, and completed before any is pruned."""
 
 
 class SeededSampler(BaseSampler):
