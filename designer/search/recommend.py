@@ -7,7 +7,9 @@ among the confirmed candidates, to recommend.
 role            who holds it
 ==============  ==============================================================================
 most accurate   the highest validation accuracy
-smallest        the fewest parameters within one standard error of the most accurate
+smallest        the fewest parameters within one standard error of the most accurate (Breiman
+                et al., "Classification and Regression Trees", 1984); the error covers samples
+                and seeds
 best follower   the most uniform steps within ``FOLLOWER_ERRORS`` binomial standard errors
 knee            where less size begins to cost much accuracy, on the front of both; only if the
                 search was asked for small networks
@@ -260,7 +262,7 @@ def _contender_of_candidate(candidate: ConfirmedCandidate) -> Contender:
         key=candidate.key,
         parameters=candidate.parameters,
         accuracy=accuracy.mean,
-        error=binomial if accuracy.sd is None else accuracy.sd / math.sqrt(accuracy.seeds),
+        error=math.hypot(binomial, (accuracy.sd or 0.0) / math.sqrt(accuracy.seeds)),
         binomial_error=binomial,
         uniformity=law.uniformity if judged else None,
         precedence=(-accuracy.mean, candidate.key),

@@ -137,7 +137,7 @@ def cluster(server: Server, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 def check_complete(cluster: Cluster) -> dict[str, Any]:
-    """Assert that all trials are finished, none twice, none running, and a report that agrees; return it."""
+    """Assert that all trials are finished, none twice, and that the report agrees; return it."""
     trials = cluster.trials()
     finished = [t for t in trials if t.state in FINISHED]
     assert len(finished) == TRIALS, cluster.logs()
