@@ -11,8 +11,8 @@ smallest        the fewest parameters within one standard error of the most accu
                 et al., "Classification and Regression Trees", 1984); the error covers samples
                 and seeds
 best follower   the most uniform steps within ``FOLLOWER_ERRORS`` binomial standard errors
-knee            where less size begins to cost much accuracy, on the front of both; only if the
-                search was asked for small networks
+knee            where less size begins to cost much accuracy, on the front of both within
+                ``FOLLOWER_ERRORS`` binomial standard errors; only if small networks were asked for
 ==============  ==============================================================================
 """
 
@@ -41,8 +41,8 @@ MOST_ACCURATE, SMALLEST, BEST_FOLLOWER, KNEE = "most accurate", "smallest", "bes
 """Roles, in the order in which they are shown."""
 
 FOLLOWER_ERRORS = 3
-"""Binomial standard errors of accuracy that the best follower may be behind the most accurate:
-following the law does not make up for a lower accuracy."""
+"""Binomial standard errors of accuracy that the best follower and the knee may be behind the most
+accurate: neither the law nor a small size makes up for a lower accuracy."""
 
 MIN_RECOMMENDATIONS = 3
 """Number of recommendations that runners-up fill up."""
@@ -91,7 +91,8 @@ def role_holders(
     ]
     if followers:
         holders[BEST_FOLLOWER] = min(followers)[1]
-    middle = knee_of({c.key: (c.parameters, c.accuracy) for c in contenders})
+    good = {c.key: (c.parameters, c.accuracy) for c in contenders if c.accuracy >= bound}
+    middle = knee_of(good)
     if with_knee and middle is not None:
         holders[KNEE] = middle
     return holders
@@ -115,7 +116,8 @@ def shortlist(job: Job, study: Study) -> list[Candidate]:
 
     They are the best by objective, those that would be the smallest and the best follower, and the
     knee of the front of size and score. If small networks were asked for, more of that front takes
-    the place of the next best.
+    the place of the next best.  But for the objective ``pareto`` the front only holds what is about
+    as accurate as the most accurate.
 
     Args:
         job: objective, validation data and the number of places.
@@ -127,7 +129,8 @@ def shortlist(job: Job, study: Study) -> list[Candidate]:
     by_key = {_key_of_trial(trial): trial for trial in ranked}
     contenders = [_contender_of_trial(trial, len(job.data.validation)) for trial in ranked]
     holders = role_holders(contenders)
-    sizes = {key: _size_and_score(trial) for key, trial in by_key.items()}
+    good = _good_enough(contenders, job.options)
+    sizes = {key: _size_and_score(by_key[key]) for key in good}
     wishes = [holders.get(SMALLEST), holders.get(BEST_FOLLOWER), knee_of(sizes)]
     special = [by_key[key] for key in wishes if key is not None]
     places = job.options.confirm
@@ -211,6 +214,15 @@ def _ranked(job: Job, study: Study) -> list[FrozenTrial]:
     for trial in sorted(complete, key=lambda t: (-t.values[0], t.number)):
         best.setdefault(_architecture(trial), trial)
     return list(best.values())
+
+
+def _good_enough(contenders: Sequence[Contender], options: SearchOptions) -> list[CandidateKey]:
+    """Return who may be on the front: those within ``FOLLOWER_ERRORS`` of the most accurate."""
+    if options.objective is Objective.PARETO:
+        return [c.key for c in contenders]
+    best = max(contenders, key=lambda c: c.accuracy)
+    bound = best.accuracy - FOLLOWER_ERRORS * best.binomial_error
+    return [c.key for c in contenders if c.accuracy >= bound]
 
 
 def _spread(trials: Sequence[FrozenTrial], count: int) -> list[FrozenTrial]:

@@ -81,10 +81,15 @@ def test_nobody_follows_a_law_that_cannot_be_judged() -> None:
 
 
 def test_the_knee_has_a_role_only_where_small_networks_are_asked_for() -> None:
-    front = [contender(0, 0.5, 10), contender(1, 0.85, 20), contender(2, 0.9, 1000)]
+    front = [contender(0, 0.88, 10), contender(1, 0.895, 20), contender(2, 0.9, 1000)]
     assert KNEE not in holders(front)
     assert holders(front, with_knee=True)[KNEE] == 1
     assert KNEE not in holders(front[1:], with_knee=True)
+
+
+def test_what_is_far_less_accurate_is_not_on_the_front() -> None:
+    far = [contender(0, 0.5, 10), contender(1, 0.8, 20), contender(2, 0.9, 1000)]
+    assert KNEE not in holders(far, with_knee=True)  # 3 binomial errors of 0.01 are the bound
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,7 @@ class TestDigits:
     def test_finds_the_finished_trials_again(self, digits: tuple[Path, SearchResult]) -> None:
         out, result = digits
         calls: list[Progress] = []
-        again = designer.search(
-            "mlp", "digits", trials=20, edits=6, out=out, progress=calls.append
-        )
+        again = designer.search("mlp", "digits", trials=20, edits=6, out=out, progress=calls.append)
         assert comparable(again) == comparable(result)
         assert {(p.finished, p.total) for p in calls if p.phase == "search"} == {(20, 20)}
 

@@ -85,6 +85,8 @@ def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -
         return Judgement(kept=True, reason=reason, change=change)
     if smaller:
         reason = f"{100 * lost:.1f} points below the best before it"
+    elif change.mean < 0:
+        reason = f"{-100 * change.mean:.1f} points less accurate"
     else:
         reason = "not surely more accurate"
     return Judgement(kept=False, reason=reason, change=change)
