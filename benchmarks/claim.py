@@ -46,6 +46,8 @@ class Result:
     """All seeds that were used."""
     about: Figures = field(default_factory=dict)
     """What is recorded beside command, versions and machine, as JSON takes it."""
+    earlier_seconds: float = 0.0
+    """Wall time of earlier runs, whose outcomes were kept and used again, in seconds."""
 
 
 class Claim(Protocol):

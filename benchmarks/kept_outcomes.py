@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.claim import Figures
-from benchmarks.processes import in_processes
+from benchmarks.processes import PROCESSES, in_processes
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,9 +28,11 @@ class KeptOutcomes:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
-        self._outcomes: dict[str, Figures] = {
-            key_of(row["job"]): row["outcome"] for row in map(json.loads, lines)
-        }
+        rows = {key_of(row["job"]): row for row in map(json.loads, lines)}
+        self._outcomes: dict[str, Figures] = {key: row["outcome"] for key, row in rows.items()}
+        self._seconds = {key: row.get("seconds", 0.0) for key, row in rows.items()}
+        self.earlier_seconds = 0.0
+        """Wall time that earlier runs spent on the outcomes that were asked for, in seconds."""
 
     def measure(
         self,
@@ -44,18 +48,27 @@ class KeptOutcomes:
                 different functions apart.
             what: the jobs' name in the progress on stderr.
         """
+        for key in dict.fromkeys(map(_key, jobs)):  # what is measured below counts as this run's
+            self.earlier_seconds += self._seconds.pop(key, 0.0) / PROCESSES
         missing = [job for job in dict.fromkeys(jobs) if _key(job) not in self._outcomes]
         if missing:
-            outcomes = in_processes(function, missing, what)
-            for job, outcome in zip(missing, outcomes, strict=True):
+            outcomes = in_processes(partial(_timed, function), missing, what)
+            for job, (outcome, seconds) in zip(missing, outcomes, strict=True):
                 self._outcomes[_key(job)] = outcome
-                self._keep(job, outcome)
+                self._keep(job, outcome, seconds)
         return [self._outcomes[_key(job)] for job in jobs]
 
-    def _keep(self, job: DataclassInstance, outcome: Figures) -> None:
+    def _keep(self, job: DataclassInstance, outcome: Figures, seconds: float) -> None:
+        row = {"job": asdict(job), "outcome": outcome, "seconds": round(seconds, 1)}
         if self._path:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{json.dumps({'job': asdict(job), 'outcome': outcome})}\n")
+                file.write(f"{json.dumps(row)}\n")
+
+
+def _timed(function: Callable[[Any], Figures], job: Any) -> tuple[Figures, float]:
+    """Return the outcome of a job, and how many seconds it took."""
+    started = time.perf_counter()
+    return function(job), time.perf_counter() - started
 
 
 def key_of(job: Figures) -> str:

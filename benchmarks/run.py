@@ -52,7 +52,7 @@ def measure(claim: str, options: argparse.Namespace, command: str) -> None:
     seconds = time.perf_counter() - started
     program.show(result)
     if options.json:
-        write_result(options.json, result, command, seconds)
+        write_result(options.json, result, command, result.earlier_seconds + seconds)
 
 
 def repeat(options: argparse.Namespace) -> None:

@@ -87,12 +87,14 @@ def run(options: argparse.Namespace) -> Result:
     tasks, kept = tasks_of(options), KeptOutcomes(options.runs)
     if not options.removals:
         seeds = sorted({task.seed for task in tasks})
-        return Result(options, summary_of_effects(measure_effects(tasks, kept)), seeds)
+        figures = summary_of_effects(measure_effects(tasks, kept))
+        return Result(options, figures, seeds, earlier_seconds=kept.earlier_seconds)
     rows = measure_removals(
         tasks, kept, options.seeds, options.choices, options.order, options.count
     )
     seeds = list(range(max(options.choices, options.seeds, options.networks)))
-    return Result(options, summary_of_removals(rows), seeds)
+    figures = summary_of_removals(rows)
+    return Result(options, figures, seeds, earlier_seconds=kept.earlier_seconds)
 
 
 def show(result: Result) -> None:

@@ -122,8 +122,10 @@ def run(options: argparse.Namespace) -> Result:
         for name, _, source in (text.partition("=") for text in options.data)
         for seed in range(options.networks)
     ]
-    rows = KeptOutcomes(options.runs).measure(edits_of, tasks, "networks")
-    return Result(options, summary_of(rows), [*range(options.networks), *TEST_SEEDS])
+    kept = KeptOutcomes(options.runs)
+    rows = kept.measure(edits_of, tasks, "networks")
+    seeds = [*range(options.networks), *TEST_SEEDS]
+    return Result(options, summary_of(rows), seeds, earlier_seconds=kept.earlier_seconds)
 
 
 def edits_of(task: EditsTask) -> Figures:

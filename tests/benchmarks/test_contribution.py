@@ -31,6 +31,7 @@ from benchmarks.claims.pretrained_resnets import (
 )
 from benchmarks.claims.pruning_networks import ResidualMlp
 from benchmarks.kept_outcomes import KeptOutcomes
+from benchmarks.processes import PROCESSES
 from benchmarks.run import main
 from benchmarks.statistics import difference_and_t_interval, mean_and_t_interval
 from designer.data.dataset import LabelledTensors
@@ -263,6 +264,21 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
     again = [*jobs, Squaring(4, str(log))]
     assert KeptOutcomes(kept).measure(squared, again, "squares")[-1] == {"square": 16}
     assert sorted(log.read_text(encoding="utf-8").split()) == ["2", "3", "4"]
+
+
+def test_the_time_of_a_run_that_was_stopped_counts(tmp_path: Path) -> None:
+    kept, log = tmp_path / "runs.jsonl", tmp_path / "log"
+    first = KeptOutcomes(kept)
+    first.measure(squared, [Squaring(2, str(log)), Squaring(3, str(log))], "squares")
+    assert first.earlier_seconds == 0
+    rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    assert all(row["seconds"] >= 0 for row in rows)
+    timed = [{**row, "seconds": 10.0} for row in rows]
+    kept.write_text("".join(f"{json.dumps(row)}\n" for row in timed), encoding="utf-8")
+    again = KeptOutcomes(kept)
+    again.measure(squared, [Squaring(2, str(log))], "squares")
+    again.measure(squared, [Squaring(2, str(log))], "squares")
+    assert again.earlier_seconds == 10.0 / PROCESSES  # what is not asked for does not count
 
 
 def test_jobs_survive_a_file() -> None:
