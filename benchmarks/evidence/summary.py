@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchmarks.claims.contribution_orders import BLOCK_INFLUENCE, HELDOUT, OURS
+from benchmarks.claims.contribution_removals import RANDOM as RANDOM_ORDER
+from benchmarks.claims.contribution_removals import RECOVERED, REMOVED
+from benchmarks.claims.edits import ADVISED, RANDOM
+from benchmarks.evidence.contribution import (
+    EFFECT_FILES,
+    LEAST_AGREEMENT,
+    REMOVAL_FILES,
+    RESNET,
+    RULER,
+    groups_of,
+)
 from benchmarks.evidence.costs import ratios
 from benchmarks.evidence.criterion import (
     LEAD_EPOCHS,
@@ -13,6 +25,8 @@ from benchmarks.evidence.criterion import (
     untouched_pools,
     verdict_words,
 )
+from benchmarks.evidence.edits import FILE as EDITS_FILE
+from benchmarks.evidence.edits import GOOD_SHARE, RUNS_SHARE, better_share
 from benchmarks.evidence.law import verdicts as paper_verdicts
 from benchmarks.evidence.markdown import percent, table, verdict
 from benchmarks.evidence.payoff import (
@@ -24,7 +38,10 @@ from benchmarks.evidence.payoff import (
     searches_near,
 )
 from benchmarks.evidence.pruning import SCRATCH, family_over_all, max_drop_groups
-from benchmarks.result_files import read_result
+from benchmarks.result_files import is_measured, read_result
+
+BLOCK_INFLUENCE_CRITERION, HELDOUT_STEP = "Block Influence", "held-out step"
+"""What two criteria are called in the effects of single removals."""
 
 PROMISED = 0.95
 """Share of networks in which ``--max-drop`` promises to hold."""
@@ -38,7 +55,17 @@ Row = tuple[str, str, str]
 
 def summary() -> Iterator[str]:
     """Yield the lines between the README's marks."""
-    rows = [_paper(), *_criterion(), *_payoff(), *_costs(), *_pruning(), _max_drop(), _workers()]
+    rows = [
+        _paper(),
+        *_criterion(),
+        *_payoff(),
+        *_edits(),
+        *_costs(),
+        *_contribution(),
+        *_pruning(),
+        _max_drop(),
+        _workers(),
+    ]
     yield from list(table(("claim", "figure", "verdict"), rows, text_columns=3))[1:]
     yield from ("", "All tables, also where we lose: [docs/evidence.md](docs/evidence.md).")
 
@@ -119,6 +146,58 @@ def _costs() -> Iterator[Row]:
         f"alone; contributions, which need held-out data, come on top",
         "met" if row["met"] else "missed",
     )
+
+
+def _edits() -> Iterator[Row]:
+    if not is_measured(EDITS_FILE):
+        return
+    whole = read_result(EDITS_FILE)["groups"]["all"]
+    advised, level = whole["arms"][ADVISED], whole["runs_until_level"]
+    yield (
+        "Edits that a search tries and keeps are better on test data, too",
+        f"{advised['better']} of {advised['changed']} networks, which end with "
+        f"{advised['size']:.0%} of their parameters and "
+        f"{100 * advised['test_change']['mean']:+.1f} points",
+        "holds" if better_share(whole) >= GOOD_SHARE else "does not hold",
+    )
+    yield (
+        "The report says what to try first",
+        f"{level[ADVISED]:.1f} runs where random order takes {level[RANDOM]:.1f}",
+        "holds" if level["ratio"] <= RUNS_SHARE else "does not hold",
+    )
+
+
+def _contribution() -> Iterator[Row]:
+    """Yield rows on the pretrained ResNet-56."""
+    effects = [g for g in groups_of(EFFECT_FILES) if g["family"] == RESNET]
+    for group in effects:
+        by_name = group["spearman"][REMOVED]["accuracy"]
+        names = (RULER, BLOCK_INFLUENCE_CRITERION, HELDOUT_STEP)
+        yield (
+            f"What a block contributes says what its removal costs (pretrained {RESNET})",
+            "Spearman with the accuracy lost: "
+            + ", ".join(f"{name} {by_name[name]['mean']:.2f}" for name in names),
+            "holds" if by_name[RULER]["mean"] >= LEAST_AGREEMENT else "does not hold",
+        )
+    for group in groups_of(REMOVAL_FILES):
+        if group["family"] != RESNET:
+            continue
+        counts = list(group["removed"])
+        orders = (OURS, BLOCK_INFLUENCE, HELDOUT, RANDOM_ORDER)
+        figures = [
+            f"{name} "
+            + " / ".join(
+                percent(group["removed"][k]["accuracy"][name][RECOVERED]["mean"]) for k in counts
+            )
+            for name in orders
+        ]
+        leads = [group["removed"][k]["lead"][n][RECOVERED] for k in counts for n in orders[1:]]
+        yield (
+            f"Pruning by contribution keeps most (pretrained {RESNET}, {' / '.join(counts)} of "
+            f"{group['blocks']} blocks gone, trained for two short epochs)",
+            f"{', '.join(figures)}; whole network {percent(group['whole']['after']['mean'])}",
+            f"against all others: {' / '.join(dict.fromkeys(map(verdict, leads)))}",
+        )
 
 
 def _pruning() -> Iterator[Row]:
