@@ -1,4 +1,4 @@
-"""Look inside a network between two epochs of training, at next to no cost.
+"""Look inside a network between two epochs of training, for a fraction of an epoch.
 
 ======  ==========================================================  ========
 symbol  meaning                                                     shape
