@@ -49,7 +49,8 @@ class Recommendation:
     reason: str
     """One sentence that says why it is recommended."""
     roles: tuple[str, ...] = ()
-    """Any of ``most accurate``, ``smallest``, ``best follower``, ``knee``; empty for a runner-up."""
+    """Any of ``most accurate``, ``smallest``, ``best follower`` and ``knee``; empty for a
+    runner-up."""
     input: InputReport | None = None
     """Separation of the data before the first block."""
     trial: int = -1
