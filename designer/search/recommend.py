@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from designer.analysis.advice import input_report, mean_law, stage_laws
 from designer.choices import Objective
-from designer.measures.front import knee, pareto_front
+from designer.results.front import knee, pareto_front
 from designer.results.layers import LawSummary, MeanSd
 from designer.results.measured import LawStatus, Measured, measured
 from designer.results.search import Recommendation

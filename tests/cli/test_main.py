@@ -186,7 +186,13 @@ class TestReport:
 
     def test_nothing_to_draw(self, command: Command) -> None:
         written = json.loads(Path("run/report.json").read_text(encoding="utf-8"))
-        written |= {"recommendations": [], "trials": [], "criterion": {}}
+        written |= {
+            "recommendations": [],
+            "trials": [],
+            "criterion": {},
+            "tried": [],
+            "confirmed": [],
+        }
         Path("run/report.json").write_text(json.dumps(written), encoding="utf-8")
         outcome = command("report", "run", "--format", "svg")
         assert "has nothing to draw" in refused(outcome)

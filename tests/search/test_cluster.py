@@ -65,7 +65,7 @@ class Cluster:
             "space": "tests.support.toy:SlowSpace",
             "data": "tests.support.toy:blobs",
             "trials": TRIALS,
-            "epochs": 9,
+            "epochs": 1,
             "confirm": 2,
             "confirm-epochs": 9,
             "confirm-seeds": 1,

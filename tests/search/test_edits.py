@@ -382,7 +382,7 @@ def test_two_workers_that_are_killed_amid_edits_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = (
         f"--data tests.support.toy:blobs --space tests.support.toy:SlowSpace --trials 4 "
-        f"--epochs 9 --workers 2 --confirm 2 --confirm-epochs 9 --confirm-seeds 2 --edits 9 "
+        f"--epochs 1 --workers 2 --confirm 2 --confirm-epochs 9 --confirm-seeds 2 --edits 9 "
         f"--json --out {out}"
     )
     command = [sys.executable, "-m", "designer", "search", *options.split()]

@@ -30,7 +30,7 @@ from tests.support.searches import comparable, run, states, studies
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SearchResult]:
     out = tmp_path_factory.mktemp("runs") / "digits"
-    return out, designer.search("mlp", "digits", trials=20, epochs=10, seed=0, edits=6, out=out)
+    return out, designer.search("mlp", "digits", trials=20, epochs=10, seed=0, edits=3, out=out)
 
 
 class TestDigits:
@@ -82,7 +82,7 @@ class TestDigits:
     def test_finds_the_finished_trials_again(self, digits: tuple[Path, SearchResult]) -> None:
         out, result = digits
         calls: list[Progress] = []
-        again = designer.search("mlp", "digits", trials=20, edits=6, out=out, progress=calls.append)
+        again = designer.search("mlp", "digits", trials=20, edits=3, out=out, progress=calls.append)
         assert comparable(again) == comparable(result)
         assert {(p.finished, p.total) for p in calls if p.phase == "search"} == {(20, 20)}
 

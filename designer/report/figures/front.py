@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from designer.measures.front import pareto_front
 from designer.report.figures.edits import network_name
 from designer.report.figures.figure import Figure, TableView
 from designer.report.words import percent, spec_label
+from designer.results.front import pareto_front
 from designer.results.search import ConfirmedRow, Recommendation
 
 

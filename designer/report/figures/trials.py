@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from designer.measures.front import pareto_front
 from designer.report.figures.figure import (
     Bar,
     Figure,
@@ -19,6 +18,7 @@ from designer.report.figures.figure import (
 )
 from designer.report.figures.network import curve_points
 from designer.report.words import number, spec_label
+from designer.results.front import pareto_front
 from designer.results.layers import Curve
 from designer.results.measured import Measured
 from designer.results.search import RankAgreement, Recommendation, TrialRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from designer.measures.front import knee, pareto_front
+from designer.results.front import knee, pareto_front
 
 
 @pytest.mark.parametrize(
