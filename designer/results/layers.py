@@ -238,6 +238,10 @@ class ReportWarning:
     """One or two sentences."""
 
 
+FEWEST_RUNS = 3
+"""Two seeds that happen to change by the same amount give an interval without any width."""
+
+
 @dataclass(frozen=True)
 class PairedChange:
     """Change of an accuracy between two networks that were trained with the same seeds."""
@@ -251,8 +255,8 @@ class PairedChange:
 
     @property
     def surely_positive(self) -> bool:
-        """True if the whole interval lies above zero."""
-        return self.interval is not None and self.interval[0] > 0
+        """True if the whole interval lies above zero, and covers at least ``FEWEST_RUNS`` seeds."""
+        return self.interval is not None and self.interval[0] > 0 and self.runs >= FEWEST_RUNS
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,12 @@ def test_what_is_surely_more_accurate_is_kept_whatever_its_size() -> None:
     assert judgement.change.runs == 3
 
 
+def test_two_seeds_that_gain_the_same_prove_nothing() -> None:
+    change = PairedChange(0.01, (0.01, 0.01), 2)
+    assert not change.surely_positive
+    assert replace(change, runs=3).surely_positive
+
+
 def test_a_change_is_paired_by_seed() -> None:
     before, after = confirmed([0.5, 0.7, 0.9]), confirmed([0.6, 0.8, 1.0], 9000)
     assert judge(before, after, best=0.7).kept  # the seeds differ by far more than the change

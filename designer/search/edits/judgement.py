@@ -63,7 +63,7 @@ def is_hopeless(parent: ConfirmedCandidate, edited: ConfirmedCandidate) -> bool:
 def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -> Judgement:
     """Return whether an edit is kept.
 
-    It is kept if the network becomes more accurate by the whole paired interval; or if it becomes
+    It is kept if the network becomes surely more accurate (``PairedChange``); or if it becomes
     smaller, and its mean accuracy is at most ``TOLERANCE`` below ``best``.
 
     Args:
