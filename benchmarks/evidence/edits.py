@@ -50,6 +50,7 @@ def edits() -> Iterator[str]:
     )
     rows = [_row(name, arm, group) for name, group in result["groups"].items() for arm in ARMS]
     yield from table(columns, rows, text_columns=2)
+    yield ""
 
 
 def _row(name: str, arm: str, group: Figures) -> list[str]:
