@@ -145,14 +145,17 @@ def check_complete(cluster: Cluster) -> dict[str, Any]:
     edits = [t for t in cluster.trials("/edits") if t.state in FINISHED]
     assert len(edits) == EDITS, cluster.logs()
     assert len({json.dumps(t.user_attrs[SPEC]) for t in edits}) == EDITS
-    for phase in ("", "/confirmation", "/edits"):
+    assert {t.state for t in trials} <= {*FINISHED, TrialState.FAIL}
+    for phase in ("/confirmation", "/edits"):
         states = {t.state for t in cluster.trials(phase)}
         assert states <= {TrialState.COMPLETE, TrialState.FAIL}
     report: dict[str, Any] = json.loads((cluster.out / "report.json").read_text())
     assert {row["number"]: row["score"] for row in report["trials"]} == {
-        t.number: t.values[0] for t in finished
+        t.number: t.values[0] if t.state is TrialState.COMPLETE else None for t in finished
     }
-    assert report["study"]["trials"]["complete"] == TRIALS
+    counts = report["study"]["trials"]
+    assert counts["complete"] == [t.state for t in finished].count(TrialState.COMPLETE)
+    assert counts["complete"] + counts["pruned"] == TRIALS
     assert report["study"]["trials"]["failed"] == 0
     assert report["study"]["trials"]["retried"] == sum(RETRY_OF in t.user_attrs for t in finished)
     assert report["recommendations"]
