@@ -256,29 +256,21 @@ def squared(job: Squaring) -> dict[str, int]:
     return {"square": job.number**2}
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_and_its_time_counts(tmp_path: Path) -> None:
     kept, log = tmp_path / "runs.jsonl", tmp_path / "log"
     jobs = [Squaring(i, str(log)) for i in (2, 3, 2)]
-    outcomes = KeptOutcomes(kept).measure(squared, jobs, "squares")
-    assert outcomes == [{"square": 4}, {"square": 9}, {"square": 4}]
-    again = [*jobs, Squaring(4, str(log))]
-    assert KeptOutcomes(kept).measure(squared, again, "squares")[-1] == {"square": 16}
-    assert sorted(log.read_text(encoding="utf-8").split()) == ["2", "3", "4"]
-
-
-def test_the_time_of_a_run_that_was_stopped_counts(tmp_path: Path) -> None:
-    kept, log = tmp_path / "runs.jsonl", tmp_path / "log"
     first = KeptOutcomes(kept)
-    first.measure(squared, [Squaring(2, str(log)), Squaring(3, str(log))], "squares")
+    assert first.measure(squared, jobs, "squares") == [{"square": 4}, {"square": 9}, {"square": 4}]
     assert first.earlier_seconds == 0
     rows = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     assert all(row["seconds"] >= 0 for row in rows)
     timed = [{**row, "seconds": 10.0} for row in rows]
     kept.write_text("".join(f"{json.dumps(row)}\n" for row in timed), encoding="utf-8")
-    again = KeptOutcomes(kept)
-    again.measure(squared, [Squaring(2, str(log))], "squares")
-    again.measure(squared, [Squaring(2, str(log))], "squares")
-    assert again.earlier_seconds == 10.0 / PROCESSES  # what is not asked for does not count
+    second = KeptOutcomes(kept)
+    again = [Squaring(i, str(log)) for i in (2, 2, 4)]
+    assert second.measure(squared, again, "squares")[-1] == {"square": 16}
+    assert sorted(log.read_text(encoding="utf-8").split()) == ["2", "3", "4"]
+    assert second.earlier_seconds == 10.0 / PROCESSES  # what is not asked for does not count
 
 
 def test_jobs_survive_a_file() -> None:
