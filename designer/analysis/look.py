@@ -43,10 +43,9 @@ SHARE = 1 / 20
 """Training samples that the means are made from, and a third of the held-out samples, as a share of
 all training samples, within bounds.
 
-A look then passes a fifth as many samples as an epoch, without gradients.  At 50 training and 150
-held-out samples it ranks perceptrons after 1 to 8 epochs as one at all 1,000 and 334 does
-(Spearman 0.95 to 0.98 over 40 networks, on MNIST and on digits), and small CNNs after 1 to 5 epochs
-less well (0.82 to 0.96 over 30 networks, on MNIST and CIFAR-10 of 16x16)."""
+A look then passes a fifth as many samples as an epoch, without gradients.  What it costs is
+measured by ``benchmarks/claims/looks.py``; how well it ranks networks beside a look at all samples
+is not measured by any command yet."""
 
 TRAINING_PER_CLASS, HELDOUT_PER_CLASS = (5, 15), (15, 30)
 """Bounds of the number of samples per class, which are those of all data on average."""

@@ -3,8 +3,8 @@
 After every epoch but the last a trial is compared with the complete trials: it is pruned if its
 best look so far is below the median of theirs after the same number of epochs (Golovin et al.,
 "Google Vizier", KDD 2017).  This is the rule of Optuna's ``MedianPruner``, which would write every
-look to the storage and read it back.  In a run folder that takes 3 ms, as long as an epoch of a
-small network, so the looks of a trial are kept with what else it measured, in one write.
+look to the storage and read it back.  In a run folder that can take as long as an epoch of a small
+network, so the looks of a trial are kept with what else it measured, in one write.
 """
 
 from __future__ import annotations

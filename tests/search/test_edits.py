@@ -384,6 +384,7 @@ def test_an_edit_that_breaks_a_limit_is_a_row_with_its_reason(tmp_path: Path) ->
     largest = max(r.parameters for r in result.recommendations)
     assert largest <= limit
     assert all((edit.parameters or 0) <= limit for edit in result.tried)
+    assert "1,043 parameters, over the limit of 992" in [edit.reason for edit in result.tried]
 
 
 def test_two_workers_that_are_killed_amid_edits_go_on(tmp_path: Path) -> None:

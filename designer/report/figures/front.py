@@ -52,7 +52,10 @@ def front_figure(
         confirmed: networks that were trained with the confirmation seeds.
         recommendations: those of them that are recommended.
     """
-    known = [row for row in confirmed if math.isfinite(row.validation_accuracy.mean)]
+    known = sorted(
+        (row for row in confirmed if math.isfinite(row.validation_accuracy.mean)),
+        key=lambda row: row.parameters,
+    )
     if len(known) < 2:
         return None
     ranks = {(network.trial, network.edits): network.rank for network in recommendations}
@@ -62,7 +65,7 @@ def front_figure(
     front = set(pareto_front(sizes))
     points = [
         _point(row, (row.trial, row.edits) in front, ranks.get((row.trial, row.edits)))
-        for row in sorted(known, key=lambda row: row.parameters)
+        for row in known
     ]
     columns = ("network", "architecture", "params", "val %", "#")
     rows = tuple(
@@ -73,7 +76,7 @@ def front_figure(
             percent(row.validation_accuracy),
             "" if point.rank is None else str(point.rank),
         )
-        for point, row in zip(points, sorted(known, key=lambda row: row.parameters), strict=True)
+        for point, row in zip(points, known, strict=True)
     )
     return FrontFigure(
         name="front",

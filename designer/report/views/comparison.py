@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from designer.errors import one_line
 from designer.report.figures.comparison import DifferencesFigure, NetworkCurve, overlay_figure
-from designer.report.figures.figure import LayerPoint, TableView, sparklines_of
+from designer.report.figures.figure import LayerPoint, TableView, figure_section, sparklines_of
 from designer.report.figures.network import layer_points
 from designer.report.views.network import law_in_a_word
 from designer.report.views.page import ReportView, map_text, provenance_table
@@ -30,7 +30,7 @@ def comparison_view(report: ComparisonReport) -> ReportView:
         sections=(
             _side_by_side(report.networks),
             _advantages(report),
-            _curves(report.networks),
+            *_curves(report.networks),
             _differences(report),
         ),
         notes=(
@@ -112,7 +112,7 @@ def _value(what: str, value: Measured) -> str:
     return f"{value:{FORMATS[what]}}"
 
 
-def _curves(networks: Sequence[ComparedNetwork]) -> TableView:
+def _curves(networks: Sequence[ComparedNetwork]) -> tuple[TableView, ...]:
     figure = overlay_figure(
         [
             NetworkCurve(network.name, layer_points(network.input, network.layers, network.law))
@@ -122,8 +122,7 @@ def _curves(networks: Sequence[ComparedNetwork]) -> TableView:
         "The chart shows D at every layer on a logarithmic scale. Lines are solid for training "
         "data and dashed for held-out data.",
     )
-    empty = TableView("The curves", (), ())
-    return empty if figure is None else replace(figure.table, rows=(), figures=(figure,))
+    return figure_section(figure)
 
 
 def _differences(report: ComparisonReport) -> TableView:

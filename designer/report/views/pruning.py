@@ -7,7 +7,12 @@ from dataclasses import replace
 
 from designer.errors import one_line
 from designer.report.figures.comparison import before_after, sizes_figure
-from designer.report.figures.figure import TableView, known_figures, sparklines_of
+from designer.report.figures.figure import (
+    TableView,
+    figure_section,
+    known_figures,
+    sparklines_of,
+)
 from designer.report.figures.need import proposals_figure
 from designer.report.views.page import (
     ReportView,
@@ -121,12 +126,8 @@ def _networks(networks: Sequence[NetworkFigures]) -> Iterator[TableView]:
     }
     table = replace(_side_by_side(networks), sparklines=sparklines_of(curves))
     yield table
-    overlaid = before_after(networks)
-    if overlaid is not None:
-        yield replace(overlaid.table, rows=(), figures=(overlaid,))
-    sizes = sizes_figure(networks, table)
-    if sizes is not None:
-        yield replace(table, title=sizes.title, rows=(), figures=(sizes,))
+    yield from figure_section(before_after(networks))
+    yield from figure_section(sizes_figure(networks, table))
 
 
 def _side_by_side(networks: Sequence[NetworkFigures]) -> TableView:

@@ -69,12 +69,12 @@ class Line:
     failed: set[str] = field(default_factory=set)
     """Titles of edits that were not kept, which are tried last after the next one that is."""
 
-    def take(self, edit: ConfirmedCandidate, edits: Iterable[Edit]) -> None:
-        """Go on with the network that an edit led to."""
-        self.current = edit
-        self.best = max(self.best, edit.validation_accuracy.mean)
-        ordered = in_order(edits, edit)
-        self.waiting = sorted(ordered, key=lambda e: title_of(e) in self.failed)
+    def take(self, network: ConfirmedCandidate, edits: Iterable[Edit]) -> None:
+        """Go on with the network that an edit led to, and with what its space offers for it."""
+        self.current = network
+        self.best = max(self.best, network.validation_accuracy.mean)
+        ordered = in_order(edits, network)
+        self.waiting = sorted(ordered, key=lambda edit: title_of(edit) in self.failed)
 
 
 @dataclass(eq=False)
