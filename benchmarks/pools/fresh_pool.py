@@ -167,7 +167,11 @@ def _short_run(task: _Task) -> dict[str, Row]:
 
     _, history = _trained(task, task.protocol.epochs, Schedule.CONSTANT, look)
     return {
-        str(epoch): {**inside, "summed_training_loss": sum(history.losses[:epoch])}
+        str(epoch): {
+            **inside,
+            "summed_training_loss": sum(history.losses[:epoch]),
+            "training_losses": [float(f"{loss:.6g}") for loss in history.losses[:epoch]],
+        }
         for epoch, inside in shown.items()
     }
 

@@ -3,13 +3,16 @@
 A pool is a file of JSON lines, one trained network each: ``architecture``, ``seed``,
 ``parameters``, ``widths`` (of the hidden blocks), scores at initialisation (``ZERO_COST``),
 ``final`` with the accuracies after the long run, and ``short`` with what checkpoints of a short run
-show, by epoch; per layer, input first.  Some pools also have ``flops``, the validation accuracy
-after each epoch, and the processor seconds of all this.
+show, by epoch; per layer, input first.  Some pools also have ``flops``, the validation accuracy and the
+training loss of each epoch, and the processor seconds of all this.  A file whose name ends in
+``.gz`` is compressed.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +43,8 @@ class ShortRun:
     """Training loss in nats, added up over the epochs."""
     curve: FloatArray
     """(E,) validation accuracy after each epoch; (0,) if the pool lacks it."""
+    losses: FloatArray
+    """(E,) mean training loss of each epoch, in nats; (0,) if the pool lacks it."""
     seconds: dict[str, float]
     """Processor seconds of ``training`` and of ``looking`` inside; empty if the pool lacks them."""
 
@@ -77,8 +82,10 @@ def read_pool(path: Path, chance: float) -> list[Network]:
         InvalidInputError: if the file is missing or is no pool.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        lines = content.decode("utf-8").splitlines()
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InvalidInputError(
             f"Expected a pool in '{path}', but reading it failed: {error}."
         ) from error
@@ -90,7 +97,8 @@ def read_pool(path: Path, chance: float) -> list[Network]:
 
 def write_pool(path: Path, rows: Iterable[Row]) -> None:
     """Write rows that ``read_pool`` reads."""
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    content = "".join(f"{json.dumps(row)}\n" for row in rows).encode("utf-8")
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def network(row: Row, chance: float = float("nan")) -> Network:
@@ -117,6 +125,7 @@ def _short_run(checkpoint: Row) -> ShortRun:
         validation_accuracy=float(checkpoint["validation_accuracy"]),
         summed_loss=float(checkpoint["summed_training_loss"]),
         curve=_array(checkpoint.get("validation_accuracies", [])),
+        losses=_array(checkpoint.get("training_losses", [])),
         seconds=dict(checkpoint.get("seconds", {})),
     )
 
