@@ -19,16 +19,19 @@ STORAGE ?= postgresql+psycopg://designer@127.0.0.1/designer
 SOURCES = --mnist $(MNIST) --fashion $(FASHION) --cifar $(CIFAR) --models $(MODELS) \
 	--pool $(POOL) --table $(TABLE) --published $(PUBLISHED) --storage $(STORAGE)
 REPEATED = runs/benchmarks/repeated
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-.PHONY: search test database browser lint structure docs picture results clean
+.PHONY: search test coverage database browser lint structure docs picture results clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
 
-test: $(INSTALLED) database browser  ## run all tests, and say how much of the code they run
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=
-	@echo "$$($(BIN)/coverage report --format=total) % of the lines are run by the tests; \
-	$(BIN)/coverage report shows the others"
+test: $(INSTALLED) database browser  ## run all tests
+	$(TEST)
+
+coverage: $(INSTALLED) database browser  ## run all tests, slower, and say which lines they do not run
+	$(TEST) --cov --cov-report=
+	$(BIN)/coverage report
 
 database:  ## install the PostgreSQL that the tests start servers of, where there is none
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
