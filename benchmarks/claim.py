@@ -24,6 +24,7 @@ CLAIMS = {
     "search": "why the sampler and the pruner are what they are",
     "payoff": "whether the search pays, beside what Optuna offers",
     "edits": "whether edits that a search tries pay, and what to try first",
+    "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",
     "looks": "what a look between two epochs costs",
     "analysis": "what looking inside costs, in time and in memory",
     "pruning": "which criterion finds the blocks that can go, and whether --max-drop holds",

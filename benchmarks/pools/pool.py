@@ -3,8 +3,8 @@
 A pool is a file of JSON lines, one trained network each: ``architecture``, ``seed``,
 ``parameters``, ``widths`` (of the hidden blocks), scores at initialisation (``ZERO_COST``),
 ``final`` with the accuracies after the long run, and ``short`` with what checkpoints of a short run
-show, by epoch; per layer, input first.  Some pools also have ``flops``, the validation accuracy and the
-training loss of each epoch, and the processor seconds of all this.  A file whose name ends in
+show, by epoch; per layer, input first.  Some pools also have ``flops``, the validation accuracy and
+the training loss of each epoch, and the processor seconds of all this.  A file whose name ends in
 ``.gz`` is compressed.
 """
 
