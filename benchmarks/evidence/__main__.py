@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.evidence import costs, law, pruning, scaling, search
 from benchmarks.evidence.contribution import contribution
 from benchmarks.evidence.criterion import criterion
+from benchmarks.evidence.diagnosis import diagnosis
 from benchmarks.evidence.edits import edits
 from benchmarks.evidence.markdown import replace_between_marks
 from benchmarks.evidence.payoff import payoff
@@ -49,6 +50,7 @@ def document() -> Iterator[str]:
     yield from search.samplers()
     yield from embedded("payoff")
     yield from payoff()
+    yield from diagnosis()
     yield from edits()
     yield from costs.separation()
     yield from costs.analysis()

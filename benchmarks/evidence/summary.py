@@ -25,6 +25,14 @@ from benchmarks.evidence.criterion import (
     untouched_pools,
     verdict_words,
 )
+from benchmarks.evidence.diagnosis import (
+    FALSE_ALARMS,
+    NAMED,
+    all_groups,
+    defects_are_named,
+    false_alarms,
+)
+from benchmarks.evidence.diagnosis import FILE as DIAGNOSIS_FILE
 from benchmarks.evidence.edits import FILE as EDITS_FILE
 from benchmarks.evidence.edits import GOOD_SHARE, RUNS_SHARE, better_share
 from benchmarks.evidence.law import verdicts as paper_verdicts
@@ -58,6 +66,7 @@ def summary() -> Iterator[str]:
         _paper(),
         *_criterion(),
         *_payoff(),
+        *_diagnosis(),
         *_edits(),
         *_costs(),
         *_contribution(),
@@ -134,6 +143,19 @@ def _costs() -> Iterator[Row]:
         f"{row['ratio']:.2f} times, for a ResNet-18 with intervals and nulls, on training data "
         f"alone; contributions, which need held-out data, come on top",
         "met" if row["met"] else "missed",
+    )
+
+
+def _diagnosis() -> Iterator[Row]:
+    if not is_measured(DIAGNOSIS_FILE):
+        return
+    groups = all_groups()
+    named = [f"{name} {groups[name]['named']} of {groups[name]['networks']}" for name in NAMED]
+    wrong = false_alarms(groups)
+    yield (
+        "The diagnosis names what is wrong with a network, and is silent on healthy ones",
+        f"named: {', '.join(named)}; {wrong:.1%} of the blocks of healthy networks to change",
+        f"{_holds(defects_are_named(groups))}; {_holds(wrong <= FALSE_ALARMS)}",
     )
 
 
