@@ -1,27 +1,27 @@
-"""Does the search pay: the true accuracy of the best so far, against the compute it took.
+"""Does the search pay: the true accuracy of what it finds, against the processor time it took.
 
-    python -m benchmarks.run payoff --data SOURCE [--train-size N] [--image-size S]
+    python -m benchmarks.run payoff --space mlp --data SOURCE --max-params 20000 [--seeds N]
 
-Every arm searches the space ``mlp`` with the same trainer until it has trained a given number of
-epochs: the designer's search on the design score after a short run, the same search on validation
-accuracy, each also with median pruning after every epoch, and with half of the epochs spent on
-confirming: as ``designer search`` does at its end, the best trials are trained longer, and
-the validation accuracy after that decides.  The other arms are what Optuna offers for full runs:
-TPE with median pruning and with Hyperband, random search with successive halving and without
-pruning.
+``designer search`` runs as it comes, with each seed, and so says how much processor time the other
+arms have: TPE with median pruning and with Hyperband, NSGA-II on accuracy and size, random search
+with successive halving and without pruning, all on validation accuracy after full runs, as one
+writes it with Optuna.  Two arms leave out of ours the edits, or the pruning of trials, and have so
+many trials more or fewer that they take about as long; one has half of the trials and of the edits,
+and so about half of the time.
 
-No arm trains a spec twice: a proposal that is known already is handed back and costs no epochs.
-After every trial the incumbent is noted, with the epochs and the processor seconds spent so far:
-the best confirmed trial, without any the best complete one, else the best pruned one.  Looking
-inside costs seconds and no epochs; arms on accuracy do not look.
+All arms train with the same trainer, respect the same limit of size, and train no network twice.
+Time is that of a process on one thread, which other programs on the machine do not lengthen.
 
-The true accuracy of an incumbent is its accuracy on test data after long training with a learning
-rate that falls in steps, as a mean over two fresh seeds.  All incumbents share one split, while
-each search has a split of its own.  Regret is the distance to the best known accuracy, that of the
-best incumbent of all arms.  That one was picked for its measured accuracy, so all regrets are a
-little too large.
-``seed_sd`` says how much one long run differs from the next by its seed alone, in the better half
-of the incumbents.
+The incumbent is, for Optuna's arms, the best complete trial, without any the best pruned one; for
+ours the trial with the highest design score, from the end of the confirmation on the most accurate
+candidate, and in the end what is recommended.  Its true accuracy is that on test data after long
+training with a learning rate that falls in steps, as a mean over two fresh seeds.  Regret is the
+distance to the best known accuracy of all arms, in points.
+
+A front is what an arm found to be smaller than everything that it found more accurate, by
+validation accuracy.  Its volume is the true accuracy of the best network of at most a given size,
+as a mean over the logarithm of the size, from the smallest network of any front to the largest; for
+sizes without a network it is that of chance.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from rich.table import Column, Table
@@ -37,43 +36,48 @@ from rich.table import Column, Table
 from benchmarks.claim import Figures, Result
 from benchmarks.claims.payoff_searches import (
     ARMS,
+    HALF,
+    NO_EDITS,
+    NO_PRUNING,
+    NSGA2,
+    OUR_OPTIONS,
     OURS,
     REFERENCE,
+    SPACES,
     TRUTH_SEEDS,
-    FinishedSearch,
     SearchTask,
-    Source,
-    Truths,
-    measure_truths,
-    run_search,
+    Setting,
+    search_outcome,
+    true_accuracy,
+    truth_task,
 )
-from benchmarks.command import Parser, positive, refuse, wide_console
-from benchmarks.processes import in_processes
-from benchmarks.statistics import mean_and_interval, rounded
+from benchmarks.command import Parser, output_file, positive, refuse, wide_console
+from benchmarks.kept_outcomes import KeptOutcomes
+from benchmarks.statistics import mean_and_t_interval, rounded
 from designer.results.measured import FloatArray
+from designer.search.options import SearchOptions
 
-Unit = Literal["epochs", "seconds"]
-
-STRIDE = 50
-"""Epochs between two points of a curve."""
-
-TIMES = 12
-"""Points of a curve over seconds; the last is where the quickest search ended."""
+SEEDS = 10
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Points of a curve, as shares of the time that ours takes."""
 
 NEAR = 0.5
 """Points of accuracy below the best known that are near enough."""
 
-COSTS = ("trials", "pruned", "known", "epochs", "seconds")
-"""Attributes of a search that are reported."""
+Truths = Mapping[str, Figures]
+"""Accuracies and parameters, by spec."""
 
 
 def configure(parser: Parser) -> None:
     """Add the claim's options."""
     parser.add_argument("--data", required=True, help="as for `designer search`")
-    parser.add_argument("--seeds", type=positive, default=10, help="searches per arm")
-    parser.add_argument("--epochs", type=positive, default=600, help="budget of each search")
+    parser.add_argument("--space", choices=tuple(SPACES), default="mlp", help="what is searched")
+    parser.add_argument("--seeds", type=positive, default=SEEDS, help="searches per arm")
     parser.add_argument("--train-size", type=positive, help="samples to train on [default: 1000]")
     parser.add_argument("--image-size", type=positive, help="resize images to [default: 10]")
+    parser.add_argument("--max-params", type=positive, help="largest number of parameters")
+    parser.add_argument("--max-flops", type=positive, help="largest number of operations")
+    parser.add_argument("--runs", type=output_file, help="file that keeps what is measured")
     parser.checks.append(_check)
 
 
@@ -86,155 +90,228 @@ def _check(parser: Parser, options: argparse.Namespace) -> None:
 
 
 def run(options: argparse.Namespace) -> Result:
-    """Search with every arm and seed, and measure what the incumbents are worth."""
-    source = Source(options.data, options.train_size, options.image_size)
-    seeds = list(range(options.seeds))
-    tasks = [SearchTask(arm, source, seed, options.epochs) for seed in seeds for arm in ARMS]
-    searches = list(in_processes(run_search, tasks, "searches"))
-    truths = measure_truths(source, searches)
-    by_arm = {
-        arm: [search for task, search in zip(tasks, searches, strict=True) if task.arm == arm]
-        for arm in ARMS
+    """Search with every arm and seed, and measure what the incumbents and the fronts are worth."""
+    setting = Setting(
+        options.space,
+        options.data,
+        options.train_size,
+        options.image_size,
+        options.max_params,
+        options.max_flops,
+    )
+    seeds = range(options.seeds)
+    kept = KeptOutcomes(options.runs)
+    ours = kept.measure(
+        search_outcome, [SearchTask(setting, OURS, seed) for seed in seeds], "our searches"
+    )
+    arms = [arm for arm in ARMS if arm != OURS]
+    tasks = [
+        task_of(setting, arm, seed, whole)
+        for seed, whole in zip(seeds, ours, strict=True)
+        for arm in arms
+    ]
+    others = kept.measure(search_outcome, tasks, "searches")
+    by_arm = {OURS: ours, **{arm: others[i :: len(arms)] for i, arm in enumerate(arms)}}
+    truths = _truths(kept, setting, by_arm)
+    return Result(
+        options,
+        figures_of(by_arm, truths, setting.load(0).chance),
+        [*seeds, *TRUTH_SEEDS],
+        earlier_seconds=kept.earlier_seconds,
+    )
+
+
+def task_of(setting: Setting, arm: str, seed: int, ours: Figures) -> SearchTask:
+    """Return the search of another arm that takes as long as ours took.
+
+    Args:
+        setting: what is searched.
+        arm: the arm.
+        seed: the seed.
+        ours: the outcome of our search with this seed.
+    """
+    if arm not in OUR_OPTIONS:
+        return SearchTask(setting, arm, seed, seconds=ours["seconds"])
+    phases = ours["phases"]
+    factors = {
+        HALF: 0.5,
+        NO_EDITS: 1 + (ours["seconds"] - phases["CONFIRMATION"]) / phases["SEARCH"],
+        NO_PRUNING: ours["epochs"] / SearchOptions.epochs,
     }
-    changes = {arm: [_changes(search, truths) for search in mine] for arm, mine in by_arm.items()}
-    figures = figures_of(by_arm, truths, options.epochs)
-    return Result(options, figures, [*seeds, *TRUTH_SEEDS], about={"searches": changes})
+    trials = round(SearchOptions.trials * factors[arm])
+    return SearchTask(setting, arm, seed, trials=max(1, trials))
 
 
-def figures_of(
-    by_arm: Mapping[str, Sequence[FinishedSearch]], truths: Truths, budget: int
-) -> Figures:
-    """Return all that is reported; accuracies and regrets in points."""
-    best = max(float(accuracies.mean()) for accuracies in truths.values())
-    near = {arm: _nearness(searches, truths, best) for arm, searches in by_arm.items()}
-    budgets = sorted({*range(STRIDE, budget, STRIDE), budget})
-    quickest = min(search.seconds for searches in by_arm.values() for search in searches)
-    times = [float(seconds) for seconds in np.linspace(0, quickest, TIMES + 1)[1:]]
+def _truths(
+    kept: KeptOutcomes, setting: Setting, by_arm: Mapping[str, Sequence[Figures]]
+) -> dict[str, Figures]:
+    """Train every incumbent and every network of a front for long, once each."""
+    specs = {
+        str(task.spec): task
+        for searches in by_arm.values()
+        for search in searches
+        for spec in (*(spec for _, spec in search["moments"]), *search["front"])
+        for task in (truth_task(setting, spec),)
+    }
+    outcomes = kept.measure(true_accuracy, list(specs.values()), "networks trained for long")
+    return dict(zip(specs, outcomes, strict=True))
+
+
+# --- over searches ---
+
+
+def figures_of(by_arm: Mapping[str, Sequence[Figures]], truths: Truths, chance: float) -> Figures:
+    """Return all that is reported; accuracies and regrets in points.
+
+    Args:
+        by_arm: outcomes of ``search_outcome`` in the order of the seeds, by arm.
+        truths: outcomes of ``true_accuracy`` of all their networks.
+        chance: accuracy of chance, 0..1.
+    """
+    best = max(float(np.mean(truth["accuracies"])) for truth in truths.values())
+    times = [search["seconds"] for search in by_arm[OURS]]
+    volumes = {arm: _volumes(searches, truths, by_arm, chance) for arm, searches in by_arm.items()}
+    regrets = {
+        arm: np.array(
+            [
+                [best - _true_at(search, truths, _limit(share, t)) for share in SHARES]
+                for search, t in zip(searches, times, strict=True)
+            ]
+        )
+        for arm, searches in by_arm.items()
+    }
+    half = SHARES.index(0.5)
     return {
         "arms": {
             arm: {
-                "curve": {str(e): _regret(searches, truths, best, "epochs", e) for e in budgets},
-                "curve_seconds": {
-                    f"{s:.3g}": _regret(searches, truths, best, "seconds", s) for s in times
-                },
-                "to_within_half_a_point": near[arm],
-                **{
-                    name: mean_and_interval(_array(getattr(s, name) for s in searches), 2)
-                    for name in COSTS
-                },
+                "curve": {str(share): _mean(regrets[arm][:, i]) for i, share in enumerate(SHARES)},
+                "near": [rounded(s, 2) for s in _near(searches, truths, best)],
+                "volume": _mean(volumes[arm]),
+                "volume_lead_of_ours": _mean(volumes[OURS] - volumes[arm]),
+                "regret_lead_of_ours": _mean(regrets[arm][:, -1] - regrets[OURS][:, -1]),
+                "regret_lead_of_ours_at_half": _mean(regrets[arm][:, -1] - regrets[OURS][:, half]),
+                "seconds": _mean(np.array([search["seconds"] for search in searches])),
+                "trials": _mean(np.array([float(search["trials"]) for search in searches])),
             }
             for arm, searches in by_arm.items()
         },
-        f"{OURS}_to_{REFERENCE}": {
-            unit: _ratio(near[OURS][f"median_{unit}"], near[REFERENCE][f"median_{unit}"])
-            for unit in ("epochs", "seconds")
-        },
         "best_known": rounded(best),
-        "incumbents": len(truths),
+        "networks": len(truths),
         "seed_sd": _seed_sd(truths),
     }
 
 
-def _regret(
-    searches: Sequence[FinishedSearch], truths: Truths, best: float, unit: Unit, limit: float
-) -> Figures:
-    """Return the mean regret over the searches; None if one of them has no incumbent yet."""
-    accuracies = _array(_true_at(search, truths, unit, limit) for search in searches)
-    if np.isnan(accuracies).any():
+def _limit(share: float, seconds: float) -> float:
+    """Return the time at a share of it; in the end all that an arm has found counts."""
+    return math.inf if share == 1 else share * seconds
+
+
+def _mean(values: FloatArray) -> Figures:
+    """Return mean and interval; None if a search has no value yet."""
+    if not np.isfinite(values).all():
         return {"mean": None, "interval": [None, None]}
-    return mean_and_interval(best - accuracies)
+    return mean_and_t_interval(values)
 
 
-def _true_at(search: FinishedSearch, truths: Truths, unit: Unit, limit: float) -> float:
-    """Return the true accuracy of the incumbent at a limit; nan if there is none yet."""
-    reached = [moment for moment in search.moments if getattr(moment, unit) <= limit]
-    return float(truths[reached[-1].key].mean()) if reached else math.nan
+def _key(spec: Figures) -> str:
+    return str(truth_task(Setting("", ""), spec).spec)
 
 
-def _nearness(searches: Sequence[FinishedSearch], truths: Truths, best: float) -> Figures:
-    """Return what each search spent until an incumbent first came near the best known."""
-    firsts = [
-        next((m for m in search.moments if truths[m.key].mean() >= best - NEAR), None)
+def _accuracy(truths: Truths, spec: Figures) -> float:
+    return float(np.mean(truths[_key(spec)]["accuracies"]))
+
+
+def _true_at(search: Figures, truths: Truths, seconds: float) -> float:
+    """Return the true accuracy of the incumbent after a time; nan if there is none yet."""
+    reached = [spec for at, spec in search["moments"] if at <= seconds]
+    return _accuracy(truths, reached[-1]) if reached else math.nan
+
+
+def _near(searches: Sequence[Figures], truths: Truths, best: float) -> Iterable[float]:
+    """Yield after how many seconds each search came near the best known; infinite for never."""
+    for search in searches:
+        near = (at for at, spec in search["moments"] if _accuracy(truths, spec) >= best - NEAR)
+        yield next(near, math.inf)
+
+
+def _volumes(
+    searches: Sequence[Figures],
+    truths: Truths,
+    by_arm: Mapping[str, Sequence[Figures]],
+    chance: float,
+) -> FloatArray:
+    """Return the volume of the front of each search, in points of accuracy."""
+    every = [
+        truths[_key(spec)]["parameters"]
+        for others in by_arm.values()
+        for search in others
+        for spec in search["front"]
+    ]
+    fronts = [
+        [(truths[_key(s)]["parameters"], _accuracy(truths, s)) for s in search["front"]]
         for search in searches
     ]
-    epochs = _array(math.inf if m is None else m.epochs for m in firsts)
-    seconds = _array(math.inf if m is None else m.seconds for m in firsts)
-    return {
-        "reached": sum(m is not None for m in firsts),
-        "epochs": [None if m is None else m.epochs for m in firsts],
-        "seconds": [rounded(s, 2) for s in seconds],
-        "median_epochs": rounded(np.median(epochs), 1),
-        "median_seconds": rounded(np.median(seconds), 2),
-    }
+    return np.array([volume(front, min(every), max(every), 100 * chance) for front in fronts])
 
 
-def _changes(search: FinishedSearch, truths: Truths) -> list[list[float | None]]:
-    """Return epochs, seconds and true accuracy of every new incumbent."""
-    pairs = zip((None, *search.moments), search.moments, strict=False)
-    return [
-        [new.epochs, rounded(new.seconds, 2), rounded(truths[new.key].mean(), 3)]
-        for old, new in pairs
-        if old is None or old.incumbent != new.incumbent
-    ]
+def volume(front: Sequence[tuple[int, float]], smallest: int, largest: int, chance: float) -> float:
+    """Return the best accuracy at most of a size, as a mean over the logarithm of the size.
+
+    Args:
+        front: (parameters, accuracy) of networks, in any order.
+        smallest: size from which the mean begins.
+        largest: size at which it ends, more than ``smallest``.
+        chance: accuracy where there is no network so small.
+    """
+    area, best, since = 0.0, chance, math.log(smallest)
+    for parameters, reached in sorted(front):
+        if reached > best:
+            at = math.log(parameters)
+            area += (at - since) * best
+            best, since = reached, at
+    area += (math.log(largest) - since) * best
+    return area / (math.log(largest) - math.log(smallest))
 
 
 def _seed_sd(truths: Truths) -> float | None:
-    """Return the standard deviation over seeds, in the better half: weak incumbents vary more."""
-    better = sorted(truths.values(), key=np.mean)[len(truths) // 2 :]
-    return rounded(np.sqrt(np.mean([accuracies.var(ddof=1) for accuracies in better])))
-
-
-def _ratio(mine: float | None, other: float | None) -> float | None:
-    """Return mine divided by other; None if one of them never came near."""
-    return None if mine is None or not other else rounded(mine / other, 3)
-
-
-def _array(values: Iterable[float]) -> FloatArray:
-    return np.array(list(values), dtype=np.float64)
+    """Return the standard deviation over seeds, in the better half: weak networks vary more."""
+    accuracies = sorted((truth["accuracies"] for truth in truths.values()), key=np.mean)
+    better = np.array(accuracies[len(accuracies) // 2 :])
+    return rounded(np.sqrt(np.mean(better.var(axis=1, ddof=1))))
 
 
 def show(result: Result) -> None:
-    """Print regret and cost by arm, and what they mean."""
+    """Print regret, volume and cost by arm, and what they mean."""
     figures = result.figures
+    table = Table(Column("arm", no_wrap=True), box=None)
+    table.title = f"Regret in points, {result.options.seeds} seeds [95 %]"
+    for column in ("half the time", "the end", f"within {NEAR}", "volume", "CPU s", "trials"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for arm, row in figures["arms"].items():
+        near = [seconds for seconds in row["near"] if seconds is not None]
+        table.add_row(
+            arm,
+            *(_cell(row["curve"][share]) for share in ("0.5", "1.0")),
+            f"{len(near)}/{len(row['near'])}",
+            _cell(row["volume"]),
+            f"{row['seconds']['mean']:.1f}",
+            f"{row['trials']['mean']:.0f}",
+        )
     console = wide_console()
-    console.print(_table(figures, result.options.seeds))
-    ratio = figures[f"{OURS}_to_{REFERENCE}"]
+    console.print(table)
+    reference, nsga2 = (figures["arms"][arm] for arm in (REFERENCE, NSGA2))
     console.print(
-        f"Best known: {figures['best_known']:.2f} %, of {figures['incumbents']} incumbents; two "
-        f"long runs of one spec differ with a standard deviation of {figures['seed_sd']:.2f}. To "
-        f"within {NEAR} points {OURS} takes {_or_never(ratio['epochs'], 2)} times the epochs of "
-        f"{REFERENCE} and {_or_never(ratio['seconds'], 2)} times the seconds (medians).",
+        f"Best known: {figures['best_known']:.2f} %, of {figures['networks']} networks; two long "
+        f"runs of one network differ with a standard deviation of {figures['seed_sd']:.2f}. At "
+        f"half of the time ours is ahead of the end of {REFERENCE} by "
+        f"{_cell(reference['regret_lead_of_ours_at_half'])} points; its front is ahead of that of "
+        f"{NSGA2} by {_cell(nsga2['volume_lead_of_ours'])}.",
         highlight=False,
     )
 
 
-def _table(figures: Figures, seeds: int) -> Table:
-    title = f"Regret in points, {seeds} seeds [95 %]; - is never"
-    table = Table(Column("arm", no_wrap=True), box=None, title=title)
-    budgets = list(figures["arms"][OURS]["curve"])
-    shown = sorted({(len(budgets) - 1) // 4, (len(budgets) - 1) // 2, len(budgets) - 1})
-    for i in shown:
-        table.add_column(f"{budgets[i]} epochs", justify="right", no_wrap=True)
-    for column in (f"within {NEAR}", "epochs", "CPU s", "trials", "CPU s in all"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for arm, row in figures["arms"].items():
-        near = row["to_within_half_a_point"]
-        table.add_row(
-            arm,
-            *(_cell(row["curve"][budgets[i]]) for i in shown),
-            f"{near['reached']}/{seeds}",
-            _or_never(near["median_epochs"], 0),
-            _or_never(near["median_seconds"], 1),
-            f"{row['trials']['mean']:.0f}",
-            f"{row['seconds']['mean']:.1f}",
-        )
-    return table
-
-
 def _cell(row: Figures) -> str:
+    if row["mean"] is None:
+        return "-"
     low, high = row["interval"]
-    return "-" if row["mean"] is None else f"{row['mean']:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _or_never(number: float | None, decimals: int) -> str:
-    return "-" if number is None else f"{number:.{decimals}f}"
+    return f"{row['mean']:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")

@@ -1,15 +1,16 @@
-"""The searches that the payoff compares: ten arms, and the true accuracy of what they find."""
+"""The searches that the payoff compares: eight arms, and the true accuracy of what they find."""
 
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any, Literal, cast
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
@@ -19,337 +20,398 @@ from optuna.pruners import (
     NopPruner,
     SuccessiveHalvingPruner,
 )
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from torch import nn
 
-from benchmarks.command import say
-from benchmarks.processes import in_processes
-from designer.analysis.profile import profile
+import designer
+from benchmarks.claim import Figures
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.errors import TrialFailed
-from designer.measures.score import design_score
-from designer.results.measured import FloatArray
-from designer.search.candidates import spec_key, spec_values, train_spec
+from designer.models.size import ModelSize
+from designer.results.front import pareto_front
+from designer.results.search import SearchResult, TrialRow
+from designer.search.candidates import size_of, spec_values, train_spec
+from designer.search.options import SearchOptions
+from designer.search.progress import Phase, Progress
 from designer.search.study.claims import Rejected, check_new
 from designer.search.study.keys import REJECTED, SPEC
-from designer.search.study.sampler import SeededSampler
 from designer.search.study.trials import trials_of
 from designer.training.trainer import Schedule, accuracy
-from search_spaces import MlpSpace, MlpSpec
+from search_spaces import CnnSpace, CnnSpec, MlpSpace, MlpSpec, Space
 
-SPACE = MlpSpace()
-SHORT_EPOCHS, FULL_EPOCHS = 10, 20
+FULL_EPOCHS = 20
+"""Epochs of a trial of Optuna's arms that is not pruned."""
+
 TRUTH_EPOCHS, TRUTH_SEEDS, TRUTH_SPLIT = 60, (1001, 1002), 0
 
-PRUNED, COMPLETE, CONFIRMED = range(3)
-"""Standings of a trial: a higher one beats any value of a lower one."""
+FRONT_POINTS = 8
+"""Networks of a front whose true accuracy is measured, at the most."""
 
-OURS, REFERENCE = "designer", "median"
+OURS, HALF, NO_EDITS, NO_PRUNING = (
+    "designer",
+    "designer, half",
+    "designer, no edits",
+    "designer, no pruning",
+)
+NSGA2 = "NSGA-II"
 
-Truths = dict[str, FloatArray]
-"""Test accuracies (TRUTH_SEEDS,) in percent, by spec."""
+SPACES: dict[str, tuple[Space[Any], type[MlpSpec | CnnSpec]]] = {
+    "mlp": (MlpSpace(), MlpSpec),
+    "cnn": (CnnSpace(), CnnSpec),
+}
 
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to search."""
-
-    study: Callable[[int], Study]
-    """Makes a study from a seed."""
-    epochs: int
-    """Epochs of a trial that is not pruned."""
-    value: Callable[[nn.Module, Dataset], float]
-    """Value of a trained network, to be maximised."""
-    confirms: bool = False
-    """True if half of the epochs go into longer runs of the best trials so far."""
+Spec = MlpSpec | CnnSpec
 
 
 @dataclass(frozen=True)
-class Source:
-    """The origin of the data; each seed splits them anew."""
+class Setting:
+    """What is searched, and on which data; each seed splits them anew."""
 
+    space: str
     data: str
-    train_size: int | None
-    image_size: int | None
+    train_size: int | None = None
+    image_size: int | None = None
+    max_params: int | None = None
+    max_flops: int | None = None
+
+    def load(self, seed: int) -> Dataset:
+        """Return the data, split by a seed."""
+        return _load(self.data, self.train_size, self.image_size, seed)
+
+    def spec(self, values: Figures) -> Spec:
+        """Return the spec that JSON values describe."""
+        read: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return SPACES[self.space][1](**read)
 
 
 @dataclass(frozen=True)
 class SearchTask:
     """One arm with one seed."""
 
+    setting: Setting
     arm: str
-    source: Source
     seed: int
-    budget: int
-    """Training epochs."""
+    seconds: float = 0.0
+    """Processor seconds after which Optuna's arms stop; ours end by themselves."""
+    trials: int = SearchOptions.trials
+    """Trials of our arms."""
 
 
 @dataclass(frozen=True)
-class Moment:
-    """The state of a search after a trial."""
+class TruthTask:
+    """One network to train for long."""
 
-    epochs: int
-    seconds: float
-    """Processor seconds."""
-    incumbent: MlpSpec
+    setting: Setting
+    spec: tuple[tuple[str, Any], ...]
+    """Pairs of field and value, without lists."""
 
-    @property
-    def key(self) -> str:
-        """Key of the incumbent among the truths."""
-        return _key(self.incumbent)
+
+def search_outcome(task: SearchTask) -> Figures:
+    """Search with one arm.
+
+    Returns:
+        ``moments``: seconds and spec of every new incumbent; ``front``: specs of the networks that
+        are smaller than every more accurate one; ``seconds``: processor time in all; ``phases``:
+        seconds until the end of each phase, of our arms; ``trials``: how many were finished;
+        ``epochs``: how many a trial trained for on average.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", ExperimentalWarning)
+    data = task.setting.load(task.seed)
+    _warm_up(task.setting, data)
+    return _ours(task, data) if task.arm in OUR_OPTIONS else _Optunas(task, data).run()
+
+
+# --- ours ---
+
+OUR_OPTIONS: dict[str, Figures] = {
+    OURS: {},
+    HALF: {"edits": SearchOptions.edits // 2},
+    NO_EDITS: {"edits": 0},
+    NO_PRUNING: {"prune": False},
+}
+"""What differs from ``designer search`` as it comes."""
+
+
+def _ours(task: SearchTask, data: Dataset) -> Figures:
+    """Search with ``designer.search``, and note the time after every trial."""
+    ended: dict[Phase, list[float]] = {}
+    started = time.process_time()
+
+    def note(progress: Progress) -> None:
+        ended.setdefault(progress.phase, []).append(time.process_time() - started)
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = designer.search(
+            SPACES[task.setting.space][0],
+            data,
+            trials=task.trials,
+            seed=task.seed,
+            workers=1,
+            max_params=task.setting.max_params,
+            max_flops=task.setting.max_flops,
+            out=folder,
+            progress=note,
+            **OUR_OPTIONS[task.arm],
+        )
+    seconds = time.process_time() - started
+    finished = [row for row in result.trials if row.state != "failed"]
+    return {
+        "moments": [
+            *_moments_of_trials(finished, ended.get(Phase.SEARCH, [])),
+            *_moments_of_networks(result, ended, seconds),
+        ],
+        "front": _front(
+            [
+                *_complete(finished),
+                *((c.spec, c.parameters, c.validation_accuracy.mean) for c in result.confirmed),
+            ]
+        ),
+        "seconds": round(seconds, 2),
+        "phases": {phase.name: round(times[-1], 2) for phase, times in ended.items()},
+        "trials": len(finished),
+        "epochs": sum(row.epochs for row in finished) / max(len(finished), 1),
+    }
+
+
+def _moments_of_trials(
+    finished: Sequence[TrialRow], ended: Sequence[float]
+) -> Iterator[tuple[float, Figures]]:
+    """Yield seconds and spec of every trial that had the highest design score so far."""
+    best = -math.inf
+    for row, seconds in zip(finished, ended, strict=False):
+        if row.state == "complete" and row.score is not None and row.score > best:
+            best = row.score
+            yield round(seconds, 2), row.spec
+
+
+def _moments_of_networks(
+    result: SearchResult, ended: dict[Phase, list[float]], seconds: float
+) -> Iterator[tuple[float, Figures]]:
+    """Yield what confirmation finds the most accurate, and what is recommended in the end."""
+    candidates = [row for row in result.confirmed if not row.edits]
+    if candidates and Phase.CONFIRMATION in ended:
+        most_accurate = max(candidates, key=lambda row: row.validation_accuracy.mean)
+        yield round(ended[Phase.CONFIRMATION][-1], 2), most_accurate.spec
+    if result.recommendations:
+        yield round(seconds, 2), result.recommendations[0].spec
+
+
+def _complete(rows: Sequence[TrialRow]) -> Iterator[tuple[Figures, int, float]]:
+    for row in rows:
+        if row.state == "complete" and row.validation_accuracy is not None:
+            yield row.spec, row.parameters or 0, row.validation_accuracy
+
+
+def _front(networks: Sequence[tuple[Figures, int, float]]) -> list[Figures]:
+    """Return at most ``FRONT_POINTS`` specs of (spec, parameters, accuracy) on the front."""
+    front = pareto_front({i: pair for i, (_, *pair) in enumerate(networks)})  # type: ignore[misc]
+    count = min(len(front), FRONT_POINTS)
+    spread = [front[i * (len(front) - 1) // max(count - 1, 1)] for i in range(count)]
+    return [networks[i][0] for i in spread]
+
+
+# --- Optuna's ---
 
 
 @dataclass(frozen=True)
-class FinishedSearch:
-    """One search, within its budget."""
+class Means:
+    """A sampler and a pruner of Optuna."""
 
-    moments: tuple[Moment, ...]
-    trials: int
-    pruned: int
-    known: int
-    """Proposals that were handed back."""
-    epochs: int
-    """All trained epochs, also those by which the last trial overran the budget."""
-    seconds: float
-    """Processor seconds."""
+    sampler: Callable[..., BaseSampler]
+    pruner: Callable[[], BasePruner] = NopPruner
+    directions: tuple[Literal["maximize", "minimize"], ...] = ("maximize",)
+    """Of validation accuracy, and of the number of parameters if there are two."""
 
-
-@dataclass(frozen=True)
-class _Attempt:
-    """The result of training one spec."""
-
-    epochs: int
-    value: float
-    """The value; not finite if training failed."""
-    standing: int
-    """``PRUNED``, ``COMPLETE`` or ``CONFIRMED``; counts before any value."""
-
-
-# --- arms ---
-
-
-def validation_accuracy(model: nn.Module, data: Dataset) -> float:
-    """Return the accuracy on validation data, which needs no look inside."""
-    return accuracy(model, data.validation)
-
-
-def inner_score(model: nn.Module, data: Dataset) -> float:
-    """Return the design score, as in a search trial."""
-    return design_score(profile(model, data.train, data.validation, resamples=0)).value
-
-
-def designers_study(seed: int) -> Study:
-    """Return a study with the sampler of ``designer search``, without pruning."""
-    sampler, pruner = SeededSampler(seed), NopPruner()
-    return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-
-
-def pruned_study(seed: int) -> Study:
-    """Return the same study with median pruning after every epoch, which costs looks."""
-    sampler = SeededSampler(seed)
-    return optuna.create_study(direction="maximize", sampler=sampler, pruner=MedianPruner())
-
-
-def _optunas(sampler: Callable[..., BaseSampler], pruner: Callable[[], BasePruner]) -> Arm:
-    """Return an arm of Optuna's own means, on validation accuracy after a full run."""
-
-    def study(seed: int) -> Study:
+    def study(self, seed: int) -> Study:
+        """Return a new study."""
         return optuna.create_study(
             study_name=f"seed {seed}",  # from the name Hyperband derives who is in which bracket
-            direction="maximize",
-            sampler=sampler(seed=seed),
-            pruner=pruner(),
+            directions=list(self.directions),
+            sampler=self.sampler(seed=seed),
+            pruner=self.pruner(),
         )
 
-    return Arm(study, FULL_EPOCHS, validation_accuracy)
 
+REFERENCE = "TPE, MedianPruner"
 
-ARMS = {
-    OURS: Arm(designers_study, SHORT_EPOCHS, inner_score),
-    "accuracy": Arm(designers_study, SHORT_EPOCHS, validation_accuracy),
-    "designer, pruned": Arm(pruned_study, SHORT_EPOCHS, inner_score),
-    "accuracy, pruned": Arm(pruned_study, SHORT_EPOCHS, validation_accuracy),
-    "designer, confirmed": Arm(designers_study, SHORT_EPOCHS, inner_score, confirms=True),
-    "accuracy, confirmed": Arm(designers_study, SHORT_EPOCHS, validation_accuracy, confirms=True),
-    REFERENCE: _optunas(TPESampler, lambda: MedianPruner(n_startup_trials=5, n_warmup_steps=5)),
-    "hyperband": _optunas(
+OPTUNAS = {
+    REFERENCE: Means(TPESampler, lambda: MedianPruner(n_startup_trials=5, n_warmup_steps=5)),
+    "TPE, Hyperband": Means(
         TPESampler,
         lambda: HyperbandPruner(min_resource=2, max_resource=FULL_EPOCHS, reduction_factor=3),
     ),
-    "halving": _optunas(
+    NSGA2: Means(NSGAIISampler, directions=("maximize", "minimize")),
+    "random, successive halving": Means(
         RandomSampler, lambda: SuccessiveHalvingPruner(min_resource=2, reduction_factor=3)
     ),
-    "random": _optunas(RandomSampler, NopPruner),
+    "random": Means(RandomSampler),
 }
 
-
-# --- one search ---
-
-
-def run_search(task: SearchTask) -> FinishedSearch:
-    """Search until the budget is spent; a trial that exceeds the budget is not recorded."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", ExperimentalWarning)
-    arm, data = ARMS[task.arm], _load(task.source, task.seed)
-    _warm_up(data)
-    study = arm.study(task.seed)
-    started = time.process_time()
-    moments: list[Moment] = []
-    spent = known = 0
-    best: tuple[int, float] = (PRUNED, -math.inf)
-    confirmation = _Confirmation(data, task.seed)
-    while spent < task.budget:
-        if arm.confirms and confirmation.due(spent):
-            spec, attempt = confirmation.next()
-        elif (proposal := _proposed(study)) is None:
-            known += 1
-            continue
-        else:
-            trial, spec = proposal
-            attempt = _attempt(arm, study, trial, spec, data, task.seed)
-            confirmation.add(spec, attempt)
-        spent += attempt.epochs
-        if math.isfinite(attempt.value) and (attempt.standing, attempt.value) > best:
-            best, incumbent = (attempt.standing, attempt.value), spec
-        if spent <= task.budget and math.isfinite(best[1]):
-            moments.append(Moment(spent, time.process_time() - started, incumbent))
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    return FinishedSearch(
-        moments=tuple(moments),
-        trials=len(states) - known,
-        pruned=states.count(TrialState.PRUNED),
-        known=known,
-        epochs=spent,
-        seconds=time.process_time() - started,
-    )
+ARMS = (*OUR_OPTIONS, *OPTUNAS)
 
 
-def _proposed(study: Study) -> tuple[Trial, MlpSpec] | None:
-    """Return a trial with its spec, or None if the spec is known and was handed back."""
-    before = trials_of(study)
-    trial = study.ask()
-    spec = SPACE.suggest(trial)
-    values = spec_values(spec)
-    trial.set_user_attr(SPEC, values)
-    try:
-        check_new(before, values)
-    except Rejected:
-        trial.set_user_attr(REJECTED, "known")
-        study.tell(trial, state=TrialState.FAIL)
-        return None
-    return trial, spec
+class _Optunas:
+    """A search with Optuna's own means, on validation accuracy after full runs."""
 
+    def __init__(self, task: SearchTask, data: Dataset) -> None:
+        self._task, self._data = task, data
+        self._means = OPTUNAS[task.arm]
+        self._study = self._means.study(task.seed)
+        self._epochs = 0
 
-class _Confirmation:
-    """Longer runs with a fresh seed, the learning rate falling, on validation accuracy."""
+    def run(self) -> Figures:
+        """Search until the time is over; a trial that ends later does not count."""
+        started = time.process_time()
+        moments: list[tuple[float, Figures]] = []
+        complete: list[tuple[Figures, int, float]] = []
+        best = (False, -math.inf)
+        while True:
+            proposal = self._proposed()
+            standing = self._attempt(*proposal) if proposal else None
+            seconds = time.process_time() - started
+            if seconds > self._task.seconds:
+                break
+            if proposal is None or standing is None:
+                continue
+            _, spec, parameters = proposal
+            if standing[0]:
+                complete.append((spec_values(spec), parameters, standing[1]))
+            if standing > best:
+                best = standing
+                moments.append((round(seconds, 2), spec_values(spec)))
+        finished = [
+            t for t in self._study.get_trials(deepcopy=False) if REJECTED not in t.user_attrs
+        ]
+        return {
+            "moments": moments,
+            "front": _front(complete),
+            "seconds": round(seconds, 2),
+            "trials": len(finished),
+            "epochs": self._epochs / max(len(finished), 1),
+        }
 
-    def __init__(self, data: Dataset, seed: int) -> None:
-        self._data, self._seed = data, seed
-        self._open: list[tuple[float, MlpSpec]] = []
-        self._spent = 0
+    def _proposed(self) -> tuple[Trial, Spec, int] | None:
+        """Return a trial with its spec and size; None if it is known or too large."""
+        before = trials_of(self._study)
+        trial = self._study.ask()
+        setting = self._task.setting
+        space = SPACES[setting.space][0]
+        spec = cast("Spec", space.suggest(trial))
+        trial.set_user_attr(SPEC, spec_values(spec))
+        try:
+            check_new(before, spec_values(spec))
+        except Rejected:
+            trial.set_user_attr(REJECTED, "known")
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
+        size = size_of(space, spec, self._data.input_shape, self._data.num_classes)
+        if self._is_too_large(size):
+            trial.set_user_attr(REJECTED, "too large")
+            self._study.tell(trial, **self._worst(size))
+            return None
+        return trial, spec, size.parameters
 
-    def add(self, spec: MlpSpec, attempt: _Attempt) -> None:
-        """Add a spec that may be confirmed."""
-        if attempt.standing == COMPLETE and math.isfinite(attempt.value):
-            self._open.append((attempt.value, spec))
+    def _is_too_large(self, size: ModelSize) -> bool:
+        limits = (
+            (self._task.setting.max_params, size.parameters),
+            (self._task.setting.max_flops, size.flops or 0),
+        )
+        return any(limit is not None and value > limit for limit, value in limits)
 
-    def due(self, spent: int) -> bool:
-        """True if the next confirmation stays within half of all epochs."""
-        return bool(self._open) and 2 * (self._spent + FULL_EPOCHS) <= spent + FULL_EPOCHS
+    def _worst(self, size: ModelSize) -> dict[str, Any]:
+        """Return what a study is told of a network over the limit, so that its sampler learns it.
 
-    def next(self) -> tuple[MlpSpec, _Attempt]:
-        """Train the most promising spec."""
-        value, spec = max(self._open, key=lambda pair: pair[0])
-        self._open.remove((value, spec))
-        self._spent += FULL_EPOCHS
+        TPE ranks pruned trials without a value last; NSGA-II only sees complete ones.
+        """
+        if len(self._means.directions) == 1:
+            return {"state": TrialState.PRUNED}
+        return {"values": [0.0, size.parameters]}
+
+    def _attempt(self, trial: Trial, spec: Spec, parameters: int) -> tuple[bool, float] | None:
+        """Train what a trial proposes, and tell the study.
+
+        Returns:
+            If it was complete, and its accuracy; the higher, the better. None if it failed.
+        """
+        prunes = len(self._means.directions) == 1
+        latest = math.nan
+
+        def on_epoch(epoch: int, model: nn.Module) -> None:
+            nonlocal latest
+            self._epochs += 1
+            if prunes:
+                latest = accuracy(model, self._data.validation)
+                trial.report(latest, epoch)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+        space = SPACES[self._task.setting.space][0]
         try:
             model, _ = train_spec(
-                SPACE, spec, self._data, seed=self._seed + 1, epochs=FULL_EPOCHS,
-                schedule=Schedule.STEP,
-            )  # fmt: skip
+                space,
+                spec,
+                self._data,
+                seed=self._task.seed,
+                epochs=FULL_EPOCHS,
+                on_epoch=on_epoch,
+            )
+        except optuna.TrialPruned:
+            self._study.tell(trial, state=TrialState.PRUNED)
+            return False, latest
         except TrialFailed:
-            return spec, _Attempt(FULL_EPOCHS, math.nan, CONFIRMED)
-        return spec, _Attempt(FULL_EPOCHS, validation_accuracy(model, self._data), CONFIRMED)
+            self._study.tell(trial, state=TrialState.FAIL)
+            return None
+        value = accuracy(model, self._data.validation)
+        self._study.tell(trial, value if prunes else [value, parameters])
+        return True, value
 
 
-def _attempt(
-    arm: Arm, study: Study, trial: Trial, spec: MlpSpec, data: Dataset, seed: int
-) -> _Attempt:
-    """Train what a trial proposes, and tell the study."""
-    prunes = not isinstance(study.pruner, NopPruner)
-    epochs, latest = 0, math.nan
-
-    def on_epoch(epoch: int, model: nn.Module) -> None:
-        nonlocal epochs, latest
-        epochs = epoch
-        if prunes:
-            latest = arm.value(model, data)
-            trial.report(latest, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-
-    try:
-        model, _ = train_spec(SPACE, spec, data, seed=seed, epochs=arm.epochs, on_epoch=on_epoch)
-    except optuna.TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
-        return _Attempt(epochs, latest, standing=PRUNED)
-    except TrialFailed:
-        study.tell(trial, state=TrialState.FAIL)
-        return _Attempt(epochs + 1, math.nan, standing=PRUNED)
-    value = arm.value(model, data)
-    study.tell(trial, value)
-    return _Attempt(epochs, value, standing=COMPLETE)
-
-
-def _warm_up(data: Dataset) -> None:
+def _warm_up(setting: Setting, data: Dataset) -> None:
     """Train once: the first training of a process takes longer, and that is no arm's cost."""
-    spec = MlpSpec((16, 16), "batch", "relu", 1e-3)
-    model, _ = train_spec(SPACE, spec, data, seed=0, epochs=1)
-    inner_score(model, data)
+    space = SPACES[setting.space][0]
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    spec = cast("Spec", space.suggest(study.ask()))
+    model, _ = train_spec(space, replace(spec, learning_rate=1e-3), data, seed=0, epochs=1)
+    designer.profile(model, data.train, data.validation, resamples=0)
 
 
 # --- true accuracies ---
 
 
-def measure_truths(source: Source, searches: Sequence[FinishedSearch]) -> Truths:
-    """Train every incumbent for long, once each.
+def truth_task(setting: Setting, values: Figures) -> TruthTask:
+    """Return the task that measures the true accuracy of a spec, given as JSON values."""
+    pairs = ((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(values.items()))
+    return TruthTask(setting, tuple(pairs))
 
-    Raises:
-        TrialFailed: if no search has an incumbent.
+
+def true_accuracy(task: TruthTask) -> Figures:
+    """Return test accuracies in percent after long training, and the number of parameters.
+
+    A run that fails has 0.
     """
-    specs = {moment.key: moment.incumbent for search in searches for moment in search.moments}
-    if not specs:
-        raise TrialFailed("No search completed a trial within its budget; give more --epochs.")
-    say(f"{len(specs)} incumbents to train for {TRUTH_EPOCHS} epochs")
-    tasks = [(source, spec) for spec in specs.values()]
-    return dict(zip(specs, in_processes(true_accuracies, tasks, "incumbents"), strict=True))
-
-
-def true_accuracies(task: tuple[Source, MlpSpec]) -> FloatArray:
-    """Return test accuracies (TRUTH_SEEDS,) in percent; a run that fails has 0."""
-    source, spec = task
-    data = _load(source, TRUTH_SPLIT)
-    accuracies = np.zeros(len(TRUTH_SEEDS))
-    for i, seed in enumerate(TRUTH_SEEDS):
+    space = SPACES[task.setting.space][0]
+    spec = task.setting.spec(dict(task.spec))
+    data = task.setting.load(TRUTH_SPLIT)
+    accuracies = []
+    for seed in TRUTH_SEEDS:
         try:
             model, _ = train_spec(
-                SPACE, spec, data, seed=seed, epochs=TRUTH_EPOCHS, schedule=Schedule.STEP
+                space, spec, data, seed=seed, epochs=TRUTH_EPOCHS, schedule=Schedule.STEP
             )
-            accuracies[i] = 100 * accuracy(model, data.test)
-        except TrialFailed as error:
-            say(f"{spec}: {error}")
-    return accuracies
+            accuracies.append(round(100 * accuracy(model, data.test), 3))
+        except TrialFailed:
+            accuracies.append(0.0)
+    size = size_of(space, spec, data.input_shape, data.num_classes)
+    return {"accuracies": accuracies, "parameters": size.parameters}
 
 
 @cache
-def _load(source: Source, seed: int) -> Dataset:
-    return load_dataset(
-        source.data, train_size=source.train_size, image_size=source.image_size, seed=seed
-    )
-
-
-def _key(spec: MlpSpec) -> str:
-    return spec_key(spec_values(spec))
+def _load(source: str, train_size: int | None, image_size: int | None, seed: int) -> Dataset:
+    return load_dataset(source, train_size=train_size, image_size=image_size, seed=seed)
