@@ -6,176 +6,134 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 
 from benchmarks.claim import Figures
-from benchmarks.evidence.markdown import table, with_interval
+from benchmarks.claims.payoff import NEAR
+from benchmarks.claims.payoff_searches import (
+    ARMS,
+    HALF,
+    NO_EDITS,
+    NO_PRUNING,
+    NSGA2,
+    OURS,
+    REFERENCE,
+)
+from benchmarks.evidence.markdown import difference, table, verdict, with_interval
 from benchmarks.result_files import is_measured, read_result
 
 FILES = {
-    "payoff_mnist.json": "MNIST",
-    "payoff_fashion.json": "Fashion-MNIST",
-    "payoff_digits.json": "digits",
+    "payoff_mnist.json": "perceptrons, MNIST",
+    "payoff_fashion.json": "perceptrons, Fashion-MNIST",
+    "payoff_digits.json": "perceptrons, digits",
+    "payoff_cnn_fashion.json": "CNNs, Fashion-MNIST",
+    "payoff_cnn_cifar.json": "CNNs, CIFAR-10",
 }
-ARMS = {
-    "designer": "design score, short runs",
-    "accuracy": "validation accuracy, short runs",
-    "designer, pruned": "design score, short runs, pruned",
-    "accuracy, pruned": "validation accuracy, short runs, pruned",
-    "designer, confirmed": "design score, half for confirming",
-    "accuracy, confirmed": "validation accuracy, half for confirming",
-    "median": "Optuna: TPE, MedianPruner",
-    "hyperband": "Optuna: TPE, Hyperband",
-    "halving": "Optuna: random, successive halving",
-    "random": "Optuna: random",
+
+IN_WORDS = {
+    OURS: "`designer search` as it comes",
+    HALF: "the same with half of the trials and edits",
+    NO_EDITS: "the same without edits, with more trials",
+    NO_PRUNING: "the same without pruning, with fewer trials",
+    **{arm: f"Optuna: {arm}" for arm in ARMS if not arm.startswith(OURS)},
 }
 
 Results = Mapping[str, Figures]
-"""Results by data set."""
+"""Results by what was searched."""
 
 
 def payoffs() -> Results:
-    """Return the results that were measured, by data set."""
+    """Return the results that were measured, by what was searched."""
     return {title: read_result(file) for file, title in FILES.items() if is_measured(file)}
 
 
-def budgets(results: Results) -> list[str]:
-    """Return the numbers of epochs at which regret is known."""
-    return list(next(iter(results.values()))["arms"]["designer"]["curve"])
+def mean_regret(results: Results, arm: str, share: str = "1.0") -> float | None:
+    """Return the regret in points at a share of the time, mean over what was searched.
 
-
-def mean_regret(results: Results, arm: str, budget: str) -> float:
-    """Return the regret in points after a number of epochs, mean over the data sets."""
-    return fmean(result["arms"][arm]["curve"][budget]["mean"] for result in results.values())
-
-
-def ranking(results: Results) -> list[str]:
-    """Return the arms by their mean regret in the end, the least first."""
-    end = budgets(results)[-1]
-    return sorted(ARMS, key=lambda arm: mean_regret(results, arm, end))
-
-
-def mean_seconds(results: Results, arm: str) -> float:
-    """Return the processor seconds of a search, mean over the data sets."""
-    return fmean(result["arms"][arm]["seconds"]["mean"] for result in results.values())
+    None if some search has found nothing by then.
+    """
+    regrets = [result["arms"][arm]["curve"][share]["mean"] for result in results.values()]
+    return None if None in regrets else fmean(regrets)
 
 
 def searches_near(results: Results, arm: str) -> tuple[int, int]:
-    """Return how many searches ever came near the best known, and how many there were."""
-    near = [result["arms"][arm]["to_within_half_a_point"] for result in results.values()]
-    return sum(row["reached"] for row in near), sum(len(row["epochs"]) for row in near)
+    """Return how many searches came near the best known, and how many there were."""
+    near = [seconds for result in results.values() for seconds in result["arms"][arm]["near"]]
+    return sum(seconds is not None for seconds in near), len(near)
+
+
+def half_is_enough(results: Results) -> bool:
+    """Return True if half of the time of ours is enough for the regret of the reference."""
+    ours, theirs = mean_regret(results, OURS, "0.5"), mean_regret(results, REFERENCE)
+    return ours is not None and theirs is not None and ours <= theirs
 
 
 def payoff() -> Iterator[str]:
-    """Yield the true accuracy of the best so far against the compute it took."""
+    """Yield the true accuracy of the best so far against the time it took."""
     results = payoffs()
     if not results:
         return
-    known = budgets(results)
-    shown = [known[len(known) // 4 - 1], known[len(known) // 2 - 1], known[-1]]
-    seeds = searches_near(results, "designer")[1] // len(results)
-    yield from (
-        "",
-        "**Does the search pay?** Every arm searches the space `mlp` (1,000 training images of "
-        f"10x10; digits as they are) with the same trainer for {known[-1]} epochs of training in "
-        f"all, {seeds} seeds each. Regret is what the long-trained test accuracy of the best so "
-        "far lacks to the best known of all arms, in points with 95 % intervals over the seeds; "
-        "near is within half a point of it (`python -m benchmarks.run payoff`).",
+    seeds = searches_near(results, OURS)[1] // len(results)
+    yield (
+        "\n**Does the search pay?** All arms have the processor time that `designer search` takes "
+        f"with its defaults, {seeds} seeds each, in spaces of small networks. Regret is what the "
+        "long-trained test accuracy of the best so far lacks to the best known of all arms, in "
+        f"points with 95 % intervals over the seeds; near is within {NEAR} points of it. The "
+        "volume of a front is the true accuracy of the best network of at most a given size, as a "
+        "mean over the logarithm of the size (`python -m benchmarks.run payoff`)."
     )
     for title, result in results.items():
-        yield from _data_set(title, result, shown)
-    yield from _means(results, shown)
+        yield from _setting(title, result)
     yield from ("", " ".join(_conclusion(results)), "")
 
 
-def _columns(shown: list[str], *more: str) -> list[str]:
-    first, *rest = [f"{budget} epochs" for budget in shown]
-    return ["arm", f"regret after {first}", *rest, "ever near", *more]
+def _setting(title: str, result: Figures) -> Iterator[str]:
+    yield (
+        f"\n{title}: best known {result['best_known']:.2f} %, of {result['networks']} networks; "
+        f"one long run differs from the next by {result['seed_sd']:.2f} points"
+    )
+    columns = (
+        "arm",
+        "regret after half the time",
+        "in the end",
+        "near",
+        "volume of the front",
+        "ours is ahead by",
+        "trials",
+        "processor seconds",
+    )
+    yield from table(columns, (_row(arm, row) for arm, row in result["arms"].items()))
 
 
-def _data_set(title: str, result: Figures, shown: list[str]) -> Iterator[str]:
-    yield from (
-        "",
-        f"{title}: best known {result['best_known']:.2f} %, of {result['incumbents']} "
-        f"incumbents; one long run differs from the next by {result['seed_sd']:.2f} points",
-    )
-    yield from table(
-        _columns(shown, "trials", "processor seconds"),
-        (
-            [
-                ARMS[arm],
-                *(with_interval(row["curve"][budget]) for budget in shown),
-                "{reached}/{}".format(
-                    len(row["to_within_half_a_point"]["epochs"]), **row["to_within_half_a_point"]
-                ),
-                f"{row['trials']['mean']:.0f}",
-                f"{row['seconds']['mean']:.0f}",
-            ]
-            for arm, row in result["arms"].items()
-        ),
-    )
-
-
-def _means(results: Results, shown: list[str]) -> Iterator[str]:
-    yield from (
-        "",
-        f"Mean over the {len(results)} data sets, and how many searches ever came near:",
-    )
-    yield from table(
-        _columns(shown, "processor seconds"),
-        (
-            [
-                label,
-                *(f"{mean_regret(results, arm, budget):.2f}" for budget in shown),
-                "/".join(map(str, searches_near(results, arm))),
-                f"{mean_seconds(results, arm):.0f}",
-            ]
-            for arm, label in ARMS.items()
-        ),
-    )
+def _row(arm: str, row: Figures) -> list[str]:
+    near = [seconds for seconds in row["near"] if seconds is not None]
+    lead = row["volume_lead_of_ours"]
+    return [
+        IN_WORDS[arm],
+        with_interval(row["curve"]["0.5"]),
+        with_interval(row["curve"]["1.0"]),
+        f"{len(near)}/{len(row['near'])}",
+        with_interval(row["volume"], 1),
+        "-" if arm == OURS else difference(lead),
+        f"{row['trials']['mean']:.0f}",
+        f"{row['seconds']['mean']:.0f}",
+    ]
 
 
 def _conclusion(results: Results) -> Iterator[str]:
-    """Yield sentences: whether half of the compute is enough, and who is ahead in the end."""
-    yield "Within half a point of the best known, against TPE with MedianPruner:"
-    for title, result in results.items():
-        yield f"{title}: {_race(result)}."
-    end = budgets(results)[-1]
-    half = str(int(end) // 2)
-    ranked = ranking(results)
-    final = {arm: mean_regret(results, arm, end) for arm in ARMS}
+    """Yield sentences: whether half of the time is enough, and whose front is larger."""
+    shown = {
+        arm: f"{regret:.2f}"
+        for arm in ARMS
+        for regret in (mean_regret(results, arm),)
+        if regret is not None
+    }
+    half = mean_regret(results, OURS, "0.5")
     yield (
-        f"So half the compute is plainly not reached. In the end {ARMS[ranked[0]]} "
-        f"({final[ranked[0]]:.2f}) and {ARMS[ranked[1]]} ({final[ranked[1]]:.2f}) have the least "
-        f"mean regret; {ARMS['designer']} is number {ranked.index('designer') + 1} of "
-        f"{len(ranked)} ({final['designer']:.2f}). After half of the epochs the design score with "
-        f"pruning is at {mean_regret(results, 'designer, pruned', half):.2f}, where TPE with "
-        f"MedianPruner ends at {final['median']:.2f}; after equal processor time, as much as the "
-        f"quickest search took, they are at {_regret_in_time(results, 'designer, pruned'):.2f} and "
-        f"{_regret_in_time(results, 'median'):.2f}, since looking inside takes time, too."
+        f"Mean regret over all of these: {', '.join(f'{a} {r}' for a, r in shown.items())}; "
+        f"{OURS} after half of the time {'-' if half is None else f'{half:.2f}'}. Half of the "
+        f"time of {REFERENCE} is {'enough' if half_is_enough(results) else 'not enough'}."
     )
+    leads = {t: r["arms"][NSGA2]["volume_lead_of_ours"] for t, r in results.items()}
     yield (
-        "Two ways to be quicker were tried: pruning the short runs, which helps whatever is looked "
-        "at but costs looks, and spending half of the epochs on longer runs of the best, which "
-        "does not help. So `designer search` prunes after every epoch; its looks cost far less "
-        "than those measured here, each of which was a whole profile. On a space of small "
-        "networks, where any decent perceptron comes close, the way to search matters little "
-        "beside the luck of the seed; search with the law to see what the layers do, not to save "
-        "epochs."
+        f"Against the front of {NSGA2} ours is "
+        + "; ".join(f"{verdict(lead)} on {title}" for title, lead in leads.items())
+        + "."
     )
-
-
-def _race(result: Figures) -> str:
-    """Return which of the two searches came near first, by the median over the seeds."""
-    ours, theirs = (
-        result["arms"][arm]["to_within_half_a_point"]["median_epochs"]
-        for arm in ("designer", "median")
-    )
-    if ours is None:
-        other = "nor does theirs" if theirs is None else f"theirs does after {theirs:.0f} epochs"
-        return f"our median search never comes so near, {other}"
-    other = "theirs never does" if theirs is None else f"theirs {theirs:.0f}"
-    return f"ours takes {ours:.0f} epochs, {other}"
-
-
-def _regret_in_time(results: Results, arm: str) -> float:
-    """Return the regret when the quickest search ended, mean over the data sets."""
-    curves = [list(result["arms"][arm]["curve_seconds"].values()) for result in results.values()]
-    return fmean(curve[-1]["mean"] for curve in curves)
