@@ -27,8 +27,8 @@ CLAIMS = {
     "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",
     "looks": "what a look between two epochs costs",
     "analysis": "what looking inside costs, in time and in memory",
-    "pruning": "which criterion finds the blocks that can go, and whether --max-drop holds",
     "contribution": "which criterion says what every block is needed for, and which can go",
+    "max_drop": "whether pruning with --max-drop keeps what it promises",
     "scaling": "how a search scales over cores, workers and trials",
     "residual": "the law with the prediction residual, in a character-level transformer",
 }

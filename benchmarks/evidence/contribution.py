@@ -44,15 +44,19 @@ STATES = {
 """The states of a network without blocks, in words."""
 
 
-def contribution() -> Iterator[str]:
-    """Yield the agreement of all criteria, removals in the order of each, and what others have."""
-    effects = groups_of(EFFECT_FILES)
-    if effects:
-        yield from _effects(effects)
-    removals = groups_of(REMOVAL_FILES)
-    if removals:
-        yield from _removals(removals)
-        yield from published(removals)
+def effects() -> Iterator[str]:
+    """Yield the agreement of all criteria with the effects of single removals."""
+    groups = groups_of(EFFECT_FILES)
+    if groups:
+        yield from _effects(groups)
+
+
+def removals() -> Iterator[str]:
+    """Yield removals in the order of each criterion, and what others have."""
+    groups = groups_of(REMOVAL_FILES)
+    if groups:
+        yield from _removals(groups)
+        yield from published(groups)
 
 
 def groups_of(files: Sequence[str]) -> list[Figures]:

@@ -1,15 +1,14 @@
-"""The networks that blocks are removed from: four families, and the passes through them."""
+"""The small networks that blocks are removed from: five families, and passes through them."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -19,10 +18,8 @@ from benchmarks.claims.pretrained_resnets import CifarResnet
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.pruning.options import RecoveryOptions
-from designer.pruning.removable import Removable
-from designer.pruning.removal_trials import RemovalTrials
 from designer.pruning.splits import Splits, splits_of
-from designer.training.trainer import Schedule, accuracy, build_seeded, train
+from designer.training.trainer import Schedule, build_seeded, train
 from search_spaces import (
     CnnSpace,
     CnnSpec,
@@ -35,9 +32,6 @@ from search_spaces import (
 )
 
 TRAIN_SIZE, IMAGE_SIZE = 1000, 10
-
-REMOVED = (2, 4, 6)
-"""Numbers of blocks that are removed."""
 
 PROBE = 5
 """Inputs on which the blocks that can go are found."""
@@ -76,8 +70,8 @@ class Family:
     """Makes an untrained network from the input's shape and the number of classes."""
     epochs: int
     learning_rate: float
-    greedy: tuple[int, ...] = (1, 5)
-    """Epochs of recovery in each trial of greedy ablation; what is slow to train gets one."""
+    greedy_epochs: int = 1
+    """Epochs of recovery in each trial of greedy ablation."""
 
 
 def _mlp(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -101,19 +95,17 @@ def _vit(shape: tuple[int, ...], classes: int) -> nn.Module:
 
 
 FAMILIES = {
-    "plain MLP": Family(_mlp, 60, 1e-3),
-    "residual MLP": Family(_residual_mlp, 60, 1e-3),
-    "ResNet": Family(_resnet, 20, 3e-3, greedy=(1,)),
-    "ViT": Family(_vit, 40, 2e-3, greedy=(1,)),
+    "plain MLP": Family(_mlp, 60, 1e-3, greedy_epochs=5),
+    "residual MLP": Family(_residual_mlp, 60, 1e-3, greedy_epochs=5),
+    "ResNet": Family(_resnet, 20, 3e-3),
+    "ViT": Family(_vit, 40, 2e-3),
+    "CNN": Family(_cnn, 20, 3e-3),
 }
-
-ALL_FAMILIES = {**FAMILIES, "CNN": Family(_cnn, 20, 3e-3, greedy=(1,))}
-"""The families, and plain convolutional networks, which the claim on pruning leaves out."""
 
 ROOTS: tuple[type[nn.Module], ...] = (
     ResidualMlp,
     CifarResnet,
-    *(type(family.build((1, 8, 8), 2)) for family in ALL_FAMILIES.values()),
+    *(type(family.build((1, 8, 8), 2)) for family in FAMILIES.values()),
 )
 """Classes of whole networks."""
 
@@ -127,10 +119,6 @@ class Task:
     source: str
     family: str
     seed: int
-    max_drop: float | None = None
-    """Largest drop of validation accuracy, as a fraction; None to remove fixed numbers."""
-    train_size: int = TRAIN_SIZE
-    image_size: int = IMAGE_SIZE
 
     @property
     def names(self) -> Figures:
@@ -151,7 +139,7 @@ class Subject:
     @property
     def family(self) -> Family:
         """The family of the network."""
-        return ALL_FAMILIES[self.task.family]
+        return FAMILIES[self.task.family]
 
     def untrained(self, seed: int) -> nn.Module:
         """Return a network of the family with the initial weights of a seed."""
@@ -161,18 +149,6 @@ class Subject:
             torch.device("cpu"),
         )
 
-    def trials(self) -> RemovalTrials:
-        """Return what removes blocks and trains what is left."""
-        return RemovalTrials(self.model, self.splits, self.recovery, None, ignore)
-
-    def test_accuracy(self, model: nn.Module | None = None) -> float:
-        """Return the test accuracy of a model, by default of the whole network."""
-        return accuracy(self.model if model is None else model, self.data.test)
-
-    def accuracy_without(self, trials: RemovalTrials, blocks: Sequence[Removable]) -> float:
-        """Return the test accuracy after removing these blocks and recovering."""
-        return self.test_accuracy(trials.recovered(blocks).cut.model)
-
 
 def trained_subject(task: Task, validation: float) -> Subject:
     """Train the whole network.
@@ -181,12 +157,12 @@ def trained_subject(task: Task, validation: float) -> Subject:
         task: the network and its data.
         validation: share of the samples in use that is held out.
     """
-    family = ALL_FAMILIES[task.family]
+    family = FAMILIES[task.family]
     bundled = task.source == "digits"
     data = load_dataset(
         task.source,
-        train_size=None if bundled else task.train_size,
-        image_size=None if bundled else task.image_size,
+        train_size=None if bundled else TRAIN_SIZE,
+        image_size=None if bundled else IMAGE_SIZE,
         validation_fraction=validation,
         seed=task.seed,
     )
@@ -235,11 +211,6 @@ def by_family(rows: Sequence[Figures], summary: Callable[[Sequence[Figures]], Fi
         ],
         "rows": list(rows),
     }
-
-
-def mean(values: Iterable[float]) -> float:
-    """Return the mean of some numbers."""
-    return float(np.mean(list(values)))
 
 
 def ignore(_what: str, _done: int, _total: int) -> None:

@@ -1,17 +1,26 @@
-"""What ``--max-drop`` does: how many blocks go, and whether the bound holds on test data."""
+"""What ``designer prune --max-drop`` does: how many blocks go, and whether the bound holds.
+
+    python -m benchmarks.run max_drop --data NAME=SOURCE ... [--family NAME] [--drop 0.01]
+
+Networks are trained, and the product decides by itself how many of their blocks go, with its
+defaults.  The bound is to hold on test data, which the product never sees.
+"""
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
 
-from benchmarks.claim import Figures
-from benchmarks.claims.pruning_networks import Task, trained_subject
-from benchmarks.command import say, wide_console
+from benchmarks.claim import Figures, Result
+from benchmarks.claims.small_networks import FAMILIES, Task, trained_subject
+from benchmarks.command import Parser, positive, say, wide_console
+from benchmarks.processes import in_processes
 from benchmarks.statistics import mean_and_interval, rounded
 from designer.pruning.prune import prune
 
@@ -21,8 +30,42 @@ VALIDATION = 0.6
 POINT = 0.01
 """One point of accuracy, as a fraction."""
 
+SEEDS = 10
+"""Networks of each family and data set."""
 
-def decide(task: Task) -> Figures:
+
+@dataclass(frozen=True)
+class DropTask(Task):
+    """One network to prune."""
+
+    max_drop: float = POINT
+    """Largest drop of validation accuracy, as a fraction."""
+
+
+def configure(parser: Parser) -> None:
+    """Add the claim's options."""
+    parser.add_argument(
+        "--data", action="append", required=True, metavar="NAME=SOURCE", help="a data set"
+    )
+    parser.add_argument("--family", action="append", choices=list(FAMILIES), help="only these")
+    parser.add_argument("--seeds", type=positive, default=SEEDS, help="networks of each kind")
+    parser.add_argument("--drop", type=float, default=POINT, help="what the user allows")
+
+
+def run(options: argparse.Namespace) -> Result:
+    """Train the networks, and let the product prune each."""
+    seeds = list(range(options.seeds))
+    tasks = [
+        DropTask(name, source, family, seed, options.drop)
+        for name, _, source in (text.partition("=") for text in options.data)
+        for family in options.family or FAMILIES
+        for seed in seeds
+    ]
+    rows = list(in_processes(decide, tasks, "networks"))
+    return Result(options, decided(rows), seeds)
+
+
+def decide(task: DropTask) -> Figures:
     """Let ``prune(max_drop=...)`` decide how many blocks of one network go."""
     subject = trained_subject(task, VALIDATION)
     started = time.perf_counter()
@@ -80,10 +123,10 @@ def _summary(family: str, data: str, rows: Sequence[Figures]) -> Figures:
     }
 
 
-def show_decided(figures: Figures) -> None:
+def show(result: Result) -> None:
     """Print a row for each family and data set."""
     table = Table("network", "data", "within", "a third", "removed", "test drop", "largest")
-    for group in figures["groups"]:
+    for group in result.figures["groups"]:
         table.add_row(
             group["family"],
             group["data"],
