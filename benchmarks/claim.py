@@ -20,6 +20,7 @@ CLAIMS = {
     "paper": "what He & Su say of the law, figure by figure",
     "separation": "how much faster D is than the textbook form",
     "criterion": "which figure of a short run predicts the accuracy after long training",
+    "score": "which form of the score ranks architectures best",
     "published": "what scores of untrained networks are worth in a published table",
     "search": "why the sampler and the pruner are what they are",
     "payoff": "whether the search pays, beside what Optuna offers",
