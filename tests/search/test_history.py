@@ -43,33 +43,33 @@ def test_a_short_history_is_seen_as_it_is() -> None:
 @pytest.mark.parametrize("direction", [MAXIMIZE, MINIMIZE])
 def test_the_best_of_a_long_history_are_always_seen(direction: StudyDirection) -> None:
     values = np.random.default_rng(0).permutation(LONG).astype(float)
-    seen = remembered(history(values), [direction])
+    part = remembered(history(values), [direction])
     order = np.argsort(-values if direction is MAXIMIZE else values)
-    assert set(order[:BEST].tolist()) <= set(numbers(seen))
-    assert len(seen) == REMEMBERED
-    assert numbers(seen) == sorted(numbers(seen))
+    assert set(order[:BEST].tolist()) <= set(numbers(part))
+    assert len(part) == REMEMBERED
+    assert numbers(part) == sorted(numbers(part))
 
 
 def test_the_others_are_spread_over_the_whole_study() -> None:
-    seen = numbers(remembered(history(np.zeros(LONG)), [MAXIMIZE]))
-    others = [i for i in seen if i >= BEST]  # of equal ones the earlier are the best
+    part = numbers(remembered(history(np.zeros(LONG)), [MAXIMIZE]))
+    others = [i for i in part if i >= BEST]  # of equal ones the earlier are the best
     assert max(np.diff(others)) <= 2 * LONG / REMEMBERED
     assert others[-1] >= LONG - 2 * LONG / REMEMBERED
 
 
 def test_every_goal_has_its_best() -> None:
     values = np.random.default_rng(1).normal(size=(LONG, 2))
-    seen = set(numbers(remembered(history(values), [MAXIMIZE, MINIMIZE])))
-    assert set(np.argsort(-values[:, 0])[:BEST].tolist()) <= seen
-    assert set(np.argsort(values[:, 1])[:BEST].tolist()) <= seen
+    part = set(numbers(remembered(history(values), [MAXIMIZE, MINIMIZE])))
+    assert set(np.argsort(-values[:, 0])[:BEST].tolist()) <= part
+    assert set(np.argsort(values[:, 1])[:BEST].tolist()) <= part
 
 
 def test_trials_under_way_are_seen_and_failed_ones_are_not() -> None:
     trials = history(np.zeros(LONG))
     trials[7].state, trials[-1].state = TrialState.FAIL, TrialState.RUNNING
-    seen = numbers(remembered(trials, [MAXIMIZE]))
-    assert LONG - 1 in seen
-    assert 7 not in seen
+    part = numbers(remembered(trials, [MAXIMIZE]))
+    assert LONG - 1 in part
+    assert 7 not in part
 
 
 def proposal(trials: list[FrozenTrial], sampler: SeededSampler) -> float:
