@@ -26,6 +26,7 @@ from designer.data.splitting import (
     validation_size,
 )
 from designer.errors import DataError
+from designer.importing import Trust, typed
 
 Samples = tuple[Array, Array]
 """Inputs (n, ...) and labels (n,) of one part of a data set, as arrays."""
@@ -44,7 +45,8 @@ def load_dataset(
     """Load, check, split and scale a data set.
 
     Args:
-        source: one of the forms in ``designer.data.sources.SOURCES``.
+        source: one of the forms in ``designer.data.sources.SOURCES``. A callable is imported and
+            called, so pass no name that only a file says.
         train_size: samples to train on; ``validation_fraction`` says how many more are held out.
             By default all samples are used.
         image_size: height and width in pixels that images are resized to.
@@ -71,20 +73,22 @@ def load_dataset(
         shuffle_labels=shuffle_labels,
         scaling=scaling,
     )
-    return load_with_options(source, options)
+    return load_with_options(source, options, typed(source))
 
 
-def load_with_options(source: str, options: DataOptions) -> Dataset:
+def load_with_options(source: str, options: DataOptions, trust: Trust) -> Dataset:
     """Load, check, split and scale a data set, with options that are already checked.
 
     Args:
         source: one of the forms in ``designer.data.sources.SOURCES``.
         options: how to split, resize and scale.
+        trust: which callables may be imported.
 
     Raises:
         DataError: if the source does not hold a classification data set.
+        TrustError: if the source is a callable that may not be imported.
     """
-    raw = read_source(source, options.image_size)
+    raw = read_source(source, options.image_size, trust)
     if isinstance(raw, BatchedData):
         raise DataError(
             f"Expected arrays from '{source}', got batches; a search needs arrays: return x_train "
@@ -95,6 +99,7 @@ def load_with_options(source: str, options: DataOptions) -> Dataset:
 
 def load_source(
     source: str,
+    trust: Trust,
     default_scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD,
     **options: Any,
 ) -> Dataset | BatchedData:
@@ -102,6 +107,7 @@ def load_source(
 
     Args:
         source: one of the forms in ``designer.data.sources.SOURCES``.
+        trust: which callables may be imported.
         default_scaling: how arrays are scaled if ``options`` does not say it.
         options: fields of ``DataOptions`` that the caller asks for.
 
@@ -111,9 +117,10 @@ def load_source(
     Raises:
         DataError: as ``load_dataset``; also if batches can be iterated only once, or if an option
             is asked for that batches cannot follow.
+        TrustError: if the source is a callable that may not be imported.
     """
     checked = DataOptions(**{"scaling": default_scaling, **options})
-    raw = read_source(source, checked.image_size)
+    raw = read_source(source, checked.image_size, trust)
     if isinstance(raw, RawArrays):
         return _prepared(source, raw, checked)
     _check_options_of_batches(source, options)
