@@ -99,15 +99,13 @@ def load_with_options(source: str, options: DataOptions, trust: Trust) -> Datase
 
 def load_source(
     source: str,
-    trust: Trust,
     default_scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD,
     **options: Any,
 ) -> Dataset | BatchedData:
     """Load batches where a callable returns them; load any other source as ``load_dataset`` does.
 
     Args:
-        source: one of the forms in ``designer.data.sources.SOURCES``.
-        trust: which callables may be imported.
+        source: one of the forms in ``designer.data.sources.SOURCES``; a callable is imported.
         default_scaling: how arrays are scaled if ``options`` does not say it.
         options: fields of ``DataOptions`` that the caller asks for.
 
@@ -117,9 +115,30 @@ def load_source(
     Raises:
         DataError: as ``load_dataset``; also if batches can be iterated only once, or if an option
             is asked for that batches cannot follow.
-        TrustError: if the source is a callable that may not be imported.
     """
     checked = DataOptions(**{"scaling": default_scaling, **options})
+    return _load(source, checked, options, typed(source))
+
+
+def load_recorded(recipe: Mapping[str, Any], trust: Trust) -> Dataset | BatchedData:
+    """Load the data that a file records, as ``load_source`` does.
+
+    Args:
+        recipe: the source, and fields of ``DataOptions``.
+        trust: which callables may be imported.
+
+    Raises:
+        DataError: as ``load_source``.
+        TrustError: if the source is a callable that may not be imported.
+    """
+    options = {name: value for name, value in recipe.items() if name != "source"}
+    return _load(recipe["source"], DataOptions(**options), options, trust)
+
+
+def _load(
+    source: str, checked: DataOptions, options: Mapping[str, Any], trust: Trust
+) -> Dataset | BatchedData:
+    """Load a source by its options, of which batches can follow only some."""
     raw = read_source(source, checked.image_size, trust)
     if isinstance(raw, RawArrays):
         return _prepared(source, raw, checked)

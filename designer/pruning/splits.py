@@ -12,7 +12,6 @@ from designer.choices import Scaling
 from designer.data.dataset import BatchedData, Dataset, LabelledTensors
 from designer.data.loading import load_source
 from designer.errors import DataError, InvalidInputError
-from designer.importing import typed
 from designer.models.loaded import LoadedModel
 
 Pair = LabelledTensors | tuple[Tensor, Tensor]
@@ -90,7 +89,7 @@ def _loaded(source: str, model: nn.Module | None) -> Dataset:
         return f"load_dataset('{source}', scaling='{scaling}')"
 
     loaded = (
-        load_source(source, typed(source), Scaling.NONE)
+        load_source(source, Scaling.NONE)
         if model is None
         else all_data_for_model(LoadedModel(model), source, show)
     )
