@@ -7,7 +7,8 @@
     │   ├── DataError                       the data set is not what it must be
     │   ├── ModelError                      the model or its weights cannot be used
     │   ├── SpaceError                      the search space is unknown or breaks its contract
-    │   └── RunFolderError                  the run folder cannot be used as asked
+    │   ├── RunFolderError                  the run folder cannot be used as asked
+    │   └── TrustError                      a file names code that nobody has allowed
     ├── StorageError (OSError)              the storage of a study does not answer or is full
     └── TrialFailed (RuntimeError)          one training run failed; the search goes on
 
@@ -41,6 +42,10 @@ class SpaceError(InvalidInputError):
 
 class RunFolderError(InvalidInputError):
     """The run folder is missing, locked, damaged, not writable, or holds something else."""
+
+
+class TrustError(InvalidInputError):
+    """A file or a study names code that the user has not allowed; nothing was imported."""
 
 
 class StorageError(DesignerError, OSError):

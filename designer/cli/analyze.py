@@ -24,6 +24,7 @@ from designer.cli.options import (
     InputScaling,
     ReportFormat,
     TrainSize,
+    TrustedNames,
     WeightsFile,
     chosen,
     chosen_data_options,
@@ -127,6 +128,7 @@ def _analyze(
         int | None, typer.Option(help="Samples per forward pass. [default: up to 4096]")
     ] = None,
     device: Device = "cpu",
+    trust: TrustedNames = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report. [default: analyses/MODEL]")
     ] = None,
@@ -150,7 +152,7 @@ def _analyze(
         from designer.models.loading import load_model
         from designer.training.devices import usable_device
 
-        loaded = load_model(model, weights, seed=seed or 0)
+        loaded = load_model(model, weights, seed=seed or 0, trust=trust or ())
         if not list_blocks:
             _check_report_folder(folder)
         net = loaded.model.to(usable_device(device))

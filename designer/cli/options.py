@@ -73,6 +73,15 @@ HeldoutShare = Annotated[
     float | None,
     typer.Option(help="Share of the samples, those for testing aside, to hold out for validation."),
 ]
+TrustedNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        help="package.module:name of code that the folder names and that may be imported, such as "
+        "your own space; repeat the option for several. [default: only what comes with Designer "
+        "or an installed package]",
+    ),
+]
 ReportFormat = Annotated[Format, typer.Option("--format", help="Format of the report.")]
 Output = Annotated[
     Path | None,

@@ -18,6 +18,7 @@ from designer.cli.options import (
     InputScaling,
     ReportFormat,
     TrainSize,
+    TrustedNames,
     WeightsFile,
     chosen_data_options,
     count_or_names,
@@ -130,6 +131,7 @@ def _prune(
         int, typer.Option(help="Samples per training step.")
     ] = RecoveryOptions.batch_size,
     device: Device = "cpu",
+    trust: TrustedNames = None,
     form: ReportFormat = Format.TERMINAL,
     as_json: AsJson = False,
 ) -> int:
@@ -157,10 +159,12 @@ def _prune(
     )
     with interruptible("Stopped."), prints_to_stderr():
         from designer.cli.pruned_folder import PrunedFolder, few_threads
+        from designer.models.loading import load_model
         from designer.pruning.prune import prune_with
 
         data_options = chosen_data_options(context)
-        target = PrunedFolder.prepare(folder, model, weights, data, data_options, device)
+        source = load_model(model, weights, seed=seed or 0, trust=trust or ())
+        target = PrunedFolder.prepare(folder, source, weights, data, data_options, device)
         options = target.completed(options, learning_rate)
         net, command = target.source.model, str(context.obj)
         with few_threads(net), pass_progress(lines=True) as bars:

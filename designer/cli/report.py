@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from designer.cli.app import OK, app
-from designer.cli.options import Format, JsonList, Output, ReportFormat
+from designer.cli.options import Format, JsonList, Output, ReportFormat, TrustedNames
 from designer.cli.progress import (
     interruptible,
     make_console,
@@ -81,6 +81,7 @@ def _compare(
     ],
     form: ReportFormat = Format.TERMINAL,
     output: Output = None,
+    trust: TrustedNames = None,
 ) -> int:
     """Compare networks: curves, differences layer by layer, and which is better at what.
 
@@ -92,7 +93,7 @@ def _compare(
         from designer.cli.output import show_report
         from designer.report.views.dispatch import view_of
 
-        report = compare(networks, command=str(context.obj), progress=bars)
+        report = compare(networks, trust=trust or (), command=str(context.obj), progress=bars)
     show_report(view_of(report), report, form, output)
     return OK
 
@@ -134,10 +135,11 @@ def _spaces(
     as_json: JsonList = False,
 ) -> int:
     """List the search spaces, or show the parameters of one."""
+    from designer.importing import typed
     from designer.models.spaces import find_space, listed_spaces
 
     if space is not None:
-        _show_space(find_space(space), as_json=as_json)
+        _show_space(find_space(space, typed(space)), as_json=as_json)
         return OK
     _list("space", listed_spaces(), as_json=as_json)
     if not as_json:

@@ -188,10 +188,19 @@ def _worker(
     idle: Annotated[
         float, typer.Option(help="Seconds without work after which the worker leaves.")
     ] = IDLE_SECONDS,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="package.module:name of a space or of data that the study names and that may be "
+            "imported; repeat the option for several. [default: only what comes with Designer or "
+            "an installed package]"
+        ),
+    ] = None,
 ) -> int:
     """Join a search that runs elsewhere, and work for it until it is done.
 
-    Space, data, budget and seeds come from the study. A worker may join and leave at any time:
+    Space, data, budget and seeds come from the study. Code of yours that it names is imported only
+    if you repeat its name with --trust, or as --data. A worker may join and leave at any time:
     SIGTERM or Ctrl-C hands its trial back, and others repeat the trial of a killed worker.
     """
     address = required_storage(storage)
@@ -206,6 +215,7 @@ def _worker(
             devices=split_names(devices) or ("cpu",),
             wait=wait,
             idle=idle,
+            trust=trust or (),
             progress=display.update,
         )
     return OK

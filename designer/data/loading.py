@@ -26,6 +26,7 @@ from designer.data.splitting import (
     validation_size,
 )
 from designer.errors import DataError
+from designer.importing import Trust, typed
 
 Samples = tuple[Array, Array]
 """Inputs (n, ...) and labels (n,) of one part of a data set, as arrays."""
@@ -44,7 +45,8 @@ def load_dataset(
     """Load, check, split and scale a data set.
 
     Args:
-        source: one of the forms in ``designer.data.sources.SOURCES``.
+        source: one of the forms in ``designer.data.sources.SOURCES``. A callable is imported and
+            called, so pass no name that only a file says.
         train_size: samples to train on; ``validation_fraction`` says how many more are held out.
             By default all samples are used.
         image_size: height and width in pixels that images are resized to.
@@ -71,20 +73,22 @@ def load_dataset(
         shuffle_labels=shuffle_labels,
         scaling=scaling,
     )
-    return load_with_options(source, options)
+    return load_with_options(source, options, typed(source))
 
 
-def load_with_options(source: str, options: DataOptions) -> Dataset:
+def load_with_options(source: str, options: DataOptions, trust: Trust) -> Dataset:
     """Load, check, split and scale a data set, with options that are already checked.
 
     Args:
         source: one of the forms in ``designer.data.sources.SOURCES``.
         options: how to split, resize and scale.
+        trust: which callables may be imported.
 
     Raises:
         DataError: if the source does not hold a classification data set.
+        TrustError: if the source is a callable that may not be imported.
     """
-    raw = read_source(source, options.image_size)
+    raw = read_source(source, options.image_size, trust)
     if isinstance(raw, BatchedData):
         raise DataError(
             f"Expected arrays from '{source}', got batches; a search needs arrays: return x_train "
@@ -101,7 +105,7 @@ def load_source(
     """Load batches where a callable returns them; load any other source as ``load_dataset`` does.
 
     Args:
-        source: one of the forms in ``designer.data.sources.SOURCES``.
+        source: one of the forms in ``designer.data.sources.SOURCES``; a callable is imported.
         default_scaling: how arrays are scaled if ``options`` does not say it.
         options: fields of ``DataOptions`` that the caller asks for.
 
@@ -113,7 +117,29 @@ def load_source(
             is asked for that batches cannot follow.
     """
     checked = DataOptions(**{"scaling": default_scaling, **options})
-    raw = read_source(source, checked.image_size)
+    return _load(source, checked, options, typed(source))
+
+
+def load_recorded(recipe: Mapping[str, Any], trust: Trust) -> Dataset | BatchedData:
+    """Load the data that a file records, as ``load_source`` does.
+
+    Args:
+        recipe: the source, and fields of ``DataOptions``.
+        trust: which callables may be imported.
+
+    Raises:
+        DataError: as ``load_source``.
+        TrustError: if the source is a callable that may not be imported.
+    """
+    options = {name: value for name, value in recipe.items() if name != "source"}
+    return _load(recipe["source"], DataOptions(**options), options, trust)
+
+
+def _load(
+    source: str, checked: DataOptions, options: Mapping[str, Any], trust: Trust
+) -> Dataset | BatchedData:
+    """Load a source by its options, of which batches can follow only some."""
+    raw = read_source(source, checked.image_size, trust)
     if isinstance(raw, RawArrays):
         return _prepared(source, raw, checked)
     _check_options_of_batches(source, options)

@@ -14,7 +14,7 @@ from designer.data.dataset import BatchedData
 from designer.data.images import read_image_folder
 from designer.data.raw import RawArrays, raw_arrays, raw_from_mapping
 from designer.errors import DataError, first_line
-from designer.importing import load_attribute
+from designer.importing import Trust
 
 SOURCES = {
     "digits": "scikit-learn's bundled 8x8 digits: 1,797 images, 10 classes",
@@ -28,15 +28,17 @@ SOURCES = {
 """Forms that ``--data`` takes, and what each of them means."""
 
 
-def read_source(source: str, image_size: int | None) -> RawArrays | BatchedData:
+def read_source(source: str, image_size: int | None, trust: Trust) -> RawArrays | BatchedData:
     """Read what a source holds, before anything is split or scaled.
 
     Args:
         source: one of the forms in ``SOURCES``.
         image_size: height and width in pixels that images of folders are resized to.
+        trust: which callables may be imported.
 
     Raises:
         DataError: if the source has none of the forms, or cannot be read.
+        TrustError: if it is a callable that may not be imported.
     """
     if source == "digits":
         return _read_digits()
@@ -46,9 +48,15 @@ def read_source(source: str, image_size: int | None) -> RawArrays | BatchedData:
         return _read_npz(Path(source))
     if _is_folder(source):  # checked before callables, because C:\images has a colon, too
         return RawArrays(*read_image_folder(Path(source), image_size))
-    if ":" in source:
-        return _read_callable(source)
+    if is_callable(source):
+        return _read_callable(source, trust)
     raise DataError(f"Expected data as one of {', '.join(SOURCES)}, got '{source}'.")
+
+
+def is_callable(source: str) -> bool:
+    """True if a source names a callable, which has to be imported."""
+    other = source.startswith("openml:") or source.endswith(".npz") or _is_folder(source)
+    return ":" in source and not other
 
 
 def _read_digits() -> RawArrays:
@@ -106,9 +114,8 @@ def _read_openml(name: str) -> RawArrays:
     return raw_arrays(fetched.data, fetched.target)
 
 
-def _read_callable(source: str) -> RawArrays | BatchedData:
-    module_name, _, attribute = source.partition(":")
-    function = load_attribute(module_name, attribute, DataError)
+def _read_callable(source: str, trust: Trust) -> RawArrays | BatchedData:
+    function = trust.load(source, DataError)
     if not callable(function):
         raise DataError(f"Expected '{source}' to be callable, got {type(function).__name__}.")
     try:

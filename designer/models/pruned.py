@@ -24,14 +24,11 @@ from designer.folders import (
     write_text,
 )
 from designer.models.loaded import LoadedModel
+from designer.models.stored import PRUNED_SCHEMA
 from designer.models.surgery import Removal
 
-PRUNED_SCHEMA = "designer.pruned/1"
-"""Format of ``model.json`` in the folder of a pruned model."""
-
-
 REMOVAL_ROUNDS = TypeAdapter(list[tuple[Removal, ...]])
-"""Converts the removed blocks to JSON values and back, one tuple of blocks for each pruning."""
+"""Converts the removed blocks to JSON values, one tuple of blocks for each pruning."""
 
 
 def check_folder(folder: Path, source: LoadedModel) -> None:
@@ -116,19 +113,3 @@ def _known_of(source: LoadedModel) -> dict[str, Any] | None:
         "data_options": source.data_options,
         "data_fingerprint": source.data_fingerprint,
     }
-
-
-def check_pruned_schema(schema: object, folder: Path) -> None:
-    """Check the format of a pruned model's folder.
-
-    Args:
-        schema: the format that its file names.
-        folder: the folder, for the message.
-
-    Raises:
-        RunFolderError: if this version of the package does not read that format.
-    """
-    if schema != PRUNED_SCHEMA:
-        raise RunFolderError(
-            f"Expected schema {PRUNED_SCHEMA} in '{folder / PRUNED_FILE}', got {schema}."
-        )

@@ -10,7 +10,7 @@ from typing import Any
 
 from designer.errors import RunFolderError
 from designer.folders import BEST_FOLDER, SPEC_FILE, WEIGHTS_FILE, write_bytes, write_text
-from designer.models.loading import MODEL_SCHEMA
+from designer.models.stored import MODEL_SCHEMA
 from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts

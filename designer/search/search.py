@@ -11,6 +11,7 @@ from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_with_options
 from designer.folders import STORAGE_FILE
+from designer.importing import typed
 from designer.models.spaces import find_space
 from designer.results.search import REPORT_SCHEMA, SearchResult
 from designer.results.serialisation import check_free
@@ -205,8 +206,12 @@ def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOption
     if options.storage is not None:
         parse_address(options.storage)
     devices = tuple(str(usable_device(device)) for device in options.worker_devices)
-    found_space = find_space(space) if isinstance(space, str) else space
-    dataset = load_with_options(data, options.data_options) if isinstance(data, str) else data
+    found_space = find_space(space, typed(space)) if isinstance(space, str) else space
+    dataset = (
+        load_with_options(data, options.data_options, typed(data))
+        if isinstance(data, str)
+        else data
+    )
     check_augmentable(options.augment, dataset.input_shape)
     try_out(found_space, dataset.input_shape, dataset.num_classes)
     location = _location(options, dataset, found_space)

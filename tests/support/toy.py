@@ -262,3 +262,7 @@ def tiny_run(out: Path, **changes: Any) -> Path:
     quick = {"trials": 2, "epochs": 2, "confirm": 1, "confirm_seeds": 1} | changes
     search(f"{__name__}:TinySpace", f"{__name__}:blobs", out=out, **quick)
     return out
+
+
+TRUSTED = ["--trust", f"{__name__}:TinySpace", "--trust", f"{__name__}:blobs"]
+"""Options of a command that allow it what the folders of ``tiny_run`` name."""

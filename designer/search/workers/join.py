@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 
 from designer.errors import InvalidInputError
+from designer.importing import Trust, Trusted
 from designer.search.job import Job
 from designer.search.options import IDLE_SECONDS, JOIN_SECONDS, SearchOptions
 from designer.search.progress import Phase, ProgressCallback
@@ -42,6 +43,7 @@ def work(
     devices: Sequence[str] = ("cpu",),
     wait: float = JOIN_SECONDS,
     idle: float = IDLE_SECONDS,
+    trust: Trusted = (),
     progress: ProgressCallback | None = None,
 ) -> None:
     """Take part in a study until it is done, or until this process is asked to stop.
@@ -58,12 +60,16 @@ def work(
         devices: torch devices that the workers use in turn.
         wait: seconds to wait for a study that does not exist yet.
         idle: seconds after which this process leaves a study that has nothing to do.
+        trust: names as ``package.module:name`` that the study may import, besides ``data``; True
+            for whatever it names, which is to run the code of whoever can write to the storage.
         progress: called after every trial.
 
     Raises:
         InvalidInputError: if version, data, space or files here are not those of the study.
+        TrustError: if the study names what may not be imported; nothing was imported.
         StorageError: if the storage does not answer.
     """
+    trusted = Trust.of(trust)
     parse_address(storage)
     for device in devices:
         usable_device(device)
@@ -74,7 +80,7 @@ def work(
             stored = _wait_for_study(opened, location, wait, stop)
             if stored is None:
                 return
-            job = job_from_handshake(stored, location, data, options)
+            job = job_from_handshake(stored, location, data, options, trusted)
             _take_part(job, opened, stop, progress or (lambda _: None), idle)
 
 
