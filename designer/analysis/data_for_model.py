@@ -130,7 +130,7 @@ def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
     if not model.data_fingerprint:
         return None
     try:
-        loaded = load_source(**{**model.data_options, "source": source})
+        loaded = load_source(**{**_recorded(model), "source": source})
     except DesignerError:
         return None
     if isinstance(loaded, Dataset) and loaded.fingerprint == model.data_fingerprint:
@@ -140,7 +140,7 @@ def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
 
 def _load_recorded(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | BatchedData:
     """Load the data that a model records, with the options that were asked for."""
-    stored = dict(model.data_options)
+    stored = _recorded(model)
     if "source" not in stored:
         raise InvalidInputError(
             f"Expected --data, the data to look at '{model.name}' with, got none; see "
@@ -153,6 +153,14 @@ def _load_recorded(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | Ba
             f"trained on them: name the data to use with --data."
         )
     return loaded
+
+
+def _recorded(model: LoadedModel) -> dict[str, Any]:
+    """Return the options of data that a model records.
+
+    Models of earlier versions do not record how duplicates were split: like all other samples.
+    """
+    return {"split_duplicates": True, **model.data_options} if model.data_options else {}
 
 
 def _same_data(model: LoadedModel, data: Dataset | BatchedData) -> bool:

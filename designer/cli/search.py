@@ -125,6 +125,14 @@ def _search(
             help="Permute the labels, as a control in which there is nothing to learn.",
         ),
     ] = False,
+    split_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--split-duplicates",
+            help="Split equal samples as if they differed. [default: they stay together, so that "
+            "none is held out that is trained on]",
+        ),
+    ] = False,
     batch_size: Annotated[
         int, typer.Option(help="Samples per training step.")
     ] = SearchOptions.batch_size,

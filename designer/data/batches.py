@@ -148,6 +148,15 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     return Batches(source, targets, tuple(tuple(part.shape) for part in labels), tokens)
 
 
+def tensors_in_memory(data: LabelledData) -> list[Tensor]:
+    """Return all inputs (n, ...) of data in memory; nothing for data that come in batches."""
+    if isinstance(data, LabelledTensors):
+        return [data.inputs]
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
+        return tensors_of(data[0])
+    return []
+
+
 def check_heldout(heldout: Batches, train: Batches, *, allow_unseen: bool = False) -> None:
     """Raise ``InvalidInputError`` unless held-out targets fit those of training.
 
