@@ -7,6 +7,7 @@ held-out samples therefore make any network look better than it is, most of all 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -158,13 +159,15 @@ def _held_groups(
     totals = np.bincount(y)
     room = proportional(totals, held_out, totals - 1)
     outside = totals.copy()
+    # one huge group must not leave all others, which are worth more, to the part that is held out
+    most = math.ceil(2 * held_out / len(y) * len(np.unique(groups)))
     labels = np.split(y[np.argsort(groups, kind="stable")], np.cumsum(np.bincount(groups))[:-1])
     waiting, held = generator.permutation(len(labels)).tolist(), []
     for fits in (_fits, _improves):  # first what fits exactly, then what overshoots by little
         left = []
         for group in waiting:
             counts = np.bincount(labels[group], minlength=len(totals))
-            if fits(counts, room, outside):
+            if len(held) < most and fits(counts, room, outside):
                 held.append(group)
                 room, outside = room - counts, outside - counts
             else:

@@ -128,6 +128,13 @@ def test_a_class_of_one_sample_and_its_copies_is_trained_on(source: Source) -> N
     }
 
 
+def test_one_sample_that_stands_for_most_of_the_data(source: Source) -> None:
+    x, y = np.concatenate([np.zeros((500, 4)), X]), np.arange(560) % 2
+    data = load_dataset(source(x, y))
+    assert leaks(data) == {}
+    assert min(len(rows) for rows in rows_of(data).values()) >= 10
+
+
 def test_what_cannot_be_kept_together_is_split_and_counted(source: Source) -> None:
     x, y = np.repeat([[0.0, 1.0], [1.0, 0.0]], 50, axis=0), np.repeat([0, 1], 50)
     data = load_dataset(source(x, y))
