@@ -22,6 +22,7 @@ from designer.cli.options import (
     HeldoutShare,
     ImageSize,
     InputScaling,
+    MaxDataGib,
     ReportFormat,
     TrainSize,
     WeightsFile,
@@ -126,6 +127,7 @@ def _analyze(
     batch_size: Annotated[
         int | None, typer.Option(help="Samples per forward pass. [default: up to 4096]")
     ] = None,
+    max_data_gib: MaxDataGib = None,
     device: Device = "cpu",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the report. [default: analyses/MODEL]")

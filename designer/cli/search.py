@@ -14,6 +14,7 @@ from designer.cli.options import (
     Devices,
     Format,
     ImageSize,
+    MaxDataGib,
     SharedStorage,
     Storage,
     TrainSize,
@@ -147,6 +148,7 @@ def _search(
     ] = SearchOptions.augment,
     device: Annotated[str, typer.Option(help="Torch device to train on.")] = SearchOptions.device,
     devices: Devices = None,
+    max_data_gib: MaxDataGib = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> int:
     """Search for architectures, confirm the best and recommend.
@@ -196,6 +198,7 @@ def _worker(
     idle: Annotated[
         float, typer.Option(help="Seconds without work after which the worker leaves.")
     ] = IDLE_SECONDS,
+    max_data_gib: MaxDataGib = None,
 ) -> int:
     """Join a search that runs elsewhere, and work for it until it is done.
 

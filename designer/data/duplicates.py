@@ -162,7 +162,8 @@ def _held_groups(
     # one huge group must not leave all others, which are worth more, to the part that is held out
     most = math.ceil(2 * held_out / len(y) * len(np.unique(groups)))
     labels = np.split(y[np.argsort(groups, kind="stable")], np.cumsum(np.bincount(groups))[:-1])
-    waiting, held = generator.permutation(len(labels)).tolist(), []
+    waiting: list[int] = generator.permutation(len(labels)).tolist()
+    held: list[int] = []
     for fits in (_fits, _improves):  # first what fits exactly, then what overshoots by little
         left = []
         for group in waiting:

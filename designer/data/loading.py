@@ -171,7 +171,7 @@ def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
         fingerprint=fingerprint_of([array for samples in parts.values() for array in samples]),
         options={"source": source, **options.record()},
         shuffled_labels=options.shuffle_labels,
-        warnings=tuple(class_warnings(parts, classes)),
+        warnings=(*raw.warnings, *class_warnings(parts, classes)),
         split_here=raw.x_test is None,
         **tensors,
     )

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from designer.errors import InvalidInputError
+from designer.measures.checks import check_class_count
 from designer.measures.class_directions import ClassDirections
 from designer.measures.decomposition import FeatureSize, decompose
 from designer.measures.permutations import PermutedScatter
@@ -41,9 +42,13 @@ class ClassSums:
     Args:
         num_classes: K.
         labelings: B; all but the first are permutations of the first.
+
+    Raises:
+        InvalidInputError: if K is above a million.
     """
 
     def __init__(self, num_classes: int, labelings: int = 1) -> None:
+        check_class_count(num_classes)
         self.num_classes = num_classes
         self._labelings = labelings
         self._sums: Tensor | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from designer.errors import DesignerError, RunFolderError, first_line
-from designer.folders import BEST_FOLDER, PRUNED_FILE, SPEC_FILE, WEIGHTS_FILE
+from designer.folders import BEST_FOLDER, PRUNED_FILE, SPEC_FILE, WEIGHTS_FILE, read_json
 from designer.models.loaded import (
     LoadedModel,
     build_from_origin,
@@ -74,7 +73,7 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
     if not (folder / PRUNED_FILE).exists():
         return load_best(folder)
     try:
-        stored = json.loads((folder / PRUNED_FILE).read_text(encoding="utf-8"))
+        stored = read_json(folder / PRUNED_FILE)
         check_pruned_schema(stored["schema"], folder)
         origin = dict(stored["origin"])
         rounds = REMOVAL_ROUNDS.validate_python(stored["removed"])
@@ -111,7 +110,7 @@ def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedMode
     """
     folder = Path(folder)
     try:
-        stored = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        stored = read_json(folder / SPEC_FILE)
         space = space or find_space(stored["space"])
         shape, classes = tuple(stored["input_shape"]), tuple(stored["class_names"])
         model = rebuild(space, stored["params"], shape, len(classes))

@@ -29,7 +29,8 @@ from designer.analysis.advice import input_report, mean_law, stage_laws
 from designer.choices import Objective
 from designer.results.front import knee, pareto_front
 from designer.results.layers import LawSummary, MeanSd
-from designer.results.measured import LawStatus, Measured, measured
+from designer.results.measured import LawStatus, measured
+from designer.results.ranges import Measured
 from designer.results.search import Recommendation
 from designer.search.candidates import architecture_key
 from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandidate
