@@ -56,6 +56,16 @@ class TrialFailed(DesignerError, RuntimeError):
     """One training run failed: it diverged, its loss was not finite, or memory ran out."""
 
 
+MEMORY_EXHAUSTED = ("can't allocate memory", "not enough memory")
+"""What torch says when memory runs out on the CPU, where it has no class of error for that."""
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Return True if an error of Python, NumPy or torch says that there is no more memory."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in MEMORY_EXHAUSTED)
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error without a full stop; its class if it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -44,6 +46,14 @@ PRUNED_FILE = "model.json"
 
 WEIGHTS_FILE = "model.safetensors"
 """Weights of a recommended or pruned model."""
+
+LARGEST_JSON = 256 << 20
+"""JSON files of more bytes are not read."""
+
+DEEPEST_JSON = 64
+"""JSON files that are nested deeper are not read."""
+
+TOO_DEEP = f"it is nested deeper than {DEEPEST_JSON} levels"
 
 
 def check_writable(folder: Path) -> None:
@@ -137,6 +147,46 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
+    """Return what a JSON file holds, unless it is so large or deep that it would do harm.
+
+    Args:
+        path: the file.
+        largest: the most bytes that it may have.
+
+    Raises:
+        OSError: if there is no such file, or it cannot be read.
+        ValueError: if it is no regular file, larger than allowed, nested deeper than
+            ``DEEPEST_JSON``, or no JSON.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+    size = path.stat().st_size
+    if size > largest:
+        raise ValueError(f"it has {size >> 20:,} MiB, more than the {largest >> 20} allowed")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    _check_depth(content)
+    return content
+
+
+def _check_depth(content: object) -> None:
+    """Raise ``ValueError`` for values that are nested deeper than ``DEEPEST_JSON``."""
+    level = [content]
+    for _ in range(DEEPEST_JSON):
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ValueError(TOO_DEEP)
 
 
 def not_writable(folder: Path, reason: Exception | str) -> RunFolderError:

@@ -46,7 +46,6 @@ from designer.results.measured import (
     HIGH_SHARE,
     LOW_SHARE,
     FloatArray,
-    Interval,
     LawFit,
     LayerSeparation,
     Separation,
@@ -55,6 +54,7 @@ from designer.results.measured import (
     Verdict,
     measured,
 )
+from designer.results.ranges import Interval
 
 MEANINGLESS = {
     SeparationStatus.NON_FINITE: "there are NaN or infinite features",

@@ -17,7 +17,7 @@ from designer.analysis.options import MANY_CLASSES, AnalysisOptions
 from designer.analysis.passes import PassProgress
 from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
-from designer.analysis.warnings import law_warnings, no_normalisation_warning
+from designer.analysis.warnings import law_warnings, leak_warnings, no_normalisation_warning
 from designer.data.batches import LabelledData, batches_of
 from designer.errors import InvalidInputError
 from designer.measures.law import DEEP, tunnel_entrance
@@ -108,7 +108,8 @@ def analyze(
         samples=samples,
         progress=progress,
     )
-    return _result(profile, contributions, unwrap(model))
+    result = _result(profile, contributions, unwrap(model))
+    return replace(result, warnings=(*leak_warnings(train, heldout), *result.warnings))
 
 
 def list_candidates(model: nn.Module, train: LabelledData) -> list[BlockCandidate]:

@@ -33,8 +33,8 @@ from designer.results.comparison import (
     LayerDifference,
 )
 from designer.results.layers import InputReport, LayerReport, MeanSd, Proportion, ReportWarning
-from designer.results.measured import Measured
 from designer.results.provenance import versions
+from designer.results.ranges import Measured
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_report
 

@@ -134,7 +134,7 @@ def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
     if not model.data_fingerprint:
         return None
     try:
-        loaded = load_recorded({**model.data_options, "source": source}, typed(source))
+        loaded = load_recorded({**_recorded(model), "source": source}, typed(source))
     except DesignerError:
         return None
     if isinstance(loaded, Dataset) and loaded.fingerprint == model.data_fingerprint:
@@ -146,18 +146,27 @@ def _load_recorded(
     model: LoadedModel, trust: Trust, asked: Mapping[str, Any]
 ) -> Dataset | BatchedData:
     """Load the data that a model records, with the options that were asked for."""
-    if "source" not in model.data_options:
+    stored = _recorded(model)
+    if "source" not in stored:
         raise InvalidInputError(
             f"Expected --data, the data to look at '{model.name}' with, got none; see "
             f"`designer datasets`."
         )
-    loaded = load_recorded({**model.data_options, **asked}, trust)
+    loaded = load_recorded({**stored, **asked}, trust)
     if not asked and not _same_data(model, loaded):
         raise DataError(
             f"The data in '{model.data_options['source']}' have changed since '{model.name}' was "
             f"trained on them: name the data to use with --data."
         )
     return loaded
+
+
+def _recorded(model: LoadedModel) -> dict[str, Any]:
+    """Return the options of data that a model records.
+
+    Models of earlier versions do not record how duplicates were split: like all other samples.
+    """
+    return {"split_duplicates": True, **model.data_options} if model.data_options else {}
 
 
 def _same_data(model: LoadedModel, data: Dataset | BatchedData) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from designer.data.batches import LabelledData, tensors_in_memory
+from designer.data.duplicates import leaks_between
 from designer.measures.law import ROUNDING
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import LawStatus
@@ -34,6 +36,21 @@ def law_warnings(
         yield ReportWarning(
             "non_monotone", f"{subject} makes D rise instead of fall at {', '.join(rising)}."
         )
+
+
+def leak_warnings(train: LabelledData, heldout: LabelledData | None) -> Iterator[ReportWarning]:
+    """Yield a warning if held-out samples also stand in the training data.
+
+    Data that come in batches are not compared.
+
+    Args:
+        train: training data.
+        heldout: held-out data, if there are any.
+    """
+    known = tensors_in_memory(train)
+    held = [] if heldout is None else tensors_in_memory(heldout)
+    if len(known) == len(held) > 0:
+        yield from (leak.warning() for leak in leaks_between(known, held))
 
 
 def no_normalisation_warning(subject: str) -> ReportWarning:

@@ -22,6 +22,7 @@ from designer.cli.options import (
     HeldoutShare,
     ImageSize,
     InputScaling,
+    MaxDataGib,
     ReportFormat,
     TrainSize,
     TrustedNames,
@@ -127,6 +128,7 @@ def _analyze(
     batch_size: Annotated[
         int | None, typer.Option(help="Samples per forward pass. [default: up to 4096]")
     ] = None,
+    max_data_gib: MaxDataGib = None,
     device: Device = "cpu",
     trust: TrustedNames = None,
     out: Annotated[

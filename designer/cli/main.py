@@ -22,7 +22,7 @@ import designer.cli.report
 import designer.cli.search  # noqa: F401 - each of these registers its commands
 from designer.cli.app import FAILED, INTERRUPTED, OK, WRONG_USE, app
 from designer.cli.progress import print_error
-from designer.errors import DesignerError, InvalidInputError
+from designer.errors import DesignerError, InvalidInputError, first_line, memory_ran_out
 
 COMMANDS = (
     "search", "worker", "storage-proxy", "analyze", "prune", "compare", "report", "spaces",
@@ -65,6 +65,12 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
+        if memory_ran_out(error):
+            print_error(
+                f"Memory ran out ({first_line(error)}); use fewer or smaller samples "
+                f"(--train-size, --image-size), smaller batches, or a machine with more memory."
+            )
+            return FAILED
         print_error(f"{type(error).__name__}: {error} (run again with --debug for the traceback)")
         return FAILED
     return code if isinstance(code, int) else OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from designer.choices import Scaling
+from designer.data.limits import DATA_LIMIT, DEFAULT_GIB
 from designer.errors import InvalidInputError
 
 
@@ -80,6 +82,24 @@ TrustedNames = Annotated[
         help="package.module:name of code that the folder names and that may be imported, such as "
         "your own space; repeat the option for several. [default: only what comes with Designer "
         "or an installed package]",
+    ),
+]
+
+
+def _raise_limit(gib: float | None) -> float | None:
+    """Set the largest size of data for this process and those that it starts."""
+    if gib is not None:
+        os.environ[DATA_LIMIT] = str(gib)
+    return gib
+
+
+MaxDataGib = Annotated[
+    float | None,
+    typer.Option(
+        envvar=DATA_LIMIT,
+        show_envvar=True,
+        callback=_raise_limit,
+        help=f"Most memory in GiB that the arrays of the data may take. [default: {DEFAULT_GIB:g}]",
     ),
 ]
 ReportFormat = Annotated[Format, typer.Option("--format", help="Format of the report.")]

@@ -16,6 +16,7 @@ from designer.cli.options import (
     HeldoutShare,
     ImageSize,
     InputScaling,
+    MaxDataGib,
     ReportFormat,
     TrainSize,
     TrustedNames,
@@ -130,6 +131,7 @@ def _prune(
     batch_size: Annotated[
         int, typer.Option(help="Samples per training step.")
     ] = RecoveryOptions.batch_size,
+    max_data_gib: MaxDataGib = None,
     device: Device = "cpu",
     trust: TrustedNames = None,
     form: ReportFormat = Format.TERMINAL,

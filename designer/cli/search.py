@@ -14,6 +14,7 @@ from designer.cli.options import (
     Devices,
     Format,
     ImageSize,
+    MaxDataGib,
     SharedStorage,
     Storage,
     TrainSize,
@@ -125,6 +126,14 @@ def _search(
             help="Permute the labels, as a control in which there is nothing to learn.",
         ),
     ] = False,
+    split_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--split-duplicates",
+            help="Split equal samples as if they differed. [default: they stay together, so that "
+            "none is held out that is trained on]",
+        ),
+    ] = False,
     batch_size: Annotated[
         int, typer.Option(help="Samples per training step.")
     ] = SearchOptions.batch_size,
@@ -139,6 +148,7 @@ def _search(
     ] = SearchOptions.augment,
     device: Annotated[str, typer.Option(help="Torch device to train on.")] = SearchOptions.device,
     devices: Devices = None,
+    max_data_gib: MaxDataGib = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> int:
     """Search for architectures, confirm the best and recommend.
@@ -196,6 +206,7 @@ def _worker(
             "an installed package]"
         ),
     ] = None,
+    max_data_gib: MaxDataGib = None,
 ) -> int:
     """Join a search that runs elsewhere, and work for it until it is done.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from designer.data.dataset import LabelledTensors
 from designer.errors import DataError, InvalidInputError
+from designer.measures.checks import check_class_count
 from designer.probing.calling import Inputs, map_tensors, tensors_of
 
 Batch = tuple[Inputs, Tensor]
@@ -25,10 +26,6 @@ LabelledData = Batch | LabelledTensors | Iterable[Batch]
 BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 4096
 """A batch holds about ``BATCH_VALUES`` input values, 4 MiB as float32, but never fewer samples
 than ``SMALLEST_BATCH`` nor more than ``LARGEST_BATCH``."""
-
-
-MOST_CLASSES = 1_000_000
-"""Labels of this or more are taken for a mistake: memory grows with the number of classes."""
 
 
 TOKENS = "labels (n, tokens)"
@@ -146,6 +143,15 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     targets = torch.cat([_by_row(part, tokens=tokens) for part in labels])
     _check_targets(targets)
     return Batches(source, targets, tuple(tuple(part.shape) for part in labels), tokens)
+
+
+def tensors_in_memory(data: LabelledData) -> list[Tensor]:
+    """Return all inputs (n, ...) of data in memory; nothing for data that come in batches."""
+    if isinstance(data, LabelledTensors):
+        return [data.inputs]
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
+        return tensors_of(data[0])
+    return []
 
 
 def check_heldout(heldout: Batches, train: Batches, *, allow_unseen: bool = False) -> None:
@@ -303,11 +309,8 @@ def _check_targets(targets: Tensor) -> None:
             raise InvalidInputError("Expected finite targets, got NaN or infinity.")
     elif int(targets.min()) < 0:
         raise InvalidInputError(f"Expected labels from 0 on, got {int(targets.min())}.")
-    elif int(targets.max()) >= MOST_CLASSES:
-        raise InvalidInputError(
-            f"Expected labels below {MOST_CLASSES:,}, got {int(targets.max()):,}; number the "
-            f"classes from 0 on."
-        )
+    else:
+        check_class_count(int(targets.max()) + 1)
 
 
 def _shown(part: object) -> str:

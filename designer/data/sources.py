@@ -12,7 +12,8 @@ import numpy as np
 
 from designer.data.dataset import BatchedData
 from designer.data.images import read_image_folder
-from designer.data.raw import RawArrays, raw_arrays, raw_from_mapping
+from designer.data.limits import check_data_size
+from designer.data.raw import ARRAYS, RawArrays, raw_arrays, raw_from_mapping
 from designer.errors import DataError, first_line
 from designer.importing import Trust
 
@@ -47,7 +48,7 @@ def read_source(source: str, image_size: int | None, trust: Trust) -> RawArrays 
     if source.endswith(".npz"):
         return _read_npz(Path(source))
     if _is_folder(source):  # checked before callables, because C:\images has a colon, too
-        return RawArrays(*read_image_folder(Path(source), image_size))
+        return read_image_folder(Path(source), image_size)
     if is_callable(source):
         return _read_callable(source, trust)
     raise DataError(f"Expected data as one of {', '.join(SOURCES)}, got '{source}'.")
@@ -75,6 +76,7 @@ def _read_npz(path: Path) -> RawArrays:
             f"format."
         )
     try:
+        check_data_size(_unpacked(path), f"'{path}', unpacked,")
         with np.load(path, allow_pickle=False) as archive:
             return raw_from_mapping(archive, f"'{path}'")
     except DataError:
@@ -84,6 +86,13 @@ def _read_npz(path: Path) -> RawArrays:
             f"Expected '{path}' to be a NumPy archive of plain arrays, but reading it failed: "
             f"{first_line(error)}."
         ) from error
+
+
+def _unpacked(path: Path) -> int:
+    """Return how many bytes the arrays of an archive unpack to, which none of them can exceed."""
+    names = {f"{name}.npy" for name in ARRAYS} | set(ARRAYS)
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist() if member.filename in names)
 
 
 def _is_folder(source: str) -> bool:

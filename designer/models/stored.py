@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, TypeVar
 import torch
 from optuna.trial import FixedTrial
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from designer.data.options import DataOptions
 from designer.errors import ModelError, RunFolderError, first_line
+from designer.folders import read_json
 from designer.models.surgery import Removal
 
 MODEL_SCHEMA = "designer.model/1"
@@ -192,13 +192,7 @@ def origin_from(origin: Mapping[str, Any]) -> StoredOrigin:
 def _content(path: Path, schema: str) -> dict[str, Any]:
     """Return the content of a file of one schema, before it is validated."""
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no regular file")
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
-        if len(text) > LARGEST_FILE:
-            raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
-        content = from_json(text)
+        content = read_json(path, LARGEST_FILE)
     except (OSError, ValueError) as error:
         raise RunFolderError(
             f"Expected the description of a model in '{path}', but reading it failed: "

@@ -101,9 +101,14 @@ class ReportBuilder:
             networks=tuple(networks),
             trials=tuple(self.trials.done),
             conclusion=" ".join(
-                self._why_nothing()
-                if candidate is None
-                else _conclusion(networks, len(self.removables), scratch_standing)
+                (
+                    *self._doubts(),
+                    *(
+                        self._why_nothing()
+                        if candidate is None
+                        else _conclusion(networks, len(self.removables), scratch_standing)
+                    ),
+                )
             ),
             warnings=tuple(self._warnings()),
             settings=asdict(self.options.recovery),
@@ -203,8 +208,15 @@ class ReportBuilder:
                 f"confidence."
             )
 
+    def _doubts(self) -> Iterator[str]:
+        """Say that accuracies mean little where too many held-out samples are known."""
+        for leak in self.splits.leaks:
+            if leak.spoils:
+                yield f"{leak.finding}: accuracy there says little about new data."
+
     def _warnings(self) -> Iterator[ReportWarning]:
-        """Warn if so few samples are held out that ``max_drop`` cannot be met by any network."""
+        """Warn of leaks, and of so few samples that no network can meet ``max_drop``."""
+        yield from (leak.warning() for leak in self.splits.leaks)
         samples, max_drop = len(self.splits.validation), self.options.request.max_drop
         all_correct: Tensor = torch.ones(samples, dtype=torch.bool)
         least = drop_of(all_correct, all_correct).bound

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from designer.results.layers import MeanSd
-from designer.results.measured import Interval, Measured
+from designer.results.ranges import Interval, Measured
 
 MISSING = "-"
 """Stands for a number that could not be measured."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from designer.results.layers import InputReport, LawSummary, LayerReport, Proportion, ReportWarning
-from designer.results.measured import Measured
+from designer.results.ranges import Count, Measured
 
 COMPARISON_SCHEMA = "designer.comparison/1"
 """Name and version of the records in this file."""
@@ -26,9 +26,9 @@ class ComparedNetwork:
     """Name of the data."""
     fingerprint: str
     """SHA-256 of the data; empty if not known."""
-    parameters: int
+    parameters: Count
     """Number of parameters."""
-    flops: int | None
+    flops: Count | None
     """Floating-point operations of one forward pass on one sample."""
     accuracy: Proportion | None
     """Accuracy on held-out data."""
@@ -40,7 +40,7 @@ class ComparedNetwork:
     """Separation of the data before the first block; None if the source does not have it."""
     layers: tuple[LayerReport, ...]
     """The blocks in running order."""
-    num_classes: int | None = None
+    num_classes: Count | None = None
     """Classes that the network tells apart; None if not known."""
 
 
@@ -48,7 +48,7 @@ class ComparedNetwork:
 class LayerDifference:
     """The layers at one place in several networks."""
 
-    index: int
+    index: Count
     """Number of the layer from the input on; 0 for the input itself."""
     layers: tuple[str | None, ...]
     """One name per network; None if it has no layer at this place."""

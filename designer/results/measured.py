@@ -8,14 +8,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from designer.results.ranges import Measured
+
 FloatArray = NDArray[np.float64]
 """An array of float64 numbers of any shape."""
-
-Interval = tuple[float, float]
-"""Lower and upper bound."""
-
-Measured = float | None
-"""A reported number; None where it could not be measured."""
 
 Draws = tuple[tuple[float, ...], ...]
 """Bootstrap draws, one row per resample."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from designer.errors import RunFolderError, first_line
-from designer.folders import REPORT_FILE
+from designer.folders import REPORT_FILE, read_json
 from designer.results.analysis import ANALYSIS_SCHEMA, AnalysisResult
 from designer.results.comparison import COMPARISON_SCHEMA, ComparisonReport
 from designer.results.contribution import BlockContribution
@@ -115,7 +115,7 @@ def _read(source: Path, schemas: tuple[str, ...]) -> Report:
     try:
         report: Report = _ADAPTERS[schema].validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise RunFolderError(
             f"'{path}' is damaged: {schema} does not allow its {where}: {first['msg']}."
@@ -130,7 +130,7 @@ def _schema_of(content: Any) -> str:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError as error:
         raise RunFolderError(
             f"Expected a run folder with {REPORT_FILE}, found none in '{path.parent}'; "

@@ -78,10 +78,11 @@ class SearchOptions:
     max_flops: int | None = None
     """Largest number of floating-point operations per sample; None for no limit."""
     train_size: int | None = DataOptions.train_size
-    """See ``DataOptions``; this goes for the next three, too."""
+    """See ``DataOptions``; this goes for the next four, too."""
     image_size: int | None = DataOptions.image_size
     validation_fraction: float = DataOptions.validation_fraction
     shuffle_labels: bool = DataOptions.shuffle_labels
+    split_duplicates: bool = DataOptions.split_duplicates
     batch_size: int = DEFAULT_BATCH_SIZE
     """Samples per training step, at least 2."""
     prune: bool = True
@@ -171,6 +172,7 @@ class SearchOptions:
             validation_fraction=self.validation_fraction,
             seed=self.seed,
             shuffle_labels=self.shuffle_labels,
+            split_duplicates=self.split_duplicates,
         )
 
     def identity(self) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def search(
     image_size: int | None = SearchOptions.image_size,
     validation_fraction: float = SearchOptions.validation_fraction,
     shuffle_labels: bool = SearchOptions.shuffle_labels,
+    split_duplicates: bool = SearchOptions.split_duplicates,
     batch_size: int = SearchOptions.batch_size,
     prune: bool = SearchOptions.prune,
     augment: str = SearchOptions.augment,
@@ -83,8 +84,8 @@ def search(
             another learning rate; 0 for none.
         max_params: leave out architectures with more parameters.
         max_flops: leave out architectures with more floating-point operations per sample.
-        train_size, image_size, validation_fraction, shuffle_labels: see ``load_dataset``; they
-            are used only if ``data`` is a name.
+        train_size, image_size, validation_fraction, shuffle_labels, split_duplicates: see
+            ``load_dataset``; they are used only if ``data`` is a name.
         batch_size: samples per training step.
         prune: compare candidates after every epoch, and stop those below the median. ``law`` is
             compared at half of the epochs alone, and ``pareto`` never.
@@ -127,6 +128,7 @@ def search(
         image_size=image_size,
         validation_fraction=validation_fraction,
         shuffle_labels=shuffle_labels,
+        split_duplicates=split_duplicates,
         batch_size=batch_size,
         prune=prune,
         augment=augment,

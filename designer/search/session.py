@@ -35,7 +35,7 @@ from designer.search.storage.caching import CachingStorage
 from designer.search.study.claims import TrialClaims
 from designer.search.study.keys import STAGE, WANTED, WORKER
 from designer.search.study.trials import last_rejection, trials_of
-from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
+from designer.search.summary import agreements, doubt_about, study_summary, trial_rows, warnings
 from designer.search.workers.handshake import DONE
 from designer.search.workers.processes import PhaseRunner, phase_runner
 from designer.training.trainer import accuracy
@@ -127,7 +127,7 @@ class Session:
         at_once = max(self.job.options.worker_count, len(workers))
         trials = EditTrials(self.job, self.edits, self.artifacts, run_enqueued, self.stop)
         recommended = chosen(confirmed, self._roles_of(confirmed))
-        if at_chance(recommended, self.job.data.chance):
+        if doubt_about(recommended, self.job) is not None:
             recommended = []
         return trials.try_all(recommended, confirmed, at_once)
 
@@ -167,12 +167,12 @@ class Session:
     ) -> SearchResult:
         """Return the result without its command."""
         edits = trained.edits
-        job, chance = self.job, self.job.data.chance
+        job = self.job
         test_accuracies = [
             _test_accuracy(job, candidate, self.artifacts) for candidate in recommended
         ]
         recommendations = recommend(
-            recommended, roles, test_accuracies, chance, at_chance(recommended, chance)
+            recommended, roles, test_accuracies, doubt_about(recommended, job)
         )
         rows = trial_rows(self.study)
         return SearchResult(

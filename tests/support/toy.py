@@ -31,6 +31,13 @@ def blobs(n: int = 240, classes: int = 3, features: int = 6, seed: int = 0) -> d
     return {"x_train": x[:cut], "y_train": y[:cut], "x_test": x[cut:], "y_test": y[cut:]}
 
 
+def copies(points: int = 80, times: int = 6) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return random points with random labels, each several times: a memory game."""
+    generator = np.random.default_rng(0)
+    order = generator.permutation(points * times) % points
+    return generator.normal(size=(points, 6))[order], generator.permutation(points)[order] % 2
+
+
 def write_blobs(path: Path, **options: Any) -> Path:
     """Write ``blobs`` as an .npz file and return its path."""
     np.savez(path, **blobs(**options))

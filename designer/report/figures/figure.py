@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from designer.report.words import number
-from designer.results.measured import Interval, Measured
+from designer.results.ranges import Interval, Measured
 
 
 @dataclass(frozen=True)

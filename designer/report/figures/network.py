@@ -21,7 +21,8 @@ from designer.report.figures.figure import (
 from designer.report.figures.need import need_figure
 from designer.report.words import interval_text, number
 from designer.results.layers import Curve, InputReport, LawSummary, LayerReport
-from designer.results.measured import HIGH_SHARE, LOW_SHARE, Interval, Measured, Verdict
+from designer.results.measured import HIGH_SHARE, LOW_SHARE, Verdict
+from designer.results.ranges import Interval, Measured
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from designer.report.views.page import ReportView, map_text, provenance_table
 from designer.report.words import MISSING, number, spec_label
 from designer.results.comparison import ComparedNetwork, ComparisonReport, LayerDifference
 from designer.results.layers import Proportion
-from designer.results.measured import Measured
+from designer.results.ranges import Measured
 
 FORMATS = {"parameters": ",.0f", "operations": ",.0f", "held-out accuracy": ".1%"}
 """How values are written, by what they measure; all others get two decimal places."""

@@ -10,7 +10,8 @@ from typing import Any
 from designer.report.figures.figure import Figure, Sparkline, TableView
 from designer.report.words import MISSING
 from designer.results.layers import Proportion
-from designer.results.measured import Measured, Verdict
+from designer.results.measured import Verdict
+from designer.results.ranges import Measured
 
 UNITS = ((12, "T"), (9, "G"), (6, "M"))
 """Powers of ten with their abbreviations, largest first."""

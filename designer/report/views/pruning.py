@@ -25,8 +25,8 @@ from designer.report.views.page import (
 )
 from designer.report.words import MISSING, interval_text, number
 from designer.results.effects import decisive_effect
-from designer.results.measured import Measured
 from designer.results.pruning import BlockProposal, NetworkFigures, PruningReport
+from designer.results.ranges import Measured
 
 ORIGINAL = "original"
 """Name of the network that the others are compared with."""
