@@ -227,9 +227,9 @@ def truncated(folder: Path) -> None:
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str]] = [
-    (overwritten("model.json", '{"origin": '), "EOF while parsing"),
+    (overwritten("model.json", '{"origin": '), "Expecting value"),
     (overwritten("model.json", "[]"), "Expected schema designer.pruned/1 in"),
-    (overwritten("model.json", ""), "EOF while parsing"),
+    (overwritten("model.json", ""), "Expecting value"),
     (without("schema"), "Expected schema designer.pruned/1 in"),
     (without("origin"), "its origin is wrong"),
     (without("removed"), "its removed is wrong"),
