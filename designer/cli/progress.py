@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from designer.errors import one_line
+from designer.redaction import redact
 
 if TYPE_CHECKING:  # what only a running command needs is loaded when it runs
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -24,13 +25,13 @@ if TYPE_CHECKING:  # what only a running command needs is loaded when it runs
 
 def print_error(message: str) -> None:
     """Print one red line that begins with ``error:``."""
-    text = Text(f"error: {one_line(message)}", style="bold red")
+    text = Text(f"error: {one_line(redact(message))}", style="bold red")
     make_console(stderr=True).print(text, soft_wrap=True)
 
 
 def print_status(message: str) -> None:
     """Print one plain line."""
-    make_console(stderr=True).print(Text(one_line(message)), soft_wrap=True)
+    make_console(stderr=True).print(Text(one_line(redact(message))), soft_wrap=True)
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -26,7 +26,7 @@ from designer.search.storage import caching, opening, retrying
 from designer.search.storage.artifacts import Artifacts, PrefixedStore, open_store
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
-from designer.search.storage.location import parse_address, without_password
+from designer.search.storage.location import StudyLocation, parse_address
 from designer.search.storage.opening import open_address, open_file
 from designer.search.storage.retrying import RetryingStorage, RetryPolicy, unreachable_reason
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
@@ -55,14 +55,17 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         f"postgresql://me:{SECRET}@host/db",
         f"sqlite:///x?password={SECRET}",
         f"me:{SECRET}@host",
+        f"postgresql+psycopg://me:pa@{SECRET}@host/db",
+        f"postgresql+psycopg://me:{SECRET}@more@host/db",
+        f"grpc://me:{SECRET}@more@host:13000",
         f"postgresql+psycopg://me:{SECRET}@host:port/db",
         SECRET,
     ],
 )
 def test_no_password_is_ever_shown(address: str) -> None:
-    assert SECRET not in without_password(address)
     with suppress(InvalidInputError):
         parse_address(address)
+        assert SECRET not in StudyLocation(Path(), address, "a").title
         return
     with pytest.raises(InvalidInputError) as caught:
         parse_address(address)
@@ -388,3 +391,18 @@ def test_a_prefix_keeps_studies_apart_in_one_store(tmp_path: Path) -> None:
 def test_artifacts_are_in_a_folder_or_in_a_bucket() -> None:
     with pytest.raises(InvalidInputError, match=r"Expected a folder or s3://BUCKET"):
         open_store("ftp://host/x")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"http://user:{SECRET}@host/x",
+        f"http://user:pa@{SECRET}@host/x",
+        f"s3://user:{SECRET}@bucket/x",
+        f"s3://bucket/x?aws_secret_access_key={SECRET}",
+    ],
+)
+def test_no_password_of_artifacts_is_shown(address: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"Expected .*\*\*\*") as caught:
+        open_store(address)
+    assert SECRET not in str(caught.value)

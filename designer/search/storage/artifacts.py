@@ -6,7 +6,6 @@ import importlib.util
 import tempfile
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import urlsplit
 
 import optuna
 from optuna.artifacts import (
@@ -21,6 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from designer.errors import InvalidInputError, RunFolderError, StorageError
+from designer.redaction import has_password, keep_secret, redact_address
 
 
 class ArtifactStore(Protocol):
@@ -45,20 +45,28 @@ def open_store(address: str) -> ArtifactStore:
     Raises:
         InvalidInputError: on another scheme, or if the package that it needs is not installed.
     """
-    url = urlsplit(address)
     if "://" not in address:
         return FileSystemArtifactStore(Path(address))
-    if url.scheme != "s3" or not url.netloc:
+    keep_secret(address)
+    scheme, _, rest = address.partition("://")
+    bucket_name, _, prefix = rest.partition("/")
+    if scheme != "s3" or not bucket_name:
         raise InvalidInputError(
-            f"Expected a folder or s3://BUCKET[/PREFIX] for artifacts, got '{address}'."
+            f"Expected a folder or s3://BUCKET[/PREFIX] for artifacts, got "
+            f"'{redact_address(address)}'."
+        )
+    if has_password(address) or "@" in bucket_name:
+        raise InvalidInputError(
+            f"Expected s3://BUCKET[/PREFIX] without a password for artifacts, got "
+            f"'{redact_address(address)}'; boto3 reads keys from the environment or ~/.aws."
         )
     if importlib.util.find_spec("boto3") is None:
         raise InvalidInputError(
             "Expected the package boto3 for s3:// artifacts, but it is not installed; run: pip "
             "install 'equisep-designer[s3]'."
         )
-    bucket = Boto3ArtifactStore(url.netloc)
-    prefix = url.path.strip("/")
+    bucket = Boto3ArtifactStore(bucket_name)
+    prefix = prefix.strip("/")
     return PrefixedStore(bucket, f"{prefix}/") if prefix else bucket
 
 

@@ -18,10 +18,11 @@ from optuna.storages import GrpcStorageProxy, RDBStorage, run_grpc_proxy_server
 
 from designer.errors import InvalidInputError, RunFolderError, first_line
 from designer.folders import STORAGE_FILE
+from designer.redaction import redact_address
 from designer.search.stopping import Stop, never
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
-from designer.search.storage.location import GRPC, StudyLocation, parse_address, without_password
+from designer.search.storage.location import GRPC, StudyLocation, parse_address
 from designer.search.storage.retrying import RetryingStorage, RetryPolicy
 
 DEFAULT_PROXY_PORT = 13000
@@ -84,7 +85,7 @@ def open_address(
         StorageError: if it does not answer.
     """
     url = parse_address(address)
-    policy = RetryPolicy(without_password(address), stop)
+    policy = RetryPolicy(redact_address(address), stop)
     if url.drivername == GRPC:
         with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
             proxy = GrpcStorageProxy(host=str(url.host), port=url.port or DEFAULT_PROXY_PORT)

@@ -16,6 +16,7 @@ import sqlalchemy
 from optuna.storages import BaseStorage
 
 from designer.errors import StorageError, first_line
+from designer.redaction import redact
 from designer.search.stopping import Stop, never
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 
@@ -90,7 +91,7 @@ class RetryPolicy:
                 reason = unreachable_reason(error)
                 if reason is None:
                     raise
-                self._check(reason, unreachable_since, error)
+                self._check(redact(reason), unreachable_since, error)
                 if unreachable_since is None:
                     unreachable_since = time.monotonic()
                 time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads load
