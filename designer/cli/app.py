@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from designer.cli.stopping import interruptible
 from designer.results.provenance import VERSION
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
+
+class _Commands(TyperGroup):
+    """The commands, each of which Ctrl-C and SIGTERM stop with one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        with interruptible("Stopped."):
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="designer",
+    cls=_Commands,
     help="Design neural architectures with the law of equi-separation.",
     add_completion=False,
     rich_markup_mode=None,

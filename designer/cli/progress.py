@@ -1,4 +1,4 @@
-"""Messages, progress bars and interruption of a command, all on stderr."""
+"""Messages and progress bars of a command, all on stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -38,15 +37,6 @@ def make_console(*, stderr: bool = False) -> Console:
     """Return a console that uses colours on a terminal only, and never under NO_COLOR."""
     plain = bool(os.environ.get("NO_COLOR"))
     return Console(stderr=stderr, color_system=None if plain else "auto")
-
-
-@contextmanager
-def interruptible(message: str = "Stopped. The same command continues.") -> Iterator[None]:
-    """Turn Ctrl-C into ``typer.Abort`` with a message, since typer would exit without a word."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise typer.Abort(message) from stop
 
 
 @contextmanager

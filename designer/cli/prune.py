@@ -24,7 +24,8 @@ from designer.cli.options import (
     folder_name_for,
     split_names,
 )
-from designer.cli.progress import interruptible, pass_progress, print_status, prints_to_stderr
+from designer.cli.progress import pass_progress, print_status, prints_to_stderr
+from designer.cli.stopping import importing, interruptible
 from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 
 
@@ -155,21 +156,26 @@ def _prune(
         split_names(blocks),
         narrower=narrow,
     )
-    with interruptible("Stopped."), prints_to_stderr():
+    with importing():
         from designer.cli.pruned_folder import PrunedFolder, few_threads
         from designer.pruning.prune import prune_with
-
+    kept = f"Stopped; the smaller model is in {folder}"
+    with interruptible("Stopped."), prints_to_stderr():
         data_options = chosen_data_options(context)
         target = PrunedFolder.prepare(folder, model, weights, data, data_options, device)
         options = target.completed(options, learning_rate)
         net, command = target.source.model, str(context.obj)
         with few_threads(net), pass_progress(lines=True) as bars:
             pruned = prune_with(net, target.data, options, bars)
-            result = target.write(pruned, command)  # before the baselines, which may be stopped
-            message = f"Stopped; the smaller model is in {folder}, without baselines."
+            with interruptible(f"{kept}, without baselines.") as stop:
+                with stop.deferred():  # written before the baselines, which may be stopped
+                    result = target.write(pruned, command)
+                if baselines:
+                    pruned = pruned.with_baselines(bars)
             if baselines:
-                with interruptible(message):
-                    result = target.write(pruned.with_baselines(bars), command)
-    target.show(result, Format.JSON if as_json else form)
-    print_status(f"Written to {folder}: {', '.join(target.files)}")
+                with interruptible(f"{kept}.") as stop, stop.deferred():
+                    result = target.write(pruned, command)
+    with interruptible(f"{kept}."):
+        target.show(result, Format.JSON if as_json else form)
+        print_status(f"Written to {folder}: {', '.join(target.files)}")
     return OK

@@ -21,7 +21,6 @@ from designer.folders import (
     WEIGHTS_FILE,
     check_writable,
     replacing,
-    write_text,
 )
 from designer.models.loaded import LoadedModel
 from designer.models.surgery import Removal
@@ -78,6 +77,7 @@ def write_pruned(
 
     Raises:
         RunFolderError: if the folder cannot be written.
+        StorageError: if the disk is full or fails; what was in the folder is kept.
     """
     folder = Path(folder)
     dtypes = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
@@ -88,10 +88,9 @@ def write_pruned(
         "dtype": (dtypes.pop() if len(dtypes) == 1 else "torch.float32").removeprefix("torch."),
         "known": _known_of(source) if data is None else _known_from(data),
     }
-    text = json.dumps(stored, indent=2) + "\n"
-    with replacing(folder / WEIGHTS_FILE) as weights:
+    with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / PRUNED_FILE) as described:
         save_model(copy.deepcopy(model).cpu(), str(weights))
-    write_text(folder / PRUNED_FILE, text)
+        described.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
 
 def _known_from(data: Dataset) -> dict[str, Any]:

@@ -35,7 +35,7 @@ DEADLINE_SECONDS = 120.0
 """How long a test waits for what must happen."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["designer.cli.main"])  # so that processes start quickly
+CONTEXT.set_forkserver_preload(["designer.cli.commands"])  # so that processes start quickly
 
 
 def run_command(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import functools
 import inspect
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -23,7 +24,13 @@ from optuna.trial import TrialState, create_trial
 from designer.cli.app import WRONG_USE
 from designer.errors import InvalidInputError, StorageError
 from designer.search.storage import caching, opening, retrying
-from designer.search.storage.artifacts import Artifacts, PrefixedStore, open_store
+from designer.search.storage.artifacts import (
+    Artifacts,
+    PrefixedStore,
+    check_store,
+    make_store,
+    open_store,
+)
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
 from designer.search.storage.location import StudyLocation, parse_address
@@ -32,6 +39,7 @@ from designer.search.storage.retrying import RetryingStorage, RetryPolicy, unrea
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 from tests.support.command import exit_code
 from tests.support.postgres import free_port
+from tests.support.searches import run
 
 SECRET = "pa55word"
 
@@ -361,10 +369,36 @@ def test_artifacts_that_cannot_be_written_end_the_run(
 
     with open_file(tmp_path / "study.db") as storage:
         trial = optuna.create_study(storage=storage).ask()
+        make_store(str(tmp_path / "artifacts"))
         artifacts = Artifacts(str(tmp_path / "artifacts"), storage)
-        monkeypatch.setattr(FileSystemArtifactStore, "write", full)
-        with pytest.raises(StorageError, match=r"No space left on device\. Mend that"):
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match=r"artifacts': No space left on device\. Free some"):
             artifacts.keep(trial, "profile.json", b"{}")
+        assert list((tmp_path / "artifacts").iterdir()) == []
+
+
+def test_a_folder_of_artifacts_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
+    with open_file(tmp_path / "study.db") as storage:
+        trial = optuna.create_study(storage=storage).ask()
+        make_store(str(tmp_path / "artifacts"))
+        artifacts = Artifacts(str(tmp_path / "artifacts"), storage)
+        (tmp_path / "artifacts").rmdir()
+        with pytest.raises(StorageError, match=r"artifacts': No such file or directory"):
+            artifacts.keep(trial, "profile.json", b"{}")
+    assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_a_folder_of_artifacts_that_cannot_be_written_is_refused_at_once(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for check in (check_store, make_store):
+        with pytest.raises(InvalidInputError, match=r"Cannot write to .* another --artifacts\.$"):
+            check(str(tmp_path / name))
+    with pytest.raises(InvalidInputError, match=r"another --artifacts\.$"):
+        run(tmp_path / "run", artifacts=str(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_prefix_keeps_studies_apart_in_one_store(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from optuna.storages import GrpcStorageProxy, RDBStorage, run_grpc_proxy_server
 
 from designer.errors import InvalidInputError, RunFolderError, first_line
 from designer.folders import STORAGE_FILE
+from designer.interrupts import Stop, never
 from designer.redaction import redact_address
-from designer.search.stopping import Stop, never
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
 from designer.search.storage.location import GRPC, StudyLocation, parse_address

@@ -16,8 +16,8 @@ import sqlalchemy
 from optuna.storages import BaseStorage
 
 from designer.errors import StorageError, first_line
+from designer.interrupts import Stop, never
 from designer.redaction import redact
-from designer.search.stopping import Stop, never
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 
 FIRST_ANSWER_SECONDS = 60.0

@@ -16,7 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial
 
 from designer.errors import StorageError
-from designer.search.stopping import Stop
+from designer.interrupts import Stop
 from designer.search.storage.caching import CachingStorage
 from designer.search.study.keys import HEARTBEAT
 from designer.search.study.trials import running

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -12,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from ctypes import c_byte
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
+from designer.interrupts import Stop, ignore_signals, inherited_by_children_as_blocked
 from designer.search.job import Job
 from designer.search.progress import Phase, ProgressCallback
-from designer.search.stopping import Stop
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.opening import open_storage, quiet_optuna
 from designer.search.study.claims import TrialClaims, study_of
@@ -152,13 +152,11 @@ class WorkerPool:
         process = self._context.Process(
             target=_worker_main, args=(job, theirs, self._stop_flag), daemon=True
         )
-        # Ctrl-C goes to all processes of a terminal. Workers inherit that they ignore it: this
-        # process decides, and tells them by the flag.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        # Ctrl-C goes to all processes of a terminal, and schedulers send SIGTERM to all of a job.
+        # Workers never act on either: this process decides, and tells them by the flag.
+        resource_tracker.ensure_running()  # else its start would end the blocking
+        with inherited_by_children_as_blocked():
             process.start()
-        finally:
-            signal.signal(signal.SIGINT, handler)
         return _WorkerProcess(process, ours, device)
 
     def _replace_dead(self, phase: Phase, claims: TrialClaims, stop: Stop) -> None:
@@ -225,8 +223,7 @@ def _worker_main(job: Job, pipe: Connection, stop_flag: c_byte) -> None:
     def stop() -> bool:
         return bool(stop_flag.value)
 
-    # Schedulers send SIGTERM to all processes of a job: the leader decides, and sets the flag.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     to_stderr = redirect_stdout(sys.stderr)  # the output of the leader is for reports alone
     with to_stderr, quiet_optuna(), open_storage(job.location, stop) as storage:
         while (phase := pipe.recv()) is not None:
