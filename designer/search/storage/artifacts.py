@@ -190,6 +190,8 @@ class Artifacts:
         except StorageError:
             raise
         except OSError as error:
+            # a storage that was moved or removed together with the artifacts says so itself
+            self._storage.get_all_studies()
             raise StorageError(
                 f"Cannot write to '{self._address}': {error.strerror or error}. Mend that and run "
                 f"the same command again: it continues."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
+from designer.errors import first_line
 from designer.interrupts import Stop, ignore_signals, inherited_by_children_as_blocked
 from designer.search.job import Job
 from designer.search.progress import Phase, ProgressCallback
@@ -194,11 +196,18 @@ class _WorkerProcess:
         self._busy = True
 
     def busy(self) -> bool:
-        """Return True until the process has reported the end of its phase."""
+        """Return True until the process has reported the end of its phase.
+
+        Raises:
+            Exception: what the process reports that it raised.
+        """
+        answer = None
         if self._busy and self._pipe.poll():
             with suppress(EOFError, OSError):
-                self._pipe.recv()
+                answer = self._pipe.recv()
                 self._busy = False
+        if isinstance(answer, Exception):
+            raise answer
         return self._busy
 
     def cause_of_death(self) -> str:
@@ -225,10 +234,25 @@ def _worker_main(job: Job, pipe: Connection, stop_flag: c_byte) -> None:
 
     ignore_signals()
     to_stderr = redirect_stdout(sys.stderr)  # the output of the leader is for reports alone
-    with to_stderr, quiet_optuna(), open_storage(job.location, stop) as storage:
-        while (phase := pipe.recv()) is not None:
-            work_on_phase(job, phase, storage, stop, lambda: None)
-            pipe.send(phase)
+    with to_stderr, quiet_optuna(), suppress(EOFError, BrokenPipeError):  # the leader has ended
+        try:
+            with open_storage(job.location, stop, create=False) as storage:
+                while (phase := pipe.recv()) is not None:
+                    work_on_phase(job, phase, storage, stop, lambda: None)
+                    pipe.send(phase)
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the leader raises it
+            pipe.send(_portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error as it can be sent to another process; one with the same text if it cannot."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - it was made here
+    except Exception:  # noqa: BLE001 - an error of a user's class may do anything
+        return RuntimeError(f"{type(error).__name__}: {first_line(error)}")
+    return error
 
 
 def _end_with_leader() -> None:
