@@ -72,3 +72,8 @@ def one_line(text: str) -> str:
     """Return a text without line breaks, its control characters (colours, bells) made visible."""
     joined = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+
+
+def as_utf8(text: str) -> str:
+    """Return a text in which bytes that are no UTF-8, as names of files may have, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -28,6 +28,7 @@ from designer.cli.options import (
     chosen,
     chosen_data_options,
     folder_name_for,
+    named_path,
     split_names,
 )
 from designer.cli.progress import (
@@ -128,7 +129,12 @@ def _analyze(
     ] = None,
     device: Device = "cpu",
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the report. [default: analyses/MODEL]")
+        Path | None,
+        typer.Option(
+            parser=named_path,
+            metavar="PATH",
+            help="Folder for the report. [default: analyses/MODEL]",
+        ),
     ] = None,
     form: ReportFormat = Format.TERMINAL,
     as_json: AsJson = False,

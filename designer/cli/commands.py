@@ -9,10 +9,12 @@ wrong use answer at once; what a command needs to run is imported in its body.
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
@@ -22,7 +24,8 @@ import designer.cli.report
 import designer.cli.search  # noqa: F401 - each of these registers its commands
 from designer.cli.app import FAILED, INTERRUPTED, OK, WRONG_USE, app
 from designer.cli.progress import print_error
-from designer.errors import DesignerError, InvalidInputError
+from designer.errors import DesignerError, InvalidInputError, as_utf8
+from designer.folders import DISK_ERRORS
 from designer.redaction import keep_secret
 
 COMMANDS = (
@@ -45,25 +48,45 @@ def run(arguments: Sequence[str]) -> int:
     for word in [*words, os.environ.get("DESIGNER_STORAGE", "")]:
         keep_secret(word)
     try:
-        code = app(words, standalone_mode=False, obj=shlex.join(["designer", *words]))
+        code = app(words, standalone_mode=False, obj=as_utf8(shlex.join(["designer", *words])))
         sys.stdout.flush()
     except typer.TyperException as error:
         print_error(error.format_message())
         return WRONG_USE
-    except DesignerError as error:
-        if debug:
-            raise
-        print_error(str(error))
-        return WRONG_USE if isinstance(error, InvalidInputError) else FAILED
     except typer.Abort as stop:
         print_error(str(stop) or "Stopped.")
         return getattr(stop, "code", INTERRUPTED)
-    except BrokenPipeError:  # nobody reads stdout any more; Python must not complain at its exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except Exception as error:
-        if debug:
+    except BaseException as error:  # a user's code may raise anything, also SystemExit
+        if debug and not isinstance(error, SystemExit):
             raise
-        print_error(f"{type(error).__name__}: {error} (run again with --debug for the traceback)")
-        return FAILED
+        return _failed(error)
+    finally:
+        _discard_if_broken(sys.stdout)
+        _discard_if_broken(sys.stderr)
     return code if isinstance(code, int) else OK
+
+
+def _failed(error: BaseException) -> int:
+    """Say why a command failed, and return its exit code."""
+    if isinstance(error, DesignerError):
+        print_error(str(error))
+        return WRONG_USE if isinstance(error, InvalidInputError) else FAILED
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
+        return FAILED  # nobody reads stdout any more, and whoever left knows it
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        print_error(f"Expected a name that a file can have, got '{error.filename}'.")
+        return WRONG_USE
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        print_error(f"Cannot write the output: {error.strerror}. {DISK_ERRORS[error.errno]}.")
+        return FAILED
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    print_error(f"{text} (run again with --debug for the traceback)")
+    return FAILED
+
+
+def _discard_if_broken(stream: TextIO) -> None:
+    """Let a stream lead nowhere if it takes no more, or Python would complain at its exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,13 +24,18 @@ if TYPE_CHECKING:  # what only a running command needs is loaded when it runs
 
 def print_error(message: str) -> None:
     """Print one red line that begins with ``error:``."""
-    text = Text(f"error: {one_line(redact(message))}", style="bold red")
-    make_console(stderr=True).print(text, soft_wrap=True)
+    _print_line(Text(f"error: {one_line(redact(message))}", style="bold red"))
 
 
 def print_status(message: str) -> None:
     """Print one plain line."""
-    make_console(stderr=True).print(Text(one_line(redact(message))), soft_wrap=True)
+    _print_line(Text(one_line(redact(message))))
+
+
+def _print_line(text: Text) -> None:
+    """Print a line to stderr, if that takes it: no command fails because its log is full."""
+    with suppress(OSError):
+        make_console(stderr=True).print(text, soft_wrap=True)
 
 
 def make_console(*, stderr: bool = False) -> Console:

@@ -22,6 +22,7 @@ from designer.cli.options import (
     chosen_data_options,
     count_or_names,
     folder_name_for,
+    named_path,
     split_names,
 )
 from designer.cli.progress import pass_progress, print_status, prints_to_stderr
@@ -118,7 +119,12 @@ def _prune(
         int, typer.Option(help="Epochs of the network that is trained from scratch.")
     ] = RecoveryOptions.scratch_epochs,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the smaller model. [default: pruned/MODEL]")
+        Path | None,
+        typer.Option(
+            parser=named_path,
+            metavar="PATH",
+            help="Folder for the smaller model. [default: pruned/MODEL]",
+        ),
     ] = None,
     scaling: InputScaling = None,
     train_size: TrainSize = None,

@@ -20,6 +20,7 @@ from designer.cli.options import (
     TrainSize,
     Workers,
     chosen,
+    named_path,
     required_storage,
     split_names,
 )
@@ -70,7 +71,11 @@ def _search(
     workers: Workers = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Run folder; the same command continues it. [default: runs/DATA-SPACE]"),
+        typer.Option(
+            parser=named_path,
+            metavar="PATH",
+            help="Run folder; the same command continues it. [default: runs/DATA-SPACE]",
+        ),
     ] = None,
     storage: Storage = None,
     study: Annotated[

@@ -16,7 +16,7 @@ from designer.errors import ModelError, first_line
 from designer.importing import load_attribute
 from designer.models.spaces import find_space
 from designer.models.surgery import Removal, remove, resize
-from designer.probing.calling import unwrap
+from designer.probing.calling import check_has_values, unwrap
 from designer.training.trainer import build_seeded
 from search_spaces import Space
 
@@ -177,4 +177,5 @@ def _make(source: str) -> nn.Module:
         raise ModelError(
             f"Expected '{source}' to return a torch.nn.Module, got {type(model).__name__}."
         )
+    check_has_values(*model.parameters(), *model.buffers())
     return model

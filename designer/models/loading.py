@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 from torch import nn
 
 from designer.errors import DesignerError, RunFolderError, first_line
@@ -48,7 +49,7 @@ def load_model(
         ModelError: if there is no model, the user's code raises, or the weights do not fit.
         RunFolderError: if the folder does not hold a model.
     """
-    if str(source) and Path(source).is_dir():
+    if os.path.isdir(source):  # noqa: PTH112 - unlike Path, it takes any name
         loaded = replace(load(_model_folder(Path(source))), name=str(source))
     else:
         model = build_from_origin({"factory": str(source)}, seed)
@@ -79,7 +80,7 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
         origin = dict(stored["origin"])
         rounds = REMOVAL_ROUNDS.validate_python(stored["removed"])
         make = partial(build_from_origin, origin) if model is None else partial(copy_model, model)
-        smaller = rebuild_pruned(make, rounds, load_file(folder / WEIGHTS_FILE))
+        smaller = rebuild_pruned(make, rounds, load_tensors((folder / WEIGHTS_FILE).read_bytes()))
         load_weights(smaller.to(getattr(torch, stored["dtype"])), folder / WEIGHTS_FILE)
         return LoadedModel(
             smaller.eval(),

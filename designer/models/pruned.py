@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from designer.folders import (
     SPEC_FILE,
     WEIGHTS_FILE,
     check_writable,
-    replacing,
+    write_all,
+    writing_to,
 )
 from designer.models.loaded import LoadedModel
 from designer.models.surgery import Removal
@@ -88,9 +90,17 @@ def write_pruned(
         "dtype": (dtypes.pop() if len(dtypes) == 1 else "torch.float32").removeprefix("torch."),
         "known": _known_of(source) if data is None else _known_from(data),
     }
-    with replacing(folder / WEIGHTS_FILE) as weights, replacing(folder / PRUNED_FILE) as described:
-        save_model(copy.deepcopy(model).cpu(), str(weights))
-        described.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(stored, indent=2) + "\n"
+    weights = _safetensors_of(copy.deepcopy(model).cpu())
+    write_all({folder / WEIGHTS_FILE: weights, folder / PRUNED_FILE: text.encode()})
+
+
+def _safetensors_of(model: nn.Module) -> bytes:
+    """Return the weights of a model on the CPU as the content of a file of safetensors."""
+    with tempfile.TemporaryDirectory() as folder, writing_to(Path(folder)):
+        path = Path(folder) / WEIGHTS_FILE  # a name that is UTF-8, whatever the model's folder is
+        save_model(model, str(path))
+        return path.read_bytes()
 
 
 def _known_from(data: Dataset) -> dict[str, Any]:

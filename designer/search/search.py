@@ -10,7 +10,7 @@ from typing import Any
 from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_with_options
-from designer.folders import STORAGE_FILE
+from designer.folders import STORAGE_FILE, check_writable
 from designer.interrupts import StopRequest, stop_on_signals
 from designer.models.spaces import find_space
 from designer.results.search import REPORT_SCHEMA, SearchResult
@@ -31,6 +31,9 @@ from designer.search.workers.handshake import write_handshake
 from designer.search.workers.leader import leadership
 from designer.training.devices import usable_device
 from search_spaces import SPACES, Space
+
+LONGEST_PART = 80
+"""Most letters that the names of data and space each have in the name of a run folder."""
 
 
 def search(
@@ -172,7 +175,7 @@ def search_with(
 
 def default_folder(data: str, space: str) -> Path:
     """Return ``runs/DATA-SPACE``, with ``_`` for what is not safe in a file name."""
-    name = f"{data}-{space}"
+    name = f"{data[-LONGEST_PART:]}-{space[-LONGEST_PART:]}"
     return Path("runs") / "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
 
 
@@ -221,7 +224,9 @@ def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOption
     check_augmentable(options.augment, dataset.input_shape)
     try_out(found_space, dataset.input_shape, dataset.num_classes)
     location = _location(options, dataset, found_space)
-    check_store(location.artifacts)
+    if options.artifacts is not None:
+        check_store(options.artifacts)
+    check_writable(location.folder)
     check_best(location.folder)
     if not (location.folder / STORAGE_FILE).exists():  # else the report there is ours
         check_free(location.folder, REPORT_SCHEMA)

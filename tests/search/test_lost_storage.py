@@ -22,7 +22,7 @@ Act = Callable[[Path], object]
 
 def after_two_trials(act: Act, out: Path) -> Callable[[Progress], None]:
     """Return a callback that does something to a run folder once two trials are finished."""
-    done = []
+    done: list[object] = []
 
     def callback(progress: Progress) -> None:
         if progress.finished >= 2 and not done:
