@@ -123,9 +123,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file beside ``path``, which replaces it on leaving.
 
     Readers see the old file or the new one, never a part, also after a crash of the machine. If
-    the context raises, or the disk is full, the old file stays. Several nested contexts write all
-    of their files before the first one is replaced. Links are followed; devices and pipes are
-    written to directly.
+    the context raises, or the disk is full, the old file stays. Links are followed; devices and
+    pipes are written to directly.
 
     Args:
         path: the file to write; its folder is made where it does not exist.
@@ -133,6 +132,14 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         RunFolderError, StorageError: as ``writing_to``.
     """
+    with _staged(path) as temporary:
+        yield temporary
+        _flush_to_disk(temporary)
+
+
+@contextmanager
+def _staged(path: Path) -> Iterator[Path]:
+    """Do as ``replacing`` does, but leave it to the caller to flush the temporary file."""
     with writing_to(path.parent):
         if path.exists() and not path.is_file():
             yield path
@@ -141,7 +148,6 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = target.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
         try:
             yield temporary
-            _flush_to_disk(temporary)
             temporary.replace(target)
             _flush_folder(target.parent)
         finally:
@@ -213,8 +219,10 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         RunFolderError, StorageError: if one cannot be written.
     """
     with ExitStack() as stack:
-        for path, content in contents.items():
-            stack.enter_context(replacing(path)).write_bytes(content)
+        for path, content in contents.items():  # all are on the disk before the first is replaced
+            temporary = stack.enter_context(_staged(path))
+            temporary.write_bytes(content)
+            _flush_to_disk(temporary)
 
 
 def not_writable(
@@ -238,6 +246,8 @@ def not_writable(
 
 def _flush_to_disk(path: Path) -> None:
     """Return once the content of a file is on the disk, where a crash leaves it."""
+    if not path.is_file():  # a device or a pipe
+        return
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

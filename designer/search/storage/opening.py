@@ -23,7 +23,7 @@ from designer.redaction import redact_address
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
 from designer.search.storage.location import GRPC, StudyLocation, parse_address
-from designer.search.storage.retrying import RetryingStorage, RetryPolicy
+from designer.search.storage.retrying import RetryingStorage, RetryPolicy, check_space
 from designer.search.storage.watching import WatchedFile, WatchedStorage
 
 DEFAULT_PROXY_PORT = 13000
@@ -140,6 +140,7 @@ def open_file(path: Path, stop: Stop = never, *, create: bool = True) -> Iterato
         options = {"creator": partial(_connect, path)}
         database = DatabaseStorage(RDBStorage(f"sqlite:///{path.name}", engine_kwargs=options))
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
+        check_space(f"'{path}'", error)
         raise RunFolderError(
             f"Expected an Optuna study in '{path}', but opening it failed: {first_line(error)}."
         ) from error

@@ -165,6 +165,21 @@ def unreachable_reason(error: BaseException | None) -> str | None:
     return None
 
 
+def check_space(storage: str, error: Exception) -> None:
+    """Check that it was no full disk that raised an error.
+
+    Args:
+        storage: the storage as messages name it.
+        error: as raised by Optuna.
+
+    Raises:
+        StorageError: if it was.
+    """
+    reason = unreachable_reason(error)
+    if reason is not None and _says_full(reason):
+        raise StorageError(_advice(storage, reason)) from error
+
+
 def _reason_of(error: BaseException) -> str | None:
     """Return why a storage does not answer, by this error alone."""
     if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
@@ -189,7 +204,11 @@ def _is_hopeless(reason: str, *, first: bool) -> bool:
     return any(word in reason.lower() for word in words)
 
 
+def _says_full(reason: str) -> bool:
+    """True if a storage says that nothing more fits."""
+    return any(word in reason.lower() for word in FULL_DISK)
+
+
 def _advice(storage: str, reason: str) -> str:
-    full = any(word in reason.lower() for word in FULL_DISK)
-    action = "Free some space" if full else "Mend that"
+    action = "Free some space" if _says_full(reason) else "Mend that"
     return f"{storage} fails: {reason}. {action} and run the same command again: it continues."
