@@ -9,19 +9,28 @@
     │   ├── SpaceError                      the search space is unknown or breaks its contract
     │   ├── RunFolderError                  the run folder cannot be used as asked
     │   └── TrustError                      a file names code that nobody has allowed
-    ├── StorageError (OSError)              the storage of a study does not answer or is full
+    ├── StorageError (OSError)              a disk or storage is full, damaged or gone
     └── TrialFailed (RuntimeError)          one training run failed; the search goes on
 
 The command line turns ``InvalidInputError`` into one line and exit code 2, every
 other ``DesignerError`` into one line and exit code 1.  Messages say what was
-expected, what came, and what to do.
+expected, what came, and what to do; passwords in addresses that they repeat are hidden.
 """
 
 from __future__ import annotations
 
+from designer.redaction import redact
+
 
 class DesignerError(Exception):
-    """The base of all errors that the package raises on purpose."""
+    """The base of all errors that the package raises on purpose.
+
+    Args:
+        message: what is wrong and what to do; passwords in addresses are hidden.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(redact(message))
 
 
 class InvalidInputError(DesignerError, ValueError):
@@ -49,7 +58,10 @@ class TrustError(InvalidInputError):
 
 
 class StorageError(DesignerError, OSError):
-    """The storage of a study does not answer or is full; nothing that it holds is lost."""
+    """A disk or the storage of a study is full, damaged, gone or does not answer.
+
+    Nothing that was stored before is lost unless the message says so.
+    """
 
 
 class TrialFailed(DesignerError, RuntimeError):
@@ -75,3 +87,8 @@ def one_line(text: str) -> str:
     """Return a text without line breaks, its control characters (colours, bells) made visible."""
     joined = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in joined)
+
+
+def as_utf8(text: str) -> str:
+    """Return a text in which bytes that are no UTF-8, as names of files may have, are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -27,6 +27,17 @@ class Format(StrEnum):
     PNG = "png"
 
 
+def named_path(text: str) -> Path:
+    """Return the path that an option names.
+
+    Raises:
+        typer.BadParameter: if the name is empty, which would mean the working folder.
+    """
+    if not str(text):
+        raise typer.BadParameter("Expected a name, got an empty one.")
+    return Path(text)
+
+
 Workers = Annotated[
     int | None, typer.Option(help="Worker processes on this machine. [default: one per device]")
 ]
@@ -106,14 +117,20 @@ ReportFormat = Annotated[Format, typer.Option("--format", help="Format of the re
 Output = Annotated[
     Path | None,
     typer.Option(
+        parser=named_path,
+        metavar="PATH",
         help="File to write the report to instead of stdout. For svg and png it may be a folder, "
-        "which then gets one file per chart."
+        "which then gets one file per chart.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 JsonList = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 TrainSize = Annotated[int | None, typer.Option(help="Number of training samples to use.")]
 Device = Annotated[str, typer.Option(help="Torch device to run on.")]
+
+
+LONGEST_NAME = 80
+"""Most letters of a folder's name that is made from a model's."""
 
 
 DATA_OPTIONS = ("scaling", "train_size", "image_size", "validation_fraction", "seed")
@@ -186,4 +203,4 @@ def count_or_names(remove: str | None) -> int | tuple[str, ...] | None:
 
 def folder_name_for(source: str) -> str:
     """Return a folder name made of the letters, digits and dots of a model's source."""
-    return re.sub(r"[^\w.]+", "-", source).strip("-.")
+    return re.sub(r"[^\w.]+", "-", source).strip("-.")[-LONGEST_NAME:] or "model"

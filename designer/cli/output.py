@@ -15,9 +15,8 @@ from designer.folders import (
     HTML_FILE,
     MARKDOWN_FILE,
     REPORT_FILE,
+    write_all,
     write_bytes,
-    write_text,
-    writing_to,
 )
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
@@ -37,9 +36,10 @@ def write_report(folder: Path, report: Report) -> ReportView:
     Raises:
         RunFolderError: if the folder cannot be written.
     """
-    with writing_to(folder):
-        write_text(folder / REPORT_FILE, report_to_json(report))
-        return write_views(folder, report)
+    view = view_of(report)
+    json_file = {folder / REPORT_FILE: report_to_json(report).encode()}
+    write_all(json_file | _views(folder, view))
+    return view
 
 
 def write_views(folder: Path, report: Report) -> ReportView:
@@ -48,12 +48,19 @@ def write_views(folder: Path, report: Report) -> ReportView:
     Raises:
         RunFolderError: if the folder cannot be written.
     """
+    view = view_of(report)
+    write_all(_views(folder, view))
+    return view
+
+
+def _views(folder: Path, view: ReportView) -> dict[Path, bytes]:
+    """Return the Markdown and the page of a report by the paths to write them to."""
     from designer.report.html import html_report
 
-    view = view_of(report)
-    write_text(folder / MARKDOWN_FILE, markdown_report(view))
-    write_text(folder / HTML_FILE, html_report(view))
-    return view
+    return {
+        folder / MARKDOWN_FILE: markdown_report(view).encode(),
+        folder / HTML_FILE: html_report(view).encode(),
+    }
 
 
 def show_report(view: ReportView, report: Report, form: Format, output: Path | None = None) -> None:
@@ -70,9 +77,8 @@ def show_report(view: ReportView, report: Report, form: Format, output: Path | N
     elif form in PICTURES and (output.is_dir() or not output.suffix):
         from designer.report.pictures import PictureFormat, pictures
 
-        with writing_to(output):
-            for name, content in pictures(view, PictureFormat(form)).items():
-                write_bytes(output / name, content)
+        charts = pictures(view, PictureFormat(form))
+        write_all({output / name: content for name, content in charts.items()})
         print_status(f"Written to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
     else:
         write_bytes(output, _rendered(view, report, form))

@@ -86,7 +86,9 @@ def as_array(value: Any, what: str) -> Array:
         if isinstance(value, Tensor):
             value = value.detach().cpu().numpy()
         array: Array = value.toarray() if hasattr(value, "toarray") else np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # the value is the user's and may do anything
         raise DataError(
             f"Expected {what} as one array, or rows of equal length, got {type(value).__name__} "
             f"that NumPy cannot read: {first_line(error)}."

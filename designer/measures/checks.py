@@ -82,6 +82,10 @@ def _check_samples(features: Tensor, targets: Tensor, name: str) -> None:
             f"Expected `features` of shape (n, ...) and a floating dtype, got shape "
             f"{tuple(features.shape)} and {features.dtype}."
         )
+    if features.is_meta or targets.is_meta:
+        raise InvalidInputError(
+            f"Expected `features` and `{name}` that hold numbers, got tensors on the meta device."
+        )
     if features.numel() == 0:
         raise InvalidInputError(
             f"Expected at least one sample and one feature, got shape {tuple(features.shape)}."

@@ -17,7 +17,7 @@ from designer.importing import Trust
 from designer.models.spaces import find_space
 from designer.models.stored import StoredSpec, StoredTrial, origin_from
 from designer.models.surgery import Removal, remove, resize
-from designer.probing.calling import unwrap
+from designer.probing.calling import check_has_values, unwrap
 from designer.training.trainer import build_seeded
 from search_spaces import Space
 
@@ -208,4 +208,5 @@ def make_model(source: str, trust: Trust) -> nn.Module:
         raise ModelError(
             f"Expected '{source}' to return a torch.nn.Module, got {type(model).__name__}."
         )
+    check_has_values(*model.parameters(), *model.buffers())
     return model

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 from torch import nn
 
 from designer.errors import DesignerError, RunFolderError, TrustError, first_line
@@ -53,7 +54,7 @@ def load_model(
         TrustError: if the folder names what may not be imported.
     """
     name = str(source)
-    if name and Path(source).is_dir():
+    if os.path.isdir(source):  # noqa: PTH112 - unlike Path, it takes any name
         loaded = replace(load(_model_folder(Path(source)), trust=trust), name=name)
     else:
         allowed = Trust.of(trust).with_names(name)
@@ -101,7 +102,9 @@ def load(
             if model is None
             else partial(copy_model, model)
         )
-        smaller = rebuild_pruned(make, stored.removed, load_file(folder / WEIGHTS_FILE))
+        smaller = rebuild_pruned(
+            make, stored.removed, load_tensors((folder / WEIGHTS_FILE).read_bytes())
+        )
         load_weights(smaller.to(getattr(torch, stored.dtype)), folder / WEIGHTS_FILE)
         return LoadedModel(
             smaller.eval(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from designer.folders import (
     SPEC_FILE,
     WEIGHTS_FILE,
     check_writable,
-    replacing,
-    write_text,
+    write_all,
+    writing_to,
 )
 from designer.models.loaded import LoadedModel
 from designer.models.stored import PRUNED_SCHEMA
@@ -75,6 +76,7 @@ def write_pruned(
 
     Raises:
         RunFolderError: if the folder cannot be written.
+        StorageError: if the disk is full or fails; what was in the folder is kept.
     """
     folder = Path(folder)
     dtypes = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
@@ -86,9 +88,16 @@ def write_pruned(
         "known": _known_of(source) if data is None else _known_from(data),
     }
     text = json.dumps(stored, indent=2) + "\n"
-    with replacing(folder / WEIGHTS_FILE) as weights:
-        save_model(copy.deepcopy(model).cpu(), str(weights))
-    write_text(folder / PRUNED_FILE, text)
+    weights = _safetensors_of(copy.deepcopy(model).cpu())
+    write_all({folder / WEIGHTS_FILE: weights, folder / PRUNED_FILE: text.encode()})
+
+
+def _safetensors_of(model: nn.Module) -> bytes:
+    """Return the weights of a model on the CPU as the content of a file of safetensors."""
+    with tempfile.TemporaryDirectory() as folder, writing_to(Path(folder)):
+        path = Path(folder) / WEIGHTS_FILE  # a name that is UTF-8, whatever the model's folder is
+        save_model(model, str(path))
+        return path.read_bytes()
 
 
 def _known_from(data: Dataset) -> dict[str, Any]:

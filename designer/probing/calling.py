@@ -84,6 +84,32 @@ def call_model(model: nn.Module, inputs: Inputs) -> object:
         ) from error
 
 
+def check_has_values(*tensors: Tensor) -> None:
+    """Check that tensors hold numbers.
+
+    Raises:
+        ModelError: if one is on the meta device, where tensors have a shape and nothing else.
+    """
+    if any(tensor.is_meta for tensor in tensors):
+        raise ModelError(
+            "Expected a model and data that hold numbers, got tensors on torch's meta device; "
+            "make the model with to_empty and load its weights, and make the data, on a real one."
+        )
+
+
+def check_rows(output: Tensor, samples: int) -> None:
+    """Check that a model gives one row per sample.
+
+    Raises:
+        ModelError: if it gives more or fewer.
+    """
+    if output.ndim == 0 or len(output) != samples:
+        rows = len(output) if output.ndim else "no"
+        raise ModelError(
+            f"Expected a model that gives one row per sample, got {rows} for {samples} samples."
+        )
+
+
 def submodules(model: nn.Module) -> dict[str, nn.Module]:
     """Return all submodules by each of their names.
 

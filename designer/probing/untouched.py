@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from designer.probing.calling import check_has_values
+
 
 @contextmanager
 def untouched(model: nn.Module, *, python_random: bool = True) -> Iterator[None]:
@@ -24,7 +26,11 @@ def untouched(model: nn.Module, *, python_random: bool = True) -> Iterator[None]
         model: may be wrapped. Parameters and gradients are not restored: do not change them.
         python_random: False for a model that draws no random numbers from Python or NumPy, whose
             states take as long to keep as a layer of a small network.
+
+    Raises:
+        ModelError: if the model has no values, since it is on the meta device.
     """
+    check_has_values(*model.parameters(), *model.buffers())
     modules = list(model.modules())  # once: in a small network this takes as long as a layer
     states = [(module, module.training, dict(module._buffers)) for module in modules]
     registered = (buffer for *_, own in states for buffer in own.values() if buffer is not None)

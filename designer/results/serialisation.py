@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from designer.errors import RunFolderError, first_line
+from designer.errors import RunFolderError, as_utf8, first_line
 from designer.folders import REPORT_FILE, read_json
 from designer.results.analysis import ANALYSIS_SCHEMA, AnalysisResult
 from designer.results.comparison import COMPARISON_SCHEMA, ComparisonReport
@@ -143,7 +143,7 @@ def _json(path: Path) -> Any:
 
 
 def _strict_json(values: Any) -> str:
-    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_utf8(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def report_schema() -> dict[str, Any]:

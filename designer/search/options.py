@@ -110,6 +110,9 @@ class SearchOptions:
             if value is not None and value < 1:
                 shown = name.replace("_", " ")
                 raise InvalidInputError(f"Expected {shown} of at least 1, got {value}.")
+        for name in ("storage", "study", "artifacts"):
+            if getattr(self, name) == "":
+                raise InvalidInputError(f"Expected a name for {name}, got an empty one.")
         if self.edits < 0:
             raise InvalidInputError(f"Expected edits of at least 0, got {self.edits}.")
         if self.batch_size < 2:
@@ -134,6 +137,8 @@ class SearchOptions:
             InvalidInputError: if a value is out of its range.
         """
         devices, out = values.get("devices"), values.get("out")
+        if out == "":
+            raise InvalidInputError("Expected a run folder, got an empty name.")
         typed = {
             "objective": choice(Objective, values.get("objective", cls.objective), "an objective"),
             "augment": choice(Augmentation, values.get("augment", cls.augment), "an augmentation"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import load as load_tensors
 
 from designer.errors import RunFolderError
 from designer.folders import BEST_FOLDER, REPORT_FILE, WEIGHTS_FILE, write_text
+from designer.interrupts import StopRequest
 from designer.models.loaded import rebuild
 from designer.results.layers import MeanSd, ReportWarning
 from designer.results.search import REPORT_SCHEMA, ConfirmedRow, Recommendation, SearchResult
@@ -28,8 +30,7 @@ from designer.search.edits.trials import EditOutcome, EditTrials
 from designer.search.job import Job
 from designer.search.progress import Phase, ProgressCallback
 from designer.search.recommend import asks_for_small, chosen, recommend, roles_of, shortlist
-from designer.search.recommended_models import write_best
-from designer.search.stopping import StopRequest
+from designer.search.recommended_models import replacing_best
 from designer.search.storage.artifacts import Artifacts
 from designer.search.storage.caching import CachingStorage
 from designer.search.study.claims import TrialClaims
@@ -154,9 +155,11 @@ class Session:
                 recommendations=earlier,
                 warnings=(*result.warnings, EARLIER_RECOMMENDATIONS),
             )
+            models: AbstractContextManager[None] = nullcontext()
         else:
-            write_best(self.job, recommended, self.artifacts)
-        write_text(folder / REPORT_FILE, report_to_json(result))
+            models = replacing_best(self.job, recommended, self.artifacts)
+        with models:  # the report and its models are replaced together, or neither is
+            write_text(folder / REPORT_FILE, report_to_json(result))
         return result
 
     def _result(

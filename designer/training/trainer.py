@@ -22,6 +22,7 @@ from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, TrialFailed, memory_ran_out
+from designer.probing.calling import check_rows
 
 WEIGHT_DECAY = 5e-4
 """Weight decay of the default optimizer, as in He & Su, PNAS 2023."""
@@ -168,9 +169,11 @@ def correct_answers(
         (n,) mask, on the device of ``data``.
     """
     with _evaluating(model):
-        masks = [
-            model(inputs.clone()).argmax(1) == labels for inputs, labels in data.batches(batch_size)
-        ]
+        masks = []
+        for inputs, labels in data.batches(batch_size):
+            logits = model(inputs.clone())
+            check_rows(logits, len(labels))
+            masks.append(logits.argmax(1) == labels)
     return torch.cat(masks)
 
 

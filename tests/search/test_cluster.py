@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,7 +19,6 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.cli.main import main
 from designer.errors import InvalidInputError, RunFolderError, StorageError
 from designer.search.search import search
 from designer.search.storage.opening import open_address, quiet_optuna
@@ -29,6 +27,7 @@ from designer.search.study.trials import FINISHED
 from designer.search.workers import handshake
 from designer.search.workers.join import work
 from tests.support.postgres import PASSWORD, Server, free_port, postgres
+from tests.support.processes import start_command
 
 TRIALS, EDITS = 24, 4
 SPACES = ["tests.support.toy:SlowSpace", "tests.support.toy:SlowerSpace"]
@@ -36,18 +35,6 @@ BLOBS = "tests.support.toy:blobs"
 
 DEADLINE_SECONDS = 120.0
 """How long a test waits for what must happen."""
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["designer.cli.main"])  # so that processes start quickly
-
-
-def run_command(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-    """Run ``designer`` in the current process, and write all its output to a file."""
-    with log.open("w") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-    os.environ.update(environment)
-    main(arguments)
 
 
 @dataclass
@@ -89,9 +76,7 @@ class Cluster:
     def start(self, name: str, arguments: list[str], **environment: str) -> None:
         variables = {"DESIGNER_STORAGE": self.server.address, **environment}
         log = self.folder / f"{name}-{len(list(self.folder.glob('*.log')))}.log"
-        process = CONTEXT.Process(target=run_command, args=(arguments, variables, log))
-        process.start()
-        self.processes[name] = process
+        self.processes[name] = start_command(arguments, log, variables)
 
     def ended(self, *names: str) -> list[int | None]:
         for name in names:

@@ -16,7 +16,8 @@ import sqlalchemy
 from optuna.storages import BaseStorage
 
 from designer.errors import StorageError, first_line
-from designer.search.stopping import Stop, never
+from designer.interrupts import Stop, never
+from designer.redaction import redact
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 
 FIRST_ANSWER_SECONDS = 60.0
@@ -90,7 +91,7 @@ class RetryPolicy:
                 reason = unreachable_reason(error)
                 if reason is None:
                     raise
-                self._check(reason, unreachable_since, error)
+                self._check(redact(reason), unreachable_since, error)
                 if unreachable_since is None:
                     unreachable_since = time.monotonic()
                 time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads load
@@ -164,6 +165,21 @@ def unreachable_reason(error: BaseException | None) -> str | None:
     return None
 
 
+def check_space(storage: str, error: Exception) -> None:
+    """Check that it was no full disk that raised an error.
+
+    Args:
+        storage: the storage as messages name it.
+        error: as raised by Optuna.
+
+    Raises:
+        StorageError: if it was.
+    """
+    reason = unreachable_reason(error)
+    if reason is not None and _says_full(reason):
+        raise StorageError(_advice(storage, reason)) from error
+
+
 def _reason_of(error: BaseException) -> str | None:
     """Return why a storage does not answer, by this error alone."""
     if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
@@ -188,7 +204,11 @@ def _is_hopeless(reason: str, *, first: bool) -> bool:
     return any(word in reason.lower() for word in words)
 
 
+def _says_full(reason: str) -> bool:
+    """True if a storage says that nothing more fits."""
+    return any(word in reason.lower() for word in FULL_DISK)
+
+
 def _advice(storage: str, reason: str) -> str:
-    full = any(word in reason.lower() for word in FULL_DISK)
-    action = "Free some space" if full else "Mend that"
+    action = "Free some space" if _says_full(reason) else "Mend that"
     return f"{storage} fails: {reason}. {action} and run the same command again: it continues."
