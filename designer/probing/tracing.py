@@ -56,6 +56,12 @@ ATTENTION = nn.MultiheadAttention
 """Applies the weights of its ``out_proj`` by itself, so that no hook sees ``out_proj`` run."""
 
 
+def weights_of(module: nn.Module) -> list[nn.Parameter]:
+    """Return the weight matrices in a module, without scales, shifts and embeddings."""
+    layers = (part for part in module.modules() if not isinstance(part, EMBEDDINGS))
+    return [p for part in layers for p in part.parameters(recurse=False) if p.ndim > 1]
+
+
 @dataclass(frozen=True)
 class Tap:
     """A place to look at in a forward pass: what one run of a submodule gives or receives."""
@@ -122,6 +128,13 @@ class Call:
         return not isinstance(self.module, EMBEDDINGS) and any(
             p.ndim >= 2 for p in self.module.parameters()
         )
+
+    @property
+    def descendants(self) -> Iterator[Call]:
+        """All that ran within it, at any depth."""
+        for child in self.children:
+            yield child
+            yield from child.descendants
 
     @property
     def is_compound(self) -> bool:

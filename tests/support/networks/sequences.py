@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -61,6 +62,126 @@ def attending(*, tuples: bool = False) -> nn.Module:
         attention=nn.MultiheadAttention(8, 2, batch_first=True),
         norm2=nn.LayerNorm(8),
         mlp=nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)),
+    )
+
+
+def _adding(residual: Any, m: Any, x: Tensor) -> Tensor:
+    """Put a layer and a norm behind a sum, as BERT's parts do that receive what flows past them."""
+    normed: Tensor = m.norm(m.dense(x) + residual)
+    return normed
+
+
+def post_norm(width: int = 8) -> nn.Module:
+    """A layer of BERT (Devlin et al., NAACL 2019).
+
+    Each of its two sub-layers ends in a part that receives the hidden states and what flows past
+    them, and gives the norm of their sum, through which everything passes.
+    """
+
+    def output(inputs: int) -> nn.Module:
+        return wired(
+            "Output",
+            lambda m, x, residual: _adding(residual, m, x),
+            dense=linear(inputs, width),
+            norm=nn.LayerNorm(width),
+        )
+
+    attention = wired(
+        "Attention",
+        lambda m, x: m.output(m.inner(x), x),
+        inner=wired("Inner", lambda m, x: m.heads(x, x, x)[0], heads=_heads(width)),
+        output=output(width),
+    )
+    return wired(
+        "PostNorm",
+        lambda m, x: _through_feed_forward(m, m.attention(x)),
+        attention=attention,
+        intermediate=wired("Intermediate", lambda m, x: m.dense(x).relu(), dense=linear(width, 16)),
+        output=output(16),
+    )
+
+
+def _heads(width: int) -> nn.Module:
+    return nn.MultiheadAttention(width, 2, batch_first=True)
+
+
+def _through_feed_forward(m: Any, x: Tensor) -> Tensor:
+    summed: Tensor = m.output(m.intermediate(x), x)
+    return summed
+
+
+def adding_sub_layers(width: int = 8) -> nn.Module:
+    """A layer whose two sub-layers add what they receive to what they give, as in BLOOM."""
+
+    def feed_forward(m: Any, x: Tensor) -> Tensor:
+        summed: Tensor = x + m.down(m.up(m.norm(x)).relu())
+        return summed
+
+    return wired(
+        "AddingSubLayers",
+        lambda m, x: m.feed_forward(m.attention(x)),
+        attention=wired(
+            "Attends",
+            lambda m, x: x + m.out(m.inner(x, x, x)[0]),
+            inner=_heads(width),
+            out=linear(width, width),
+        ),
+        feed_forward=wired(
+            "Feeds",
+            feed_forward,
+            norm=nn.LayerNorm(width),
+            up=linear(width, 16),
+            down=linear(16, width),
+        ),
+    )
+
+
+def encoding_positions(width: int = 8) -> nn.Module:
+    """A block with a small convolution for positions before each branch, as in DaViT.
+
+    Everything passes through these convolutions, and hardly any of its weights are in them.
+    """
+
+    def positions(m: Any, x: Tensor) -> Tensor:
+        summed: Tensor = x + m.conv(x.transpose(1, 2)).transpose(1, 2)
+        return summed
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        x = m.positions1(x)
+        x = x + m.attention(m.norm1(x))
+        x = m.positions2(x)
+        summed: Tensor = x + m.mlp(m.norm2(x))
+        return summed
+
+    def convolution() -> nn.Module:
+        return wired(
+            "Positions", positions, conv=nn.Conv1d(width, width, 3, padding=1, groups=width)
+        )
+
+    return wired(
+        "EncodingPositions",
+        wiring,
+        positions1=convolution(),
+        norm1=nn.LayerNorm(width),
+        attention=wired("Inner", lambda m, x: m.heads(x, x, x)[0], heads=_heads(width)),
+        positions2=convolution(),
+        norm2=nn.LayerNorm(width),
+        mlp=nn.Sequential(nn.Linear(width, 16), nn.GELU(), nn.Linear(16, width)),
+    )
+
+
+def of_layers(layer: Callable[[], nn.Module], count: int = 3) -> nn.Module:
+    """A classifier of tokens (n, 5) with layers in a list, which run in a part of their own."""
+    return wired(
+        "OfLayers",
+        lambda m, tokens: m.head(m.encoder(m.embedding(tokens)).mean(1)),
+        embedding=nn.Embedding(11, 8),
+        encoder=wired(
+            "Encoder",
+            lambda m, x: chain(m.layers, x),
+            layers=nn.ModuleList([layer() for _ in range(count)]),
+        ),
+        head=head(8),
     )
 
 

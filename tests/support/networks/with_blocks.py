@@ -85,6 +85,27 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
         SEQUENCES,
         numbered("model.encoder.layers"),
     ),
+    # everything passes through parts of a block, which is one block all the same
+    "post-norm": (
+        lambda: sequences.of_layers(sequences.post_norm),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "sub-layers that add": (
+        lambda: sequences.of_layers(sequences.adding_sub_layers),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "convolutions for positions": (
+        lambda: sequences.of_layers(sequences.encoding_positions),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "aggregating": (
+        convolutional.aggregating_net,
+        IMAGES,
+        ["stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"],
+    ),
     "mixer": (sequences.mixer, SEQUENCES, numbered("blocks", 2)),
     "tokens": (sequences.language_model, TOKENS, numbered("blocks")),
     "tied head": (lambda: sequences.language_model(tied=True), TOKENS, numbered("blocks")),
