@@ -23,7 +23,8 @@ The algorithm, step by step:
 5. Tap. A block is seen where it ends: at what it gives; or, if an activation or the sum with a
    shortcut follows that is not a module, at what the next part receives. A part that can be seen in
    neither place is no block.
-6. Drop the head. A last block that gives the logits is the classifier, not a block.
+6. Drop the ends. A last block that gives the logits is the classifier, and a first one that
+   receives tokens is the embedding.
 
 For example, a small residual network whose ``Block`` computes ``relu(x + conv2(relu(conv1(x))))``::
 
@@ -161,6 +162,7 @@ class _BlockFinder:
         if not any(call.is_compound for call in self._taps):
             self._rows.append([c for c in top if c.has_weights and not c.is_compound])
         self._split_rows()
+        self._drop_embedding()
         self._drop_head()
         chosen = [call for call in self._trace.by_end if call in self._taps]
         candidates = [self._candidate(call) for call in self._trace.calls if call.has_weights]
@@ -287,6 +289,14 @@ class _BlockFinder:
     def _take(self, call: Call, tap: Tap | None) -> None:
         if tap is not None:
             self._taps[call] = tap
+
+    def _drop_embedding(self) -> None:
+        """Leave out first blocks that receive tokens, which are no features, and no vectors."""
+        for call in [call for call in self._trace.by_end if call in self._taps]:
+            if call.received is not None:
+                return
+            del self._taps[call]
+            self._reasons[call] = "turns tokens into vectors"
 
     def _drop_head(self) -> None:
         """Step 6: leave out a last block that gives the logits.

@@ -185,6 +185,111 @@ def of_layers(layer: Callable[[], nn.Module], count: int = 3) -> nn.Module:
     )
 
 
+def biased() -> nn.Module:
+    """A model of tokens whose layers all receive a bias that is computed once, as in T5.
+
+    The bias comes from an embedding of relative positions, which says nothing of the tokens.
+    """
+
+    def layer() -> nn.Module:
+        return wired(
+            "Biased",
+            lambda m, x, bias: (
+                x + m.values((m.queries(x) @ x.transpose(1, 2) + bias).softmax(2) @ x)
+            ),
+            queries=linear(8, 8),
+            values=linear(8, 8),
+        )
+
+    def wiring(m: Any, tokens: Tensor) -> Tensor:
+        x = m.embedding(tokens)
+        places = torch.arange(x.shape[1])
+        bias = m.relative(4 + places - places[:, None])[..., 0]
+        for part in m.layers:
+            x = part(x, bias)
+        logits: Tensor = m.head(x.mean(1))
+        return logits
+
+    return wired(
+        "OfBiasedLayers",
+        wiring,
+        embedding=nn.Embedding(11, 8),
+        relative=nn.Embedding(9, 1),
+        layers=nn.ModuleList([layer() for _ in range(3)]),
+        head=head(8),
+    )
+
+
+def graph_net() -> nn.Module:
+    """A graph network (Kipf & Welling, ICLR 2017): every layer receives the adjacency matrix."""
+
+    def layer() -> nn.Module:
+        return wired(
+            "Convolution",
+            lambda m, x, adjacent: (adjacent @ m.linear(x)).relu(),
+            linear=linear(8, 8),
+        )
+
+    def wiring(m: Any, x: Tensor, adjacent: Tensor) -> Tensor:
+        for part in m.layers:
+            x = part(x, adjacent)
+        logits: Tensor = m.head(x.mean(1))
+        return logits
+
+    layers = nn.ModuleList([layer() for _ in range(3)])
+    return wired("GraphNet", wiring, layers=layers, head=head(8))
+
+
+def encoder_decoder() -> nn.Module:
+    """A model of two sequences of tokens: every layer of the decoder looks at what was encoded."""
+
+    def decoding() -> nn.Module:
+        def wiring(m: Any, x: Tensor, encoded: Tensor) -> Tensor:
+            x = x + m.looking(x, encoded, encoded)[0]
+            summed: Tensor = x + m.mlp(x)
+            return summed
+
+        return wired("Decoding", wiring, looking=_heads(8), mlp=linear(8, 8))
+
+    def wiring(m: Any, tokens: Tensor, decoded: Tensor) -> Tensor:
+        encoded = chain(m.encoder, m.embedding(tokens))
+        x = m.embedding(decoded)
+        for part in m.decoder:
+            x = part(x, encoded)
+        logits: Tensor = m.head(x.mean(1))
+        return logits
+
+    return wired(
+        "EncoderDecoder",
+        wiring,
+        embedding=nn.Embedding(11, 8),
+        encoder=nn.ModuleList([attending() for _ in range(2)]),
+        decoder=nn.ModuleList([decoding() for _ in range(2)]),
+        head=head(8),
+    )
+
+
+def embedding_part(*, rounds: bool = False) -> nn.Module:
+    """A model whose tokens become vectors in a part with a layer of its own; it may round them itself."""
+    return wired(
+        "EmbeddingPart",
+        lambda m, x: m.head(chain(m.layers, m.embedding(x.long() if rounds else x)).mean(1)),
+        embedding=wired(
+            "Embedding",
+            lambda m, tokens: m.out(m.words(tokens)),
+            words=nn.Embedding(11, 6),
+            out=linear(6, 8),
+        ),
+        layers=nn.ModuleList([attending() for _ in range(3)]),
+        head=head(8),
+    )
+
+
+def rounding() -> nn.Module:
+    """A model of tokens that come as floating numbers, as from a table."""
+    return embedding_part(rounds=True)
+
+
 def mixing() -> nn.Module:
     """A mixer block (Tolstikhin et al., NeurIPS 2021): its two branches are alike."""
 
