@@ -234,7 +234,7 @@ class _BlockFinder:
 
     def _is_cut(self, call: Call) -> bool:
         """True if everything passes through what a part gives."""
-        return call.output is not None and self._trace.is_cut(call.node)
+        return self._trace.passes_through(call)
 
     def _tap(self, call: Call) -> Tap | None:
         """Step 5: return where a block is seen; None if what flows past it never joins it again.
@@ -338,9 +338,9 @@ class _BlockFinder:
             outer = outer.parent
         if call.output is None:
             return "gives no tensor"
-        if not self._trace.on_path(call.node):
+        if not any(map(self._trace.on_path, call.nodes)):
             return "its output is not on the way from the input to the model's output"
-        if not self._trace.is_cut(call.node):
+        if not self._is_cut(call):
             return "part of the input flows past it"
         if call.ended < min((c.started for c in self._taps), default=0):
             return "runs before the first block, whose step includes it"

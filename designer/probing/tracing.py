@@ -20,6 +20,7 @@ from designer.probing.calling import (
     call_model,
     first_tensor,
     floating_inputs,
+    floating_tensors,
     map_tensors,
     submodules,
     tensors_of,
@@ -90,6 +91,8 @@ class Call:
     """First floating tensor in what it gave."""
     node: Any = None
     """Autograd node that computed ``output``."""
+    nodes: tuple[Any, ...] = ()
+    """Autograd nodes that computed the floating tensors in what it gave."""
     started: int = 0
     """Tick at which it started; starts and ends share one clock."""
     ended: int = 0
@@ -149,10 +152,24 @@ class Trace:
         self.output = first_tensor(output)
         node = None if self.output is None else self.output.grad_fn
         self._flow = Flow(node, sources)
+        self._passed: dict[Call, bool] = {}
+        """Calls of which it is known whether everything passes through them."""
 
     def is_cut(self, node: Any) -> bool:
         """True if all paths from an input to the output pass through ``node``."""
         return self._flow.is_cut(node)
+
+    def passes_through(self, call: Call) -> bool:
+        """True if all paths from an input to the output pass through what a run gave.
+
+        It may give several tensors, such as a list of maps or a last state: then all count.
+        """
+        if call.output is None:
+            return False
+        if call not in self._passed:
+            nodes = [node for node in call.nodes if self.on_path(node)]
+            self._passed[call] = self.is_cut(call.node) or self._flow.is_cut_together(nodes)
+        return self._passed[call]
 
     def on_path(self, node: Any) -> bool:
         """True if any path from an input to the output passes through ``node``, or none is
@@ -289,6 +306,7 @@ class _Recorder:
             output = output.requires_grad_() * 1
         call.output = first_tensor(output)
         call.node = None if call.output is None else call.output.grad_fn
+        call.nodes = tuple(tensor.grad_fn for tensor in floating_tensors(output))
         call.ended = self._tick()
         if embedded:
             ids = next((value for value in args if isinstance(value, Tensor)), torch.empty(0))

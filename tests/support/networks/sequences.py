@@ -290,6 +290,52 @@ def rounding() -> nn.Module:
     return embedding_part(rounds=True)
 
 
+def passing_tuples() -> nn.Module:
+    """Stages that receive and give tokens and a class token in a tuple, as in PiT.
+
+    Within a stage both are one sequence.
+    """
+
+    def stage(m: Any, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        x = chain(m.blocks, torch.cat([state[1], state[0]], dim=1))
+        return x[:, 1:], x[:, :1]
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        state = m.stages((x, m.token(x.mean(1, keepdim=True))))
+        logits: Tensor = m.head(state[1][:, 0])
+        return logits
+
+    def blocks(count: int) -> nn.Sequential:
+        return nn.Sequential(*[attending() for _ in range(count)])
+
+    return wired(
+        "PassingTuples",
+        wiring,
+        token=linear(8, 8),
+        stages=nn.Sequential(*[wired("Stage", stage, blocks=blocks(i)) for i in (1, 2)]),
+        head=head(8),
+    )
+
+
+def two_streams() -> nn.Module:
+    """Blocks that receive and give two sequences in a list, each of which looks at the other."""
+
+    def wiring(m: Any, streams: list[Tensor]) -> list[Tensor]:
+        first, second = (part(x) for part, x in zip((m.first, m.second), streams, strict=True))
+        return [first + second.mean(1, keepdim=True), second + first.mean(1, keepdim=True)]
+
+    def block() -> nn.Module:
+        return wired("Block", wiring, first=attending(), second=attending())
+
+    return wired(
+        "TwoStreams",
+        lambda m, x: sum(m.head(s.mean(1)) for s in m.blocks([m.embed(x), x])),
+        embed=linear(8, 8),
+        blocks=nn.Sequential(*[block() for _ in range(3)]),
+        head=head(8),
+    )
+
+
 def mixing() -> nn.Module:
     """A mixer block (Tolstikhin et al., NeurIPS 2021): its two branches are alike."""
 

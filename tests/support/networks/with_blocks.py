@@ -121,6 +121,13 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
         (TOKENS, TOKENS.flip(1)),
         [*numbered("encoder", 2), *numbered("decoder", 2)],
     ),
+    # several tensors, through which everything passes together
+    "passing tuples": (
+        sequences.passing_tuples,
+        SEQUENCES,
+        ["stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"],
+    ),
+    "two streams": (sequences.two_streams, SEQUENCES, numbered("blocks")),
     "tied head": (lambda: sequences.language_model(tied=True), TOKENS, numbered("blocks")),
     "frozen embedding": (lambda: sequences.language_model(frozen=True), TOKENS, numbered("blocks")),
     "frozen": (
