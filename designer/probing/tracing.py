@@ -26,6 +26,7 @@ from designer.probing.calling import (
     tensors_of,
 )
 from designer.probing.flow import Flow
+from designer.probing.untouched import state_kept
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 """Layers that turn tokens into vectors. Gradients begin behind them, so paths do, too."""
@@ -229,7 +230,8 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
             return copied * 1  # autograd refuses layers that change a leaf in place
         return copied
 
-    with torch.set_grad_enabled(flow), recorder:
+    # what the model keeps of this pass would belong to its graph
+    with state_kept(list(model.modules())), torch.set_grad_enabled(flow), recorder:
         output = call_model(model, map_tensors(inputs, leaf))
     tokens = [tensor for tensor in tensors_of(inputs) if not tensor.is_floating_point()]
     return Trace(recorder.calls, output, recorder.sources(leaves, tokens))

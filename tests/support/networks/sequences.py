@@ -270,7 +270,7 @@ def encoder_decoder() -> nn.Module:
 
 
 def embedding_part(*, rounds: bool = False) -> nn.Module:
-    """A model whose tokens become vectors in a part with a layer of its own; it may round them itself."""
+    """A model whose tokens become vectors in a part with a layer; it may round them itself."""
     return wired(
         "EmbeddingPart",
         lambda m, x: m.head(chain(m.layers, m.embedding(x.long() if rounds else x)).mean(1)),
@@ -312,7 +312,7 @@ def passing_tuples() -> nn.Module:
         "PassingTuples",
         wiring,
         token=linear(8, 8),
-        stages=nn.Sequential(*[wired("Stage", stage, blocks=blocks(i)) for i in (1, 2)]),
+        stages=nn.Sequential(*[wired("Stage", stage, blocks=blocks(2)) for _ in range(2)]),
         head=head(8),
     )
 

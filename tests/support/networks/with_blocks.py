@@ -125,7 +125,7 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
     "passing tuples": (
         sequences.passing_tuples,
         SEQUENCES,
-        ["stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"],
+        [*numbered("stages.0.blocks", 2), *numbered("stages.1.blocks", 2)],
     ),
     "two streams": (sequences.two_streams, SEQUENCES, numbered("blocks")),
     "tied head": (lambda: sequences.language_model(tied=True), TOKENS, numbered("blocks")),
