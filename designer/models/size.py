@@ -34,7 +34,7 @@ def size_of_model(model: nn.Module, sample: Inputs) -> ModelSize:
     Raises:
         ModelError: if the model raises.
     """
-    with _unfused(), FlopCounterMode(display=False) as counter:
+    with _unfused(), _frozen(model), FlopCounterMode(display=False) as counter:
         # a first layer that works in place must not change the data
         call_model(model, map_tensors(sample, torch.clone))
     return ModelSize(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
@@ -49,3 +49,20 @@ def _unfused() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require a gradient.
+
+    The counter puts a hook on each tensor with a gradient that a submodule receives, and cannot do
+    so without autograd for the view of a parameter, such as a class token.
+    """
+    required = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in required:
+            parameter.requires_grad = False
+        yield
+    finally:
+        for parameter in required:
+            parameter.requires_grad = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -138,6 +138,16 @@ def first_tensor(value: object) -> Tensor | None:
     else:
         return None
     return next((t for t in map(first_tensor, parts) if t is not None), None)
+
+
+def floating_tensors(value: object) -> Iterator[Tensor]:
+    """Yield all floating tensors in what a module gives, in order."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, Mapping | tuple | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from floating_tensors(part)
 
 
 def _clean(name: str) -> str:

@@ -254,3 +254,38 @@ def u_net() -> nn.Module:
         up1=double(8),
         head=head(4),
     )
+
+
+def aggregating_net() -> nn.Module:
+    """A small VoVNet (Lee et al., CVPR 2019 workshops): each block joins what its layers gave."""
+
+    def layer(inputs: int, outputs: int, size: int = 3) -> nn.Module:
+        return wired(
+            "Layer",
+            lambda m, x: m.norm(m.conv(x)).relu(),
+            conv=conv(inputs, outputs, size=size),
+            norm=norm(outputs),
+        )
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        outputs = [x]
+        for part in m.middle:
+            outputs.append(part(outputs[-1]))
+        joined: Tensor = m.joining(torch.cat(outputs, dim=1))
+        return joined
+
+    def block() -> nn.Module:
+        middle = nn.ModuleList([layer(4, 4), layer(4, 4)])
+        return wired("Aggregating", wiring, middle=middle, joining=layer(12, 4, 1))
+
+    def stage(count: int) -> nn.Module:
+        blocks = nn.Sequential(*[block() for _ in range(count)])
+        return wired("Stage", lambda m, x: m.blocks(x), blocks=blocks)
+
+    return wired(
+        "AggregatingNet",
+        lambda m, x: m.fc(m.stages(m.stem(x).relu()).mean((2, 3))),
+        stem=conv(3),
+        stages=nn.Sequential(stage(1), stage(2)),
+        fc=head(4),
+    )

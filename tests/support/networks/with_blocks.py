@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from designer.probing.calling import Inputs, tensors_of
@@ -14,6 +15,8 @@ from tests.support.networks.parts import IMAGES, SEQUENCES, TOKENS, VECTORS
 Make = Callable[[], nn.Module]
 
 STAGES = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0"]
+
+ADJACENT = torch.ones(7, 5, 5).tril()
 
 MASK = 1 - sequences.padding().long()
 
@@ -85,8 +88,46 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
         SEQUENCES,
         numbered("model.encoder.layers"),
     ),
+    # everything passes through parts of a block, which is one block all the same
+    "post-norm": (
+        lambda: sequences.of_layers(sequences.post_norm),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "sub-layers that add": (
+        lambda: sequences.of_layers(sequences.adding_sub_layers),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "convolutions for positions": (
+        lambda: sequences.of_layers(sequences.encoding_positions),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "aggregating": (
+        convolutional.aggregating_net,
+        IMAGES,
+        ["stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"],
+    ),
     "mixer": (sequences.mixer, SEQUENCES, numbered("blocks", 2)),
     "tokens": (sequences.language_model, TOKENS, numbered("blocks")),
+    "tokens through a part": (sequences.embedding_part, TOKENS, numbered("layers")),
+    "rounded to tokens": (sequences.rounding, TOKENS.float(), numbered("layers")),
+    # what every layer receives flows past none
+    "relative positions": (sequences.biased, TOKENS, numbered("layers")),
+    "graph": (sequences.graph_net, (SEQUENCES, ADJACENT), numbered("layers")),
+    "encoder and decoder": (
+        sequences.encoder_decoder,
+        (TOKENS, TOKENS.flip(1)),
+        [*numbered("encoder", 2), *numbered("decoder", 2)],
+    ),
+    # several tensors, through which everything passes together
+    "passing tuples": (
+        sequences.passing_tuples,
+        SEQUENCES,
+        [*numbered("stages.0.blocks", 2), *numbered("stages.1.blocks", 2)],
+    ),
+    "two streams": (sequences.two_streams, SEQUENCES, numbered("blocks")),
     "tied head": (lambda: sequences.language_model(tied=True), TOKENS, numbered("blocks")),
     "frozen embedding": (lambda: sequences.language_model(frozen=True), TOKENS, numbered("blocks")),
     "frozen": (
