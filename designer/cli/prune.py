@@ -175,10 +175,9 @@ def _prune(
         data_options = chosen_data_options(context)
         source = load_model(model, weights, seed=seed or 0, trust=trust or ())
         target = PrunedFolder.prepare(folder, source, weights, data, data_options, device)
-        options = target.completed(options, learning_rate)
         net, command = target.source.model, str(context.obj)
         with few_threads(net), pass_progress(lines=True) as bars:
-            pruned = prune_with(net, target.data, options, bars)
+            pruned = prune_with(net, target.data, target.completed(options, learning_rate), bars)
             with interruptible(f"{kept}, without baselines.") as stop:
                 with stop.deferred():  # written before the baselines, which may be stopped
                     result = target.write(pruned, command)
