@@ -2,18 +2,20 @@
 
 The network as a whole comes first: where D does not clearly fall, normalisation, a higher rate and
 longer training help more than an edit of any single layer.  The thresholds were chosen on
-perceptrons on Fashion-MNIST; no command of ``benchmarks`` measures them yet.
+perceptrons on Fashion-MNIST; ``benchmarks/claims/diagnosis.py`` measures them on other data.
 
 ==============  ==================================================================================
 finding         condition
 ==============  ==================================================================================
-not sound       the 95 % interval of the total fall of log D reaches down to 0
+not sound       the 95 % interval of the total fall of log D reaches down to 0, or no class
+                direction is left behind the last block, or after less than ``MIN_EPOCHS`` epochs
+                more than ``LOSS_LEFT`` of the training loss of the first is left
 rate too low    after the first third of the epochs, when the rate goes down, the training loss
                 falls by less than 1 - ``STALLED``, and more than ``LOSS_LEFT`` of that of the first
                 epoch is left
 rate too high   a run diverged, or the seeds end more than ``SEED_SPREAD`` apart
-over-deep       ``SURPLUS_BLOCKS`` or more blocks lie behind the first whose held-out
-                nearest-class-mean accuracy is within ``GOOD_ENOUGH`` of the best
+over-deep       it is sound, and ``SURPLUS_BLOCKS`` or more blocks lie behind the first whose
+                held-out nearest-class-mean accuracy is within ``GOOD_ENOUGH`` of the best
 too narrow      a block has fewer class directions than what reaches it, of those that there can be
 memorising      training accuracy is more than ``MEMORISED_GAP`` above held-out accuracy
 ==============  ==================================================================================
@@ -120,9 +122,9 @@ def diagnose(
     rate = _rate(profiles, runs)
     too_high = rate is not None and rate.kind is FindingKind.RATE_TOO_HIGH
     findings = (
-        _not_sound(profiles, normalised, rate_too_high=too_high),
+        _not_sound(profiles, normalised, rate_too_high=too_high) or _too_short(runs),
         rate,
-        _over_deep(profiles, contributions),
+        None if _fall(profiles).open else _over_deep(profiles, contributions),
         _too_narrow(profiles),
         _memorising(profiles),
     )
@@ -170,11 +172,17 @@ class _Fall:
     draws: FloatArray
     """(B,) bootstrap draws of it."""
     open: bool
-    """True if log D does not clearly fall."""
+    """True if log D does not clearly fall, or does not reach the end."""
+    lost_behind: str = ""
+    """Name of the first block behind which no class direction is left up to the end."""
 
 
 def _fall(profiles: Sequence[SeparationProfile]) -> _Fall:
     values = geometric_mean([profile.values for profile in profiles])
+    if not np.isfinite(values[-1]):
+        last = int(np.flatnonzero(np.isfinite(values))[-1]) if np.isfinite(values).any() else 0
+        lost = profiles[0].layers[min(last + 1, len(values) - 1)].name
+        return _Fall(float("nan"), np.empty(0), open=True, lost_behind=lost)
     if not np.all(np.isfinite(values) & (values > 0)):
         return _Fall(float("nan"), np.empty(0), open=False)
     fall = float(np.log(values[0] / values[-1]))
@@ -194,6 +202,22 @@ def _not_sound(
     gap = _mean([profile.accuracy - profile.accuracy_heldout for profile in profiles])
     likelier, advice = _likelier_reason(normalised, gap, longer)
     return Finding(FindingKind.NOT_SOUND, f"{_fall_in_words(fall)} {likelier}", advice)
+
+
+def _too_short(runs: TrainingRuns) -> Finding | None:
+    """Return that the training was too short for the loss to come far."""
+    epochs = min(map(len, runs.losses), default=0)
+    if not 0 < epochs < MIN_EPOCHS:
+        return None
+    first, last = (_mean([losses[epoch] for losses in runs.losses]) for epoch in (0, -1))
+    if not last > LOSS_LEFT * first:
+        return None
+    return Finding(
+        FindingKind.NOT_SOUND,
+        f"It was trained for {epochs} {'epoch' if epochs == 1 else 'epochs'}, and the training "
+        f"loss is still {100 * last / first:.0f} % of that of the first.",
+        f"Train {RATE_FACTOR} times as long.",
+    )
 
 
 def _likelier_reason(normalised: bool | None, gap: float, longer: str) -> tuple[str, str]:
@@ -222,6 +246,11 @@ def _likelier_reason(normalised: bool | None, gap: float, longer: str) -> tuple[
 
 
 def _fall_in_words(fall: _Fall) -> str:
+    if fall.lost_behind:
+        return (
+            f"Behind block '{fall.lost_behind}' all class means coincide: nothing of the classes "
+            f"reaches the end."
+        )
     if not len(fall.draws):
         return (
             f"From the input to the last block log D changes by {-fall.value:.2f} nats, and not "
