@@ -20,7 +20,7 @@ SOURCES = --mnist $(MNIST) --fashion $(FASHION) --cifar $(CIFAR) --models $(MODE
 	--pool $(POOL) --table $(TABLE) --published $(PUBLISHED) --storage $(STORAGE)
 REPEATED = runs/benchmarks/repeated
 
-.PHONY: search test database browser lint structure docs picture results clean
+.PHONY: search test fuzz database browser lint structure docs picture results clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
@@ -29,6 +29,9 @@ test: $(INSTALLED) database browser  ## run all tests, and say how much of the c
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --cov --cov-report=
 	@echo "$$($(BIN)/coverage report --format=total) % of the lines are run by the tests; \
 	$(BIN)/coverage report shows the others"
+
+fuzz: $(INSTALLED)  ## spoil files and options at random for ten minutes, as the tests do for seconds
+	OMP_NUM_THREADS=1 FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/cli/test_fuzz.py --capture=no
 
 database:  ## install the PostgreSQL that the tests start servers of, where there is none
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
