@@ -83,6 +83,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+def shortened(text: str, length: int = 60) -> str:
+    """Return a text, cut to a number of characters if it is longer."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def one_line(text: str) -> str:
     """Return a text without line breaks, its control characters (colours, bells) made visible."""
     joined = " ".join(text.split())

@@ -304,7 +304,7 @@ def _log_ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
     """Return log(value / first value), in nats; None where either is not above zero."""
     first = values[0]
     return tuple(
-        math.log(value / first) if value and first and value > 0 and first > 0 else None
+        math.log(value) - math.log(first) if value and first and value > 0 and first > 0 else None
         for value in values
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from designer.results.layers import InputReport, LawSummary, LayerReport, Proportion, ReportWarning
 from designer.results.ranges import Count, Measured
@@ -78,7 +80,7 @@ class ComparisonReport:
 
     schema: str
     """Name and version of this record."""
-    networks: tuple[ComparedNetwork, ...]
+    networks: Annotated[tuple[ComparedNetwork, ...], Field(min_length=2)]
     """The networks that are compared, in the order in which they were named."""
     aligned_by: str
     """How layers were matched: by ``name`` or ``position``."""
@@ -94,3 +96,13 @@ class ComparisonReport:
     """Versions of Python and of the packages that can change the numbers."""
     command: str = ""
     """As in ``AnalysisResult``."""
+
+    def __post_init__(self) -> None:
+        rows = [
+            *(row.layers for row in self.differences),
+            *(row.separation for row in self.differences),
+            *(row.separation_heldout for row in self.differences),
+            *(advantage.values for advantage in self.advantages),
+        ]
+        if any(len(row) != len(self.networks) for row in rows):
+            raise ValueError(f"a row has not one value for each of {len(self.networks)} networks")

@@ -102,6 +102,11 @@ class Curve:
     epoch: Count | None = None
     """Training epoch after which D was measured; None for the end of training."""
 
+    def __post_init__(self) -> None:
+        for values in (self.separation, self.separation_heldout or self.separation):
+            if len(values) != len(self.blocks):
+                raise ValueError(f"{len(self.blocks)} blocks have {len(values)} values of D")
+
     @classmethod
     def of(cls, profile: SeparationProfile, epoch: int | None = None) -> Curve:
         """Return the curve of a profile that was measured after an epoch."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from designer.errors import RunFolderError, as_utf8, first_line
+from designer.errors import RunFolderError, as_utf8, first_line, shortened
 from designer.folders import REPORT_FILE, read_json
 from designer.results.analysis import ANALYSIS_SCHEMA, AnalysisResult
 from designer.results.comparison import COMPARISON_SCHEMA, ComparisonReport
@@ -111,7 +111,9 @@ def _read(source: Path, schemas: tuple[str, ...]) -> Report:
     content = _json(path)
     schema = _schema_of(content)
     if schema not in schemas:
-        raise RunFolderError(f"Expected schema {' or '.join(schemas)} in '{path}', got {schema}.")
+        raise RunFolderError(
+            f"Expected schema {' or '.join(schemas)} in '{path}', got {shortened(schema)}."
+        )
     try:
         report: Report = _ADAPTERS[schema].validate_python(content)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from designer.report.words import number
-from designer.results.ranges import Interval, Measured
+from designer.results.ranges import LARGEST, Interval, Measured
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Bar:
 
 def positive(value: Measured) -> Measured:
     """Return the value if a logarithmic axis can show it, else None."""
-    return value if value is not None and 0 < value < math.inf else None
+    return value if value is not None and 1 / LARGEST <= value <= LARGEST else None
 
 
 def finite(value: Measured) -> Measured:

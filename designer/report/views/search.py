@@ -137,7 +137,7 @@ def _facts(result: SearchResult) -> Iterator[str]:
             f"Data: {data.train:,} training, {data.validation:,} validation and {data.test:,} test "
             f"samples in {data.num_classes} classes. Chance is {100 * data.chance:.1f} %."
         )
-    if study.confirmation and result.recommendations:
+    if {"seeds", "epochs"} <= study.confirmation.keys() and result.recommendations:
         yield (
             f"Confirmation: each recommendation was trained again with "
             f"{_counted(study.confirmation['seeds'], 'fresh seed')} for "
