@@ -16,7 +16,7 @@ HIDDEN = "***"
 SECRET_NAME = re.compile(r"pass|pwd|secret|token|key|credential|signature|^sig$", re.IGNORECASE)
 """Names of parameters in an address whose values are hidden."""
 
-SHORTEST_SECRET = 4
+SHORTEST_SECRET = 6
 """Letters that a password needs to be hidden outside addresses, where it may be any word."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")

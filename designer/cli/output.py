@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
@@ -30,15 +32,22 @@ FILE_WIDTH = 100
 PICTURES = frozenset({Format.SVG, Format.PNG})
 
 
-def write_report(folder: Path, report: Report) -> ReportView:
+def write_report(
+    folder: Path, report: Report, more: Mapping[Path, bytes] = MappingProxyType({})
+) -> ReportView:
     """Write a report to a folder as JSON, as Markdown and as a page, and return its view.
 
+    Args:
+        folder: the folder.
+        report: the report.
+        more: files that belong to it, by their paths: all are written, or none.
+
     Raises:
-        RunFolderError: if the folder cannot be written.
+        RunFolderError, StorageError: if they cannot be written.
     """
     view = view_of(report)
     json_file = {folder / REPORT_FILE: report_to_json(report).encode()}
-    write_all(json_file | _views(folder, view))
+    write_all({**more, **json_file, **_views(folder, view)})
     return view
 
 

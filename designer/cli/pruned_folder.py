@@ -17,7 +17,7 @@ from designer.cli.output import show_report, write_report
 from designer.data.dataset import Dataset
 from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE, WEIGHTS_FILE
 from designer.models.loaded import LoadedModel
-from designer.models.pruned import check_folder, write_pruned
+from designer.models.pruned import check_folder, pruned_files
 from designer.pruning.options import PruningOptions
 from designer.pruning.prune import PruningResult
 from designer.pruning.splits import arrays_of
@@ -122,8 +122,8 @@ class PrunedFolder:
             warnings=(*self.data.warnings, *self.doubts, *result.report.warnings),
             command=command,
         )
-        write_pruned(self.folder, result.model, self.source, result.removals, self.data)
-        write_report(self.folder, report)
+        model = pruned_files(self.folder, result.model, self.source, result.removals, self.data)
+        write_report(self.folder, report, model)
         return replace(result, report=report)
 
     def show(self, result: PruningResult, form: Format) -> None:

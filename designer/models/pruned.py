@@ -78,7 +78,25 @@ def write_pruned(
         RunFolderError: if the folder cannot be written.
         StorageError: if the disk is full or fails; what was in the folder is kept.
     """
-    folder = Path(folder)
+    write_all(pruned_files(Path(folder), model, source, removals, data))
+
+
+def pruned_files(
+    folder: Path,
+    model: nn.Module,
+    source: LoadedModel,
+    removals: Sequence[Removal],
+    data: Dataset | None = None,
+) -> dict[Path, bytes]:
+    """Return what ``write_pruned`` writes, by the paths to write it to.
+
+    Args:
+        folder: the folder of the pruned model.
+        model: see ``write_pruned``, as for the other arguments.
+        source: the model that was pruned.
+        removals: the blocks that were removed from ``source``.
+        data: the data that it was pruned with.
+    """
     dtypes = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
     stored = {
         "schema": PRUNED_SCHEMA,
@@ -89,7 +107,7 @@ def write_pruned(
     }
     text = json.dumps(stored, indent=2) + "\n"
     weights = _safetensors_of(copy.deepcopy(model).cpu())
-    write_all({folder / WEIGHTS_FILE: weights, folder / PRUNED_FILE: text.encode()})
+    return {folder / WEIGHTS_FILE: weights, folder / PRUNED_FILE: text.encode()}
 
 
 def _safetensors_of(model: nn.Module) -> bytes:
