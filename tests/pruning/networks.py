@@ -95,7 +95,7 @@ def unlisted_streams() -> nn.Module:
         streams = [x, x.flip(1)]
         for name in names:
             streams = m.get_submodule(name)(streams)
-        logits: Tensor = m.head(sum(streams).mean(1))
+        logits: Tensor = m.head((streams[0] + streams[1]).mean(1))
         return logits
 
     return wired("Unlisted", wiring, head=head(8), **dict(zip(names, blocks, strict=True)))

@@ -440,7 +440,9 @@ def recurrent(cell: type[nn.LSTM | nn.GRU]) -> nn.Module:
     )
 
 
-def recurrent_stack(cell: type[nn.RNNBase] = nn.GRU, *, last_state: bool = False) -> nn.Module:
+def recurrent_stack(
+    cell: type[nn.GRU | nn.LSTM] = nn.GRU, *, last_state: bool = False
+) -> nn.Module:
     """Recurrent layers in an ``nn.ModuleList`` behind a linear one.
 
     Args:
