@@ -36,6 +36,26 @@ def law_warnings(
         )
 
 
+LEAST_COVERAGE = 0.6
+"""Share of the parameters in blocks below which the blocks may be the wrong ones."""
+
+
+def coverage_warnings(subject: str, coverage: float | None) -> Iterator[ReportWarning]:
+    """Yield a warning if the blocks hold too little of a network to stand for it.
+
+    Args:
+        subject: the network in the message, for example "the model".
+        coverage: share of the parameters outside of embeddings that lie in blocks; None if unknown.
+    """
+    if coverage is not None and coverage < LEAST_COVERAGE:
+        yield ReportWarning(
+            "low_coverage",
+            f"The blocks hold only {100 * coverage:.0f} % of the parameters of {subject}, so they "
+            f"may be the wrong parts: look at them with `designer analyze --list-blocks`, and name "
+            f"better ones with --blocks.",
+        )
+
+
 def no_normalisation_warning(subject: str) -> ReportWarning:
     """Return the warning that a network has no normalisation.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
+from designer.analysis.warnings import coverage_warnings
 from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
 from designer.models.size import size_of_model
@@ -128,6 +129,8 @@ class ReportBuilder:
             parameters=parameters,
             accuracy=measured(self.proposal.profile.accuracy),
             accuracy_heldout=measured(self.proposal.profile.accuracy_heldout),
+            coverage=self.proposal.profile.coverage,
+            embedding_parameters=self.proposal.profile.embedding_parameters,
         )
 
     def _data(self) -> DataUsed:
@@ -204,7 +207,10 @@ class ReportBuilder:
             )
 
     def _warnings(self) -> Iterator[ReportWarning]:
-        """Warn if so few samples are held out that ``max_drop`` cannot be met by any network."""
+        """Warn if the blocks are hardly the network, or if so few samples are held out that no
+        network can meet ``max_drop``."""
+        if not self.proposal.profile.blocks_named:
+            yield from coverage_warnings("the model", self.proposal.profile.coverage)
         samples, max_drop = len(self.splits.validation), self.options.request.max_drop
         all_correct: Tensor = torch.ones(samples, dtype=torch.bool)
         least = drop_of(all_correct, all_correct).bound

@@ -40,6 +40,9 @@ class ComparedNetwork:
     """Separation of the data before the first block; None if the source does not have it."""
     layers: tuple[LayerReport, ...]
     """The blocks in running order."""
+    coverage: Measured = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known, and in reports of earlier versions."""
     num_classes: int | None = None
     """Classes that the network tells apart; None if not known."""
 

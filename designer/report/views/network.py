@@ -10,7 +10,7 @@ from designer.report.words import MISSING, interval_text, number
 from designer.results.contribution import Contribution
 from designer.results.effects import decisive_effect, losses_in_words
 from designer.results.layers import InputReport, LawSummary, LayerReport, StageLaw
-from designer.results.measured import HIGH_SHARE, LOW_SHARE, Verdict
+from designer.results.measured import HIGH_SHARE, LOW_SHARE, Measured, Verdict
 
 ONE_AT_A_TIME = (
     "The contribution of a block is the rise of cross-entropy on held-out data, in nats, if the "
@@ -218,6 +218,19 @@ def _untried_blocks(layers: Sequence[LayerReport]) -> Iterator[str]:
     for reason, names in names_by_reason.items():
         blocks = f" of {', '.join(names)}" if len(names) < len(layers) else ""
         yield f"The contribution{blocks} is not known. {reason}"
+
+
+def coverage_sentence(coverage: Measured, *, embeddings: bool = False) -> str:
+    """Return how much of a network its blocks hold, in a sentence; empty if that is not known.
+
+    Args:
+        coverage: share of the parameters outside of embeddings that lie in blocks.
+        embeddings: True if the network has embeddings.
+    """
+    if coverage is None:
+        return ""
+    outside = " outside of embeddings" if embeddings else ""
+    return f"The blocks hold {100 * coverage:.0f} % of the parameters{outside}."
 
 
 def law_sentence(law: LawSummary) -> str:
