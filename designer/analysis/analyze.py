@@ -17,7 +17,12 @@ from designer.analysis.options import MANY_CLASSES, AnalysisOptions
 from designer.analysis.passes import PassProgress
 from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
-from designer.analysis.warnings import law_warnings, leak_warnings, no_normalisation_warning
+from designer.analysis.warnings import (
+    coverage_warnings,
+    law_warnings,
+    leak_warnings,
+    no_normalisation_warning,
+)
 from designer.data.batches import LabelledData, batches_of
 from designer.errors import InvalidInputError
 from designer.measures.law import DEEP, tunnel_entrance
@@ -187,6 +192,8 @@ def _model_summary(profile: SeparationProfile, model: nn.Module) -> ModelSummary
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         accuracy=measured(profile.accuracy),
         accuracy_heldout=measured(profile.accuracy_heldout),
+        coverage=profile.coverage,
+        embedding_parameters=profile.embedding_parameters,
     )
 
 
@@ -243,6 +250,8 @@ def _need_beyond(beyond: Sequence[LayerReport]) -> str:
 def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
     """Yield what makes the measurements doubtful, apart from the law itself."""
     yield from (ReportWarning("measured_otherwise", note) for note in profile.notes)
+    if not profile.blocks_named:
+        yield from coverage_warnings("the model", profile.coverage)
     yield from _feature_warnings(profile)
     yield from _accuracy_warnings(profile)
     yield from _setting_warnings(profile, model)

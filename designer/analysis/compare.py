@@ -16,6 +16,7 @@ import torch
 from designer.analysis.analyze import IN_MEMORY, analyze, with_origin
 from designer.analysis.data_for_model import data_for_model
 from designer.analysis.passes import PassProgress
+from designer.analysis.warnings import coverage_warnings
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
 from designer.importing import Trust, Trusted
@@ -206,6 +207,7 @@ def _network_of_search(name: str, result: SearchResult) -> ComparedNetwork:
         law=best.law,
         input=best.input,
         layers=best.layers,
+        coverage=best.coverage,
         num_classes=None if data is None else data.num_classes,
     )
 
@@ -243,6 +245,7 @@ def _network_of_analysis(
         law=result.law,
         input=result.input,
         layers=result.layers,
+        coverage=result.model.coverage,
         num_classes=result.data.num_classes or None,
     )
 
@@ -434,3 +437,5 @@ def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
             "other_part",
             f"Not all accuracies are on the same part of the data: {', '.join(parts)}.",
         )
+    for network in networks:
+        yield from coverage_warnings(network.name, network.coverage)

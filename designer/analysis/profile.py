@@ -126,6 +126,7 @@ def profile_with_options(
         sized = zip(probe.taps, probe.parameters, strict=True)
         taps = [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
         notes = (*choice.notes, *_notes(probe, reduction))
+        coverage = probe.coverage
     return SeparationProfile(
         layers=tuple(_layers(taps, training.rulers, held_out.rulers)),
         law=fit_law(training.values),
@@ -143,6 +144,9 @@ def profile_with_options(
         accuracy_heldout=held_out.accuracy,
         notes=notes,
         parameters=sum(parameter.numel() for parameter in unwrap(model).parameters()),
+        embedding_parameters=coverage.embeddings,
+        coverage=coverage.share,
+        blocks_named=probe.named,
     )
 
 

@@ -17,6 +17,9 @@ _LAW_CODES = {
 }
 """Statuses that a reader must know of: the code of the warning, and what it says of a network."""
 
+LEAST_COVERAGE = 0.6
+"""Share of the parameters in blocks below which the blocks may be the wrong ones."""
+
 
 def law_warnings(
     subject: str, law: LawSummary, layers: Sequence[LayerReport]
@@ -51,6 +54,22 @@ def leak_warnings(train: LabelledData, heldout: LabelledData | None) -> Iterator
     held = [] if heldout is None else tensors_in_memory(heldout)
     if len(known) == len(held) > 0:
         yield from (leak.warning() for leak in leaks_between(known, held))
+
+
+def coverage_warnings(subject: str, coverage: float | None) -> Iterator[ReportWarning]:
+    """Yield a warning if the blocks hold too little of a network to stand for it.
+
+    Args:
+        subject: the network in the message, for example "the model".
+        coverage: share of the parameters outside of embeddings that lie in blocks; None if unknown.
+    """
+    if coverage is not None and coverage < LEAST_COVERAGE:
+        yield ReportWarning(
+            "low_coverage",
+            f"The blocks hold only {100 * coverage:.0f} % of the parameters of {subject}, so they "
+            f"may be the wrong parts: look at them with `designer analyze --list-blocks`, and name "
+            f"better ones with --blocks.",
+        )
 
 
 def no_normalisation_warning(subject: str) -> ReportWarning:

@@ -73,6 +73,10 @@ class Flow:
         """True if any path from a source to the output passes through a node."""
         return not self._flows or any(paths.any_through(node) for paths in self._flows)
 
+    def leads_to_output(self, node: Any) -> bool:
+        """True if any path leads from a node to the output, or if there is no graph."""
+        return not self._place or node in self._place
+
     def merges_at(self, node: Any, later: Any) -> bool:
         """True if ``later`` is a cut downstream of ``node``, so that it gathers what ``node`` gave
         and what flowed past it."""

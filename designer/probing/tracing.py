@@ -7,7 +7,7 @@ graph that autograd records of the same pass, see ``designer.probing.flow``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -92,8 +92,13 @@ class Call:
     """First floating tensor in what it gave."""
     node: Any = None
     """Autograd node that computed ``output``."""
+    value: Any = None
+    """What it gave, with None in the place of tensors in tuples and lists that nothing uses."""
     nodes: tuple[Any, ...] = ()
     """Autograd nodes that computed the floating tensors in what it gave."""
+    is_stacked: bool = False
+    """True for each of several recurrent layers that hold most weights of a model; such a layer is
+    a block by itself, and single layers before and behind it are none."""
     started: int = 0
     """Tick at which it started; starts and ends share one clock."""
     ended: int = 0
@@ -120,8 +125,8 @@ class Call:
 
     @property
     def is_compound(self) -> bool:
-        """True if a part with weights ran within it."""
-        return any(child.has_weights for child in self.children)
+        """True if a part with weights ran within it, or if it is a stacked recurrent layer."""
+        return self.is_stacked or any(child.has_weights for child in self.children)
 
     @property
     def is_numbered(self) -> bool:
@@ -148,17 +153,24 @@ class Trace:
         self, calls: Sequence[Call], output: object, sources: Iterable[Collection[Any]]
     ) -> None:
         self.calls = calls
+        _mark_stacked(calls)
         self.by_end = sorted(calls, key=lambda call: call.ended)
         self.top = [call for call in calls if call.parent is None]
         self.output = first_tensor(output)
         node = None if self.output is None else self.output.grad_fn
         self._flow = Flow(node, sources)
+        for call in calls:
+            call.value = _without(call.value, self._is_unused)
         self._passed: dict[Call, bool] = {}
         """Calls of which it is known whether everything passes through them."""
 
     def is_cut(self, node: Any) -> bool:
         """True if all paths from an input to the output pass through ``node``."""
         return self._flow.is_cut(node)
+
+    def _is_unused(self, tensor: Tensor) -> bool:
+        """True if no path leads from a tensor to the output; what has no gradient may be used."""
+        return tensor.grad_fn is not None and not self._flow.leads_to_output(tensor.grad_fn)
 
     def passes_through(self, call: Call) -> bool:
         """True if all paths from an input to the output pass through what a run gave.
@@ -308,6 +320,7 @@ class _Recorder:
             output = output.requires_grad_() * 1
         call.output = first_tensor(output)
         call.node = None if call.output is None else call.output.grad_fn
+        call.value = output
         call.nodes = tuple(tensor.grad_fn for tensor in floating_tensors(output))
         call.ended = self._tick()
         if embedded:
@@ -333,6 +346,28 @@ class _Recorder:
     def _tick(self) -> int:
         self._clock += 1
         return self._clock
+
+
+def _without(value: Any, is_left_out: Callable[[Tensor], bool]) -> Any:
+    """Return a value with None in the place of some of the tensors in its tuples and lists."""
+    if type(value) not in (tuple, list):
+        return value
+    return type(value)(
+        None if isinstance(part, Tensor) and is_left_out(part) else _without(part, is_left_out)
+        for part in value
+    )
+
+
+def _mark_stacked(calls: Sequence[Call]) -> None:
+    recurrent = [call for call in calls if isinstance(call.module, nn.RNNBase)]
+    held = sum(_weight({call.module for call in recurrent}))
+    if len(recurrent) > 1 and 2 * held >= sum(_weight({c.module for c in calls if not c.parent})):
+        for call in recurrent:
+            call.is_stacked = True
+
+
+def _weight(modules: Iterable[nn.Module]) -> Iterator[int]:
+    return (weight.numel() for module in modules for weight in weights_of(module))
 
 
 def _is_equal(ids: Tensor, tokens: Tensor) -> bool:

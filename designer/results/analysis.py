@@ -28,6 +28,12 @@ class ModelSummary:
     """Accuracy of its own predictions on training data; None if it gives no logits."""
     accuracy_heldout: Fraction | None
     """The same on held-out data."""
+    coverage: Fraction | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known, and in reports of earlier versions."""
+    embedding_parameters: int = 0
+    """How many parameters lie in embeddings, which turn tokens into vectors and are no layers; 0 in
+    reports of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from designer.results.layers import InputReport, LawSummary, LayerReport, Proportion, ReportWarning
-from designer.results.ranges import Count, Measured
+from designer.results.ranges import Count, Fraction, Measured
 
 COMPARISON_SCHEMA = "designer.comparison/1"
 """Name and version of the records in this file."""
@@ -42,6 +42,9 @@ class ComparedNetwork:
     """Separation of the data before the first block; None if the source does not have it."""
     layers: tuple[LayerReport, ...]
     """The blocks in running order."""
+    coverage: Fraction | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known, and in reports of earlier versions."""
     num_classes: Count | None = None
     """Classes that the network tells apart; None if not known."""
 

@@ -184,6 +184,13 @@ class SeparationProfile:
     """Sentences about how this was measured that the reader should know."""
     parameters: int | None = None
     """Number of parameters of the model; None if not counted."""
+    embedding_parameters: int = 0
+    """How many of them lie in embeddings, which turn tokens into vectors and are no layers."""
+    coverage: float | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known."""
+    blocks_named: bool = False
+    """True if the caller or the model named the blocks, so that none were looked for."""
 
     @property
     def values(self) -> FloatArray:

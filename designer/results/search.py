@@ -79,6 +79,9 @@ class Recommendation:
     diagnosis: tuple[Finding, ...] = ()
     """What is wrong with the network as a whole; empty if nothing was found, and in reports of
     earlier versions."""
+    coverage: Fraction | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known, and in reports of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -323,6 +323,7 @@ def _recommendation(
         stages=stage_laws(candidate.profiles),
         emergence=TrialRecord.read(candidate.runs[0]).emergence or (),
         diagnosis=candidate.diagnosis,
+        coverage=candidate.profiles[0].coverage,
     )
 
 

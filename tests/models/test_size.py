@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.models.size import size_of_model
-from tests.support.networks.parts import VECTORS, head, linear, wired
+from tests.support.networks.parts import SEQUENCES, VECTORS, head, linear, wired
 
 
 def with_token() -> nn.Module:
@@ -33,6 +33,13 @@ def test_a_view_of_a_parameter_that_is_handed_to_a_part(samples: int) -> None:
     assert size.flops == 2 * samples * (36 + 18)
     required = [name for name, p in model.named_parameters() if p.requires_grad]
     assert required == ["token", "layer.weight", "layer.bias"]
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_layers(kind: Any, gates: int) -> None:
+    model = wired("Last", lambda m, x: m.layers(x)[0], layers=kind(8, 6, 2, batch_first=True))
+    per_step = gates * 6 * ((8 + 6) + (6 + 6))
+    assert size_of_model(model.eval(), SEQUENCES).flops == 2 * SEQUENCES[..., 0].numel() * per_step
 
 
 def test_what_a_model_raises_leaves_its_parameters_as_they_were() -> None:

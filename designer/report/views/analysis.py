@@ -12,6 +12,7 @@ from designer.report.views.network import (
     ONE_AT_A_TIME,
     advice_lines,
     advice_title,
+    coverage_sentence,
     is_edit,
     law_figures,
     law_in_a_word,
@@ -152,8 +153,10 @@ def _model_sentence(model: ModelSummary) -> str:
         for part, accuracy in (("training", model.accuracy), ("held-out", model.accuracy_heldout))
         if accuracy is not None
     ]
-    accuracy = f" Its accuracy is {' and '.join(accuracies)}." if accuracies else ""
-    return f"The model has {model.parameters:,} parameters{weights}.{accuracy}"
+    accuracy = f"Its accuracy is {' and '.join(accuracies)}." if accuracies else ""
+    size = f"The model has {model.parameters:,} parameters{weights}."
+    coverage = coverage_sentence(model.coverage, embeddings=model.embedding_parameters > 0)
+    return " ".join(filter(None, (size, coverage, accuracy)))
 
 
 def _analysis_notes(result: AnalysisResult) -> Iterator[str]:

@@ -61,6 +61,7 @@ def _side_by_side(networks: Sequence[ComparedNetwork]) -> TableView:
     rows = (
         ("blocks", *(str(len(network.layers)) for network in networks)),
         ("parameters", *(f"{network.parameters:,}" for network in networks)),
+        ("of them in blocks %", *(_percent(network.coverage) for network in networks)),
         ("operations", *(_operations(network.flops) for network in networks)),
         ("accuracy %", *(_accuracy(network.accuracy) for network in networks)),
         ("measured on", *(network.accuracy_part for network in networks)),
@@ -79,6 +80,10 @@ def _side_by_side(networks: Sequence[ComparedNetwork]) -> TableView:
 def _separations(network: ComparedNetwork) -> list[Measured]:
     first = [network.input.separation] if network.input is not None else []
     return [*first, *(layer.separation for layer in network.layers)]
+
+
+def _percent(share: Measured) -> str:
+    return MISSING if share is None else f"{100 * share:.0f}"
 
 
 def _operations(flops: int | None) -> str:

@@ -14,6 +14,7 @@ from designer.report.figures.figure import (
     sparklines_of,
 )
 from designer.report.figures.need import proposals_figure
+from designer.report.views.network import coverage_sentence
 from designer.report.views.page import (
     ReportView,
     Tile,
@@ -88,6 +89,9 @@ def _pruning_facts(report: PruningReport) -> Iterator[str]:
         f"{data.num_classes} classes. Blocks were chosen on validation data by the criterion "
         f"'{report.criterion}'."
     )
+    embeddings = report.model.embedding_parameters > 0
+    if report.model.coverage is not None:
+        yield coverage_sentence(report.model.coverage, embeddings=embeddings)
     if report.removed:
         yield f"Removed blocks: {', '.join(report.removed)}."
     if report.fitted:

@@ -18,6 +18,7 @@ from designer.report.views.network import (
     ONE_AT_A_TIME,
     advice_lines,
     advice_title,
+    coverage_sentence,
     law_in_a_word,
     law_sentence,
     law_status_in_words,
@@ -177,7 +178,7 @@ def _recommendations(recommendations: Sequence[Recommendation]) -> TableView:
 def _detail(network: Recommendation) -> NetworkView:
     return NetworkView(
         heading=f"{network.rank}. {spec_label(network.spec)}",
-        reason=network.reason,
+        reason=" ".join(filter(None, (network.reason, coverage_sentence(network.coverage)))),
         law=law_sentence(network.law),
         need=need_sentence(network.layers),
         layers=tuple(layer_views(network.input, network.layers)),

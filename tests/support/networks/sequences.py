@@ -440,14 +440,43 @@ def recurrent(cell: type[nn.LSTM | nn.GRU]) -> nn.Module:
     )
 
 
-def recurrent_stack() -> nn.Module:
-    """Recurrent layers in an ``nn.ModuleList``."""
+def recurrent_stack(
+    cell: type[nn.GRU | nn.LSTM] = nn.GRU, *, last_state: bool = False
+) -> nn.Module:
+    """Recurrent layers in an ``nn.ModuleList`` behind a linear one.
+
+    Args:
+        cell: class of the layers.
+        last_state: True if the head receives the last state of the last layer, not its outputs.
+    """
 
     def wiring(m: Any, x: Tensor) -> Tensor:
+        x = m.stem(x)
         for layer in m.layers:
-            x, _ = layer(x)
-        logits: Tensor = m.head(x[:, -1])
+            x, state = layer(x)
+        hidden = state[0] if cell is nn.LSTM else state
+        logits: Tensor = m.head(hidden[-1] if last_state else x[:, -1])
         return logits
 
-    layers = [nn.GRU(8, 8, batch_first=True) for _ in range(3)]
-    return wired("RecurrentStack", wiring, layers=nn.ModuleList(layers), head=head(8))
+    layers = [cell(8, 8, batch_first=True) for _ in range(3)]
+    parts = {"stem": linear(8, 8), "layers": nn.ModuleList(layers), "head": head(8)}
+    return wired("RecurrentStack", wiring, **parts)
+
+
+def recurrent_encoder() -> nn.Module:
+    """Recurrent layers in a part of their own, behind an embedding; they give their states, too."""
+
+    def encode(m: Any, tokens: Tensor) -> Tensor:
+        x = m.words(tokens)
+        x, _ = m.first(x)
+        x, (_, _) = m.second(x)
+        summed: Tensor = m.third(x)[0]
+        return summed
+
+    layers = {name: nn.LSTM(8, 8, batch_first=True) for name in ("first", "second", "third")}
+    return wired(
+        "RecurrentEncoder",
+        lambda m, tokens: m.head(m.encoder(tokens).mean(1)),
+        encoder=wired("Encoder", encode, words=nn.Embedding(11, 8), **layers),
+        head=head(8),
+    )

@@ -39,6 +39,16 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
     "lstm": (lambda: sequences.recurrent(nn.LSTM), SEQUENCES, ["first", "second"]),
     "gru": (lambda: sequences.recurrent(nn.GRU), SEQUENCES, ["first", "second"]),
     "recurrent stack": (sequences.recurrent_stack, SEQUENCES, numbered("layers")),
+    "last state": (
+        lambda: sequences.recurrent_stack(nn.LSTM, last_state=True),
+        SEQUENCES,
+        numbered("layers"),
+    ),
+    "recurrent encoder": (
+        sequences.recurrent_encoder,
+        TOKENS,
+        ["encoder.first", "encoder.second", "encoder.third"],
+    ),
     # layers side by side have one place behind them all, called after the last
     "parallel": (perceptrons.parallel, VECTORS, ["b"]),
     # blocks
