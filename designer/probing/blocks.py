@@ -390,21 +390,44 @@ def _wraps(call: Call) -> bool:
 def _holds_repetition(call: Call, may_be_block: Callable[[Call], bool]) -> bool:
     """True if parts that repeat and might be blocks hold at least half of the weights of a part.
 
-    Parts repeat if they are of one class and their names differ in numbers alone, as do those of
-    ``blocks.0`` and ``blocks.1``: parts of a unit have names of their own.
+    Parts repeat if they are of one class and their names differ in numbers alone, as ``blocks.0``
+    and ``blocks.1`` do. Outside of lists, where ``conv1`` and ``conv2`` are usual names within a
+    unit, they must have several layers, and no part of another kind may be among them.
     """
-    groups: dict[tuple[type[nn.Module], str], set[nn.Module]] = {}
+    listed: dict[_Kind, set[nn.Module]] = {}
+    unlisted: dict[_Kind, set[nn.Module]] = {}
     for part in filter(may_be_block, call.descendants):
-        key = type(part.module), re.sub(r"\d+", "#", part.name.removeprefix(call.name))
-        groups.setdefault(key, set()).add(part.module)
+        kind = type(part.module), re.sub(r"\d+", "#", part.name.removeprefix(call.name))
+        if _is_listed(part):
+            listed.setdefault(kind, set()).add(part.module)
+        elif part.parent is call:
+            unlisted.setdefault(kind, set())
+            if _has_layers(part):
+                unlisted[kind].add(part.module)
+    groups = [*listed.values(), *(unlisted.values() if len(unlisted) == 1 else ())]
     repeating = {
         weight: weight.numel()
-        for modules in groups.values()
+        for modules in groups
         if len(modules) > 1
         for module in modules
         for weight in weights_of(module)
     }
     return 2 * sum(repeating.values()) >= sum(w.numel() for w in weights_of(call.module))
+
+
+_Kind = tuple[type[nn.Module], str]
+"""The class of a part, and its name with a sign in the place of each number."""
+
+
+def _is_listed(part: Call) -> bool:
+    """True if a part stands in a list or sequence."""
+    within = part.parent is not None and isinstance(part.parent.module, nn.Sequential)
+    return within or part.is_numbered
+
+
+def _has_layers(part: Call) -> bool:
+    """True if more than one layer with weights ran within a part."""
+    return sum(c.has_weights and not c.is_compound for c in part.descendants) > 1
 
 
 def _is_handed_on(produced: Any, received: Any) -> bool:

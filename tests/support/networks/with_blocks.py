@@ -119,6 +119,12 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
         IMAGES,
         ["stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"],
     ),
+    "numbered layers": (convolutional.numbered_layers_net, IMAGES, numbered("blocks")),
+    "numbered blocks": (
+        convolutional.numbered_blocks_net,
+        IMAGES,
+        [f"stage{i}.block{j}" for i in (1, 2) for j in (1, 2)],
+    ),
     "mixer": (sequences.mixer, SEQUENCES, numbered("blocks", 2)),
     "tokens": (sequences.language_model, TOKENS, numbered("blocks")),
     "tokens through a part": (sequences.embedding_part, TOKENS, numbered("layers")),
