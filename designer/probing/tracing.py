@@ -180,8 +180,10 @@ class Trace:
         if call.output is None:
             return False
         if call not in self._passed:
-            nodes = [node for node in call.nodes if self.on_path(node)]
-            self._passed[call] = self.is_cut(call.node) or self._flow.is_cut_together(nodes)
+            nodes = {node for node in call.nodes if self.on_path(node)}
+            self._passed[call] = any(map(self.is_cut, {call.node, *nodes})) or (
+                len(nodes) > 1 and self._flow.is_cut_together(nodes)
+            )
         return self._passed[call]
 
     def on_path(self, node: Any) -> bool:
