@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +43,20 @@ from designer.results.contribution import BlockContribution
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import Separation, SeparationProfile, SeparationStatus, measured
 from designer.results.provenance import versions
+
+NORMALISATIONS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+)
+"""Torch's classes that normalise features."""
+
+NORMALISATION_NAME = re.compile(
+    r"(?<!No)(?<!Un)(?<!De)(?<!Weight)(?<!Spectral)Norm(alization)?(Act)?(\dd)?$"
+)
+"""The end of the name of a class that normalises features; weights do not count."""
 
 IN_MEMORY = "data in memory"
 """The name of data that come without one."""
@@ -209,8 +224,19 @@ def _data_used(profile: SeparationProfile) -> DataUsed:
 
 
 def _is_normalised(model: nn.Module) -> bool:
-    """Return True if any part of a model is a normalisation, by the name of its class."""
-    return any("Norm" in type(module).__name__ for module in model.modules())
+    """Return True if any part of a model is a normalisation of features."""
+    return any(map(_normalises, model.modules()))
+
+
+def _normalises(module: nn.Module) -> bool:
+    """Return True for torch's normalisations, and for parts that are named like one.
+
+    Only the end of the name counts, and only of parts without parts: a ``NormFreeBlock`` is none.
+    """
+    if isinstance(module, NORMALISATIONS):
+        return True
+    named = NORMALISATION_NAME.search(type(module).__name__) is not None
+    return named and next(module.children(), None) is None
 
 
 def _tunnel(profile: SeparationProfile, layers: Sequence[LayerReport]) -> Tunnel | None:

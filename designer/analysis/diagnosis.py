@@ -34,6 +34,7 @@ from designer.analysis.over_seeds import (
     drawn_falls,
     drawn_steps,
     geometric_mean,
+    pooled_away,
     surely_falls,
     weakest,
 )
@@ -369,10 +370,11 @@ def _not_by_removing(behind: Sequence[BlockContribution]) -> str:
 
 def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
     """Return which blocks lose class directions."""
-    if profiles[0].features.startswith("pool"):
-        return None  # pooled features show fewer directions than there are
     losing = []
+    untrained = at_chance(profiles)
     for tap in range(1, len(profiles[0].layers)):
+        if pooled_away(profiles[0], tap) or (untrained and _only_smaller_maps(profiles[0], tap)):
+            continue  # pooled features show fewer directions than there are
         before, after = weakest(profiles, tap - 1), weakest(profiles, tap)
         if after.rank and deficient(after) and after.rank < before.rank:
             layer = profiles[0].layers[tap]
@@ -387,6 +389,18 @@ def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
         f"Class directions are lost in {block} {', '.join(losing)}.",
         f"Make {it} {WIDEN_BY} times as wide, or leave {it} out, and train anew.",
     )
+
+
+def _only_smaller_maps(profile: SeparationProfile, tap: int) -> bool:
+    """Return True if a block gives as many channels as it receives, or more, on smaller maps.
+
+    Before training such a block loses class directions that training brings into its channels.
+    """
+    before, after = profile.layers[tap - 1], profile.layers[tap]
+    if profile.features != "flatten" or before.positions is None or after.positions is None:
+        return False
+    smaller = after.positions < before.positions
+    return smaller and after.width * before.positions >= before.width * after.positions
 
 
 def _memorising(profiles: Sequence[SeparationProfile]) -> Finding | None:

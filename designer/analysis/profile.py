@@ -9,7 +9,7 @@ Memory depends on blocks, classes and features, not on the number of samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -128,7 +128,12 @@ def profile_with_options(
         notes = (*choice.notes, *_notes(probe, reduction))
         coverage = probe.coverage
     return SeparationProfile(
-        layers=tuple(_layers(taps, training.rulers, held_out.rulers)),
+        layers=tuple(
+            replace(layer, positions=positions)
+            for layer, positions in zip(
+                _layers(taps, training.rulers, held_out.rulers), choice.positions, strict=True
+            )
+        ),
         law=fit_law(training.values),
         law_heldout=fit_law(held_out.values) if held_out.rulers else None,
         num_classes=data.num_classes,

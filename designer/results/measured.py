@@ -145,6 +145,9 @@ class LayerSeparation:
     """D with each permutation of the labels; their mean is ``null``."""
     parameters: int | None = None
     """Parameters that no other part of the model uses; None for the input, or if not counted."""
+    positions: int | None = None
+    """Pixels of maps or tokens of sequences that a sample has here, 1 for vectors; None in profiles
+    of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -356,6 +356,39 @@ def test_pooled_features_hide_directions() -> None:
     assert diagnose([pooled]) == ()
 
 
+def of_maps(channels: Sequence[int], positions: Sequence[int], **options: Any) -> SeparationProfile:
+    """Return a profile of flat maps; the third block loses class directions."""
+    widths = [c * p for c, p in zip(channels, positions, strict=True)]
+    profile = profile_with(ranks=[9, 9, 9, 6, 6], widths=widths, **options)
+    layers = tuple(
+        replace(layer, positions=p) for layer, p in zip(profile.layers, positions, strict=True)
+    )
+    return replace(profile, layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("channels", "positions", "told"),
+    [
+        ([1, 8, 8, 8, 8], [64, 64, 16, 1, 1], False),  # the maps alone shrink
+        ([1, 8, 8, 16, 16], [64, 64, 16, 1, 1], False),  # and channels are added
+        ([1, 8, 8, 6, 6], [64, 64, 16, 1, 1], True),  # channels are lost, too
+        ([1, 8, 8, 6, 6], [64, 64, 16, 16, 16], True),
+    ],
+)
+def test_an_untrained_network_is_not_told_to_widen_where_its_maps_shrink(
+    channels: list[int], positions: list[int], *, told: bool
+) -> None:
+    chance = {"accuracy": 0.1, "accuracy_heldout": 0.1}
+    untrained = of_maps(channels, positions, **chance)
+    assert (FindingKind.TOO_NARROW in kinds(diagnose([untrained]))) is told
+    trained = of_maps(channels, positions)
+    assert FindingKind.TOO_NARROW in kinds(diagnose([trained]))
+    unknown = replace(
+        untrained, layers=tuple(replace(layer, positions=None) for layer in untrained.layers)
+    )
+    assert FindingKind.TOO_NARROW in kinds(diagnose([unknown]))
+
+
 # --- memorising ---
 
 

@@ -126,10 +126,10 @@ def log_level(value: Measured, values: Sequence[Measured]) -> float | None:
     """
     if value is None or not math.isfinite(value):
         return None
-    logs = [math.log(v) for v in values if v is not None and 0 < v < math.inf]
     if value <= 0:
         return 0.0
-    low, high = min(logs), max(logs)
+    known = [v for v in values if v is not None and 0 < v < math.inf]
+    low, high = math.log(min(known)), math.log(max(known))
     return (math.log(value) - low) / (high - low) if high > low else 1.0
 
 

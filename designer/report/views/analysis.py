@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from designer.errors import one_line
 from designer.report.figures.network import network_figures
 from designer.report.views.diagnosis import diagnosis_in_short, diagnosis_lines
 from designer.report.views.network import (
@@ -28,8 +27,8 @@ from designer.report.views.page import (
     NetworkView,
     ReportView,
     Tile,
-    map_text,
     provenance_table,
+    readable,
     short_count,
 )
 from designer.report.words import number
@@ -65,8 +64,7 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         provenance=provenance_table(result.data.fingerprint, result.versions),
         command=result.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _analysis_tiles(result: AnalysisResult) -> Iterator[Tile]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from designer.errors import one_line
 from designer.report.figures.comparison import DifferencesFigure, NetworkCurve, overlay_figure
 from designer.report.figures.figure import LayerPoint, TableView, figure_section, sparklines_of
 from designer.report.figures.network import layer_points
 from designer.report.views.network import law_in_a_word
-from designer.report.views.page import ReportView, map_text, provenance_table
+from designer.report.views.page import ReportView, provenance_table, readable
 from designer.report.words import MISSING, number, spec_label
 from designer.results.comparison import ComparedNetwork, ComparisonReport, LayerDifference
 from designer.results.layers import Proportion
@@ -41,8 +40,7 @@ def comparison_view(report: ComparisonReport) -> ReportView:
         provenance=provenance_table("", report.versions),
         command=report.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _facts(report: ComparisonReport) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from designer.errors import one_line
 from designer.report.figures.comparison import before_after, sizes_figure
 from designer.report.figures.figure import (
     TableView,
@@ -19,9 +18,9 @@ from designer.report.views.page import (
     ReportView,
     Tile,
     accuracy_points,
-    map_text,
     percent_with_margin,
     provenance_table,
+    readable,
     short_count,
 )
 from designer.report.words import MISSING, interval_text, number
@@ -59,8 +58,7 @@ def pruning_view(report: PruningReport) -> ReportView:
         provenance=provenance_table(report.data.fingerprint, report.versions, report.settings),
         command=report.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from designer.errors import one_line
 from designer.report.figures.figure import TableView, figure_section, known_figures
 from designer.report.figures.front import front_figure
 from designer.report.figures.network import network_figures
@@ -32,8 +31,8 @@ from designer.report.views.page import (
     NetworkView,
     ReportView,
     Tile,
-    map_text,
     provenance_table,
+    readable,
     short_count,
 )
 from designer.report.words import MISSING, interval_text, number, percent, spec_label
@@ -75,8 +74,7 @@ def search_view(result: SearchResult) -> ReportView:
         provenance=_provenance(result.study),
         command=result.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _tiles(result: SearchResult) -> Iterator[Tile]:
