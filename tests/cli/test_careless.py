@@ -142,6 +142,7 @@ def test_a_folder_whose_name_is_no_utf8(command: Command) -> None:
         [
             "prune",
             model,
+            *TRUSTED,
             "--remove",
             "1",
             "--no-baselines",

@@ -117,16 +117,14 @@ def full_disks(folder: Path) -> None:
         model = [str(run / "best" / "1"), *TRUSTED]
         analyze = [
             "analyze",
-            model,
-            *TRUSTED,
+            *model,
             "--contribution-samples=0",
             f"--out={disk / 'analysis'}",
         ]
         run_until_it_fits(analyze, disk, log, "analyze")
         prune = [
             "prune",
-            model,
-            *TRUSTED,
+            *model,
             "--remove=1",
             "--no-baselines",
             f"--out={disk / 'small'}",

@@ -31,8 +31,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_kill_9(tmp_path: Path) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    seconds = run_undisturbed(alone, TRIALS, 6)
-    assert run_with_kills(killed, TRIALS, 6, 3, 0.7 * seconds, random.Random(0)) >= 1
+    seconds = run_undisturbed(alone, TRIALS, EPOCHS)
+    assert run_with_kills(killed, TRIALS, EPOCHS, 3, 0.7 * seconds, random.Random(0)) >= 1
     assert recommended(killed) == recommended(alone)
 
 
@@ -112,15 +112,13 @@ def test_a_disk_that_is_full_keeps_what_analyze_and_prune_wrote_before(
     model, small = [str(undisturbed / "best" / "1"), *TRUSTED], tmp_path / "small"
     analyze = [
         "analyze",
-        model,
-        *TRUSTED,
+        *model,
         "--contribution-samples=0",
         f"--out={tmp_path / 'analysis'}",
     ]
     prune = [
         "prune",
-        model,
-        *TRUSTED,
+        *model,
         "--remove=1",
         "--epochs=0",
         "--no-baselines",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -173,12 +174,12 @@ def check_space(storage: str, error: Exception) -> None:
 
     Args:
         storage: the storage as messages name it.
-        error: as raised by Optuna.
+        error: as raised by Optuna or by SQLite.
 
     Raises:
         StorageError: if it was.
     """
-    reason = unreachable_reason(error)
+    reason = str(error) if isinstance(error, sqlite3.Error) else unreachable_reason(error)
     if reason is not None and _blames_disk(reason):
         raise StorageError(_advice(storage, reason)) from error
 
