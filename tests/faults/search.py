@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -27,13 +28,16 @@ def arguments_of(out: Path, trials: int, epochs: int) -> list[str]:
 
 
 def recommended(out: Path) -> Sequence[Recommendation]:
-    """Return what a search recommends, once every file in its folder is known to be whole."""
+    """Return what a search recommends, once every file in its folder is known to be whole.
+
+    The numbers of trials are 0: a trial that is lost keeps its number, and another one repeats it.
+    """
     check_whole(out)
     result = read_result(out)
     assert {path.name for path in (out / "best").iterdir()} == {
         str(rank) for rank in range(1, len(result.recommendations) + 1)
     }
-    return result.recommendations
+    return [replace(recommendation, trial=0) for recommendation in result.recommendations]
 
 
 def check_whole(out: Path) -> None:

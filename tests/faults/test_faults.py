@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_kill_9(tmp_path: Path) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     seconds = run_undisturbed(alone, TRIALS, EPOCHS)
-    assert run_with_kills(killed, TRIALS, EPOCHS, 3, 0.7 * seconds, random.Random(0)) >= 1
+    assert run_with_kills(killed, TRIALS, EPOCHS, 3, 0.4 * seconds, random.Random(0)) >= 1
     assert recommended(killed) == recommended(alone)
 
 
