@@ -20,7 +20,7 @@ from designer.cli.app import FAILED, OK, WRONG_USE
 from designer.data import batches
 from designer.errors import DataError, InvalidInputError, ModelError
 from tests.support.command import Command, exit_code, refused
-from tests.support.toy import blobs
+from tests.support.toy import TRUSTED, blobs
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -138,10 +138,11 @@ def test_a_folder_whose_name_is_no_utf8(command: Command) -> None:
     shown = command("report", NO_UTF8)
     assert shown.code == OK
     for arguments in (
-        ["analyze", model, "--contribution-samples", "0", "--out", f"{NO_UTF8}/a"],
+        ["analyze", model, *TRUSTED, "--contribution-samples", "0", "--out", f"{NO_UTF8}/a"],
         [
             "prune",
             model,
+            *TRUSTED,
             "--remove",
             "1",
             "--no-baselines",
@@ -153,7 +154,7 @@ def test_a_folder_whose_name_is_no_utf8(command: Command) -> None:
         done = command(*arguments)
         assert done.code == OK, done.err
         assert "\\udcff" in done.err
-    assert designer.load(NO_UTF8 + "p").removed
+    assert designer.load(NO_UTF8 + "p", trust=True).removed
 
 
 def test_a_working_folder_that_was_removed(command: Command, folder: Path) -> None:

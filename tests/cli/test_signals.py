@@ -19,6 +19,7 @@ from designer.interrupts import Stopped, stop_on_signals
 from designer.results.serialisation import read_report, read_result
 from tests.support.command import Command, exit_code
 from tests.support.paths import ROOT
+from tests.support.toy import TRUSTED
 
 TOY = "--space tests.support.toy:TinySpace --data tests.support.toy:blobs --edits 0"
 QUICK = "--trials 2 --epochs 1 --confirm 1 --confirm-seeds 1 --confirm-epochs 6"
@@ -142,13 +143,13 @@ def names_in(folder: str) -> set[str]:
     return {path.name for path in Path(folder).glob("[!.]*")}
 
 
-@both_signals
 @pytest.mark.parametrize(
-    "moment",
+    ("moment", "number"),
     [
-        "designer.search.recommended_models:replacing_folder",
-        "designer.search.session:report_to_json",
-        "designer.report.html:html_report",
+        ("designer.search.recommended_models:replacing_folder", signal.SIGINT),
+        ("designer.search.session:report_to_json", signal.SIGTERM),
+        ("designer.report.html:html_report", signal.SIGINT),
+        ("designer.report.html:html_report", signal.SIGTERM),
     ],
 )
 @pytest.mark.usefixtures("folder")
@@ -163,7 +164,7 @@ def test_a_search_that_writes_its_reports_writes_them_all(
     )
     assert names_in("run") == {*WHOLE_REPORT, "study.db", "artifacts", "best"}
     assert len(read_result(Path("run")).trials) == 2
-    assert designer.load("run/best/1").spec
+    assert designer.load("run/best/1", trust=True).spec
 
 
 @both_signals
@@ -186,7 +187,7 @@ def test_a_search_that_loads_its_data_writes_nothing(
         ("analyze a/best/1", "designer.analysis.analyze:analyze"),
         ("analyze a/best/1", "designer.analysis.data_for_model:data_for_model"),
         ("prune a/best/1 --remove 1", "designer.pruning.prune:prune_with"),
-        ("prune a/best/1 --remove 1", "designer.cli.pruned_folder:load_model"),
+        ("prune a/best/1 --remove 1", "designer.models.loading:load_model"),
         ("compare a b --format html --output out", "designer.analysis.compare:compare"),
         ("report a --format html --output out", "designer.results.serialisation:read_report"),
         ("report a --format html --output out", "designer.report.html:html_report"),
@@ -198,7 +199,8 @@ def test_a_command_that_is_not_done_writes_nothing(
     for name in "ab":
         shutil.copytree(runs / name, name)
     send(moment, number)
-    done = command(*arguments.split())
+    trusted = [] if arguments.startswith("report") else TRUSTED
+    done = command(*arguments.split(), *trusted)
     assert (done.code, done.out) == (128 + number, "")
     assert done.err.splitlines()[-1] == "error: Stopped."
     assert names_in(".") == {"a", "b"}
@@ -210,7 +212,8 @@ def test_an_analysis_that_writes_its_report_writes_all_of_it(
     number: int, runs: Path, command: Command, send: Signal
 ) -> None:
     send("designer.report.html:html_report", number)
-    done = command("analyze", str(runs / "a/best/1"), "--contribution-samples", "0", "--out", "run")
+    arguments = "--contribution-samples 0 --out run"
+    done = command("analyze", str(runs / "a/best/1"), *arguments.split(), *TRUSTED)
     assert (done.code, done.out) == (128 + number, "")
     assert done.err.splitlines()[-1] == "error: Stopped; the report is in run."
     assert names_in("run") == WHOLE_REPORT
@@ -225,11 +228,11 @@ def test_a_pruning_that_writes_its_model_writes_all_of_it(
 ) -> None:
     send("designer.models.pruned:save_model", number)
     arguments = "--remove 1 --epochs 1 --scratch-epochs 1 --out small"
-    done = command("prune", str(runs / "a/best/1"), *arguments.split(), baselines)
+    done = command("prune", str(runs / "a/best/1"), *arguments.split(), baselines, *TRUSTED)
     assert (done.code, done.out) == (128 + number, "")
     assert done.err.splitlines()[-1].startswith("error: Stopped; the smaller model is in small")
     assert names_in("small") == {*WHOLE_REPORT, "model.json", "model.safetensors"}
-    assert designer.load("small").removed
+    assert designer.load("small", trust=True).removed
 
 
 @both_signals

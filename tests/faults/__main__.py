@@ -18,6 +18,7 @@ from designer.folders import STORAGE_FILE
 from tests.faults.kills import run_undisturbed, run_with_kills
 from tests.faults.search import arguments_of, check_one_line, check_whole, recommended
 from tests.support.processes import start_command
+from tests.support.toy import TRUSTED
 
 KILLS, KILLS_AT_ONCE = 20, 5
 """Kills in all, and the most during one search."""
@@ -106,16 +107,28 @@ def run_until_it_fits(arguments: list[str], disk: Path, log: Path, name: str) ->
 
 def full_disks(folder: Path) -> None:
     """Let a search, an analysis and a pruning meet a full disk at each of their steps."""
-    alone, log = folder / "alone", folder / "log"
+    alone, log = folder / "undisturbed", folder / "log"
+    run_undisturbed(alone, TRIALS, EPOCHS)
     with small_disk(folder / "disk") as disk:
         run = disk / "run"
         run_until_it_fits(arguments_of(run, TRIALS, EPOCHS), disk, log, "search")
         assert recommended(run) == recommended(alone)
         assert (run / STORAGE_FILE).exists()
-        model = str(run / "best" / "1")
-        analyze = ["analyze", model, "--contribution-samples=0", f"--out={disk / 'analysis'}"]
+        model = [str(run / "best" / "1"), *TRUSTED]
+        analyze = [
+            "analyze",
+            *model,
+            "--contribution-samples=0",
+            f"--out={disk / 'analysis'}",
+        ]
         run_until_it_fits(analyze, disk, log, "analyze")
-        prune = ["prune", model, "--remove=1", "--no-baselines", f"--out={disk / 'small'}"]
+        prune = [
+            "prune",
+            *model,
+            "--remove=1",
+            "--no-baselines",
+            f"--out={disk / 'small'}",
+        ]
         run_until_it_fits(prune, disk, log, "prune")
         for name in ("analysis", "small"):
             check_whole(disk / name)
@@ -123,10 +136,11 @@ def full_disks(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run both."""
-    with tempfile.TemporaryDirectory() as name:
-        kills(Path(name))
-        full_disks(Path(name))
+    """Run what the arguments name, or both."""
+    tests = {"kills": kills, "disks": full_disks}
+    for name in sys.argv[1:] or tests:
+        with tempfile.TemporaryDirectory() as folder:
+            tests[name](Path(folder))
 
 
 if __name__ == "__main__":

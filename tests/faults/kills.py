@@ -37,7 +37,7 @@ def run_with_kills(
     """
     for count in range(kills + 1):
         process = start_command(arguments_of(out, trials, epochs), out.with_suffix(".log"))
-        process.join(None if count == kills else generator.uniform(0, seconds))
+        process.join(None if count == kills else generator.uniform(0.1, 1) * seconds)
         if not process.is_alive():
             assert process.exitcode == 0, out.with_suffix(".log").read_text(encoding="utf-8")
             return count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -17,19 +18,26 @@ SEARCH = (
 )
 
 
+SAYS_FULL = ("disk is full", "No space left on device", "disk I/O error")
+"""How a full disk shows; SQLite calls it an I/O error where a file of its own cannot grow."""
+
+
 def arguments_of(out: Path, trials: int, epochs: int) -> list[str]:
     """Return the arguments of a search with one worker, which always recommends the same."""
     return [*SEARCH.split(), f"--trials={trials}", f"--epochs={epochs}", f"--out={out}"]
 
 
 def recommended(out: Path) -> Sequence[Recommendation]:
-    """Return what a search recommends, once every file in its folder is known to be whole."""
+    """Return what a search recommends, once every file in its folder is known to be whole.
+
+    The numbers of trials are 0: a trial that is lost keeps its number, and another one repeats it.
+    """
     check_whole(out)
     result = read_result(out)
     assert {path.name for path in (out / "best").iterdir()} == {
         str(rank) for rank in range(1, len(result.recommendations) + 1)
     }
-    return result.recommendations
+    return [replace(recommendation, trial=0) for recommendation in result.recommendations]
 
 
 def check_whole(out: Path) -> None:
@@ -47,6 +55,7 @@ def check_one_line(stderr: str, folder: Path) -> None:
     """Check that a command said in its last line, and in no other, that the disk is full."""
     *before, last = stderr.splitlines()
     assert last.startswith("error: "), stderr
-    assert "full" in last or "No space left on device" in last, last
+    assert any(words in last for words in SAYS_FULL), last
+    assert "Free some space" in last, last
     assert str(folder) in last, last
     assert not [line for line in before if "rror" in line or "Traceback" in line], stderr

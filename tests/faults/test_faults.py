@@ -16,6 +16,7 @@ from designer.search.storage import opening
 from tests.faults.kills import run_undisturbed, run_with_kills
 from tests.faults.search import arguments_of, check_one_line, check_whole, recommended
 from tests.support.command import Command, exit_code
+from tests.support.toy import TRUSTED
 
 TRIALS, EPOCHS = 3, 1
 
@@ -30,8 +31,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_kill_9(tmp_path: Path) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    seconds = run_undisturbed(alone, TRIALS, 6)
-    assert run_with_kills(killed, TRIALS, 6, 3, 0.7 * seconds, random.Random(0)) >= 1
+    seconds = run_undisturbed(alone, TRIALS, EPOCHS)
+    assert run_with_kills(killed, TRIALS, EPOCHS, 3, 0.4 * seconds, random.Random(0)) >= 1
     assert recommended(killed) == recommended(alone)
 
 
@@ -108,9 +109,21 @@ def test_a_disk_that_is_full_at_each_step_of_a_search(
 def test_a_disk_that_is_full_keeps_what_analyze_and_prune_wrote_before(
     tmp_path: Path, undisturbed: Path, files: Allow, command: Command
 ) -> None:
-    model, small = str(undisturbed / "best" / "1"), tmp_path / "small"
-    analyze = ["analyze", model, "--contribution-samples=0", f"--out={tmp_path / 'analysis'}"]
-    prune = ["prune", model, "--remove=1", "--epochs=0", "--no-baselines", f"--out={small}"]
+    model, small = [str(undisturbed / "best" / "1"), *TRUSTED], tmp_path / "small"
+    analyze = [
+        "analyze",
+        *model,
+        "--contribution-samples=0",
+        f"--out={tmp_path / 'analysis'}",
+    ]
+    prune = [
+        "prune",
+        *model,
+        "--remove=1",
+        "--epochs=0",
+        "--no-baselines",
+        f"--out={small}",
+    ]
     for arguments in (analyze, prune):
         files(1000)
         assert command(*arguments).code == 0
@@ -121,4 +134,4 @@ def test_a_disk_that_is_full_keeps_what_analyze_and_prune_wrote_before(
             assert (done.code, done.out) == (1, "")
             check_one_line(done.err, tmp_path)
         assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
-    assert designer.load(small).removed
+    assert designer.load(small, trust=True).removed

@@ -12,7 +12,22 @@ from pathlib import Path
 from designer.cli.main import main
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["designer.cli.commands", "designer.search.search"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "designer.cli.commands",
+        "designer.report.html",
+        "designer.search.search",
+        "altair",
+        "optuna.storages._rdb.storage",
+        "designer.report.views.search",
+        "optuna.samplers._tpe.sampler",
+        "scipy.stats",
+        "sklearn.metrics",
+        "sqlalchemy.dialects.sqlite",
+        "torch._dynamo",
+    ]
+)
+"""All that a search imports on its way, which takes longer than a small search itself."""
 
 
 def start_command(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,7 +33,10 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 FULL_DISK = ("disk is full", "no space left", "disk full")
 """How databases say that nothing more fits."""
 
-HOPELESS = (*FULL_DISK, "readonly", "read-only", "disk i/o error", "malformed", "not a database")
+BROKEN_DISK = "disk i/o error"
+"""How SQLite says that the disk fails, and on a full one that a helper file cannot grow."""
+
+HOPELESS = (*FULL_DISK, BROKEN_DISK, "readonly", "read-only", "malformed", "not a database")
 """How databases say what no waiting mends."""
 
 HOPELESS_AT_FIRST = (
@@ -166,17 +170,17 @@ def unreachable_reason(error: BaseException | None) -> str | None:
 
 
 def check_space(storage: str, error: Exception) -> None:
-    """Check that it was no full disk that raised an error.
+    """Check that it was no full or failing disk that raised an error.
 
     Args:
         storage: the storage as messages name it.
-        error: as raised by Optuna.
+        error: as raised by Optuna or by SQLite.
 
     Raises:
         StorageError: if it was.
     """
-    reason = unreachable_reason(error)
-    if reason is not None and _says_full(reason):
+    reason = str(error) if isinstance(error, sqlite3.Error) else unreachable_reason(error)
+    if reason is not None and _blames_disk(reason):
         raise StorageError(_advice(storage, reason)) from error
 
 
@@ -204,11 +208,13 @@ def _is_hopeless(reason: str, *, first: bool) -> bool:
     return any(word in reason.lower() for word in words)
 
 
-def _says_full(reason: str) -> bool:
-    """True if a storage says that nothing more fits."""
-    return any(word in reason.lower() for word in FULL_DISK)
+def _blames_disk(reason: str) -> bool:
+    """True if a storage says that nothing more fits, or that the disk fails."""
+    return any(word in reason.lower() for word in (*FULL_DISK, BROKEN_DISK))
 
 
 def _advice(storage: str, reason: str) -> str:
-    action = "Free some space" if _says_full(reason) else "Mend that"
+    action = "Free some space" if _blames_disk(reason) else "Mend that"
+    if BROKEN_DISK in reason.lower():  # SQLite says so of a full disk, too
+        action += ", or mend the disk,"
     return f"{storage} fails: {reason}. {action} and run the same command again: it continues."

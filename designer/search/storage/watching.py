@@ -7,6 +7,7 @@ run would end as if all was well.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -73,7 +74,8 @@ class WatchedFile:
                 result = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
                 names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
         except sqlite3.Error as error:
-            return None if "locked" in str(error) else str(error)
+            # neither says anything of the content; a disk that is full or fails is told elsewhere
+            return None if re.search("locked|disk I/O error", str(error)) else str(error)
         if result != "ok":
             return first_line(Exception(result))
         return None if names >= set(METADATA.tables) else "its tables are gone"
