@@ -138,6 +138,9 @@ def mutated_safetensors(rng: Random, content: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + values
 
 
+INPUTS, LABELS = np.random.default_rng(0).normal(size=(30, 6)), np.arange(30) % 3
+"""Arrays that a data set may hold."""
+
 ODD_INPUTS: list[Any] = [
     np.zeros((0, 4)), np.zeros(3), np.zeros((30, 0)), np.zeros((30, 4)), np.zeros((30, 1, 1, 1, 1)),
     np.full((30, 4), np.nan), np.full((30, 4), 1e308), np.ones((30, 4), dtype=bool),
@@ -167,7 +170,10 @@ def odd_npz(rng: Random, content: bytes) -> bytes:
     names = ["x_train", "y_train", "x_test", "y_test"][: rng.choice([2, 2, 4, 3])]
     if rng.random() < 0.1:
         names.reverse()
-    arrays = {name: rng.choice(ODD_INPUTS if name[0] == "x" else ODD_LABELS) for name in names}
+    arrays = {}
+    for name in names:
+        good, odd = (INPUTS, ODD_INPUTS) if name[0] == "x" else (LABELS, ODD_LABELS)
+        arrays[name] = rng.choice(odd) if rng.random() < 0.4 else good
     file = io.BytesIO()
     if kind == "arrays":
         np.savez(file, **arrays)
