@@ -285,7 +285,7 @@ def test_tied_weights_are_confirmed_and_written(tmp_path: Path) -> None:
     result = run(tmp_path / "a", "TiedSpace")
     assert result.recommendations
     assert "not_confirmed" not in {w.code for w in result.warnings}
-    best = designer.load_best(tmp_path / "a" / "best" / "1")
+    best = designer.load_best(tmp_path / "a" / "best" / "1", trust=True)
     assert accuracy(best.model, load_dataset("tests.support.toy:blobs").validation) > 0.5
 
 
