@@ -13,7 +13,7 @@ DATA_LIMIT = "DESIGNER_MAX_DATA_GIB"
 DEFAULT_GIB = 8.0
 """The largest size of data where ``DATA_LIMIT`` is not set."""
 
-LARGEST_IMAGE_SIZE = 4096
+LARGEST_IMAGE_SIZE = 1024
 """Images are resized to at most this height and width, in pixels."""
 
 

@@ -76,8 +76,8 @@ def test_an_image_size_that_nobody_means(here: Path, size: int) -> None:
 
 
 def test_an_image_size_that_takes_more_than_is_allowed(here: Path) -> None:
-    np.savez(here / "d.npz", x_train=np.zeros((300, 4, 4)), y_train=np.arange(300) % 3)
-    refused("d.npz", "images of 4000 x 4000 pixels", image_size=4000)
+    np.savez(here / "d.npz", x_train=np.zeros((3000, 4, 4)), y_train=np.arange(3000) % 3)
+    refused("d.npz", "images of 1000 x 1000 pixels", image_size=1000)
 
 
 def test_an_image_that_unpacks_to_very_many_pixels(here: Path) -> None:
