@@ -170,7 +170,7 @@ def odd_npz(rng: Random, content: bytes) -> bytes:
     names = ["x_train", "y_train", "x_test", "y_test"][: rng.choice([2, 2, 4, 3])]
     if rng.random() < 0.1:
         names.reverse()
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in names:
         good, odd = (INPUTS, ODD_INPUTS) if name[0] == "x" else (LABELS, ODD_LABELS)
         arrays[name] = rng.choice(odd) if rng.random() < 0.4 else good
