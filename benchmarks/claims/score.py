@@ -1,6 +1,6 @@
 """Which form of the score ranks architectures best: what a short run shows, combined.
 
-    python -m benchmarks.run score --pools FOLDER [--chosen-on POOL]
+    python -m benchmarks.run score [--pools FOLDER] [--chosen-on POOL]
 
 Every pool of the folder holds architectures that were trained briefly, looked into, and trained
 for long (``criterion --pool-out`` writes it).  A form makes one number of what the short run of an
@@ -55,6 +55,9 @@ RIDGE = 1.0
 """Weight of the squared coefficients beside the sum of squared errors."""
 
 POOLS = "pool_*.jsonl.gz"
+
+STORED = Path(__file__).parents[1] / "results" / "pools"
+"""Where pools are kept, so that a new form is tried without any training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,7 @@ FORMS: dict[str, Callable[[Seen], FloatArray]] = {
 
 def configure(parser: Parser) -> None:
     """Add the claim's options."""
-    parser.add_argument("--pools", type=Path, required=True, help=f"folder with {POOLS}")
+    parser.add_argument("--pools", type=Path, default=STORED, help=f"folder with {POOLS}")
     parser.add_argument("--chosen-on", default="cnn_fashion", help="the pool to choose on")
 
 
