@@ -120,12 +120,12 @@ def diagnose(
         normalised: True if the network has normalisation; None if that is not known.
         runs: the record of the training.
     """
-    rate = _rate(profiles, runs)
+    fall, rate = _fall(profiles), _rate(profiles, runs)
     too_high = rate is not None and rate.kind is FindingKind.RATE_TOO_HIGH
     findings = (
-        _not_sound(profiles, normalised, rate_too_high=too_high) or _too_short(runs),
+        _not_sound(profiles, fall, normalised, rate_too_high=too_high) or _too_short(runs),
         rate,
-        None if _fall(profiles).open else _over_deep(profiles, contributions),
+        None if fall.open else _over_deep(profiles, contributions),
         _too_narrow(profiles),
         _memorising(profiles),
     )
@@ -192,10 +192,13 @@ def _fall(profiles: Sequence[SeparationProfile]) -> _Fall:
 
 
 def _not_sound(
-    profiles: Sequence[SeparationProfile], normalised: bool | None, *, rate_too_high: bool
+    profiles: Sequence[SeparationProfile],
+    fall: _Fall,
+    normalised: bool | None,
+    *,
+    rate_too_high: bool,
 ) -> Finding | None:
     """Return that D does not clearly fall, and what of the two reasons is the likelier one."""
-    fall = _fall(profiles)
     if not fall.open:
         return None
     faster = "" if rate_too_high else f"with {RATE_FACTOR} times the learning rate, or "
