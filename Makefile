@@ -21,7 +21,7 @@ SOURCES = --mnist $(MNIST) --fashion $(FASHION) --cifar $(CIFAR) --models $(MODE
 REPEATED = runs/benchmarks/repeated
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-.PHONY: search test coverage database browser lint structure docs picture results clean
+.PHONY: search test coverage fuzz faults database browser lint structure docs picture results clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
@@ -32,6 +32,12 @@ test: $(INSTALLED) database browser  ## run all tests
 coverage: $(INSTALLED) database browser  ## run all tests, slower, and say which lines they do not run
 	$(TEST) --cov --cov-report=
 	$(BIN)/coverage report
+
+faults: $(INSTALLED)  ## kill searches at random moments, and let disks fill up at each step of writing
+	OMP_NUM_THREADS=1 unshare --map-root-user --mount $(BIN)/python -m tests.faults
+
+fuzz: $(INSTALLED)  ## spoil files and options at random for ten minutes, as the tests do for seconds
+	OMP_NUM_THREADS=1 FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/cli/test_fuzz.py --capture=no
 
 database:  ## install the PostgreSQL that the tests start servers of, where there is none
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \

@@ -20,6 +20,7 @@ CLAIMS = {
     "paper": "what He & Su say of the law, figure by figure",
     "separation": "how much faster D is than the textbook form",
     "criterion": "which figure of a short run predicts the accuracy after long training",
+    "score": "which form of the score ranks architectures best",
     "published": "what scores of untrained networks are worth in a published table",
     "search": "why the sampler and the pruner are what they are",
     "payoff": "whether the search pays, beside what Optuna offers",
@@ -27,8 +28,8 @@ CLAIMS = {
     "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",
     "looks": "what a look between two epochs costs",
     "analysis": "what looking inside costs, in time and in memory",
-    "pruning": "which criterion finds the blocks that can go, and whether --max-drop holds",
     "contribution": "which criterion says what every block is needed for, and which can go",
+    "max_drop": "whether pruning with --max-drop keeps what it promises",
     "scaling": "how a search scales over cores, workers and trials",
     "residual": "the law with the prediction residual, in a character-level transformer",
 }

@@ -14,7 +14,7 @@ import griffe
 import typer
 import typer.cli
 
-from designer.cli.main import app
+from designer.cli.commands import app
 from designer.results.serialisation import report_schema
 
 MARK = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)

@@ -16,9 +16,9 @@ from search_spaces.vit import Vit, VitSpace, VitSpec
 ENTRY_POINT_GROUP = "designer.search_spaces"
 """Group of entry points under which installed packages offer spaces."""
 
-SPACES: dict[str, Callable[[], Space[Any]]] = {
-    space.name: space for space in (MlpSpace, CnnSpace, ResnetSpace, VitSpace)
-}
+_BUILT_IN = (MlpSpace, CnnSpace, ResnetSpace, VitSpace)
+
+SPACES: dict[str, Callable[[], Space[Any]]] = {space.name: space for space in _BUILT_IN}
 """Families that come with the package, by name."""
 
 
@@ -31,6 +31,16 @@ def available_spaces() -> dict[str, Callable[[], Space[Any]]]:
     """
     offered = {point.name: _Deferred(point) for point in entry_points(group=ENTRY_POINT_GROUP)}
     return {**offered, **SPACES}
+
+
+def spaces_by_full_name() -> dict[str, Callable[[], Space[Any]]]:
+    """Return the same spaces by ``package.module:Name``, as files name the class of a space."""
+    offered = {
+        f"{point.module}:{point.attr}": _Deferred(point)
+        for point in entry_points(group=ENTRY_POINT_GROUP)
+    }
+    built_in = {f"{kind.__module__}:{kind.__qualname__}": kind for kind in _BUILT_IN}
+    return {**offered, **built_in}
 
 
 class _Deferred:
@@ -67,4 +77,5 @@ __all__ = [
     "VitSpace",
     "VitSpec",
     "available_spaces",
+    "spaces_by_full_name",
 ]

@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.support.paths import ROOT
 
 ROOMS = (
+    "redaction",
+    "interrupts",
     "errors",
     "choices",
     "importing",

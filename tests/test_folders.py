@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
-from designer.errors import RunFolderError
+from designer.errors import RunFolderError, StorageError
 from designer.folders import (
     check_writable,
     make_writable,
     replacing,
+    replacing_folder,
+    write_all,
     write_bytes,
     write_text,
     writing_to,
@@ -52,7 +56,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == "new"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
 def test_the_old_file_stays_where_writing_fails(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "report.json"
     write_text(path, "old")
@@ -62,7 +66,7 @@ def test_the_old_file_stays_where_writing_fails(tmp_path: Path, error: BaseExcep
             temporary.write_text("ne", encoding="utf-8")
             raise error
 
-    with pytest.raises((KeyboardInterrupt, RunFolderError)):
+    with pytest.raises((KeyboardInterrupt, StorageError)):
         write()
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -117,7 +121,7 @@ def test_checking_makes_no_folder_and_making_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
         (OSError("gone\nat line 2"), "gone"),
         (SafetensorError("bad tensor."), "bad tensor"),
     ],
@@ -129,6 +133,147 @@ def test_every_failure_to_write_says_what_to_do(
         raise error
     assert str(raised.value) == f"Cannot write to '{tmp_path}': {reason}; choose another --out."
     assert raised.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "full"), "No space left on device. Free some space and run"),
+        (OSError(errno.EDQUOT, "full"), "Disk quota exceeded. Free some space and run"),
+        (OSError(errno.EFBIG, "large"), "File too large. Raise the limit and run"),
+        (OSError(errno.EIO, "broken"), "Input/output error. Mend the disk and run"),
+        (
+            SafetensorError("I/O error: No space left on device (os error 28)"),
+            "No space left on device. Free some space and run",
+        ),
+    ],
+)
+def test_a_disk_that_is_full_or_broken_needs_no_other_folder(
+    tmp_path: Path, error: Exception, message: str
+) -> None:
+    with pytest.raises(StorageError) as raised, writing_to(tmp_path):
+        raise error
+    assert str(raised.value) == (
+        f"Cannot write to '{tmp_path}': {message} the same command again; what was there is kept."
+    )
+
+
+def test_a_file_is_on_the_disk_before_it_replaces_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "report.json"
+    write_text(path, "old")
+    flushed = []
+
+    def fsync(descriptor: int) -> None:
+        content = Path(f"/proc/self/fd/{descriptor}").readlink()
+        flushed.append((content, path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(path, "new")
+    (content, before), folder = flushed
+    assert (content.parent, before) == (tmp_path, "old")
+    assert folder == (tmp_path, "new")
+
+
+def test_a_disk_that_refuses_at_the_last_moment_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems say only when asked that what they took does not fit."""
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        write_text(path, "old")
+    asked = []
+
+    def refuse(descriptor: int) -> None:
+        asked.append(descriptor)
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="No space left"):
+        write_all(dict.fromkeys(paths, b"new"))
+    assert asked
+    assert [path.read_text() for path in paths] == ["old", "old"]
+    assert sorted(tmp_path.iterdir()) == paths
+
+
+def test_of_several_files_all_are_replaced_or_none(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    write_all(dict.fromkeys(paths, b"old"))
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError):
+        write_all({**dict.fromkeys(paths, b"new"), tmp_path / "file" / "d": b"new"})
+    assert [path.read_bytes() for path in paths] == [b"old"] * 3
+    write_all(dict.fromkeys(paths, b"new"))
+    assert [path.read_bytes() for path in paths] == [b"new"] * 3
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def fill(folder: Path, content: str) -> None:
+    """Replace what a folder holds."""
+    with replacing_folder(folder) as new:
+        write_text(new / "1" / "model", content)
+
+
+def test_a_folder_is_replaced_with_everything_in_it(tmp_path: Path) -> None:
+    best = tmp_path / "best"
+    fill(best, "old")
+    write_text(best / "2" / "model", "old")
+    with replacing_folder(best) as new:
+        write_text(new / "1" / "model", "new")
+        assert (best / "1" / "model").read_text() == "old"
+    assert [path.read_text() for path in best.rglob("model")] == ["new"]
+    assert list(tmp_path.iterdir()) == [best]
+    with replacing_folder(best):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+def test_the_old_folder_stays_where_writing_fails(tmp_path: Path, error: BaseException) -> None:
+    best = tmp_path / "best"
+    fill(best, "old")
+
+    def write() -> None:
+        with replacing_folder(best) as new:
+            write_text(new / "1" / "model", "ne")
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, StorageError)):
+        write()
+    assert (best / "1" / "model").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [best]
+
+
+@pytest.mark.parametrize("killed_after", [1, 2])
+def test_a_process_that_is_killed_between_two_names_loses_no_folder(
+    tmp_path: Path, killed_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = tmp_path / "best"
+    fill(best, "old")
+    with monkeypatch.context() as patch:
+        rename, count = Path.rename, iter(range(9))
+
+        def rename_until_killed(path: Path, target: Path) -> Path:
+            if next(count) == killed_after:
+                raise SystemExit
+            return rename(path, target)
+
+        patch.setattr(Path, "rename", rename_until_killed)
+        patch.setattr("designer.folders._tidy_up", lambda *_: None)  # a killed process does not
+        with suppress(SystemExit):
+            fill(best, "new")
+    with pytest.raises(KeyError), replacing_folder(best):
+        raise KeyError
+    assert (best / "1" / "model").read_text() == ("old" if killed_after == 1 else "new")
+    assert list(tmp_path.iterdir()) == [best]
+
+
+def test_names_that_no_file_can_have_are_refused(tmp_path: Path) -> None:
+    for check in (check_writable, make_writable):
+        with pytest.raises(RunFolderError, match=r"File name too long; choose another --out\.$"):
+            check(tmp_path / ("x" * 300))
+    write_text(tmp_path / ("x" * 255), "as long as it may be")
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from torch.nn import functional
 
 from benchmarks.claim import Figures
 from benchmarks.claims.contribution_networks import PLAIN, NetworkTask, Subject, subject_of, tested
-from benchmarks.claims.pruning_networks import counting
+from benchmarks.claims.small_networks import counting
 from benchmarks.statistics import rounded
 from designer import contributions, profile
 from designer.analysis.advice import layer_reports

@@ -20,7 +20,7 @@ from benchmarks.claims.contribution_networks import (
     RemovalJob,
     without_blocks,
 )
-from benchmarks.claims.pruning_networks import by_family
+from benchmarks.claims.small_networks import by_family
 from benchmarks.command import wide_console
 from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.statistics import bootstrap, interval, mean_and_interval, rounded

@@ -18,7 +18,7 @@ from benchmarks.claims.pretrained_resnets import (
     cifar_splits,
     pretrained_resnet,
 )
-from benchmarks.claims.pruning_networks import ALL_FAMILIES, PROBE, Task, trained_subject
+from benchmarks.claims.small_networks import FAMILIES, PROBE, Task, trained_subject
 from designer.choices import Augmentation
 from designer.data.augmentation import augmented
 from designer.data.dataset import LabelledTensors
@@ -30,7 +30,7 @@ from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.splits import Splits
 
-SMALL, PRETRAINED = tuple(ALL_FAMILIES), tuple(BLOCKS_PER_STAGE)
+SMALL, PRETRAINED = tuple(FAMILIES), tuple(BLOCKS_PER_STAGE)
 
 PLAIN = ("plain MLP", "CNN")
 """Families in which nothing flows past a block."""
@@ -170,7 +170,7 @@ def recovered(model: nn.Module, subject: Subject, recovery: Recovery, seed: int)
         images = LabelledTensors(train.inputs[: recovery.images], train.labels[: recovery.images])
         train_with_sgd(model, images, recovery.epochs, seed)
     else:
-        rate = ALL_FAMILIES[subject.task.family].learning_rate
+        rate = FAMILIES[subject.task.family].learning_rate
         recover(model, subject.splits, RecoveryOptions(learning_rate=rate, seed=seed))
     return model
 

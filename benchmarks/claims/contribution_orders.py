@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.claim import Figures
 from benchmarks.claims.contribution_criteria import RULERS, profile_of
 from benchmarks.claims.contribution_networks import NetworkTask, Subject, subject_of
-from benchmarks.claims.pruning_networks import ALL_FAMILIES, counting, ignore
+from benchmarks.claims.small_networks import FAMILIES, counting, ignore
 from designer.choices import Criterion
 from designer.pruning.baselines import greedy_order
 from designer.pruning.options import RecoveryOptions
@@ -113,9 +113,9 @@ def _proposed(subject: Subject, criterion: str) -> list[str]:
 
 
 def _greedy(subject: Subject) -> list[str]:
-    family = ALL_FAMILIES[subject.task.family]
+    family = FAMILIES[subject.task.family]
     recovery = RecoveryOptions(
-        epochs=max(family.greedy), learning_rate=family.learning_rate, seed=subject.task.seed
+        epochs=family.greedy_epochs, learning_rate=family.learning_rate, seed=subject.task.seed
     )
     pool = subject.pool
     blocks, _ = greedy_order(

@@ -36,7 +36,7 @@ from benchmarks.claims.contribution_orders import (
     orders_by_value,
     random_orders,
 )
-from benchmarks.claims.pruning_networks import by_family
+from benchmarks.claims.small_networks import by_family
 from benchmarks.command import wide_console
 from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.statistics import difference_and_t_interval, mean_and_t_interval, rounded

@@ -51,6 +51,7 @@ from benchmarks.statistics import (
 )
 from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
+from designer.importing import typed
 from designer.measures.law import fit_law
 from designer.measures.ranks import spearman
 from designer.measures.score import adherence, combine, heldout_separation
@@ -433,7 +434,9 @@ def _trained(options: argparse.Namespace) -> list[Network]:
         validation_fraction=options.validation_fraction,
         seed=options.seed,
     )
-    protocol = Protocol(find_space(options.space), data, options.epochs, options.final_epochs)
+    protocol = Protocol(
+        find_space(options.space, typed(options.space)), data, options.epochs, options.final_epochs
+    )
     seeds = [options.seed + i for i in range(options.seeds)]
     rows = measure_pool(protocol, options.archs, seeds, options.seed)
     if options.pool_out:

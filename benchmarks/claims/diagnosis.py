@@ -6,7 +6,8 @@ Networks with one planted defect each are trained as a search confirms its candi
 network, and diagnosed as its report diagnoses them.  Beside each stands its twin: the same network
 without the defect, with the same seed.  The difference of their test accuracies says whether the
 defect is one.  The thresholds of the diagnosis were chosen on Fashion-MNIST, so that other data
-tell more.
+tell more.  That classes that are lost on the way and trainings of few epochs are named, and that
+depth is not judged where D does not fall, was decided after a first run on these very data.
 
 On healthy networks every finding and every advice to change a block is a false alarm.  An
 under-trained network must be told so, and get no advice on single blocks.

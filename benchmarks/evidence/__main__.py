@@ -1,65 +1,110 @@
-"""Write all tables and pictures from the result files: no figure is typed by hand.
+"""Write all statements, tables and pictures from the result files: no figure is typed by hand.
 
     python -m benchmarks.evidence
 
-The tables go to ``docs/evidence.md``, the pictures to ``docs/evidence/``, the figures that say most
-to the README, and the table of workers to the tutorial about many machines.
+The statements go to ``docs/evidence.md``, the tables and pictures to ``docs/evidence/``, the
+statements that matter most to the README, and the table of workers to the tutorial about many
+machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.evidence import costs, law, pruning, scaling, search
-from benchmarks.evidence.contribution import contribution
+from benchmarks.evidence import costs, law, scaling, search
+from benchmarks.evidence.contribution import effects, removals
 from benchmarks.evidence.criterion import criterion
 from benchmarks.evidence.diagnosis import diagnosis
 from benchmarks.evidence.edits import edits
 from benchmarks.evidence.markdown import replace_between_marks
+from benchmarks.evidence.max_drop import max_drop
 from benchmarks.evidence.payoff import payoff
 from benchmarks.evidence.pictures import draw, embedded
-from benchmarks.evidence.summary import summary
+from benchmarks.evidence.statements import Page, Statement, statements, summary
 
 ROOT = Path(__file__).parents[2]
 README, EVIDENCE = ROOT / "README.md", ROOT / "docs" / "evidence.md"
+TABLES = ROOT / "docs" / "evidence"
 MANY_MACHINES = ROOT / "docs" / "tutorials" / "many_machines.md"
+
+Section = Callable[[], Iterator[str]]
+
+PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
+    Page.LAW: ("The law", (law.paper, law.residual)),
+    Page.SCORE: ("The design score", (criterion,)),
+    Page.SEARCH: ("The search", (search.samplers, payoff)),
+    Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits)),
+    Page.BLOCKS: ("What a block contributes", (effects,)),
+    Page.PRUNING: ("Pruning", (removals, max_drop)),
+    Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks)),
+    Page.SCALING: ("Scaling", (scaling.scaling,)),
+}
+"""Title and sections of each page of tables."""
 
 
 def main() -> None:
-    """Write the tables and draw the pictures."""
+    """Write the pages and draw the pictures."""
     draw()
-    EVIDENCE.write_text("\n".join(document()) + "\n", encoding="utf-8")
+    _write(EVIDENCE, document())
+    for page in PAGES:
+        _write(TABLES / f"{page}.md", tables(page))
     replace_between_marks(README, summary())
     replace_between_marks(MANY_MACHINES, scaling.workers())
 
 
+def _write(path: Path, lines: Iterator[str]) -> None:
+    path.write_text(as_text(lines), encoding="utf-8")
+
+
+def as_text(lines: Iterator[str]) -> str:
+    """Return what a file of these lines holds."""
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
 def document() -> Iterator[str]:
-    """Yield all tables with a paragraph each."""
+    """Yield the page of statements."""
     yield from (
         "# The evidence",
         "",
-        "Written by `python -m benchmarks.evidence` from the files in `benchmarks/results/`, each "
-        "of which holds its command, seeds, versions and machine.",
+        "What Designer claims, what was measured, and whether it holds. Rivals stand beside it, "
+        "also where they win. `python -m benchmarks.evidence` writes this page from the files in "
+        "`benchmarks/results/`, each of which holds its command, seeds, versions and machine; the "
+        "commands below measure them again.",
+    )
+    for statement in statements():
+        yield from _section(statement)
+
+
+def _section(statement: Statement) -> Iterator[str]:
+    yield from ("", f"## {statement.sentence}", "")
+    yield f"**{_sentence(statement.verdict)}** {_sentence(statement.figure)}"
+    if statement.picture:
+        yield from embedded(statement.picture)
+    else:
+        yield ""
+    title, _ = PAGES[statement.page]
+    yield (
+        f"[Full tables: {title}](evidence/{statement.page}.md) · "
+        f"`python -m benchmarks.run {statement.program}`"
+    )
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def tables(page: Page) -> Iterator[str]:
+    """Yield the tables of one page."""
+    title, sections = PAGES[page]
+    yield from (
+        f"# {title}: all tables",
+        "",
+        "What they say in short: [the evidence](../evidence.md).",
         "",
     )
-    yield from embedded("law")
-    yield from law.paper()
-    yield from embedded("leads")
-    yield from criterion()
-    yield from search.samplers()
-    yield from embedded("payoff")
-    yield from payoff()
-    yield from diagnosis()
-    yield from edits()
-    yield from costs.separation()
-    yield from costs.analysis()
-    yield from costs.looks()
-    yield from law.residual()
-    yield from embedded("pruning")
-    yield from pruning.pruning()
-    yield from contribution()
-    yield from scaling.scaling()
+    for section in sections:
+        yield from section()
 
 
 if __name__ == "__main__":

@@ -37,22 +37,26 @@ TOLERANCE = 0.005
 """How far contribution may be behind the best order."""
 
 STATES = {
-    REMOVED: "before any training",
-    FITTED: "after fitting what follows, before any training",
-    RECOVERED: "after recovery",
+    REMOVED: "as it is",
+    FITTED: "fitted",
+    RECOVERED: "recovered",
 }
 """The states of a network without blocks, in words."""
 
 
-def contribution() -> Iterator[str]:
-    """Yield the agreement of all criteria, removals in the order of each, and what others have."""
-    effects = groups_of(EFFECT_FILES)
-    if effects:
-        yield from _effects(effects)
-    removals = groups_of(REMOVAL_FILES)
-    if removals:
-        yield from _removals(removals)
-        yield from published(removals)
+def effects() -> Iterator[str]:
+    """Yield the agreement of all criteria with the effects of single removals."""
+    groups = groups_of(EFFECT_FILES)
+    if groups:
+        yield from _effects(groups)
+
+
+def removals() -> Iterator[str]:
+    """Yield removals in the order of each criterion, and what others have."""
+    groups = groups_of(REMOVAL_FILES)
+    if groups:
+        yield from _removals(groups)
+        yield from published(groups)
 
 
 def groups_of(files: Sequence[str]) -> list[Figures]:
@@ -170,21 +174,24 @@ def _removals(groups: Sequence[Figures]) -> Iterator[str]:
         "networks of a kind; orders that were recovered from once have no interval. Random is the "
         "mean of several choices.",
     )
-    for state, words in STATES.items():
-        yield from ("", f"Accuracy {words}:")
-        yield from _state_table(groups, state)
+    for group in groups:
+        yield from _order_table(group)
     yield from ("", *resnet_verdict(groups), "", removal_losses(groups), *greedy_verdict(groups))
 
 
-def _state_table(groups: Sequence[Figures], state: str) -> Iterator[str]:
-    cells = [(group, k) for group in groups for k in group["removed"]]
-    columns = [f"{group['family']}, {k} of {group['blocks']} gone" for group, k in cells]
-    orders = dict.fromkeys(n for group, k in cells for n in group["removed"][k]["accuracy"])
+def _order_table(group: Figures) -> Iterator[str]:
+    """Yield the accuracies of one kind of network, a row for each order."""
+    cells = [(k, state) for k in group["removed"] for state in STATES]
+    yield from ("", f"*{group['family']}*, {group['blocks']} blocks that can go:")
+    columns = [f"{k} gone, {STATES[state]}" for k, state in cells]
+    orders = dict.fromkeys(
+        name for removed in group["removed"].values() for name in removed["accuracy"]
+    )
     rows = [
-        [name, *(_accuracy(group["removed"][k], name, state) for group, k in cells)]
+        [name, *(_accuracy(group["removed"][k], name, state) for k, state in cells)]
         for name in orders
     ]
-    rows.append(["whole network", *(_whole(group, state) for group, _ in cells)])
+    rows.append(["whole network", *(_whole(group, state) for _, state in cells)])
     yield from table(("order", *columns), rows)
 
 

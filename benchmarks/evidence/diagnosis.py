@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.claim import Figures
 from benchmarks.claims.diagnosis import PLANTED, UNDER_TRAINED
-from benchmarks.evidence.markdown import difference, table
+from benchmarks.evidence.markdown import difference, reached, table
 from benchmarks.result_files import is_measured, read_result
 
 FILE = "diagnosis.json"
@@ -29,9 +29,9 @@ def diagnosis() -> Iterator[str]:
         "trained as a search confirms its candidates, one seed per network; the thresholds were "
         "chosen on other data. The twin is the same network without the defect, with the same "
         f"seed. Wanted: {', '.join(NAMED)} named in {NAMED_SHARE:.0%} "
-        f"({_reached(defects_are_named(groups))}), at most {FALSE_ALARMS:.0%} of the blocks of "
-        f"healthy networks to change ({_reached(false_alarms(groups) <= FALSE_ALARMS)}), no advice "
-        f"on single blocks of under-trained networks ({_reached(under_trained_blocks(groups) == 0)}"
+        f"({reached(defects_are_named(groups))}), at most {FALSE_ALARMS:.0%} of the blocks of "
+        f"healthy networks to change ({reached(false_alarms(groups) <= FALSE_ALARMS)}), no advice "
+        f"on single blocks of under-trained networks ({reached(under_trained_blocks(groups) == 0)}"
         ") (`python -m benchmarks.run diagnosis`)."
     )
     columns = (
@@ -84,7 +84,3 @@ def _row(planted: str, data: str, group: Figures) -> list[str]:
         str(group["idle"]),
         "-" if gain is None else difference(gain, 100, 1),
     ]
-
-
-def _reached(reached: bool) -> str:
-    return "reached" if reached else "not reached"

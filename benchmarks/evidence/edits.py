@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.claim import Figures
 from benchmarks.claims.edits import ADVISED, ARMS, RANDOM
-from benchmarks.evidence.markdown import difference, table
+from benchmarks.evidence.markdown import difference, reached, table
 from benchmarks.result_files import is_measured, read_result
 
 FILE = "edits.json"
@@ -34,9 +34,9 @@ def edits() -> Iterator[str]:
         f"validation data. On test data and with fresh seeds the network at the end was better "
         f"than the one at the start (smaller and at most half a point less accurate, or more "
         f"accurate by the whole interval) in {share:.0%} of those that changed (wanted: "
-        f"{GOOD_SHARE:.0%}; {_reached(share >= GOOD_SHARE)}). To become as small as the end of the "
+        f"{GOOD_SHARE:.0%}; {reached(share >= GOOD_SHARE)}). To become as small as the end of the "
         f"arm that came less far, the advised order took {level:.0%} of the runs of random order "
-        f"(wanted: at most two thirds; {_reached(level <= RUNS_SHARE)}) "
+        f"(wanted: at most two thirds; {reached(level <= RUNS_SHARE)}) "
         f"(`python -m benchmarks.run edits`).",
     )
     columns = (
@@ -71,7 +71,3 @@ def better_share(group: Figures) -> float:
     """Return the share of the networks that the advised order changed for the better."""
     advised = group["arms"][ADVISED]
     return float(advised["better"] / max(advised["changed"], 1))
-
-
-def _reached(is_reached: bool) -> str:
-    return "reached" if is_reached else "MISSED"

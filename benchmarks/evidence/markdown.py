@@ -67,6 +67,11 @@ def difference(mean_and_interval: Figures, scale: float = 1, digits: int = 2) ->
     return f"{mean:+.{digits}f}: {low:+.{digits}f} to {high:+.{digits}f}"
 
 
+def reached(is_reached: bool) -> str:
+    """Return in words whether a goal was reached."""
+    return "reached" if is_reached else "not reached"
+
+
 def verdict(mean_and_interval: Figures) -> str:
     """Return "ahead" or "behind" if the interval of a lead leaves zero out, else "level"."""
     low, high = mean_and_interval["interval"]

@@ -10,7 +10,9 @@ import altair as alt
 import vl_convert
 
 from benchmarks.claim import Figures
+from benchmarks.claims.contribution_removals import RECOVERED
 from benchmarks.claims.payoff_searches import NSGA2, OURS, REFERENCE
+from benchmarks.evidence.contribution import REMOVAL_FILES, groups_of
 from benchmarks.evidence.criterion import LEAD_EPOCHS, TOP_HALF, known_pools
 from benchmarks.evidence.payoff import FILES as PAYOFFS
 from benchmarks.result_files import is_measured, read_result
@@ -38,11 +40,10 @@ MOST_REGRET = 4
 """Points at which the axis ends, since the first steps of a search lack much more."""
 
 ORDERS = {
+    "contribution": "contribution",
     "heldout": "held-out steps",
     "block-influence": "Block Influence",
-    "greedy, 5 epochs": "greedy ablation",
-    "greedy, 1 epoch": "greedy ablation",
-    "from scratch": "from scratch",
+    "last": "the last blocks",
     "random": "random blocks",
 }
 
@@ -202,25 +203,15 @@ def payoff() -> alt.HConcatChart:
 
 
 def pruning() -> alt.HConcatChart:
-    """Draw the accuracy after removing blocks, by order."""
+    """Draw the accuracy after removing blocks and recovery, by order."""
     charts = []
-    for family, file in (
-        ("plain MLP", "pruning_mlp.json"),
-        ("ResNet", "pruning_resnet.json"),
-        ("ViT", "pruning_vit.json"),
-    ):
-        groups = read_result(file)["groups"]
-        group = next(g for g in groups if (g["family"], g["data"]) == (family, "all"))
-        known: dict[str, str] = {}  # of greedy ablation the first, with most epochs
-        for order, label in ORDERS.items():
-            if order in group["to_decide"] or order == "from scratch":
-                known.setdefault(label, order)
+    for group in groups_of(REMOVAL_FILES):
         rows = [
             {"order": label, "removed": int(k), "accuracy": 100 * accuracy}
-            for label, order in known.items()
-            for k, accuracy in (("0", group["whole"]), *_accuracies(group, order))
+            for order, label in ORDERS.items()
+            for k, accuracy in (("0", group["whole"]["after"]["mean"]), *_accuracies(group, order))
         ]
-        orders = list(dict.fromkeys(ORDERS.values()))
+        orders = list(ORDERS.values())
         chart = (
             alt.Chart(alt.InlineData(values=rows))
             .mark_line(point=True)
@@ -230,7 +221,7 @@ def pruning() -> alt.HConcatChart:
                 color=_colour("order", orders),
                 strokeDash=_dash("order", orders),
             )
-            .properties(title=f"{family}, three data sets", width=240, height=240)
+            .properties(title=group["family"], width=180, height=220)
         )
         charts.append(chart)
     whole: alt.HConcatChart = alt.hconcat(*charts)
@@ -239,7 +230,8 @@ def pruning() -> alt.HConcatChart:
 
 def _accuracies(group: Figures, order: str) -> Iterator[tuple[str, float]]:
     for k, removed in group["removed"].items():
-        yield k, removed["accuracy"][order]
+        if order in removed["accuracy"]:
+            yield k, removed["accuracy"][order][RECOVERED]["mean"]
 
 
 ALL: dict[str, Callable[[], alt.HConcatChart]] = {
@@ -255,7 +247,7 @@ WORDS = {
     "further over the epochs",
     "leads": "lead of the design score over validation accuracy in each pool, with intervals",
     "payoff": "regret against the processor time spent, for five ways to search",
-    "pruning": "test accuracy against the blocks removed, for perceptrons, ResNets and ViTs",
+    "pruning": "test accuracy after recovery against the blocks removed, for each kind of network",
 }
 """The pictures in words, for readers who cannot see them."""
 

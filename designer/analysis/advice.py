@@ -34,6 +34,7 @@ from designer.analysis.over_seeds import (
     deficient,
     drawn_steps,
     geometric_mean,
+    pooled_away,
     surely_falls,
     weakest,
 )
@@ -46,7 +47,6 @@ from designer.results.measured import (
     HIGH_SHARE,
     LOW_SHARE,
     FloatArray,
-    Interval,
     LawFit,
     LayerSeparation,
     Separation,
@@ -55,6 +55,7 @@ from designer.results.measured import (
     Verdict,
     measured,
 )
+from designer.results.ranges import Interval
 
 MEANINGLESS = {
     SeparationStatus.NON_FINITE: "there are NaN or infinite features",
@@ -214,14 +215,14 @@ def _layer_report(
     profiles: Sequence[SeparationProfile], summary: _SeedSummary, i: int, reason: str
 ) -> LayerReport:
     layer = profiles[0].layers[i + 1]
-    pooled = profiles[0].features.startswith("pool")
+    pooled = pooled_away(profiles[0], i), pooled_away(profiles[0], i + 1)
     before, after = weakest(profiles, i), weakest(profiles, i + 1)
-    verdict, advice = _verdict(summary, i, before, after, pooled=pooled)
+    verdict, advice = _verdict(summary, i, before, after, pooled)
     contribution = summary.contributions[i]
     if contribution is not None and verdict is not Verdict.DEGENERATE:
         saving = (layer.parameters, profiles[0].parameters)
         verdict, advice = _by_need(contribution, summary, i, (verdict, advice), saving)
-    if summary.whole_first and not _mismeasured(before, after, pooled=pooled):
+    if summary.whole_first and not _mismeasured(before, after, pooled):
         advice = WHOLE_FIRST
     return LayerReport(
         name=layer.name,
@@ -280,28 +281,42 @@ def _null_range(profiles: Sequence[SeparationProfile], tap: int) -> Interval | N
     return _measured_interval((min(drawn), max(drawn))) if drawn else None
 
 
-def _mismeasured(before: Separation, after: Separation, *, pooled: bool) -> bool:
+def _mismeasured(before: Separation, after: Separation, pooled: tuple[bool, bool]) -> bool:
     """True if the features themselves are a reason to measure a block again."""
-    meaningless = any(separation.status in MEANINGLESS for separation in (before, after))
-    return meaningless or (pooled and deficient(after))
+    pairs = list(zip((before, after), pooled, strict=True))
+    meaningless = any(separation.status in MEANINGLESS for separation, _ in pairs)
+    return meaningless or any(hides and deficient(separation) for separation, hides in pairs)
 
 
 def _verdict(
-    summary: _SeedSummary, i: int, before: Separation, after: Separation, *, pooled: bool
+    summary: _SeedSummary, i: int, before: Separation, after: Separation, pooled: tuple[bool, bool]
 ) -> tuple[Verdict, str]:
+    """Return verdict and advice by steps.
+
+    Args:
+        summary: steps and shares of all blocks.
+        i: place of the block.
+        before: separation of what the block receives, in the weakest seed.
+        after: separation of what it gives.
+        pooled: True where features are means over positions, before and after.
+    """
     degenerate = deficient(before) or deficient(after)
     verdict = judge(
         summary.shares[i], summary.share_intervals[i], summary.step_intervals[i], degenerate
     )
-    for separation, where in ((after, "behind it"), (before, "before it")):
+    sides = (after, "behind it", pooled[1]), (before, "before it", pooled[0])
+    for separation, where, hides in sides:
         if separation.status in MEANINGLESS:
             reason = MEANINGLESS[separation.status]
-            return Verdict.DEGENERATE, f"measure again: {reason} {where}"
-    if deficient(after) and pooled:
-        return verdict, (
-            f"measure again: pooled features show only {after.rank} of {after.full_rank} class "
-            f"directions, so take flat ones"
-        )
+            flat = separation.status is SeparationStatus.NO_SIGNAL and hides
+            look = " in pooled features, so take flat ones" if flat else ""
+            return Verdict.DEGENERATE, f"measure again: {reason} {where}{look}"
+    for separation, where, hides in sides:
+        if hides and deficient(separation):
+            return verdict, (
+                f"measure again: pooled features show only {separation.rank} of "
+                f"{separation.full_rank} class directions {where}, so take flat ones"
+            )
     if deficient(after):
         return verdict, f"widen: only {after.rank} of {after.full_rank} class directions are left"
     if deficient(before):

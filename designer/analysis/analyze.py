@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,12 @@ from designer.analysis.options import MANY_CLASSES, AnalysisOptions
 from designer.analysis.passes import PassProgress
 from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
-from designer.analysis.warnings import law_warnings, no_normalisation_warning
+from designer.analysis.warnings import (
+    coverage_warnings,
+    law_warnings,
+    leak_warnings,
+    no_normalisation_warning,
+)
 from designer.data.batches import LabelledData, batches_of
 from designer.errors import InvalidInputError
 from designer.measures.law import DEEP, tunnel_entrance
@@ -37,6 +43,20 @@ from designer.results.contribution import BlockContribution
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import Separation, SeparationProfile, SeparationStatus, measured
 from designer.results.provenance import versions
+
+NORMALISATIONS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    nn.LocalResponseNorm,
+)
+"""Torch's classes that normalise features."""
+
+NORMALISATION_NAME = re.compile(
+    r"(?<!No)(?<!Un)(?<!De)(?<!Weight)(?<!Spectral)Norm(alization)?(Act)?(\dd)?$"
+)
+"""The end of the name of a class that normalises features; weights do not count."""
 
 IN_MEMORY = "data in memory"
 """The name of data that come without one."""
@@ -108,7 +128,8 @@ def analyze(
         samples=samples,
         progress=progress,
     )
-    return _result(profile, contributions, unwrap(model))
+    result = _result(profile, contributions, unwrap(model))
+    return replace(result, warnings=(*leak_warnings(train, heldout), *result.warnings))
 
 
 def list_candidates(model: nn.Module, train: LabelledData) -> list[BlockCandidate]:
@@ -186,6 +207,8 @@ def _model_summary(profile: SeparationProfile, model: nn.Module) -> ModelSummary
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         accuracy=measured(profile.accuracy),
         accuracy_heldout=measured(profile.accuracy_heldout),
+        coverage=profile.coverage,
+        embedding_parameters=profile.embedding_parameters,
     )
 
 
@@ -201,8 +224,19 @@ def _data_used(profile: SeparationProfile) -> DataUsed:
 
 
 def _is_normalised(model: nn.Module) -> bool:
-    """Return True if any part of a model is a normalisation, by the name of its class."""
-    return any("Norm" in type(module).__name__ for module in model.modules())
+    """Return True if any part of a model is a normalisation of features."""
+    return any(map(_normalises, model.modules()))
+
+
+def _normalises(module: nn.Module) -> bool:
+    """Return True for torch's normalisations, and for parts that are named like one.
+
+    Only the end of the name counts, and only of parts without parts: a ``NormFreeBlock`` is none.
+    """
+    if isinstance(module, NORMALISATIONS):
+        return True
+    named = NORMALISATION_NAME.search(type(module).__name__) is not None
+    return named and next(module.children(), None) is None
 
 
 def _tunnel(profile: SeparationProfile, layers: Sequence[LayerReport]) -> Tunnel | None:
@@ -242,6 +276,8 @@ def _need_beyond(beyond: Sequence[LayerReport]) -> str:
 def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
     """Yield what makes the measurements doubtful, apart from the law itself."""
     yield from (ReportWarning("measured_otherwise", note) for note in profile.notes)
+    if not profile.blocks_named:
+        yield from coverage_warnings("the model", profile.coverage)
     yield from _feature_warnings(profile)
     yield from _accuracy_warnings(profile)
     yield from _setting_warnings(profile, model)

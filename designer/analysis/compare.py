@@ -16,8 +16,10 @@ import torch
 from designer.analysis.analyze import IN_MEMORY, analyze, with_origin
 from designer.analysis.data_for_model import data_for_model
 from designer.analysis.passes import PassProgress
+from designer.analysis.warnings import coverage_warnings
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
+from designer.importing import Trust, Trusted
 from designer.measures.proportions import NORMAL_95, wilson
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
@@ -32,8 +34,8 @@ from designer.results.comparison import (
     LayerDifference,
 )
 from designer.results.layers import InputReport, LayerReport, MeanSd, Proportion, ReportWarning
-from designer.results.measured import Measured
 from designer.results.provenance import versions
+from designer.results.ranges import Measured
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_report
 
@@ -111,7 +113,11 @@ ASPECTS = (
 
 
 def compare(
-    sources: Sequence[str | Path], *, command: str = "", progress: PassProgress | None = None
+    sources: Sequence[str | Path],
+    *,
+    trust: Trusted = (),
+    command: str = "",
+    progress: PassProgress | None = None,
 ) -> ComparisonReport:
     """Compare networks.
 
@@ -119,15 +125,18 @@ def compare(
         sources: at least two. Each is the folder of a search, whose first recommendation is taken;
             a report of ``analyze``, or the folder that it is in; or the folder of a model that
             search or prune wrote, which is analyzed here with the data it was trained on.
+        trust: names that the folders of models may import, as in ``load``.
         command: the command line to record in the report.
         progress: called after every batch of an analysis.
 
     Raises:
         InvalidInputError: if there are fewer than two sources, two of them are the same, or one
             holds no network.
+        TrustError: if a folder names what may not be imported.
     """
+    trusted = Trust.of(trust)
     _check_different(sources)
-    networks = [_network(str(source), progress) for source in sources]
+    networks = [_network(str(source), trusted, progress) for source in sources]
     aligned_by, places = _aligned(networks)
     same_data = _same_data(networks)
     advantages = (
@@ -156,11 +165,11 @@ def _check_different(sources: Sequence[str | Path]) -> None:
         raise InvalidInputError(f"Expected networks that differ, got '{twice[0]}' twice.")
 
 
-def _network(source: str, progress: PassProgress | None) -> ComparedNetwork:
+def _network(source: str, trust: Trust, progress: PassProgress | None) -> ComparedNetwork:
     """Return the network that a source holds."""
     path = Path(source)
     if path.is_dir() and any((path / name).exists() for name in (PRUNED_FILE, SPEC_FILE)):
-        return _network_of_model(source, progress)
+        return _network_of_model(source, trust, progress)
     if not path.exists() or not (path.is_file() or (path / REPORT_FILE).exists()):
         raise InvalidInputError(
             f"Expected a folder that search, analyze or prune wrote, or the JSON of an analysis, "
@@ -198,6 +207,7 @@ def _network_of_search(name: str, result: SearchResult) -> ComparedNetwork:
         law=best.law,
         input=best.input,
         layers=best.layers,
+        coverage=best.coverage,
         num_classes=None if data is None else data.num_classes,
     )
 
@@ -235,13 +245,14 @@ def _network_of_analysis(
         law=result.law,
         input=result.input,
         layers=result.layers,
+        coverage=result.model.coverage,
         num_classes=result.data.num_classes or None,
     )
 
 
-def _network_of_model(source: str, progress: PassProgress | None) -> ComparedNetwork:
+def _network_of_model(source: str, trust: Trust, progress: PassProgress | None) -> ComparedNetwork:
     """Analyze a model that search or prune wrote, with the data it was trained on."""
-    loaded = load_model(source)
+    loaded = load_model(source, trust=trust)
     data = data_for_model(loaded, None)
     result = analyze(loaded.model, data.train, data.heldout, progress=progress)
     result = with_origin(result, loaded, None, data)
@@ -296,7 +307,7 @@ def _log_ratios(values: Sequence[Measured]) -> tuple[Measured, ...]:
     """Return log(value / first value), in nats; None where either is not above zero."""
     first = values[0]
     return tuple(
-        math.log(value / first) if value and first and value > 0 and first > 0 else None
+        math.log(value) - math.log(first) if value and first and value > 0 and first > 0 else None
         for value in values
     )
 
@@ -426,3 +437,5 @@ def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
             "other_part",
             f"Not all accuracies are on the same part of the data: {', '.join(parts)}.",
         )
+    for network in networks:
+        yield from coverage_warnings(network.name, network.coverage)

@@ -10,8 +10,9 @@ from designer.analysis.scaling_check import SCALING_OPTION, Show, check_scaling,
 from designer.choices import DataPart, Scaling, choice
 from designer.data.batches import LabelledData
 from designer.data.dataset import BatchedData, Dataset
-from designer.data.loading import load_source
+from designer.data.loading import load_recorded, load_source
 from designer.errors import DataError, DesignerError, InvalidInputError
+from designer.importing import Trust, typed
 from designer.models.loaded import LoadedModel
 from designer.results.layers import ReportWarning
 
@@ -114,15 +115,18 @@ def all_data_for_model(
 def _load(
     model: LoadedModel, source: str | None, asked: Mapping[str, Any]
 ) -> Dataset | BatchedData:
-    if source is None or source == model.data_options.get("source"):
-        return _load_recorded(model, asked)
+    if source is None:
+        return _load_recorded(model, model.trust, asked)
+    if source == model.data_options.get("source"):
+        return _load_recorded(model, typed(source), asked)
     renamed = None if asked else _load_renamed(model, source)
     return _load_named(model, source, asked) if renamed is None else renamed
 
 
 def _load_named(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | BatchedData:
     """Load other data than the model records, scaled as the model was trained if that is known."""
-    return load_source(source, Scaling.NONE if model.scaling is None else model.scaling, **asked)
+    scaling = Scaling.NONE if model.scaling is None else model.scaling
+    return load_source(source, scaling, **asked)
 
 
 def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
@@ -130,7 +134,7 @@ def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
     if not model.data_fingerprint:
         return None
     try:
-        loaded = load_source(**{**model.data_options, "source": source})
+        loaded = load_recorded({**_recorded(model), "source": source}, typed(source))
     except DesignerError:
         return None
     if isinstance(loaded, Dataset) and loaded.fingerprint == model.data_fingerprint:
@@ -138,21 +142,31 @@ def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
     return None
 
 
-def _load_recorded(model: LoadedModel, asked: Mapping[str, Any]) -> Dataset | BatchedData:
+def _load_recorded(
+    model: LoadedModel, trust: Trust, asked: Mapping[str, Any]
+) -> Dataset | BatchedData:
     """Load the data that a model records, with the options that were asked for."""
-    stored = dict(model.data_options)
+    stored = _recorded(model)
     if "source" not in stored:
         raise InvalidInputError(
             f"Expected --data, the data to look at '{model.name}' with, got none; see "
             f"`designer datasets`."
         )
-    loaded = load_source(stored.pop("source"), **{**stored, **asked})
+    loaded = load_recorded({**stored, **asked}, trust)
     if not asked and not _same_data(model, loaded):
         raise DataError(
             f"The data in '{model.data_options['source']}' have changed since '{model.name}' was "
             f"trained on them: name the data to use with --data."
         )
     return loaded
+
+
+def _recorded(model: LoadedModel) -> dict[str, Any]:
+    """Return the options of data that a model records.
+
+    Models of earlier versions do not record how duplicates were split: like all other samples.
+    """
+    return {"split_duplicates": True, **model.data_options} if model.data_options else {}
 
 
 def _same_data(model: LoadedModel, data: Dataset | BatchedData) -> bool:

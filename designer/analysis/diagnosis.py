@@ -2,18 +2,20 @@
 
 The network as a whole comes first: where D does not clearly fall, normalisation, a higher rate and
 longer training help more than an edit of any single layer.  The thresholds were chosen on
-perceptrons on Fashion-MNIST; no command of ``benchmarks`` measures them yet.
+perceptrons on Fashion-MNIST; ``benchmarks/claims/diagnosis.py`` measures them on other data.
 
 ==============  ==================================================================================
 finding         condition
 ==============  ==================================================================================
-not sound       the 95 % interval of the total fall of log D reaches down to 0
+not sound       the 95 % interval of the total fall of log D reaches down to 0, or no class
+                direction is left behind the last block, or after less than ``MIN_EPOCHS`` epochs
+                more than ``LOSS_LEFT`` of the training loss of the first is left
 rate too low    after the first third of the epochs, when the rate goes down, the training loss
                 falls by less than 1 - ``STALLED``, and more than ``LOSS_LEFT`` of that of the first
                 epoch is left
 rate too high   a run diverged, or the seeds end more than ``SEED_SPREAD`` apart
-over-deep       ``SURPLUS_BLOCKS`` or more blocks lie behind the first whose held-out
-                nearest-class-mean accuracy is within ``GOOD_ENOUGH`` of the best
+over-deep       it is sound, and ``SURPLUS_BLOCKS`` or more blocks lie behind the first whose
+                held-out nearest-class-mean accuracy is within ``GOOD_ENOUGH`` of the best
 too narrow      a block has fewer class directions than what reaches it, of those that there can be
 memorising      training accuracy is more than ``MEMORISED_GAP`` above held-out accuracy
 ==============  ==================================================================================
@@ -32,6 +34,7 @@ from designer.analysis.over_seeds import (
     drawn_falls,
     drawn_steps,
     geometric_mean,
+    pooled_away,
     surely_falls,
     weakest,
 )
@@ -117,12 +120,12 @@ def diagnose(
         normalised: True if the network has normalisation; None if that is not known.
         runs: the record of the training.
     """
-    rate = _rate(profiles, runs)
+    fall, rate = _fall(profiles), _rate(profiles, runs)
     too_high = rate is not None and rate.kind is FindingKind.RATE_TOO_HIGH
     findings = (
-        _not_sound(profiles, normalised, rate_too_high=too_high),
+        _not_sound(profiles, fall, normalised, rate_too_high=too_high) or _too_short(runs),
         rate,
-        _over_deep(profiles, contributions),
+        None if fall.open else _over_deep(profiles, contributions),
         _too_narrow(profiles),
         _memorising(profiles),
     )
@@ -170,11 +173,17 @@ class _Fall:
     draws: FloatArray
     """(B,) bootstrap draws of it."""
     open: bool
-    """True if log D does not clearly fall."""
+    """True if log D does not clearly fall, or does not reach the end."""
+    lost_behind: str = ""
+    """Name of the first block behind which no class direction is left up to the end."""
 
 
 def _fall(profiles: Sequence[SeparationProfile]) -> _Fall:
     values = geometric_mean([profile.values for profile in profiles])
+    if not np.isfinite(values[-1]):
+        last = int(np.flatnonzero(np.isfinite(values))[-1]) if np.isfinite(values).any() else 0
+        lost = profiles[0].layers[min(last + 1, len(values) - 1)].name
+        return _Fall(float("nan"), np.empty(0), open=True, lost_behind=lost)
     if not np.all(np.isfinite(values) & (values > 0)):
         return _Fall(float("nan"), np.empty(0), open=False)
     fall = float(np.log(values[0] / values[-1]))
@@ -183,10 +192,13 @@ def _fall(profiles: Sequence[SeparationProfile]) -> _Fall:
 
 
 def _not_sound(
-    profiles: Sequence[SeparationProfile], normalised: bool | None, *, rate_too_high: bool
+    profiles: Sequence[SeparationProfile],
+    fall: _Fall,
+    normalised: bool | None,
+    *,
+    rate_too_high: bool,
 ) -> Finding | None:
     """Return that D does not clearly fall, and what of the two reasons is the likelier one."""
-    fall = _fall(profiles)
     if not fall.open:
         return None
     faster = "" if rate_too_high else f"with {RATE_FACTOR} times the learning rate, or "
@@ -194,6 +206,22 @@ def _not_sound(
     gap = _mean([profile.accuracy - profile.accuracy_heldout for profile in profiles])
     likelier, advice = _likelier_reason(normalised, gap, longer)
     return Finding(FindingKind.NOT_SOUND, f"{_fall_in_words(fall)} {likelier}", advice)
+
+
+def _too_short(runs: TrainingRuns) -> Finding | None:
+    """Return that the training was too short for the loss to come far."""
+    epochs = min(map(len, runs.losses), default=0)
+    if not 0 < epochs < MIN_EPOCHS:
+        return None
+    first, last = (_mean([losses[epoch] for losses in runs.losses]) for epoch in (0, -1))
+    if not last > LOSS_LEFT * first:
+        return None
+    return Finding(
+        FindingKind.NOT_SOUND,
+        f"It was trained for {epochs} {'epoch' if epochs == 1 else 'epochs'}, and the training "
+        f"loss is still {100 * last / first:.0f} % of that of the first.",
+        f"Train {RATE_FACTOR} times as long.",
+    )
 
 
 def _likelier_reason(normalised: bool | None, gap: float, longer: str) -> tuple[str, str]:
@@ -222,6 +250,11 @@ def _likelier_reason(normalised: bool | None, gap: float, longer: str) -> tuple[
 
 
 def _fall_in_words(fall: _Fall) -> str:
+    if fall.lost_behind:
+        return (
+            f"Behind block '{fall.lost_behind}' all class means coincide: nothing of the classes "
+            f"reaches the end."
+        )
     if not len(fall.draws):
         return (
             f"From the input to the last block log D changes by {-fall.value:.2f} nats, and not "
@@ -340,10 +373,11 @@ def _not_by_removing(behind: Sequence[BlockContribution]) -> str:
 
 def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
     """Return which blocks lose class directions."""
-    if profiles[0].features.startswith("pool"):
-        return None  # pooled features show fewer directions than there are
     losing = []
+    untrained = at_chance(profiles)
     for tap in range(1, len(profiles[0].layers)):
+        if pooled_away(profiles[0], tap) or (untrained and _only_smaller_maps(profiles[0], tap)):
+            continue  # pooled features show fewer directions than there are
         before, after = weakest(profiles, tap - 1), weakest(profiles, tap)
         if after.rank and deficient(after) and after.rank < before.rank:
             layer = profiles[0].layers[tap]
@@ -358,6 +392,18 @@ def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
         f"Class directions are lost in {block} {', '.join(losing)}.",
         f"Make {it} {WIDEN_BY} times as wide, or leave {it} out, and train anew.",
     )
+
+
+def _only_smaller_maps(profile: SeparationProfile, tap: int) -> bool:
+    """Return True if a block gives as many channels as it receives, or more, on smaller maps.
+
+    Before training such a block loses class directions that training brings into its channels.
+    """
+    before, after = profile.layers[tap - 1], profile.layers[tap]
+    if profile.features != "flatten" or before.positions is None or after.positions is None:
+        return False
+    smaller = after.positions < before.positions
+    return smaller and after.width * before.positions >= before.width * after.positions
 
 
 def _memorising(profiles: Sequence[SeparationProfile]) -> Finding | None:

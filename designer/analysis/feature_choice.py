@@ -45,6 +45,7 @@ class FeatureChoice:
         self._num_labelings = num_labelings
         self._reducer: Reducer | None = None
         self.notes: list[str] = []
+        self.positions: list[int] = []
 
     @property
     def tokens(self) -> bool:
@@ -61,7 +62,9 @@ class FeatureChoice:
     def reduce(self, outputs: list[Tensor]) -> list[Tensor]:
         """Return features (rows, p) of the outputs (n, ...) of every tap."""
         if self._reducer is None:
-            self._reducer = self._choose([tuple(output.shape) for output in outputs])
+            shapes = [tuple(output.shape) for output in outputs]
+            self._reducer = self._choose(shapes)
+            self.positions = [self._reducer.positions(shape) for shape in shapes]
         return [self._reducer(output) for output in outputs]
 
     def _choose(self, shapes: list[tuple[int, ...]]) -> Reducer:

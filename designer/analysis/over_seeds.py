@@ -52,6 +52,14 @@ def weakest(profiles: Sequence[SeparationProfile], tap: int) -> Separation:
     return min(separations, key=lambda separation: separation.rank)
 
 
+def pooled_away(profile: SeparationProfile, tap: int) -> bool:
+    """Return True if features at a tap are means over positions, which may hide class directions.
+
+    The features of vectors are the same pooled and flat.
+    """
+    return profile.features.startswith("pool") and profile.layers[tap].positions != 1
+
+
 def deficient(separation: Separation) -> bool:
     """Return True if class directions are missing.
 

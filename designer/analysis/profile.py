@@ -9,7 +9,7 @@ Memory depends on blocks, classes and features, not on the number of samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -126,8 +126,14 @@ def profile_with_options(
         sized = zip(probe.taps, probe.parameters, strict=True)
         taps = [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
         notes = (*choice.notes, *_notes(probe, reduction))
+        coverage = probe.coverage
     return SeparationProfile(
-        layers=tuple(_layers(taps, training.rulers, held_out.rulers)),
+        layers=tuple(
+            replace(layer, positions=positions)
+            for layer, positions in zip(
+                _layers(taps, training.rulers, held_out.rulers), choice.positions, strict=True
+            )
+        ),
         law=fit_law(training.values),
         law_heldout=fit_law(held_out.values) if held_out.rulers else None,
         num_classes=data.num_classes,
@@ -143,6 +149,9 @@ def profile_with_options(
         accuracy_heldout=held_out.accuracy,
         notes=notes,
         parameters=sum(parameter.numel() for parameter in unwrap(model).parameters()),
+        embedding_parameters=coverage.embeddings,
+        coverage=coverage.share,
+        blocks_named=probe.named,
     )
 
 

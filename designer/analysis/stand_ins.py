@@ -14,6 +14,7 @@ In order of preference:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -30,7 +31,7 @@ from designer.models.least_squares import (
     set_weights,
 )
 from designer.models.surgery import Form, form_of
-from designer.probing.calling import first_tensor
+from designer.probing.calling import first_tensor, floating_tensors
 from designer.probing.replay import Answer, Key, Replayer
 from designer.probing.spans import Span
 
@@ -105,11 +106,16 @@ class StandIn:
         first, *others = self.span.parts
         key = (first.module, first.run)
         output = replayer.outputs.get(key)
-        form = form_of(output) or Form()
+        form = form_of(output) or form_of(first.value)
         like = self._zeros_like(output)
 
         def block(*args: object, **named: object) -> object:
-            return form.around(self._stand_in_output(_tensor_among(args, named), like))
+            whole = (
+                _like_output(args, output) if form is None and self.kind is Kind.RECEIVED else None
+            )
+            if whole is not None:
+                return whole
+            return (form or Form()).around(self._stand_in_output(_tensor_among(args, named), like))
 
         def hand_on(*args: object, **named: object) -> object:
             return _tensor_among(args, named)
@@ -138,6 +144,18 @@ class StandIn:
         if received is None or output is None:
             raise NoStandIn("The block does not run in every forward pass.")
         return received, output
+
+
+def _like_output(args: Sequence[object], output: object) -> object | None:
+    """Return the argument that has the form of an output of several tensors; None if none has."""
+    # batches may be of another size
+    shapes = [tensor.shape[1:] for tensor in floating_tensors(output)]
+    alike = (
+        arg
+        for arg in args
+        if type(arg) is type(output) and [t.shape[1:] for t in floating_tensors(arg)] == shapes
+    )
+    return next(alike, None)
 
 
 def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from designer.data.batches import LabelledData, tensors_in_memory
+from designer.data.duplicates import leaks_between
 from designer.measures.law import ROUNDING
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import LawStatus
@@ -14,6 +16,9 @@ _LAW_CODES = {
     LawStatus.DEGENERATE: ("degenerate", "cannot be judged by the law"),
 }
 """Statuses that a reader must know of: the code of the warning, and what it says of a network."""
+
+LEAST_COVERAGE = 0.6
+"""Share of the parameters in blocks below which the blocks may be the wrong ones."""
 
 
 def law_warnings(
@@ -33,6 +38,37 @@ def law_warnings(
     if rising:
         yield ReportWarning(
             "non_monotone", f"{subject} makes D rise instead of fall at {', '.join(rising)}."
+        )
+
+
+def leak_warnings(train: LabelledData, heldout: LabelledData | None) -> Iterator[ReportWarning]:
+    """Yield a warning if held-out samples also stand in the training data.
+
+    Data that come in batches are not compared.
+
+    Args:
+        train: training data.
+        heldout: held-out data, if there are any.
+    """
+    known = tensors_in_memory(train)
+    held = [] if heldout is None else tensors_in_memory(heldout)
+    if len(known) == len(held) > 0:
+        yield from (leak.warning() for leak in leaks_between(known, held))
+
+
+def coverage_warnings(subject: str, coverage: float | None) -> Iterator[ReportWarning]:
+    """Yield a warning if the blocks hold too little of a network to stand for it.
+
+    Args:
+        subject: the network in the message, for example "the model".
+        coverage: share of the parameters outside of embeddings that lie in blocks; None if unknown.
+    """
+    if coverage is not None and coverage < LEAST_COVERAGE:
+        yield ReportWarning(
+            "low_coverage",
+            f"The blocks hold only {100 * coverage:.0f} % of the parameters of {subject}, so they "
+            f"may be the wrong parts: look at them with `designer analyze --list-blocks`, and name "
+            f"better ones with --blocks.",
         )
 
 

@@ -22,21 +22,24 @@ from designer.cli.options import (
     HeldoutShare,
     ImageSize,
     InputScaling,
+    MaxDataGib,
     ReportFormat,
     TrainSize,
+    TrustedNames,
     WeightsFile,
     chosen,
     chosen_data_options,
     folder_name_for,
+    named_path,
     split_names,
 )
 from designer.cli.progress import (
-    interruptible,
     make_console,
     pass_progress,
     print_status,
     prints_to_stderr,
 )
+from designer.cli.stopping import importing, interruptible
 from designer.errors import one_line
 
 if TYPE_CHECKING:
@@ -126,9 +129,16 @@ def _analyze(
     batch_size: Annotated[
         int | None, typer.Option(help="Samples per forward pass. [default: up to 4096]")
     ] = None,
+    max_data_gib: MaxDataGib = None,
     device: Device = "cpu",
+    trust: TrustedNames = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the report. [default: analyses/MODEL]")
+        Path | None,
+        typer.Option(
+            parser=named_path,
+            metavar="PATH",
+            help="Folder for the report. [default: analyses/MODEL]",
+        ),
     ] = None,
     form: ReportFormat = Format.TERMINAL,
     as_json: AsJson = False,
@@ -144,13 +154,13 @@ def _analyze(
     folder = out or Path("analyses") / folder_name_for(model)
     data_options = chosen_data_options(context)
     measuring = chosen(context, MEASURING)
-    with interruptible("Stopped."), prints_to_stderr():
+    with importing():
         from designer.analysis.analyze import analyze, list_candidates, with_origin
         from designer.analysis.data_for_model import data_for_model
         from designer.models.loading import load_model
         from designer.training.devices import usable_device
-
-        loaded = load_model(model, weights, seed=seed or 0)
+    with interruptible("Stopped."), prints_to_stderr():
+        loaded = load_model(model, weights, seed=seed or 0, trust=trust or ())
         if not list_blocks:
             _check_report_folder(folder)
         net = loaded.model.to(usable_device(device))
@@ -191,12 +201,14 @@ def _check_report_folder(folder: Path) -> None:
 
 
 def _write_and_show(folder: Path, result: AnalysisResult, form: Format) -> None:
-    from designer.cli.output import show_report, write_report
-    from designer.folders import HTML_FILE, MARKDOWN_FILE, REPORT_FILE
-
-    view = write_report(folder, result)
-    show_report(view, result, form)
-    print_status(f"Written to {folder}: {REPORT_FILE}, {MARKDOWN_FILE}, {HTML_FILE}")
+    with importing():
+        from designer.cli.output import show_report, write_report
+        from designer.folders import HTML_FILE, MARKDOWN_FILE, REPORT_FILE
+    with interruptible(f"Stopped; the report is in {folder}.") as stop:
+        with stop.deferred():
+            view = write_report(folder, result)
+        show_report(view, result, form)
+        print_status(f"Written to {folder}: {REPORT_FILE}, {MARKDOWN_FILE}, {HTML_FILE}")
 
 
 def _show_candidates(candidates: Sequence[BlockCandidate], *, as_json: bool) -> None:

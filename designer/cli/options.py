@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from designer.choices import Scaling
+from designer.data.limits import DATA_LIMIT, DEFAULT_GIB
 from designer.errors import InvalidInputError
 
 
@@ -23,6 +25,17 @@ class Format(StrEnum):
     JSON = "json"
     SVG = "svg"
     PNG = "png"
+
+
+def named_path(text: str) -> Path:
+    """Return the path that an option names.
+
+    Raises:
+        typer.BadParameter: if the name is empty, which would mean the working folder.
+    """
+    if not str(text):
+        raise typer.BadParameter("Expected a name, got an empty one.")
+    return Path(text)
 
 
 Workers = Annotated[
@@ -73,18 +86,51 @@ HeldoutShare = Annotated[
     float | None,
     typer.Option(help="Share of the samples, those for testing aside, to hold out for validation."),
 ]
+TrustedNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        help="package.module:name of code that the folder names and that may be imported, such as "
+        "your own space; repeat the option for several. [default: only what comes with Designer "
+        "or an installed package]",
+    ),
+]
+
+
+def _raise_limit(gib: float | None) -> float | None:
+    """Set the largest size of data for this process and those that it starts."""
+    if gib is not None:
+        os.environ[DATA_LIMIT] = str(gib)
+    return gib
+
+
+MaxDataGib = Annotated[
+    float | None,
+    typer.Option(
+        envvar=DATA_LIMIT,
+        show_envvar=True,
+        callback=_raise_limit,
+        help=f"Most memory in GiB that the arrays of the data may take. [default: {DEFAULT_GIB:g}]",
+    ),
+]
 ReportFormat = Annotated[Format, typer.Option("--format", help="Format of the report.")]
 Output = Annotated[
     Path | None,
     typer.Option(
+        parser=named_path,
+        metavar="PATH",
         help="File to write the report to instead of stdout. For svg and png it may be a folder, "
-        "which then gets one file per chart."
+        "which then gets one file per chart.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 JsonList = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 TrainSize = Annotated[int | None, typer.Option(help="Number of training samples to use.")]
 Device = Annotated[str, typer.Option(help="Torch device to run on.")]
+
+
+LONGEST_NAME = 80
+"""Most letters of a folder's name that is made from a model's."""
 
 
 DATA_OPTIONS = ("scaling", "train_size", "image_size", "validation_fraction", "seed")
@@ -157,4 +203,4 @@ def count_or_names(remove: str | None) -> int | tuple[str, ...] | None:
 
 def folder_name_for(source: str) -> str:
     """Return a folder name made of the letters, digits and dots of a model's source."""
-    return re.sub(r"[^\w.]+", "-", source).strip("-.")
+    return re.sub(r"[^\w.]+", "-", source).strip("-.")[-LONGEST_NAME:] or "model"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
@@ -15,9 +17,8 @@ from designer.folders import (
     HTML_FILE,
     MARKDOWN_FILE,
     REPORT_FILE,
+    write_all,
     write_bytes,
-    write_text,
-    writing_to,
 )
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
@@ -31,15 +32,23 @@ FILE_WIDTH = 100
 PICTURES = frozenset({Format.SVG, Format.PNG})
 
 
-def write_report(folder: Path, report: Report) -> ReportView:
+def write_report(
+    folder: Path, report: Report, more: Mapping[Path, bytes] = MappingProxyType({})
+) -> ReportView:
     """Write a report to a folder as JSON, as Markdown and as a page, and return its view.
 
+    Args:
+        folder: the folder.
+        report: the report.
+        more: files that belong to it, by their paths: all are written, or none.
+
     Raises:
-        RunFolderError: if the folder cannot be written.
+        RunFolderError, StorageError: if they cannot be written.
     """
-    with writing_to(folder):
-        write_text(folder / REPORT_FILE, report_to_json(report))
-        return write_views(folder, report)
+    view = view_of(report)
+    json_file = {folder / REPORT_FILE: report_to_json(report).encode()}
+    write_all({**more, **json_file, **_views(folder, view)})
+    return view
 
 
 def write_views(folder: Path, report: Report) -> ReportView:
@@ -48,12 +57,19 @@ def write_views(folder: Path, report: Report) -> ReportView:
     Raises:
         RunFolderError: if the folder cannot be written.
     """
+    view = view_of(report)
+    write_all(_views(folder, view))
+    return view
+
+
+def _views(folder: Path, view: ReportView) -> dict[Path, bytes]:
+    """Return the Markdown and the page of a report by the paths to write them to."""
     from designer.report.html import html_report
 
-    view = view_of(report)
-    write_text(folder / MARKDOWN_FILE, markdown_report(view))
-    write_text(folder / HTML_FILE, html_report(view))
-    return view
+    return {
+        folder / MARKDOWN_FILE: markdown_report(view).encode(),
+        folder / HTML_FILE: html_report(view).encode(),
+    }
 
 
 def show_report(view: ReportView, report: Report, form: Format, output: Path | None = None) -> None:
@@ -70,9 +86,8 @@ def show_report(view: ReportView, report: Report, form: Format, output: Path | N
     elif form in PICTURES and (output.is_dir() or not output.suffix):
         from designer.report.pictures import PictureFormat, pictures
 
-        with writing_to(output):
-            for name, content in pictures(view, PictureFormat(form)).items():
-                write_bytes(output / name, content)
+        charts = pictures(view, PictureFormat(form))
+        write_all({output / name: content for name, content in charts.items()})
         print_status(f"Written to {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
     else:
         write_bytes(output, _rendered(view, report, form))

@@ -1,18 +1,18 @@
-"""Messages, progress bars and interruption of a command, all on stderr."""
+"""Messages and progress bars of a command, all on stderr."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from designer.errors import one_line
+from designer.redaction import redact
 
 if TYPE_CHECKING:  # what only a running command needs is loaded when it runs
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -24,28 +24,24 @@ if TYPE_CHECKING:  # what only a running command needs is loaded when it runs
 
 def print_error(message: str) -> None:
     """Print one red line that begins with ``error:``."""
-    text = Text(f"error: {one_line(message)}", style="bold red")
-    make_console(stderr=True).print(text, soft_wrap=True)
+    _print_line(Text(f"error: {one_line(redact(message))}", style="bold red"))
 
 
 def print_status(message: str) -> None:
     """Print one plain line."""
-    make_console(stderr=True).print(Text(one_line(message)), soft_wrap=True)
+    _print_line(Text(one_line(redact(message))))
+
+
+def _print_line(text: Text) -> None:
+    """Print a line to stderr, if that takes it: no command fails because its log is full."""
+    with suppress(OSError):
+        make_console(stderr=True).print(text, soft_wrap=True)
 
 
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console that uses colours on a terminal only, and never under NO_COLOR."""
     plain = bool(os.environ.get("NO_COLOR"))
     return Console(stderr=stderr, color_system=None if plain else "auto")
-
-
-@contextmanager
-def interruptible(message: str = "Stopped. The same command continues.") -> Iterator[None]:
-    """Turn Ctrl-C into ``typer.Abort`` with a message, since typer would exit without a word."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise typer.Abort(message) from stop
 
 
 @contextmanager

@@ -16,15 +16,19 @@ from designer.cli.options import (
     HeldoutShare,
     ImageSize,
     InputScaling,
+    MaxDataGib,
     ReportFormat,
     TrainSize,
+    TrustedNames,
     WeightsFile,
     chosen_data_options,
     count_or_names,
     folder_name_for,
+    named_path,
     split_names,
 )
-from designer.cli.progress import interruptible, pass_progress, print_status, prints_to_stderr
+from designer.cli.progress import pass_progress, print_status, prints_to_stderr
+from designer.cli.stopping import importing, interruptible
 from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 
 
@@ -117,7 +121,12 @@ def _prune(
         int, typer.Option(help="Epochs of the network that is trained from scratch.")
     ] = RecoveryOptions.scratch_epochs,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the smaller model. [default: pruned/MODEL]")
+        Path | None,
+        typer.Option(
+            parser=named_path,
+            metavar="PATH",
+            help="Folder for the smaller model. [default: pruned/MODEL]",
+        ),
     ] = None,
     scaling: InputScaling = None,
     train_size: TrainSize = None,
@@ -129,7 +138,9 @@ def _prune(
     batch_size: Annotated[
         int, typer.Option(help="Samples per training step.")
     ] = RecoveryOptions.batch_size,
+    max_data_gib: MaxDataGib = None,
     device: Device = "cpu",
+    trust: TrustedNames = None,
     form: ReportFormat = Format.TERMINAL,
     as_json: AsJson = False,
 ) -> int:
@@ -155,21 +166,27 @@ def _prune(
         split_names(blocks),
         narrower=narrow,
     )
-    with interruptible("Stopped."), prints_to_stderr():
+    with importing():
         from designer.cli.pruned_folder import PrunedFolder, few_threads
+        from designer.models.loading import load_model
         from designer.pruning.prune import prune_with
-
+    kept = f"Stopped; the smaller model is in {folder}"
+    with interruptible("Stopped."), prints_to_stderr():
         data_options = chosen_data_options(context)
-        target = PrunedFolder.prepare(folder, model, weights, data, data_options, device)
-        options = target.completed(options, learning_rate)
+        source = load_model(model, weights, seed=seed or 0, trust=trust or ())
+        target = PrunedFolder.prepare(folder, source, weights, data, data_options, device)
         net, command = target.source.model, str(context.obj)
         with few_threads(net), pass_progress(lines=True) as bars:
-            pruned = prune_with(net, target.data, options, bars)
-            result = target.write(pruned, command)  # before the baselines, which may be stopped
-            message = f"Stopped; the smaller model is in {folder}, without baselines."
+            pruned = prune_with(net, target.data, target.completed(options, learning_rate), bars)
+            with interruptible(f"{kept}, without baselines.") as stop:
+                with stop.deferred():  # written before the baselines, which may be stopped
+                    result = target.write(pruned, command)
+                if baselines:
+                    pruned = pruned.with_baselines(bars)
             if baselines:
-                with interruptible(message):
-                    result = target.write(pruned.with_baselines(bars), command)
-    target.show(result, Format.JSON if as_json else form)
-    print_status(f"Written to {folder}: {', '.join(target.files)}")
+                with interruptible(f"{kept}.") as stop, stop.deferred():
+                    result = target.write(pruned, command)
+    with interruptible(f"{kept}."):
+        target.show(result, Format.JSON if as_json else form)
+        print_status(f"Written to {folder}: {', '.join(target.files)}")
     return OK

@@ -17,8 +17,7 @@ from designer.cli.output import show_report, write_report
 from designer.data.dataset import Dataset
 from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE, WEIGHTS_FILE
 from designer.models.loaded import LoadedModel
-from designer.models.loading import load_model
-from designer.models.pruned import check_folder, write_pruned
+from designer.models.pruned import check_folder, pruned_files
 from designer.pruning.options import PruningOptions
 from designer.pruning.prune import PruningResult
 from designer.pruning.splits import arrays_of
@@ -59,28 +58,27 @@ class PrunedFolder:
     def prepare(
         cls,
         folder: Path,
-        model: str,
+        source: LoadedModel,
         weights: Path | None,
         data: str | None,
         data_options: Mapping[str, Any],
         device: str,
     ) -> PrunedFolder:
-        """Load the model and its data, and check that the folder may be written.
+        """Load the data of a model, and check that the folder may be written.
 
         Args:
             folder: folder to write to.
-            model: ``package.module:callable``, or a folder that search or prune wrote.
-            weights: file with the state dict; None for the weights that come with the model.
+            source: the whole model; it is moved to the device.
+            weights: file that its weights were read from; None where they came with the model.
             data: data set as ``--data`` names it; None for the data named in the model's folder.
             data_options: options of loading by name, None where the user named no value. Without
                 a scaling, a model is fed as it records, else with the data as they come.
             device: torch device that the model is moved to.
 
         Raises:
-            InvalidInputError: if the model, its data or the folder cannot be used, or the model is
-                clearly right under another scaling than the default.
+            InvalidInputError: if the data or the folder cannot be used, or the model is clearly
+                right under another scaling than the default.
         """
-        source = load_model(model, weights, seed=data_options["seed"] or 0)
         check_folder(folder, source)
         source.model.to(usable_device(device))
         loaded = arrays_of(all_data_for_model(source, data, **data_options))
@@ -124,8 +122,8 @@ class PrunedFolder:
             warnings=(*self.data.warnings, *self.doubts, *result.report.warnings),
             command=command,
         )
-        write_pruned(self.folder, result.model, self.source, result.removals, self.data)
-        write_report(self.folder, report)
+        model = pruned_files(self.folder, result.model, self.source, result.removals, self.data)
+        write_report(self.folder, report, model)
         return replace(result, report=report)
 
     def show(self, result: PruningResult, form: Format) -> None:

@@ -14,14 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from designer.cli.app import OK, app
-from designer.cli.options import Format, JsonList, Output, ReportFormat
+from designer.cli.options import Format, JsonList, Output, ReportFormat, TrustedNames
 from designer.cli.progress import (
-    interruptible,
     make_console,
     pass_progress,
     print_status,
     prints_to_stderr,
 )
+from designer.cli.stopping import importing, interruptible
 from designer.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def _report(
     The formats svg and png draw the charts of the first recommendation and of the whole run in one
     picture. With a folder as --output each chart becomes a file of its own.
     """
-    from designer.cli.output import show_report
-    from designer.report.views.dispatch import view_of
-    from designer.results.serialisation import read_report, report_schema
-
+    with importing():
+        from designer.cli.output import show_report
+        from designer.report.views.dispatch import view_of
+        from designer.results.serialisation import read_report, report_schema
     if schema:
         sys.stdout.write(json.dumps(report_schema(), indent=2) + "\n")
         return OK
@@ -81,19 +81,25 @@ def _compare(
     ],
     form: ReportFormat = Format.TERMINAL,
     output: Output = None,
+    trust: TrustedNames = None,
 ) -> int:
     """Compare networks: curves, differences layer by layer, and which is better at what.
 
     A search takes part with its first recommendation. Models are measured with the data that they
     were trained on.
     """
-    with interruptible("Stopped."), prints_to_stderr(), pass_progress() as bars:
+    with importing():
         from designer.analysis.compare import compare
         from designer.cli.output import show_report
         from designer.report.views.dispatch import view_of
-
-        report = compare(networks, command=str(context.obj), progress=bars)
-    show_report(view_of(report), report, form, output)
+    with interruptible("Stopped."):
+        with prints_to_stderr(), pass_progress() as bars:
+            report = compare(networks, trust=trust or (), command=str(context.obj), progress=bars)
+        if output is None:
+            show_report(view_of(report), report, form)
+            return OK
+    with interruptible(f"Stopped; the report is in {output}.") as stop, stop.deferred():
+        show_report(view_of(report), report, form, output)
     return OK
 
 
@@ -114,8 +120,8 @@ def _dashboard(
     from designer.results.serialisation import read_result
 
     read_result(run)  # a folder without a run is refused before anything heavy is loaded
-    from designer.cli.dashboard import dashboard
-
+    with importing():
+        from designer.cli.dashboard import dashboard
     with dashboard(run, host, port) as server:
         print_status(
             f"Optuna's dashboard is on http://{host}:{server.server_port}; Ctrl-C stops it."
@@ -134,10 +140,11 @@ def _spaces(
     as_json: JsonList = False,
 ) -> int:
     """List the search spaces, or show the parameters of one."""
+    from designer.importing import typed
     from designer.models.spaces import find_space, listed_spaces
 
     if space is not None:
-        _show_space(find_space(space), as_json=as_json)
+        _show_space(find_space(space, typed(space)), as_json=as_json)
         return OK
     _list("space", listed_spaces(), as_json=as_json)
     if not as_json:

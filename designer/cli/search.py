@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,15 +15,18 @@ from designer.cli.options import (
     Devices,
     Format,
     ImageSize,
+    MaxDataGib,
     SharedStorage,
     Storage,
     TrainSize,
     Workers,
     chosen,
+    named_path,
     required_storage,
     split_names,
 )
-from designer.cli.progress import interruptible, print_status, prints_to_stderr, search_progress
+from designer.cli.progress import print_error, print_status, prints_to_stderr, search_progress
+from designer.cli.stopping import importing, interruptible
 from designer.folders import BEST_FOLDER, HTML_FILE, MARKDOWN_FILE, REPORT_FILE, STORAGE_FILE
 from designer.search.options import (
     DEFAULT_DATA,
@@ -33,6 +37,7 @@ from designer.search.options import (
 )
 
 if TYPE_CHECKING:
+    from designer.interrupts import StopRequest
     from designer.results.search import SearchResult
 
 
@@ -67,7 +72,11 @@ def _search(
     workers: Workers = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Run folder; the same command continues it. [default: runs/DATA-SPACE]"),
+        typer.Option(
+            parser=named_path,
+            metavar="PATH",
+            help="Run folder; the same command continues it. [default: runs/DATA-SPACE]",
+        ),
     ] = None,
     storage: Storage = None,
     study: Annotated[
@@ -125,6 +134,14 @@ def _search(
             help="Permute the labels, as a control in which there is nothing to learn.",
         ),
     ] = False,
+    split_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--split-duplicates",
+            help="Split equal samples as if they differed. [default: they stay together, so that "
+            "none is held out that is trained on]",
+        ),
+    ] = False,
     batch_size: Annotated[
         int, typer.Option(help="Samples per training step.")
     ] = SearchOptions.batch_size,
@@ -139,6 +156,7 @@ def _search(
     ] = SearchOptions.augment,
     device: Annotated[str, typer.Option(help="Torch device to train on.")] = SearchOptions.device,
     devices: Devices = None,
+    max_data_gib: MaxDataGib = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> int:
     """Search for architectures, confirm the best and recommend.
@@ -149,21 +167,24 @@ def _search(
     """
     values = chosen(context, (field.name for field in fields(SearchOptions)))
     options = SearchOptions.of(**(values | {"devices": split_names(devices)}))
-    with interruptible(), prints_to_stderr(), search_progress() as display:
+    with importing():
+        from designer.cli.output import show_report, write_views
         from designer.search.search import default_folder, search_with
-
-        result = search_with(space, data, options, display.update, str(context.obj))
-    from designer.cli.output import show_report, write_views
-
-    folder = out or default_folder(result.study.data, result.study.space)
-    view = write_views(folder, result)
-    show_report(view, result, Format.JSON if as_json else Format.TERMINAL)
-    print_status(display.conclusion())
-    written = [REPORT_FILE, MARKDOWN_FILE, HTML_FILE]
-    written += [f"{BEST_FOLDER}/"] if (folder / BEST_FOLDER).exists() else []
-    written += [STORAGE_FILE] if storage is None else []
-    print_status(f"Written to {folder}: {', '.join(written)}")
-    return _exit_code(result)
+    with interruptible() as stop:
+        with prints_to_stderr(), search_progress() as display:
+            command = str(context.obj)
+            result = search_with(space, data, options, display.update, command, stop)
+        folder = out or default_folder(result.study.data, result.study.space)
+        view = write_views(folder, result)  # signals are still deferred
+        stop.resume()
+    with interruptible(f"Stopped; the report is in {folder}."):
+        show_report(view, result, Format.JSON if as_json else Format.TERMINAL)
+        print_status(display.conclusion())
+        written = [REPORT_FILE, MARKDOWN_FILE, HTML_FILE]
+        written += [f"{BEST_FOLDER}/"] if (folder / BEST_FOLDER).exists() else []
+        written += [STORAGE_FILE] if storage is None else []
+        print_status(f"Written to {folder}: {', '.join(written)}")
+    return _exit_code(result, stop)
 
 
 @app.command(
@@ -188,16 +209,26 @@ def _worker(
     idle: Annotated[
         float, typer.Option(help="Seconds without work after which the worker leaves.")
     ] = IDLE_SECONDS,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="package.module:name of a space or of data that the study names and that may be "
+            "imported; repeat the option for several. [default: only what comes with Designer or "
+            "an installed package]"
+        ),
+    ] = None,
+    max_data_gib: MaxDataGib = None,
 ) -> int:
     """Join a search that runs elsewhere, and work for it until it is done.
 
-    Space, data, budget and seeds come from the study. A worker may join and leave at any time:
+    Space, data, budget and seeds come from the study. Code of yours that it names is imported only
+    if you repeat its name with --trust, or as --data. A worker may join and leave at any time:
     SIGTERM or Ctrl-C hands its trial back, and others repeat the trial of a killed worker.
     """
     address = required_storage(storage)
-    with interruptible(), prints_to_stderr(), search_progress() as display:
+    with importing():
         from designer.search.workers.join import work
-
+    with interruptible("Stopped.") as stop, prints_to_stderr(), search_progress() as display:
         work(
             address,
             study,
@@ -206,9 +237,11 @@ def _worker(
             devices=split_names(devices) or ("cpu",),
             wait=wait,
             idle=idle,
+            trust=trust or (),
             progress=display.update,
+            stop=stop,
         )
-    return OK
+    return _stopped(stop, "Stopped; what was not finished is handed back.") if stop() else OK
 
 
 @app.command(
@@ -227,9 +260,9 @@ def _storage_proxy(
     reach it.
     """
     address = required_storage(storage)
-    with interruptible("Stopped."):
+    with importing():
         from designer.search.storage.opening import serve_proxy
-
+    with interruptible("Stopped."):
         serve_proxy(
             address,
             host,
@@ -239,11 +272,17 @@ def _storage_proxy(
     return OK
 
 
-def _exit_code(result: SearchResult) -> int:
+def _exit_code(result: SearchResult, stop: StopRequest) -> int:
     """Return the exit code of a search from how it ended."""
-    codes = {warning.code for warning in result.warnings}
-    if "interrupted" in codes:
-        return INTERRUPTED
-    if "terminated" in codes:  # a scheduler asked for it, which is no failure
-        return OK
+    if stop():
+        return _stopped(stop, "Stopped; what was finished is kept. The same command continues.")
     return OK if result.study.trials.complete else FAILED
+
+
+def _stopped(stop: StopRequest, message: str) -> int:
+    """Say that a signal stopped the command, and return the exit code.
+
+    A scheduler that sends SIGTERM asks for it, and everything was kept: that is no failure.
+    """
+    print_error(message)
+    return INTERRUPTED if stop.signal == signal.SIGINT else OK

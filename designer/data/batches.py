@@ -12,7 +12,8 @@ from torch import Tensor
 
 from designer.data.dataset import LabelledTensors
 from designer.errors import DataError, InvalidInputError
-from designer.probing.calling import Inputs, map_tensors, tensors_of
+from designer.measures.checks import check_class_count
+from designer.probing.calling import Inputs, check_has_values, map_tensors, tensors_of
 
 Batch = tuple[Inputs, Tensor]
 """Inputs of n samples, and their labels or real targets."""
@@ -27,9 +28,8 @@ BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 4096
 than ``SMALLEST_BATCH`` nor more than ``LARGEST_BATCH``."""
 
 
-MOST_CLASSES = 1_000_000
-"""Labels of this or more are taken for a mistake: memory grows with the number of classes."""
-
+MOST_BATCHES = 100_000
+"""Data with more batches are taken for an iterator that never ends."""
 
 TOKENS = "labels (n, tokens)"
 """The kind of targets where every token has a label."""
@@ -137,7 +137,14 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     if size is not None and size < 1:
         raise InvalidInputError(f"Expected a batch size of at least 1, got {size}.")
     source = _in_memory(data, size)
-    labels = [_checked_labels(batch) for batch in _iterated(source)]
+    labels = []
+    for batch in _iterated(source):
+        labels.append(_checked_labels(batch))
+        if len(labels) > MOST_BATCHES:
+            raise InvalidInputError(
+                f"Expected data that come to an end, got more than {MOST_BATCHES:,} batches; "
+                f"{ADVICE}, or make the batches larger."
+            )
     if not labels:
         raise InvalidInputError(
             f"Expected data that can be iterated more than once, got no batch; {ADVICE}."
@@ -146,6 +153,15 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     targets = torch.cat([_by_row(part, tokens=tokens) for part in labels])
     _check_targets(targets)
     return Batches(source, targets, tuple(tuple(part.shape) for part in labels), tokens)
+
+
+def tensors_in_memory(data: LabelledData) -> list[Tensor]:
+    """Return all inputs (n, ...) of data in memory; nothing for data that come in batches."""
+    if isinstance(data, LabelledTensors):
+        return [data.inputs]
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
+        return tensors_of(data[0])
+    return []
 
 
 def check_heldout(heldout: Batches, train: Batches, *, allow_unseen: bool = False) -> None:
@@ -208,7 +224,9 @@ def _iterated(source: Iterable[Batch]) -> Iterator[Batch]:
             batch = next(batches)
         except StopIteration:
             return
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             lines = str(error).strip().splitlines()
             raise DataError(
                 f"Expected data that can be iterated, but they raised {type(error).__name__}: "
@@ -266,6 +284,7 @@ def _checked_labels(batch: object) -> Tensor:
             f"Expected labels of shape (n,) or (n, tokens) and an integer dtype, or real targets "
             f"(n,) or (n, q), got shape {tuple(labels.shape)} and {labels.dtype}."
         )
+    check_has_values(*tensors, labels)
     for tensor in tensors:
         if len(tensor) != len(labels):
             raise InvalidInputError(
@@ -303,11 +322,8 @@ def _check_targets(targets: Tensor) -> None:
             raise InvalidInputError("Expected finite targets, got NaN or infinity.")
     elif int(targets.min()) < 0:
         raise InvalidInputError(f"Expected labels from 0 on, got {int(targets.min())}.")
-    elif int(targets.max()) >= MOST_CLASSES:
-        raise InvalidInputError(
-            f"Expected labels below {MOST_CLASSES:,}, got {int(targets.max()):,}; number the "
-            f"classes from 0 on."
-        )
+    else:
+        check_class_count(int(targets.max()) + 1)
 
 
 def _shown(part: object) -> str:

@@ -13,7 +13,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from designer.data.dataset import Array
+from designer.data.limits import LARGEST_IMAGE_SIZE, check_data_size
+from designer.data.raw import RawArrays
 from designer.errors import DataError, first_line
+from designer.results.layers import ReportWarning
 
 TRAIN_FOLDERS = ("train", "training")
 """Names of the folder of training images, in upper or lower case."""
@@ -44,15 +47,16 @@ KEPT_MODES = {
 """The mode that images of each of Pillow's modes are converted to; all others become RGB."""
 
 
-def read_image_folder(folder: Path, image_size: int | None) -> tuple[Array, ...]:
+def read_image_folder(folder: Path, image_size: int | None) -> RawArrays:
     """Read images and the names of their classes.
 
     ``folder`` holds one folder per class, or ``train`` and ``test`` with such folders. Without
     ``test``, a folder ``val`` (``valid``, ``validation``) is the test set; beside ``test`` it is
     ignored, because validation data are split off the training data. Without any of these the
     test set is split off later. Class folders are searched with all their subfolders; hidden files
-    and files without one of ``IMAGE_SUFFIXES`` are ignored. Images are sorted by their paths, so
-    that the order does not depend on the file system.
+    and files without one of ``IMAGE_SUFFIXES`` are ignored. Pipes, sockets and devices are not
+    opened, but counted in a warning. Images are sorted by their paths, so that the order does not
+    depend on the file system.
 
     Images are turned upright as their EXIF data say and converted to the richest mode among them:
     grey, RGB, or RGBA (also for grey with alpha). Images of one bit become grey; palettes, CMYK and
@@ -66,11 +70,11 @@ def read_image_folder(folder: Path, image_size: int | None) -> tuple[Array, ...]
 
     Returns:
         Training images (n, height, width), or (n, channels, height, width) with colours, and their
-        class names (n,); then test images and class names if there is a test folder.
+        class names (n,); test images and class names if there is a test folder.
 
     Raises:
         DataError: if there are no classes or images, if an image cannot be read, or if images
-            differ in size and ``image_size`` is None.
+            differ in size and ``image_size`` is None, or if they take too much memory.
     """
     train, test = _train_and_test(folder)
     paths, y = _labelled_images(train)
@@ -78,9 +82,32 @@ def read_image_folder(folder: Path, image_size: int | None) -> tuple[Array, ...]
         raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
     paths_test, y_test = _labelled_images(test) if test else ([], [])
     x = _images([*paths, *paths_test], image_size)
+    warnings = tuple(_special_files([train] if test is None else [train, test]))
     if not test:
-        return x, np.array(y)
-    return x[: len(y)], np.array(y), x[len(y) :], np.array(y_test)
+        return RawArrays(x, np.array(y), warnings=warnings)
+    return RawArrays(x[: len(y)], np.array(y), x[len(y) :], np.array(y_test), warnings)
+
+
+def _special_files(folders: list[Path]) -> Iterator[ReportWarning]:
+    """Yield a warning if there are pipes, sockets or devices where images should be."""
+    special = [
+        path
+        for folder in folders
+        for label in _subfolders(folder)
+        for path in _named_as_images(label).values()
+        if _is_special(path)
+    ]
+    if special:
+        yield ReportWarning(
+            "special_files",
+            f"{len(special):,} of the names of images belong to no regular files, but to pipes, "
+            f"sockets or devices, which were not opened; the first is '{special[0]}'.",
+        )
+
+
+def _is_special(path: Path) -> bool:
+    """True for pipes, sockets and devices, and for links to them; a broken link is none."""
+    return path.exists() and not path.is_file()
 
 
 def _train_and_test(folder: Path) -> tuple[Path, Path | None]:
@@ -120,16 +147,22 @@ def _subfolders(folder: Path) -> list[Path]:
     return [path for path in inside if path.is_dir() and not path.name.startswith(".")]
 
 
-def _image_files(folder: Path) -> list[Path]:
-    """Return all files below a class folder that should be images, sorted by their paths."""
+def _named_as_images(folder: Path) -> dict[str, Path]:
+    """Return all that is named as an image below a class folder, but for folders, by its path."""
     inside = {path.relative_to(folder): path for path in folder.rglob("*")}
-    files = {
+    return {
         relative.as_posix(): path
         for relative, path in inside.items()
         if path.suffix.lower() in IMAGE_SUFFIXES
         and not path.is_dir()
         and not any(part.startswith(".") for part in relative.parts)
     }
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Return all files below a class folder that should be images, sorted by their paths."""
+    named = _named_as_images(folder)
+    files = {name: path for name, path in named.items() if not _is_special(path)}
     if not files:
         raise DataError(
             f"Expected images (.png, .jpg or others) in class folder '{folder}', found none; add "
@@ -142,6 +175,7 @@ def _images(paths: list[Path], image_size: int | None) -> Array:
     """Return images (n, height, width) or (n, channels, height, width) of one mode."""
     mode = _common_mode(paths)
     first = _pixels(paths[0], mode, image_size)
+    check_data_size(len(paths) * first.nbytes, f"{len(paths):,} images of {_size(first)} pixels")
     images = np.empty((len(paths), *first.shape), first.dtype)
     for i, path in enumerate(paths):
         pixels = _pixels(path, mode, image_size)
@@ -241,6 +275,12 @@ def to_inputs(x: Array, image_size: int | None) -> Tensor:
         )
     if image_size < 1:
         raise DataError(f"Expected an image size of at least 1 pixel, got {image_size}.")
+    if image_size > LARGEST_IMAGE_SIZE:
+        raise DataError(
+            f"Expected an image size of at most {LARGEST_IMAGE_SIZE} pixels, got {image_size}."
+        )
+    size = inputs.shape[0] * inputs.shape[1] * image_size**2 * inputs.element_size()
+    check_data_size(size, f"{len(inputs):,} images of {image_size} x {image_size} pixels")
     return torch.nn.functional.interpolate(
         inputs, size=(image_size, image_size), mode="bilinear", antialias=True
     ).contiguous()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from designer.choices import Scaling
 from designer.data.dataset import Array, BatchedData, Dataset, LabelledTensors
+from designer.data.duplicates import equal_samples
 from designer.data.images import to_inputs
 from designer.data.options import DataOptions
 from designer.data.raw import RawArrays, check_arrays
@@ -26,9 +28,29 @@ from designer.data.splitting import (
     validation_size,
 )
 from designer.errors import DataError
+from designer.importing import Trust, typed
 
 Samples = tuple[Array, Array]
 """Inputs (n, ...) and labels (n,) of one part of a data set, as arrays."""
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Samples that are still to be split."""
+
+    x: Array
+    """(n, ...) inputs."""
+    y: Array
+    """(n,) labels from 0 on."""
+    groups: Array | None
+    """(n,) number that equal samples share; None if each may go its own way."""
+
+    def split(self, held_out: int, keep: int | None, seed: int) -> tuple[_Pool, Samples]:
+        """Return the samples that are kept, and those that are held out."""
+        kept, held = stratified_split(self.y, self.groups, held_out, keep, seed)
+        groups = None if self.groups is None else np.unique(self.groups[kept], return_inverse=True)
+        pool = _Pool(self.x[kept], self.y[kept], None if groups is None else groups[1])
+        return pool, (self.x[held], self.y[held])
 
 
 def load_dataset(
@@ -39,12 +61,14 @@ def load_dataset(
     validation_fraction: float = 0.25,
     seed: int = 0,
     shuffle_labels: bool = False,
+    split_duplicates: bool = False,
     scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD,
 ) -> Dataset:
     """Load, check, split and scale a data set.
 
     Args:
-        source: one of the forms in ``designer.data.sources.SOURCES``.
+        source: one of the forms in ``designer.data.sources.SOURCES``. A callable is imported and
+            called, so pass no name that only a file says.
         train_size: samples to train on; ``validation_fraction`` says how many more are held out.
             By default all samples are used.
         image_size: height and width in pixels that images are resized to.
@@ -52,6 +76,8 @@ def load_dataset(
             for validation, between 0 and 1.
         seed: seed of the split and of ``shuffle_labels``.
         shuffle_labels: permute all labels, as a control in which a search should find nothing.
+        split_duplicates: split equal samples as if they differed. By default they stay together,
+            so that no held-out sample stands in the training data, too.
         scaling: ``standard``; ``none``, which divides bytes by 255 and leaves other values as
             they are; ``0..1``, ``0..255`` or ``imagenet`` for pixel values, see ``Scaling``; or a
             ``Dataset.scaling`` to apply, for example that of a trained model.
@@ -69,22 +95,25 @@ def load_dataset(
         validation_fraction=validation_fraction,
         seed=seed,
         shuffle_labels=shuffle_labels,
+        split_duplicates=split_duplicates,
         scaling=scaling,
     )
-    return load_with_options(source, options)
+    return load_with_options(source, options, typed(source))
 
 
-def load_with_options(source: str, options: DataOptions) -> Dataset:
+def load_with_options(source: str, options: DataOptions, trust: Trust) -> Dataset:
     """Load, check, split and scale a data set, with options that are already checked.
 
     Args:
         source: one of the forms in ``designer.data.sources.SOURCES``.
         options: how to split, resize and scale.
+        trust: which callables may be imported.
 
     Raises:
         DataError: if the source does not hold a classification data set.
+        TrustError: if the source is a callable that may not be imported.
     """
-    raw = read_source(source, options.image_size)
+    raw = read_source(source, options.image_size, trust)
     if isinstance(raw, BatchedData):
         raise DataError(
             f"Expected arrays from '{source}', got batches; a search needs arrays: return x_train "
@@ -101,7 +130,7 @@ def load_source(
     """Load batches where a callable returns them; load any other source as ``load_dataset`` does.
 
     Args:
-        source: one of the forms in ``designer.data.sources.SOURCES``.
+        source: one of the forms in ``designer.data.sources.SOURCES``; a callable is imported.
         default_scaling: how arrays are scaled if ``options`` does not say it.
         options: fields of ``DataOptions`` that the caller asks for.
 
@@ -113,7 +142,29 @@ def load_source(
             is asked for that batches cannot follow.
     """
     checked = DataOptions(**{"scaling": default_scaling, **options})
-    raw = read_source(source, checked.image_size)
+    return _load(source, checked, options, typed(source))
+
+
+def load_recorded(recipe: Mapping[str, Any], trust: Trust) -> Dataset | BatchedData:
+    """Load the data that a file records, as ``load_source`` does.
+
+    Args:
+        recipe: the source, and fields of ``DataOptions``.
+        trust: which callables may be imported.
+
+    Raises:
+        DataError: as ``load_source``.
+        TrustError: if the source is a callable that may not be imported.
+    """
+    options = {name: value for name, value in recipe.items() if name != "source"}
+    return _load(recipe["source"], DataOptions(**options), options, trust)
+
+
+def _load(
+    source: str, checked: DataOptions, options: Mapping[str, Any], trust: Trust
+) -> Dataset | BatchedData:
+    """Load a source by its options, of which batches can follow only some."""
+    raw = read_source(source, checked.image_size, trust)
     if isinstance(raw, RawArrays):
         return _prepared(source, raw, checked)
     _check_options_of_batches(source, options)
@@ -133,7 +184,7 @@ def _check_options_of_batches(source: str, options: Mapping[str, Any]) -> None:
 def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
     """Check, split, resize and scale raw arrays."""
     classes = _checked_classes(raw)
-    trainval, test = _with_test_set(raw, classes, options.seed)
+    trainval, test = _with_test_set(raw, classes, options)
     if options.shuffle_labels:
         trainval, test = _with_shuffled_labels(trainval, test, options.seed)
     train, validation = _with_validation_set(trainval, len(classes), options)
@@ -146,7 +197,7 @@ def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
         fingerprint=fingerprint_of([array for samples in parts.values() for array in samples]),
         options={"source": source, **options.record()},
         shuffled_labels=options.shuffle_labels,
-        warnings=tuple(class_warnings(parts, classes)),
+        warnings=(*raw.warnings, *class_warnings(parts, classes)),
         split_here=raw.x_test is None,
         **tensors,
     )
@@ -160,27 +211,30 @@ def _checked_classes(raw: RawArrays) -> Array:
     return classes
 
 
-def _with_test_set(raw: RawArrays, classes: Array, seed: int) -> tuple[Samples, Samples]:
+def _with_test_set(raw: RawArrays, classes: Array, options: DataOptions) -> tuple[_Pool, Samples]:
     """Return training and validation samples together, and the test set; labels are 0..K-1."""
-    x, y = raw.x, np.searchsorted(classes, raw.y)
+    groups = None if options.split_duplicates else equal_samples(raw.x)
+    pool = _Pool(raw.x, np.searchsorted(classes, raw.y), groups)
     if raw.x_test is not None and raw.y_test is not None:
-        return (x, y), (raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, x, classes))
-    return stratified_split(x, y, round_up(TEST_FRACTION * len(y)), None, seed)
+        return pool, (raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, raw.x, classes))
+    return pool.split(round_up(TEST_FRACTION * len(raw.y)), None, options.seed)
 
 
-def _with_shuffled_labels(trainval: Samples, test: Samples, seed: int) -> tuple[Samples, Samples]:
+def _with_shuffled_labels(trainval: _Pool, test: Samples, seed: int) -> tuple[_Pool, Samples]:
     generator = np.random.default_rng(seed)
-    (x, y), (x_test, y_test) = trainval, test
-    return (x, generator.permutation(y)), (x_test, generator.permutation(y_test))
+    x_test, y_test = test
+    shuffled = replace(trainval, y=generator.permutation(trainval.y))
+    return shuffled, (x_test, generator.permutation(y_test))
 
 
 def _with_validation_set(
-    trainval: Samples, num_classes: int, options: DataOptions
+    trainval: _Pool, num_classes: int, options: DataOptions
 ) -> tuple[Samples, Samples]:
     """Return the training and the validation samples."""
-    x, y = trainval
-    size = validation_size(len(y), num_classes, options.train_size, options.validation_fraction)
-    return stratified_split(x, y, size, options.train_size, options.seed)
+    share = options.validation_fraction
+    size = validation_size(len(trainval.y), num_classes, options.train_size, share)
+    train, validation = trainval.split(size, options.train_size, options.seed)
+    return (train.x, train.y), validation
 
 
 def _tensors(

@@ -35,6 +35,9 @@ class DataOptions:
     """Seed of the split and of the label permutation, from 0 to ``LARGEST_SEED``."""
     shuffle_labels: bool = False
     """True to permute all labels: a control in which a search should find nothing."""
+    split_duplicates: bool = False
+    """True to split equal samples as if they differed; by default they stay together, so that none
+    is held out that stands in the training data, too."""
     scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD
     """A value of ``Scaling`` other than ``given``, or the ``mean`` and ``scale`` to apply, such as
     those of a ``Dataset``."""

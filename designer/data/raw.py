@@ -12,6 +12,7 @@ from torch import Tensor
 
 from designer.data.dataset import Array
 from designer.errors import DataError, first_line
+from designer.results.layers import ReportWarning
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class RawArrays:
     """(m, ...) test inputs; None if the source has no test set."""
     y_test: Array | None = None
     """(m,) test labels; None if the source has no test set."""
+    warnings: tuple[ReportWarning, ...] = ()
+    """What a reader of results on these arrays should know."""
+
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+"""Names of the arrays of a source, the last two of which it need not have."""
 
 
 def raw_from_mapping(arrays: Mapping[str, Any], where: str) -> RawArrays:
@@ -44,8 +51,7 @@ def raw_from_mapping(arrays: Mapping[str, Any], where: str) -> RawArrays:
         raise DataError(f"Expected arrays x_train and y_train in {where}, found {names}.")
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"Expected both or neither of x_test and y_test in {where}.")
-    order = ("x_train", "y_train", "x_test", "y_test")
-    return raw_arrays(*(arrays[name] for name in order if name in arrays))
+    return raw_arrays(*(arrays[name] for name in ARRAYS if name in arrays))
 
 
 def raw_arrays(x: Any, y: Any, *test: Any) -> RawArrays:
@@ -80,7 +86,9 @@ def as_array(value: Any, what: str) -> Array:
         if isinstance(value, Tensor):
             value = value.detach().cpu().numpy()
         array: Array = value.toarray() if hasattr(value, "toarray") else np.asarray(value)
-    except (TypeError, ValueError) as error:
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # the value is the user's and may do anything
         raise DataError(
             f"Expected {what} as one array, or rows of equal length, got {type(value).__name__} "
             f"that NumPy cannot read: {first_line(error)}."

@@ -12,9 +12,10 @@ import numpy as np
 
 from designer.data.dataset import BatchedData
 from designer.data.images import read_image_folder
-from designer.data.raw import RawArrays, raw_arrays, raw_from_mapping
+from designer.data.limits import check_data_size
+from designer.data.raw import ARRAYS, RawArrays, raw_arrays, raw_from_mapping
 from designer.errors import DataError, first_line
-from designer.importing import load_attribute
+from designer.importing import Trust
 
 SOURCES = {
     "digits": "scikit-learn's bundled 8x8 digits: 1,797 images, 10 classes",
@@ -28,15 +29,17 @@ SOURCES = {
 """Forms that ``--data`` takes, and what each of them means."""
 
 
-def read_source(source: str, image_size: int | None) -> RawArrays | BatchedData:
+def read_source(source: str, image_size: int | None, trust: Trust) -> RawArrays | BatchedData:
     """Read what a source holds, before anything is split or scaled.
 
     Args:
         source: one of the forms in ``SOURCES``.
         image_size: height and width in pixels that images of folders are resized to.
+        trust: which callables may be imported.
 
     Raises:
         DataError: if the source has none of the forms, or cannot be read.
+        TrustError: if it is a callable that may not be imported.
     """
     if source == "digits":
         return _read_digits()
@@ -45,10 +48,16 @@ def read_source(source: str, image_size: int | None) -> RawArrays | BatchedData:
     if source.endswith(".npz"):
         return _read_npz(Path(source))
     if _is_folder(source):  # checked before callables, because C:\images has a colon, too
-        return RawArrays(*read_image_folder(Path(source), image_size))
-    if ":" in source:
-        return _read_callable(source)
+        return read_image_folder(Path(source), image_size)
+    if is_callable(source):
+        return _read_callable(source, trust)
     raise DataError(f"Expected data as one of {', '.join(SOURCES)}, got '{source}'.")
+
+
+def is_callable(source: str) -> bool:
+    """True if a source names a callable, which has to be imported."""
+    other = source.startswith("openml:") or source.endswith(".npz") or _is_folder(source)
+    return ":" in source and not other
 
 
 def _read_digits() -> RawArrays:
@@ -67,6 +76,7 @@ def _read_npz(path: Path) -> RawArrays:
             f"format."
         )
     try:
+        check_data_size(_unpacked(path), f"'{path}', unpacked,")
         with np.load(path, allow_pickle=False) as archive:
             return raw_from_mapping(archive, f"'{path}'")
     except DataError:
@@ -76,6 +86,13 @@ def _read_npz(path: Path) -> RawArrays:
             f"Expected '{path}' to be a NumPy archive of plain arrays, but reading it failed: "
             f"{first_line(error)}."
         ) from error
+
+
+def _unpacked(path: Path) -> int:
+    """Return how many bytes the arrays of an archive unpack to, which none of them can exceed."""
+    names = {f"{name}.npy" for name in ARRAYS} | set(ARRAYS)
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist() if member.filename in names)
 
 
 def _is_folder(source: str) -> bool:
@@ -106,9 +123,8 @@ def _read_openml(name: str) -> RawArrays:
     return raw_arrays(fetched.data, fetched.target)
 
 
-def _read_callable(source: str) -> RawArrays | BatchedData:
-    module_name, _, attribute = source.partition(":")
-    function = load_attribute(module_name, attribute, DataError)
+def _read_callable(source: str, trust: Trust) -> RawArrays | BatchedData:
+    function = trust.load(source, DataError)
     if not callable(function):
         raise DataError(f"Expected '{source}' to be callable, got {type(function).__name__}.")
     try:

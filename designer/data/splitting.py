@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from designer.data.dataset import Array
+from designer.data.duplicates import split_groups
 from designer.data.raw import check_arrays
 from designer.errors import DataError, first_line
 from designer.results.layers import ReportWarning
@@ -103,15 +104,16 @@ def validation_size(n: int, classes: int, train_size: int | None, fraction: floa
 
 
 def stratified_split(
-    x: Array, y: Array, held_out: int, keep: int | None, seed: int
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """Return (inputs, labels) of the samples that are kept and of those that are held out.
+    y: Array, groups: Array | None, held_out: int, keep: int | None, seed: int
+) -> tuple[Array, Array]:
+    """Return the positions of the samples that are kept and of those that are held out.
 
-    Both parts have the classes in the same proportions, as far as whole samples allow.
+    Both parts have the classes in the same proportions, as far as whole samples and groups allow.
 
     Args:
-        x: (n, ...) inputs.
         y: (n,) labels.
+        groups: (n,) number of the group of each sample, which stays together if it can; None if
+            every sample is a group of its own.
         held_out: samples to hold out.
         keep: samples to keep; None for all others.
         seed: seed of the split.
@@ -121,6 +123,9 @@ def stratified_split(
     """
     from sklearn.model_selection import train_test_split
 
+    whole = None if groups is None else split_groups(y, groups, held_out, keep, seed)
+    if whole is not None:
+        return whole
     keep = len(y) - held_out if keep is None else keep
     try:
         kept, held = train_test_split(
@@ -131,7 +136,7 @@ def stratified_split(
             f"Expected enough samples of every class to split {len(y)} into {keep} and "
             f"{held_out}: {first_line(error)}."
         ) from error
-    return (x[kept], y[kept]), (x[held], y[held])
+    return kept, held
 
 
 def class_warnings(

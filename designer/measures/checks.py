@@ -7,6 +7,9 @@ from torch import Tensor
 
 from designer.errors import InvalidInputError
 
+MOST_CLASSES = 1_000_000
+"""Labels of this or more are taken for a mistake: memory grows with the number of classes."""
+
 
 def check_features(features: Tensor, labels: Tensor) -> None:
     """Check that features (n, ...) and class labels (n,) fit together.
@@ -23,6 +26,20 @@ def check_features(features: Tensor, labels: Tensor) -> None:
     _check_lengths(features, labels, "label")
     if int(labels.min()) < 0:
         raise InvalidInputError(f"Expected `labels` from 0 on, got {int(labels.min())}.")
+    check_class_count(int(labels.max()) + 1)
+
+
+def check_class_count(num_classes: int) -> None:
+    """Check that there are not more classes than any data have.
+
+    Raises:
+        InvalidInputError: if there are more than ``MOST_CLASSES``.
+    """
+    if num_classes > MOST_CLASSES:
+        raise InvalidInputError(
+            f"Expected labels below {MOST_CLASSES:,}, got {num_classes - 1:,}; number the classes "
+            f"from 0 on."
+        )
 
 
 def check_targets(features: Tensor, targets: Tensor, num_classes: int | None) -> None:
@@ -64,6 +81,10 @@ def _check_samples(features: Tensor, targets: Tensor, name: str) -> None:
         raise InvalidInputError(
             f"Expected `features` of shape (n, ...) and a floating dtype, got shape "
             f"{tuple(features.shape)} and {features.dtype}."
+        )
+    if features.is_meta or targets.is_meta:
+        raise InvalidInputError(
+            f"Expected `features` and `{name}` that hold numbers, got tensors on the meta device."
         )
     if features.numel() == 0:
         raise InvalidInputError(

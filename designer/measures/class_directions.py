@@ -5,6 +5,7 @@ symbol  meaning                                                     shape
 ======  ==========================================================  ========
 x       features of n samples                                       (n, p)
 y       their labels, 0..K-1                                        (n,)
+c       origin that features are measured from (see ``precision``)  (p,)
 m_k     class mean; m is the mean of all samples                    (K, p)
 s, V    singular values and right singular vectors of M, the        (r,), (p, r)
         weighted class means (see ``decomposition``)
@@ -27,13 +28,15 @@ from designer.measures.precision import flattened, projected_residuals
 from designer.results.measured import Separation, SeparationStatus
 
 NON_FINITE_REASON = "The features contain NaN or infinity."
+TOO_LARGE_REASON = "The features are too large to be summed: divide them by a power of ten."
 
 
 class ClassDirections:
     """Class means, and the class directions scaled so that the between-class scatter is one.
 
     Attributes:
-        means: (K, p) float64, zero for a class without samples.
+        origin: (p,) float64, c; None for 0.
+        means: (K, p) float64, m_k - c, zero for a class without samples.
         weights: (K,) float64, n_k / n.
         singular_values: (r,) float64, those above the tolerance, descending.
         basis: (p, r) float64, V diag(1/s).
@@ -44,6 +47,7 @@ class ClassDirections:
 
     def __init__(self, decomposition: Decomposition) -> None:
         rank = int(decomposition.rank)
+        self.origin = decomposition.origin
         self.means = decomposition.means
         self.weights = decomposition.weights
         self.singular_values = decomposition.singular_values[:rank]
@@ -54,7 +58,8 @@ class ClassDirections:
         if math.isfinite(self._rounding):
             self.status, self.reason = _rank_status(rank, self.full_rank)
         else:
-            self.status, self.reason = SeparationStatus.NON_FINITE, NON_FINITE_REASON
+            self.status = SeparationStatus.NON_FINITE
+            self.reason = TOO_LARGE_REASON if decomposition.too_large else NON_FINITE_REASON
 
     @property
     def centred_means(self) -> Tensor:
@@ -65,7 +70,7 @@ class ClassDirections:
         """Return z (n, r) float64 of features (n, ...) and their labels (n,): the second pass."""
         flat = flattened(features)
         offsets = self._projected_means.T.index_select(1, labels.to(flat.device).long())
-        return projected_residuals(flat, self.basis, offsets).T
+        return projected_residuals(flat, self.basis, offsets, self.origin).T
 
     def separation(self, z: Tensor) -> Separation:
         """Return D from the whitened residuals z (n, r) of all samples."""
@@ -105,7 +110,8 @@ def _rank_status(rank: int, full_rank: int) -> tuple[SeparationStatus, str]:
     if rank == 0:
         return (
             SeparationStatus.NO_SIGNAL,
-            "All class means coincide, so there is no between-class scatter to divide by.",
+            "All class means coincide within the rounding of the features, so there is no "
+            "between-class scatter to divide by.",
         )
     if rank < full_rank:
         return (

@@ -4,22 +4,36 @@
 symbol  meaning                                                     shape
 ======  ==========================================================  ===========
 x       features of n samples                                       (n, p)
+c       origin that they are measured from (see ``precision``)      (p,)
 y       labels, 0..K-1, under each of B labelings                   (B, n)
-        sums of the features of each class                          (B, K, p)
+        sums of x - c over each class                               (B, K, p)
         samples of each class, the same under all labelings         (K,)
 ======  ==========================================================  ===========
 """
 
 from __future__ import annotations
 
+import math
+import sys
+
 import torch
 from torch import Tensor
 
 from designer.errors import InvalidInputError
+from designer.measures.checks import check_class_count
 from designer.measures.class_directions import ClassDirections
-from designer.measures.decomposition import decompose
+from designer.measures.decomposition import FeatureSize, decompose
 from designer.measures.permutations import PermutedScatter
-from designer.measures.precision import epsilon_of, flattened, float64_chunks
+from designer.measures.precision import (
+    epsilon_of,
+    flattened,
+    float64_chunks,
+    norm_of,
+    origin_of,
+)
+
+SMALLEST = 1e-200
+"""Sums of squares below this may have lost squares that are below the range of float64."""
 
 
 class ClassSums:
@@ -28,14 +42,20 @@ class ClassSums:
     Args:
         num_classes: K.
         labelings: B; all but the first are permutations of the first.
+
+    Raises:
+        InvalidInputError: if K is above a million.
     """
 
     def __init__(self, num_classes: int, labelings: int = 1) -> None:
+        check_class_count(num_classes)
         self.num_classes = num_classes
         self._labelings = labelings
         self._sums: Tensor | None = None
         self._counts = torch.zeros(num_classes, dtype=torch.float64)
         self._epsilon = 0.0
+        self._norm = 0.0
+        self._origin: Tensor | None = None
 
     def update(self, features: Tensor, *labelings: Tensor) -> None:
         """Add a batch.
@@ -51,6 +71,7 @@ class ClassSums:
         if self._sums is None:
             shape = (self._labelings, self.num_classes, features.shape[1])
             self._sums = torch.zeros(shape, dtype=torch.float64, device=features.device)
+            self._origin = origin_of(features)
         if features.shape[1] != self._sums.shape[2]:
             raise InvalidInputError(
                 f"Expected features of width {self._sums.shape[2]} as in the first batch, "
@@ -63,15 +84,31 @@ class ClassSums:
             )
         self._counts += counts
         placed = [labels.to(features.device).long() for labels in labelings]
-        for rows, wide in float64_chunks(features):
+        squares = self._sums.new_zeros(())
+        for rows, wide in float64_chunks(features, self._origin):
+            numbers = wide.reshape(-1)
+            squares += numbers.dot(numbers)
             for sums, labels in zip(self._sums, placed, strict=True):
                 sums.index_add_(0, labels[rows], wide)
+        self._norm = math.hypot(self._norm, self._root(float(squares), features))
         self._epsilon = max(self._epsilon, epsilon_of(features.dtype))
 
     @property
     def samples(self) -> int:
         """Number of samples that were added."""
         return int(self._counts.sum())
+
+    def _root(self, squares: float, features: Tensor) -> float:
+        """Return the root of a sum of squares of x - c, without what leaves the range of float64.
+
+        Only features in float64 can leave it.
+        """
+        if features.dtype != torch.float64 or SMALLEST < squares < math.inf:
+            return math.sqrt(squares) if squares >= 0 else math.nan
+        norms = [norm_of(wide) for _, wide in float64_chunks(features, self._origin)]
+        if bool(features.isfinite().all()):
+            norms = [min(norm, sys.float_info.max) for norm in norms]
+        return math.hypot(*norms)
 
     def directions(self) -> ClassDirections:
         """Return class means and whitened class directions under the first labeling.
@@ -80,7 +117,7 @@ class ClassSums:
             InvalidInputError: if no batch was added, or fewer than two classes have samples.
         """
         sums, counts = self._totals()
-        return ClassDirections(decompose(sums[0], counts, self._epsilon))
+        return ClassDirections(decompose(sums[0], counts, self._size()))
 
     def permuted(self) -> PermutedScatter:
         """Return the second pass under all labelings but the first.
@@ -89,7 +126,10 @@ class ClassSums:
             InvalidInputError: as ``directions``.
         """
         sums, counts = self._totals()
-        return PermutedScatter(decompose(sums[1:], counts, self._epsilon))
+        return PermutedScatter(decompose(sums[1:], counts, self._size()))
+
+    def _size(self) -> FeatureSize:
+        return FeatureSize(self._epsilon, self._norm / math.sqrt(self.samples), self._origin)
 
     def _totals(self) -> tuple[Tensor, Tensor]:
         if self._sums is None:

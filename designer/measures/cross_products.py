@@ -10,8 +10,9 @@ C       covariance of the features                                  (p, p)
 G       cross-covariance of targets and features                    (q, p)
 ======  ==========================================================  ========
 
-The shift keeps digits if means are large against the spread.  A code of K classes is never spelt
-out: its products are class sums.
+The shift keeps digits if means are large against the spread.  Numbers so large or small that their
+products would leave the range of float64 are first multiplied by a power of two.  A code of K
+classes is never spelt out: its products are class sums.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from designer.errors import InvalidInputError
-from designer.measures.precision import SINGLE, flattened
+from designer.measures.precision import SINGLE, flattened, power_of_two
 
 CHUNK_ELEMENTS = 1 << 22
 """Features and predictions are held in float64 this many at a time (32 MiB)."""
@@ -38,6 +39,9 @@ directions than the narrowest of them."""
 ROUNDING = 16 * torch.finfo(torch.float64).eps
 """``ROUNDING`` times p is the share of a variance that sums and eigenvalues may lose in float64."""
 
+LARGEST = 1e100
+"""Values in float64 whose products are sure to stay in range are below this, and above 1 / this."""
+
 
 class CrossProducts:
     """Sums over n samples of x, y and their products, in float64.
@@ -46,6 +50,10 @@ class CrossProducts:
         features: (n_0, p) first samples, whose mean is the shift of x; they are not added.
         targets: (n_0, q) their targets, whose mean is the shift of y, or class labels (n_0,).
         q: columns of the targets, or K.
+
+    Attributes:
+        unit: what features are multiplied by before anything else.
+        target_unit: the same for targets; 1 for class labels.
 
     Raises:
         InvalidInputError: if there are more than ``WIDEST`` features.
@@ -59,9 +67,13 @@ class CrossProducts:
                 f"need a p x p matrix; pool or project them first."
             )
         self.n = 0
-        self.shift = features.double().mean(0)
+        self.unit = _unit_of(features)
+        self.shift = (features.double() * self.unit).mean(0)
         zeros = self.shift.new_zeros
-        self.target_shift = targets.double().mean(0) if targets.ndim == 2 else zeros(q)
+        self.target_unit, self.target_shift = 1.0, zeros(q)
+        if targets.ndim == 2:
+            self.target_unit = _unit_of(targets)
+            self.target_shift = (targets.double() * self.target_unit).mean(0)
         self.x, self.xx = zeros(p), zeros(p, p)
         self.y, self.yy, self.yx = zeros(q), zeros(q), zeros(q, p)
 
@@ -80,7 +92,7 @@ class CrossProducts:
     def add(self, features: Tensor, targets: Tensor) -> None:
         """Add features (n, p), and targets (n, q) or class labels (n,)."""
         self.n += len(features)
-        x = features.to(self.shift) - self.shift
+        x = features.to(self.shift) * self.unit - self.shift
         self.x += x.sum(0)
         self.xx.addmm_(x.T, x)
         if targets.ndim == 1:
@@ -90,7 +102,7 @@ class CrossProducts:
             self.yy += counts
             self.yx.index_add_(0, labels, x)
         else:
-            y = targets.to(self.shift) - self.target_shift
+            y = targets.to(self.shift) * self.target_unit - self.target_shift
             self.y += y.sum(0)
             self.yy += y.square().sum(0)
             self.yx.addmm_(y.T, x)
@@ -102,12 +114,12 @@ class CrossProducts:
 
     @property
     def mean(self) -> Tensor:
-        """(p,) mean of the features."""
+        """(p,) mean of the features, in units."""
         return self.shift + self.x / self.n
 
     @property
     def target_mean(self) -> Tensor:
-        """(q,) mean of the targets."""
+        """(q,) mean of the targets, in units."""
         return self.target_shift + self.y / self.n
 
     @property
@@ -142,6 +154,14 @@ class CrossProducts:
         rounded = epsilon**2 * (variance + self.mean.square())
         accumulated = (ACCUMULATED * min(epsilon, SINGLE)) ** 2 * variance
         return rounded + accumulated + ROUNDING * len(self.x) * self.squares
+
+
+def _unit_of(values: Tensor) -> float:
+    """Return the power of two that keeps products of these values in range; 1 for most values."""
+    peak = float(values.abs().max()) if values.dtype == torch.float64 else 0.0
+    if peak == 0 or 1 / LARGEST < peak < LARGEST:
+        return 1.0
+    return power_of_two(peak)
 
 
 def target_columns(targets: Tensor) -> Tensor:

@@ -67,6 +67,13 @@ class Reducer:
         flat = prod(shape[1:])
         return min(flat, self.dimension) if self.reduction is Reduction.PROJECT else flat
 
+    def positions(self, shape: tuple[int, ...]) -> int:
+        """Return how many pixels or tokens a sample has in an output of a shape (n, ...)."""
+        shape = shape[1:] if self.tokens else shape
+        if len(shape) > 3:
+            return prod(shape[2:])
+        return shape[1] if len(shape) == 3 else 1
+
     def _projected(self, flat: Tensor) -> Tensor:
         key = (flat.shape[1], flat.device)
         if key not in self._matrices:

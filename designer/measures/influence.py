@@ -45,7 +45,7 @@ class ScatterCrossing:
 
     def update(self, features: Tensor, z: Tensor) -> None:
         """Add a batch: features (n, ...) and their whitened residuals z (n, r)."""
-        for rows, wide in float64_chunks(flattened(features)):
+        for rows, wide in float64_chunks(flattened(features), self._directions.origin):
             self._sum.addmm_(wide.T, z[rows])
         self._n += len(z)
 
@@ -67,7 +67,8 @@ class Influence:
         self._directions = directions
         self._class_means = directions.centred_means @ basis
         self._inner = basis.T @ crossing
-        self._outer = (crossing - basis * s.square() @ self._inner) / s.square()
+        # V diag(s) is taken in two steps, and so is the division: squares of s may leave the range
+        self._outer = (crossing - basis * s * s @ self._inner) / s / s
         self._outer_means = directions.means @ self._outer
         self._value = self._inner.trace()
 
@@ -81,7 +82,8 @@ class Influence:
         z = self._directions.whitened_residuals(features, labels)
         labels = labels.to(z.device)
         u = self._class_means[labels]
-        turning = projected(flattened(features), self._outer).T - self._outer_means[labels]
+        products = projected(flattened(features), self._outer, self._directions.origin).T
+        turning = products - self._outer_means[labels]
         change = (
             z.square().sum(1) - ((2 * z + u) @ self._inner * u).sum(1) + 2 * (turning * u).sum(1)
         )

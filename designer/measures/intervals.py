@@ -22,7 +22,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-from designer.results.measured import Draws, FloatArray, Interval
+from designer.results.measured import Draws, FloatArray
+from designer.results.ranges import Interval
 
 
 def resample(

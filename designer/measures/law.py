@@ -28,15 +28,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from designer.errors import InvalidInputError
-from designer.results.measured import (
-    HIGH_SHARE,
-    LOW_SHARE,
-    FloatArray,
-    Interval,
-    LawFit,
-    LawStatus,
-    Verdict,
-)
+from designer.results.measured import HIGH_SHARE, LOW_SHARE, FloatArray, LawFit, LawStatus, Verdict
+from designer.results.ranges import Interval
 
 MIN_STEPS = 3
 """With fewer steps the law is not judged: one or two steps nearly fit any line."""

@@ -63,6 +63,7 @@ class LinearPrediction:
         self.full_rank = min(self.width, n - 1)
         self._num_classes = num_classes
         self._mean, self._target_mean = products.mean, products.target_mean
+        self._unit, self._target_unit = products.unit, products.target_unit
         self._deviation = float(products.target_variance().sum())
         self.status = SeparationStatus.OK if self._deviation else SeparationStatus.NO_SIGNAL
         cross = products.cross_covariance()
@@ -82,7 +83,7 @@ class LinearPrediction:
         self._rounding = ROUNDING * self.width * magnitude
 
     def squared_errors(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Return ||y_i - yhat_i||^2 (n,) in float64.
+        """Return ||y_i - yhat_i||^2 (n,) in float64, in the units of the fit.
 
         Args:
             features: (n, ...) of the width of the fit.
@@ -99,7 +100,8 @@ class LinearPrediction:
             )
         squares = self._mean.new_empty(len(x))
         for rows in row_chunks(len(x), self.width + len(self._target_mean)):
-            error = (x[rows].to(self._mean) - self._mean) @ self._coefficients.T
+            centred = x[rows].to(self._mean) * self._unit - self._mean
+            error = centred @ self._coefficients.T
             error += self._target_mean
             if y.ndim == 1:
                 error[torch.arange(len(error), device=y.device), y[rows]] -= 1
@@ -109,7 +111,7 @@ class LinearPrediction:
         return squares
 
     def squared_deviations(self, targets: Tensor) -> Tensor:
-        """Return ||y_i - ybar||^2 (n,) in float64, where ybar is the mean of the fitting data.
+        """Return ||y_i - ybar||^2 (n,) in the units of the fit; ybar is the mean of its data.
 
         Args:
             targets: as in the fit.
@@ -181,7 +183,7 @@ class LinearPrediction:
         return array
 
     def _like_fitted(self, targets: Tensor) -> Tensor:
-        """Return labels (n,), or real targets (n, q) in float64, on the device of the fit."""
+        """Return labels (n,), or real targets (n, q) in units, on the device of the fit."""
         columns = target_columns(targets).to(self._mean.device)
         if columns.ndim == 1:
             return columns
@@ -190,7 +192,7 @@ class LinearPrediction:
                 f"Expected targets of width {len(self._target_mean)} as in the fit, "
                 f"got {columns.shape[1]}."
             )
-        return columns.double()
+        return columns.double() * self._target_unit
 
     def _record(self, value: float, status: SeparationStatus, reason: str) -> Separation:
         return Separation(value, self.rank, self.full_rank, status, reason)

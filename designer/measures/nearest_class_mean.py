@@ -8,6 +8,8 @@ m_k     mean of class k in the training data                        (K, p)
 ======  ==========================================================  ========
 
     argmin_k ||x - m_k||^2 = argmax_k (x'm_k - ||m_k||^2 / 2)
+
+Both are measured from the origin of the class directions, which keeps digits.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from designer.measures.class_directions import ClassDirections
-from designer.measures.precision import flattened, projected
+from designer.measures.precision import flattened, power_of_two, projected
 
 
 def nearest_class(directions: ClassDirections, features: Tensor) -> Tensor:
@@ -26,7 +28,9 @@ def nearest_class(directions: ClassDirections, features: Tensor) -> Tensor:
         directions: class means of the training data. A class without samples is never nearest.
         features: (n, ...).
     """
-    features = flattened(features)
-    offsets = directions.means.square().sum(1) / 2
-    offsets = torch.where(directions.weights > 0, offsets, torch.inf)
-    return (projected(features, directions.means.T).T - offsets).argmax(1)
+    means = directions.means
+    unit = power_of_two(float(means.abs().max()))  # so that squares stay in range
+    means = means * unit
+    offsets = torch.where(directions.weights > 0, means.square().sum(1) / 2, torch.inf)
+    products = projected(flattened(features), means.T, directions.origin).T * unit
+    return (products - offsets).argmax(1)

@@ -32,6 +32,7 @@ class PermutedScatter:
 
     def __init__(self, decomposition: Decomposition) -> None:
         self._rounding, self._rank = decomposition.rounding, decomposition.rank
+        self._origin = decomposition.origin
         basis = decomposition.basis[..., : int(self._rank.max())]
         self._projected_means = (decomposition.means @ basis).mT  # (B, r, K)
         self._basis = basis.movedim(1, 0).flatten(1)  # (p, B r)
@@ -44,7 +45,7 @@ class PermutedScatter:
         labels = torch.stack(labelings).to(flat.device).long().unsqueeze(1)
         size = (-1, self._projected_means.shape[1], -1)
         offsets = self._projected_means.gather(2, labels.expand(size))  # (B, r, n)
-        z = projected_residuals(flat, self._basis, offsets.flatten(0, 1))
+        z = projected_residuals(flat, self._basis, offsets.flatten(0, 1), self._origin)
         self._squares += z.view_as(offsets).square_().sum((1, 2))
         self._n += len(flat)
 

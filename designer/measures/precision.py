@@ -4,10 +4,15 @@
 symbol  meaning                                         shape
 ======  ==============================================  ==========
 x       features of n samples                           (n, p)
+c       origin that features are measured from          (p,)
 A       directions to project onto                      (p, r)
 b       offsets of the projections                      (r, n)
 eps     relative rounding of the dtype of x             scalar
 ======  ==============================================  ==========
+
+Sums in float64 hold more digits than narrower dtypes have, wherever the features lie.  Features in
+float64 have none to spare: they are measured from an origin near them, so that sums lose nothing to
+a large offset.
 """
 
 from __future__ import annotations
@@ -23,6 +28,9 @@ CHUNK_ELEMENTS = 1 << 20
 
 SINGLE = float(torch.finfo(torch.float32).eps)
 """Relative rounding of single precision."""
+
+DOUBLE = float(torch.finfo(torch.float64).eps)
+"""Relative rounding of double precision, in which everything is summed."""
 
 WIDE = 4096
 """From this width on, float32 features are projected in float32 where that is exact enough."""
@@ -51,44 +59,88 @@ def flattened(features: Tensor) -> Tensor:
     return flat.cpu() if flat.device.type == "mps" else flat
 
 
-def float64_chunks(features: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield features (n, p) in float64, chunk by chunk, with the rows of each chunk.
+def origin_of(features: Tensor) -> Tensor | None:
+    """Return the origin c (p,) to measure features (n, p) from: the first sample.
+
+    None if their dtype has fewer digits than float64, in which they are summed.
+    """
+    return features[0].clone() if features.dtype == torch.float64 else None
+
+
+def norm_of(values: Tensor) -> float:
+    """Return the root of the sum of all squares, also where squares leave the range of float64.
+
+    It is infinite or nan only if one of the values is, or if it leaves that range itself.
+    """
+    peak = float(values.abs().max())
+    if peak == 0 or not math.isfinite(peak):
+        return peak
+    return peak * float(torch.linalg.vector_norm(values.double() / peak))
+
+
+def power_of_two(size: float) -> float:
+    """Return the power of two that brings a size to between 0.5 and 1, as near as float64 allows.
+
+    To multiply by it rounds nothing.  It is 1 for a size of 0.
+    """
+    _, exponent = math.frexp(size)
+    return math.ldexp(1.0, min(-exponent, 1000))
+
+
+def float64_chunks(
+    features: Tensor, origin: Tensor | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield x - c in float64, chunk by chunk, with the rows of each chunk.
 
     Each chunk overwrites the one before: fresh memory would cost more than the sums themselves.
+
+    Args:
+        features: x (n, p).
+        origin: c (p,) float64; None for 0.
     """
     step = max(1, CHUNK_ELEMENTS // features.shape[1])
-    if features.dtype == torch.float64 or step >= len(features):
+    if origin is None and (features.dtype == torch.float64 or step >= len(features)):
         yield slice(None), features.double()
         return
+    step = min(step, len(features))
     chunk = torch.empty(step, features.shape[1], dtype=torch.float64, device=features.device)
     for start in range(0, len(features), step):
         rows = slice(start, min(start + step, len(features)))
-        yield rows, chunk[: rows.stop - start].copy_(features[rows])
+        wide = chunk[: rows.stop - start].copy_(features[rows])
+        yield rows, wide if origin is None else wide.sub_(origin)
 
 
-def projected(features: Tensor, onto: Tensor) -> Tensor:
-    """Return A'x' (r, n) in float64 for features x (n, p) and directions A (p, r).
+def projected(features: Tensor, onto: Tensor, origin: Tensor | None = None) -> Tensor:
+    """Return A'(x - c)' (r, n) in float64.
 
     BLAS is twice as fast on this short and wide product as on its transpose.
+
+    Args:
+        features: x (n, p).
+        onto: A (p, r) float64.
+        origin: c (p,) float64; None for 0.
     """
     transposed = onto.T.contiguous()
-    parts = [transposed @ wide.T for _, wide in float64_chunks(features)]
+    parts = [transposed @ wide.T for _, wide in float64_chunks(features, origin)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
-def projected_residuals(features: Tensor, onto: Tensor, offsets: Tensor) -> Tensor:
-    """Return A'x' - b (r, n) in float64.
+def projected_residuals(
+    features: Tensor, onto: Tensor, offsets: Tensor, origin: Tensor | None = None
+) -> Tensor:
+    """Return A'(x - c)' - b (r, n) in float64.
 
     Args:
         features: x (n, p).
         onto: A (p, r) float64.
         offsets: b (r, n) float64.
+        origin: c (p,) float64; None for 0.
     """
-    if features.dtype == torch.float32 and features.shape[1] >= WIDE:
+    if features.dtype == torch.float32 and features.shape[1] >= WIDE and origin is None:
         quick = _float32_residuals(features, onto, offsets)
         if quick is not None:
             return quick
-    return projected(features, onto).sub_(offsets)
+    return projected(features, onto, origin).sub_(offsets)
 
 
 def _float32_residuals(features: Tensor, onto: Tensor, offsets: Tensor) -> Tensor | None:

@@ -51,7 +51,7 @@ def spearman(x: FloatArray, y: FloatArray) -> FloatArray:
     a, b = _centred(ranks(x)), _centred(ranks(y))
     sizes = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        rho: FloatArray = (a * b).sum(axis=-1) / sizes
+        rho: FloatArray = np.clip((a * b).sum(axis=-1) / sizes, -1, 1)
     return rho
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from designer.errors import InvalidInputError
-from designer.measures.checks import check_targets
+from designer.measures.checks import check_class_count, check_targets
 from designer.measures.cross_products import CrossProducts, row_chunks, target_columns
 from designer.measures.linear_prediction import LinearPrediction
 from designer.measures.precision import epsilon_of, flattened
@@ -41,12 +41,13 @@ class PredictionSums:
         num_classes: K, if targets are classes 0..K-1; None, if they are real numbers.
 
     Raises:
-        InvalidInputError: if K is less than 1.
+        InvalidInputError: if K is less than 1, or above a million.
     """
 
     def __init__(self, num_classes: int | None) -> None:
         if num_classes is not None and num_classes < 1:
             raise InvalidInputError(f"Expected `num_classes` of at least 1, got {num_classes}.")
+        check_class_count(num_classes or 0)
         self.num_classes = num_classes
         self._products: CrossProducts | None = None
         self._epsilon = 0.0

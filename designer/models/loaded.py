@@ -13,12 +13,16 @@ from optuna.trial import FixedTrial
 from torch import Tensor, nn
 
 from designer.errors import ModelError, first_line
-from designer.importing import load_attribute
+from designer.importing import Trust
 from designer.models.spaces import find_space
+from designer.models.stored import StoredSpec, StoredTrial, origin_from
 from designer.models.surgery import Removal, remove, resize
-from designer.probing.calling import unwrap
+from designer.probing.calling import check_has_values, unwrap
 from designer.training.trainer import build_seeded
 from search_spaces import Space
+
+LARGEST_NETWORK = 1_000_000_000
+"""The most parameters of a network that is built from a file that names a search space."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,8 @@ class LoadedModel:
     scaling: dict[str, list[float]] | None = None
     """``mean`` and ``scale`` per channel or feature: inputs are (raw - mean) / scale."""
     data_options: dict[str, Any] = field(default_factory=dict)
-    """Arguments of ``load_dataset`` that give the data it was trained on; empty if unknown."""
+    """Arguments of ``load_dataset`` that give the data it was trained on; empty if unknown. The
+    source of a model from a folder is what the folder says: it may name code."""
     data_fingerprint: str = ""
     """Fingerprint of those data, as in ``Dataset``; empty if unknown."""
     origin: dict[str, Any] = field(default_factory=dict)
@@ -46,14 +51,17 @@ class LoadedModel:
     ``package.module:callable``."""
     removed: tuple[tuple[Removal, ...], ...] = ()
     """Blocks that were removed from the whole model, one tuple for each pruning."""
+    trust: Trust = field(default_factory=Trust)
+    """Which names in ``origin`` and ``data_options`` may be imported."""
 
     def again(self, seed: int) -> nn.Module:
         """Return a new model of the same structure, with the initial weights of a seed.
 
         Raises:
             ModelError: if ``origin`` does not say how the whole model is made.
+            TrustError: if it names what may not be imported.
         """
-        whole = partial(build_from_origin, self.origin, seed)
+        whole = partial(build_from_origin, self.origin, self.trust, seed)
         return rebuild_pruned(whole, self.removed, self.model.state_dict(), seed)
 
     @property
@@ -97,26 +105,45 @@ def rebuild_pruned(
     return build_seeded(make, seed, torch.device("cpu"))
 
 
-def build_from_origin(origin: Mapping[str, Any], seed: int = 0) -> nn.Module:
+def build_from_origin(origin: Mapping[str, Any], trust: Trust, seed: int = 0) -> nn.Module:
     """Build the whole model that an origin describes, with the initial weights of a seed.
 
     Args:
         origin: see ``LoadedModel.origin``.
+        trust: which names in it may be imported.
         seed: decides the initial weights; torch's global generator is left as it was.
 
     Raises:
         ModelError: if the origin names nothing, or the user's code raises.
+        TrustError: if the origin names what may not be imported.
     """
-    if "spec" in origin:
-        stored = origin["spec"]
-        shape, classes = tuple(stored["input_shape"]), len(stored["class_names"])
-        return rebuild(find_space(stored["space"]), stored["params"], shape, classes, seed)
-    if origin.get("factory") is None:
+    stored = origin_from(origin)
+    if stored.spec is not None:
+        return rebuild_stored(find_space(stored.spec.space, trust), stored.spec, seed)
+    if stored.factory is None:
         raise ModelError(
             "Expected to know how the whole model is made, but the folder does not say; pass it "
             "as `model`."
         )
-    return build_seeded(partial(_make, str(origin["factory"])), seed, torch.device("cpu"))
+    return build_seeded(partial(make_model, stored.factory, trust), seed, torch.device("cpu"))
+
+
+def rebuild_stored(space: Space[Any], stored: StoredSpec, seed: int = 0) -> nn.Module:
+    """Build the module that a file describes, which may ask for anything.
+
+    Args:
+        space: the space that the file names.
+        stored: the content of the file.
+        seed: decides the initial weights; torch's global generator is left as it was.
+
+    Raises:
+        ModelError: if the space does not allow a parameter, or the module would have more than
+            ``LARGEST_NETWORK`` parameters.
+    """
+    spec = space.suggest(StoredTrial(stored.params))
+    build = partial(space.build, spec, stored.input_shape, len(stored.class_names))
+    _check_size(build)
+    return build_seeded(build, seed, torch.device("cpu"))
 
 
 def rebuild(
@@ -140,26 +167,30 @@ def rebuild(
     return build_seeded(build, seed, torch.device("cpu"))
 
 
-def stored_data(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a file stores about the data of a model, as arguments of ``LoadedModel``."""
-    return {
-        "input_shape": tuple(stored["input_shape"]),
-        "class_names": tuple(stored["class_names"]),
-        "scaling": dict(stored["scaling"]),
-        "data_options": dict(stored.get("data_options", {})),
-        "data_fingerprint": str(stored.get("data_fingerprint", "")),
-    }
+def _check_size(build: Callable[[], nn.Module]) -> None:
+    """Raise ``ModelError`` for a module with too many parameters, without memory for them."""
+    with torch.device("meta"):
+        module = build_seeded(build, 0, torch.device("meta"))
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    if parameters > LARGEST_NETWORK:
+        raise ModelError(
+            f"Expected a network of at most {LARGEST_NETWORK:,} parameters, got {parameters:,}."
+        )
 
 
-def _make(source: str) -> nn.Module:
-    """Return a copy of the module ``package.module:name``, or what the callable there makes."""
-    module, colon, attribute = source.partition(":")
-    if not colon:
+def make_model(source: str, trust: Trust) -> nn.Module:
+    """Return a copy of the module ``package.module:name``, or what the callable there makes.
+
+    Raises:
+        ModelError: if there is none, or the user's code raises.
+        TrustError: if the name may not be imported.
+    """
+    if ":" not in source:
         raise ModelError(
             f"Expected a model as package.module:callable or a folder that a search wrote, such "
             f"as runs/a/best/1, got '{source}'."
         )
-    target = load_attribute(module, attribute, ModelError)
+    target = trust.load(source, ModelError)
     if isinstance(target, nn.Module):
         try:
             return copy.deepcopy(target)
@@ -177,4 +208,5 @@ def _make(source: str) -> nn.Module:
         raise ModelError(
             f"Expected '{source}' to return a torch.nn.Module, got {type(model).__name__}."
         )
+    check_has_values(*model.parameters(), *model.buffers())
     return model

@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 from torch import nn
 
-from designer.errors import DesignerError, RunFolderError, first_line
+from designer.errors import DesignerError, RunFolderError, TrustError, first_line
 from designer.folders import BEST_FOLDER, PRUNED_FILE, SPEC_FILE, WEIGHTS_FILE
+from designer.importing import Trust, Trusted
 from designer.models.loaded import (
     LoadedModel,
     build_from_origin,
     copy_model,
-    rebuild,
+    make_model,
     rebuild_pruned,
-    stored_data,
+    rebuild_stored,
 )
-from designer.models.pruned import REMOVAL_ROUNDS, check_pruned_schema
 from designer.models.spaces import find_space
+from designer.models.stored import read_pruning, read_spec
 from designer.models.weights import load_weights
+from designer.training.trainer import build_seeded
 from search_spaces import Space
-
-MODEL_SCHEMA = "designer.model/1"
-"""Format of ``spec.json`` in the folder of a recommended model."""
 
 
 def load_model(
-    source: str | Path, weights: str | Path | None = None, *, seed: int = 0
+    source: str | Path,
+    weights: str | Path | None = None,
+    *,
+    seed: int = 0,
+    trust: Trusted = (),
 ) -> LoadedModel:
     """Load a model from Python code or from a folder.
 
@@ -43,51 +46,74 @@ def load_model(
         weights: file for ``load_weights``. By default a model from a callable keeps its initial
             weights, and one from a folder has the weights of that folder.
         seed: decides the initial weights; torch's global generator is left as it was.
+        trust: names that a folder may import, as in ``load``.
 
     Raises:
         ModelError: if there is no model, the user's code raises, or the weights do not fit.
         RunFolderError: if the folder does not hold a model.
+        TrustError: if the folder names what may not be imported.
     """
-    if str(source) and Path(source).is_dir():
-        loaded = replace(load(_model_folder(Path(source))), name=str(source))
+    name = str(source)
+    if os.path.isdir(source):  # noqa: PTH112 - unlike Path, it takes any name
+        loaded = replace(load(_model_folder(Path(source)), trust=trust), name=name)
     else:
-        model = build_from_origin({"factory": str(source)}, seed)
-        loaded = LoadedModel(model.eval(), name=str(source), origin={"factory": str(source)})
+        allowed = Trust.of(trust).with_names(name)
+        model = build_seeded(partial(make_model, name, allowed), seed, torch.device("cpu"))
+        loaded = LoadedModel(model.eval(), name, origin={"factory": name}, trust=allowed)
     if weights is not None:
         load_weights(loaded.model, weights)
     return loaded
 
 
-def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
+def load(
+    folder: str | Path,
+    model: nn.Module | None = None,
+    *,
+    trust: Trusted = (),
+) -> LoadedModel:
     """Load a model that ``search`` or ``prune`` wrote.
+
+    A folder may name code: the search space, or the callable that made the model. A space that
+    comes with the package or with an installed one is used; any other name is imported only if
+    ``trust`` repeats it.
 
     Args:
         folder: a folder such as ``runs/a/best/1``, or the ``--out`` of ``prune``.
         model: the whole model that was pruned, needed if the folder does not say how it is made;
             left as it was.
+        trust: names as ``package.module:name`` that the folder may import; True for whatever it
+            names, which is to run the code of whoever wrote it.
 
     Raises:
         RunFolderError: if the folder does not hold such a model.
         ModelError: if the model or its weights cannot be used.
+        TrustError: if the folder names what may not be imported; nothing was imported.
     """
     folder = Path(folder)
-    if not (folder / PRUNED_FILE).exists():
-        return load_best(folder)
+    path = folder / PRUNED_FILE
+    if not path.exists():
+        return load_best(folder, trust=trust)
+    allowed = Trust.of(trust).for_names_in(f"'{path}'")
+    stored, content = read_pruning(path)
     try:
-        stored = json.loads((folder / PRUNED_FILE).read_text(encoding="utf-8"))
-        check_pruned_schema(stored["schema"], folder)
-        origin = dict(stored["origin"])
-        rounds = REMOVAL_ROUNDS.validate_python(stored["removed"])
-        make = partial(build_from_origin, origin) if model is None else partial(copy_model, model)
-        smaller = rebuild_pruned(make, rounds, load_file(folder / WEIGHTS_FILE))
-        load_weights(smaller.to(getattr(torch, stored["dtype"])), folder / WEIGHTS_FILE)
+        origin = content["origin"]
+        make = (
+            partial(build_from_origin, origin, allowed)
+            if model is None
+            else partial(copy_model, model)
+        )
+        smaller = rebuild_pruned(
+            make, stored.removed, load_tensors((folder / WEIGHTS_FILE).read_bytes())
+        )
+        load_weights(smaller.to(getattr(torch, stored.dtype)), folder / WEIGHTS_FILE)
         return LoadedModel(
             smaller.eval(),
             str(folder),
-            spec=dict(origin["spec"]["spec"]) if "spec" in origin else {},
+            spec={} if stored.origin.spec is None else stored.origin.spec.spec,
             origin=origin,
-            removed=tuple(rounds),
-            **(stored_data(stored["known"]) if stored.get("known") else {}),
+            removed=stored.removed,
+            trust=allowed,
+            **({} if stored.known is None else stored.known.known()),
         )
     except DesignerError:
         raise
@@ -98,31 +124,40 @@ def load(folder: str | Path, model: nn.Module | None = None) -> LoadedModel:
         ) from error
 
 
-def load_best(folder: str | Path, space: Space[Any] | None = None) -> LoadedModel:
+def load_best(
+    folder: str | Path,
+    space: Space[Any] | None = None,
+    *,
+    trust: Trusted = (),
+) -> LoadedModel:
     """Load a model from a folder that a search wrote, such as ``runs/a/best/1``.
 
     Args:
         folder: a folder with spec.json and model.safetensors.
         space: the space that was searched. By default it is found by its stored name; pass it if
             its defaults were changed.
+        trust: names that the folder may import, as in ``load``.
 
     Raises:
         RunFolderError: if the folder does not hold such a model.
+        TrustError: if the folder names what may not be imported; nothing was imported.
     """
     folder = Path(folder)
+    allowed = Trust.of(trust).for_names_in(f"'{folder / SPEC_FILE}'")
+    stored, content = read_spec(folder / SPEC_FILE)
     try:
-        stored = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
-        space = space or find_space(stored["space"])
-        shape, classes = tuple(stored["input_shape"]), tuple(stored["class_names"])
-        model = rebuild(space, stored["params"], shape, len(classes))
+        model = rebuild_stored(space or find_space(stored.space, allowed), stored)
         load_weights(model, folder / WEIGHTS_FILE)
         return LoadedModel(
             model=model.eval(),
             name=str(folder),
-            spec=dict(stored["spec"]),
-            origin={"spec": stored},
-            **stored_data(stored),
+            spec=stored.spec,
+            origin={"spec": content},
+            trust=allowed,
+            **stored.known(),
         )
+    except TrustError:
+        raise
     except Exception as error:  # a space may raise anything on parameters that are not its own
         raise RunFolderError(
             f"Expected {SPEC_FILE} and {WEIGHTS_FILE} of one model in '{folder}', but loading "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,15 @@ from designer.folders import (
     SPEC_FILE,
     WEIGHTS_FILE,
     check_writable,
-    replacing,
-    write_text,
+    write_all,
+    writing_to,
 )
 from designer.models.loaded import LoadedModel
+from designer.models.stored import PRUNED_SCHEMA
 from designer.models.surgery import Removal
 
-PRUNED_SCHEMA = "designer.pruned/1"
-"""Format of ``model.json`` in the folder of a pruned model."""
-
-
 REMOVAL_ROUNDS = TypeAdapter(list[tuple[Removal, ...]])
-"""Converts the removed blocks to JSON values and back, one tuple of blocks for each pruning."""
+"""Converts the removed blocks to JSON values, one tuple of blocks for each pruning."""
 
 
 def check_folder(folder: Path, source: LoadedModel) -> None:
@@ -78,8 +76,27 @@ def write_pruned(
 
     Raises:
         RunFolderError: if the folder cannot be written.
+        StorageError: if the disk is full or fails; what was in the folder is kept.
     """
-    folder = Path(folder)
+    write_all(pruned_files(Path(folder), model, source, removals, data))
+
+
+def pruned_files(
+    folder: Path,
+    model: nn.Module,
+    source: LoadedModel,
+    removals: Sequence[Removal],
+    data: Dataset | None = None,
+) -> dict[Path, bytes]:
+    """Return what ``write_pruned`` writes, by the paths to write it to.
+
+    Args:
+        folder: the folder of the pruned model.
+        model: see ``write_pruned``, as for the other arguments.
+        source: the model that was pruned.
+        removals: the blocks that were removed from ``source``.
+        data: the data that it was pruned with.
+    """
     dtypes = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
     stored = {
         "schema": PRUNED_SCHEMA,
@@ -89,9 +106,16 @@ def write_pruned(
         "known": _known_of(source) if data is None else _known_from(data),
     }
     text = json.dumps(stored, indent=2) + "\n"
-    with replacing(folder / WEIGHTS_FILE) as weights:
-        save_model(copy.deepcopy(model).cpu(), str(weights))
-    write_text(folder / PRUNED_FILE, text)
+    weights = _safetensors_of(copy.deepcopy(model).cpu())
+    return {folder / WEIGHTS_FILE: weights, folder / PRUNED_FILE: text.encode()}
+
+
+def _safetensors_of(model: nn.Module) -> bytes:
+    """Return the weights of a model on the CPU as the content of a file of safetensors."""
+    with tempfile.TemporaryDirectory() as folder, writing_to(Path(folder)):
+        path = Path(folder) / WEIGHTS_FILE  # a name that is UTF-8, whatever the model's folder is
+        save_model(model, str(path))
+        return path.read_bytes()
 
 
 def _known_from(data: Dataset) -> dict[str, Any]:
@@ -116,19 +140,3 @@ def _known_of(source: LoadedModel) -> dict[str, Any] | None:
         "data_options": source.data_options,
         "data_fingerprint": source.data_fingerprint,
     }
-
-
-def check_pruned_schema(schema: object, folder: Path) -> None:
-    """Check the format of a pruned model's folder.
-
-    Args:
-        schema: the format that its file names.
-        folder: the folder, for the message.
-
-    Raises:
-        RunFolderError: if this version of the package does not read that format.
-    """
-    if schema != PRUNED_SCHEMA:
-        raise RunFolderError(
-            f"Expected schema {PRUNED_SCHEMA} in '{folder / PRUNED_FILE}', got {schema}."
-        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,10 +35,30 @@ def size_of_model(model: nn.Module, sample: Inputs) -> ModelSize:
     Raises:
         ModelError: if the model raises.
     """
-    with _unfused(), FlopCounterMode(display=False) as counter:
+    fused = {
+        torch.ops.aten.mkldnn_rnn_layer: _recurrent_flops_on_cpu,
+        torch.ops.aten._cudnn_rnn: _recurrent_flops_on_gpu,
+    }
+    counting = FlopCounterMode(display=False, custom_mapping=fused)
+    with _unfused(), _frozen(model), counting as counter:
         # a first layer that works in place must not change the data
         call_model(model, map_tensors(sample, torch.clone))
     return ModelSize(sum(p.numel() for p in model.parameters()), int(counter.get_total_flops()))
+
+
+def _recurrent_flops_on_cpu(
+    inputs: Sequence[int], first: Sequence[int], second: Sequence[int], *_: object, **__: object
+) -> int:
+    """Return the FLOPs of a fused recurrent layer, from the shapes of inputs and weights."""
+    return _recurrent_flops_on_gpu(inputs, [first, second])
+
+
+def _recurrent_flops_on_gpu(
+    inputs: Sequence[int], weights: Sequence[Sequence[int]], *_: object, **__: object
+) -> int:
+    """Return the FLOPs of fused recurrent layers: each step of each sample meets each weight."""
+    matrices = sum(math.prod(shape) for shape in weights if len(shape) == 2)
+    return 2 * math.prod(inputs[:-1]) * matrices
 
 
 @contextmanager
@@ -49,3 +70,20 @@ def _unfused() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """Let no parameter require a gradient.
+
+    The counter puts a hook on each tensor with a gradient that a submodule receives, and cannot do
+    so without autograd for the view of a parameter, such as a class token.
+    """
+    required = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in required:
+            parameter.requires_grad = False
+        yield
+    finally:
+        for parameter in required:
+            parameter.requires_grad = True

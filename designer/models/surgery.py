@@ -41,12 +41,19 @@ class Form:
     """Keys of the dict, or ``0``, ``1``, ... for the places of a tuple or list."""
     at: str = ""
     """Key under which the tensor is; all other values are None."""
+    states: tuple[tuple[str, int], ...] = ()
+    """Keys under which there are tuples of None, such as the two states of an LSTM that nothing
+    uses, and how long these are."""
 
     def around(self, tensor: Tensor) -> object:
         """Return ``tensor`` in this form."""
         if self.kind == "tensor":
             return tensor
-        parts = {key: tensor if key == self.at else None for key in self.keys}
+        lengths = dict(self.states)
+        parts: dict[str, object] = {
+            key: (None,) * lengths[key] if key in lengths else None for key in self.keys
+        }
+        parts[self.at] = tensor
         if self.kind == "dict":
             return parts
         return tuple(parts.values()) if self.kind == "tuple" else list(parts.values())
@@ -99,10 +106,15 @@ def form_of(output: object) -> Form | None:
         kind = type(output).__name__
     else:
         return None
-    filled = [key for key, value in parts.items() if value is not None]
+    states = {
+        key: len(value)
+        for key, value in parts.items()
+        if isinstance(value, tuple) and all(part is None for part in value)
+    }
+    filled = [key for key, value in parts.items() if value is not None and key not in states]
     if len(filled) != 1 or not isinstance(parts[filled[0]], Tensor):
         return None
-    return Form(kind, tuple(parts), filled[0])
+    return Form(kind, tuple(parts), filled[0], tuple(states.items()))
 
 
 def places_of(model: nn.Module, module: nn.Module) -> list[tuple[nn.Module, str]]:

@@ -17,7 +17,7 @@ from reprlib import Repr
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -96,7 +96,7 @@ def _read(path: Path) -> Any:
         with path.open("rb") as file:
             head = file.read(9)
         if _is_safetensors(head):
-            return load_file(path)
+            return load_tensors(path.read_bytes())  # it would open no name that is not UTF-8
         if head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive, or a bare pickle
             return _read_torch(path)
     except ModelError:

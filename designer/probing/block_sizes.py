@@ -1,12 +1,43 @@
-"""How many parameters would go with a block."""
+"""How many parameters would go with a block, and how many all blocks hold together."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
 
 from designer.probing.spans import parts_of
-from designer.probing.tracing import Call, Tap, Trace
+from designer.probing.tracing import EMBEDDINGS, Call, Tap, Trace
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of a model its blocks hold."""
+
+    share: float | None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if there
+    are no such parameters."""
+    embeddings: int
+    """Number of parameters in embeddings, which turn tokens into vectors and are no layers."""
+
+
+def coverage_of(model: nn.Module, trace: Trace, taps: Sequence[Tap]) -> Coverage:
+    """Return how much of a model its blocks hold; weights that several layers share count once.
+
+    Args:
+        model: unwrapped.
+        trace: one forward pass of the model.
+        taps: taps that this pass found, in running order.
+    """
+    tables = [module for module in model.modules() if isinstance(module, EMBEDDINGS)]
+    embedded = {p for table in tables for p in table.parameters(recurse=False)}
+    layers = set(model.parameters()) - embedded
+    inside = {p for tap in taps for part in parts_of(trace, tap) for p in part.module.parameters()}
+    total = sum(p.numel() for p in layers)
+    share = sum(p.numel() for p in inside & layers) / total if total else None
+    return Coverage(share, sum(p.numel() for p in embedded))
 
 
 def block_parameters(trace: Trace, taps: Sequence[Tap]) -> tuple[int, ...]:

@@ -11,7 +11,9 @@ The algorithm, step by step:
 2. Expand, from the outermost parts inwards. A part that is made of parts with weights
 
    a. is opened if it holds blocks: several parts that are cuts, or several alike parts in a list
-      whose results are put together outside of them (``_holds_blocks``);
+      whose results are put together outside of them (``_holds_blocks``); but a class that repeats,
+      and in which nothing repeats that holds most of its weights, is a unit and stays closed, such
+      as a layer of a post-norm transformer, whose two sub-layers are cuts (``_unit_classes``);
    b. is split into its layers if it is a flat ``nn.Sequential`` that no part beside it resembles;
    c. is a block otherwise, if there is a place behind it where everything passes.
 
@@ -21,7 +23,8 @@ The algorithm, step by step:
 5. Tap. A block is seen where it ends: at what it gives; or, if an activation or the sum with a
    shortcut follows that is not a module, at what the next part receives. A part that can be seen in
    neither place is no block.
-6. Drop the head. A last block that gives the logits is the classifier, not a block.
+6. Drop the ends. A last block that gives the logits is the classifier, and a first one that
+   receives tokens is the embedding.
 
 For example, a small residual network whose ``Block`` computes ``relu(x + conv2(relu(conv1(x))))``::
 
@@ -39,7 +42,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -48,7 +51,7 @@ from torch import Tensor, nn
 
 from designer.errors import InvalidInputError
 from designer.probing.calling import submodules
-from designer.probing.tracing import Call, Tap, Trace
+from designer.probing.tracing import Call, Tap, Trace, weights_of
 
 RESHAPING = re.compile(
     r"View|Reshape|Squeeze|Flatten|Pool|Mean|Transpose|Permute|Clone|Copy|Slice|Select"
@@ -139,6 +142,8 @@ class _BlockFinder:
         """Why parts are no blocks, where that was decided on the way."""
         self._rows: list[list[Call]] = []
         """Layers with weights of each flat row."""
+        self._units = _unit_classes(trace, self._may_be_block)
+        """Classes whose runs are blocks, though parts of them are cuts."""
         # Without this rule the blocks of a MobileNetV2 that have no shortcut would be opened, since
         # all parts inside are cuts, beside blocks of the same class that have one and stay whole.
         # The class Sequential says nothing about what it holds, so each one is judged by itself.
@@ -157,6 +162,7 @@ class _BlockFinder:
         if not any(call.is_compound for call in self._taps):
             self._rows.append([c for c in top if c.has_weights and not c.is_compound])
         self._split_rows()
+        self._drop_embedding()
         self._drop_head()
         chosen = [call for call in self._trace.by_end if call in self._taps]
         candidates = [self._candidate(call) for call in self._trace.calls if call.has_weights]
@@ -199,6 +205,8 @@ class _BlockFinder:
           as residual branches whose sums lie in the part's own ``forward``. Only a list shows that
           they are meant to repeat: the two branches within a mixer block look alike, too.
         """
+        if type(call.module) in self._units:
+            return False
         parts = [c for c in call.children if c.is_compound]
         cuts = [c for c in parts if self._is_cut(c)]
         repeated = Counter(c.structure for c in parts if c.is_numbered and self._tap(c) is not None)
@@ -207,6 +215,12 @@ class _BlockFinder:
             or any(map(self._holds_blocks, cuts))
             or (len(cuts) == 1 and cuts[0].node is call.node is not None)
             or max(repeated.values(), default=0) > 1
+        )
+
+    def _may_be_block(self, call: Call) -> bool:
+        """True if a part is made of parts, and there is a place behind it where all passes."""
+        return call.is_compound and (
+            self._is_cut(call) or (call.is_numbered and self._tap(call) is not None)
         )
 
     def _is_row(self, call: Call) -> bool:
@@ -220,7 +234,7 @@ class _BlockFinder:
 
     def _is_cut(self, call: Call) -> bool:
         """True if everything passes through what a part gives."""
-        return call.output is not None and self._trace.is_cut(call.node)
+        return self._trace.passes_through(call)
 
     def _tap(self, call: Call) -> Tap | None:
         """Step 5: return where a block is seen; None if what flows past it never joins it again.
@@ -276,6 +290,14 @@ class _BlockFinder:
         if tap is not None:
             self._taps[call] = tap
 
+    def _drop_embedding(self) -> None:
+        """Leave out first blocks that receive tokens, which are no features, and no vectors."""
+        for call in [call for call in self._trace.by_end if call in self._taps]:
+            if call.received is not None:
+                return
+            del self._taps[call]
+            self._reasons[call] = "turns tokens into vectors"
+
     def _drop_head(self) -> None:
         """Step 6: leave out a last block that gives the logits.
 
@@ -316,13 +338,96 @@ class _BlockFinder:
             outer = outer.parent
         if call.output is None:
             return "gives no tensor"
-        if not self._trace.on_path(call.node):
+        if not any(map(self._trace.on_path, call.nodes)):
             return "its output is not on the way from the input to the model's output"
-        if not self._trace.is_cut(call.node):
+        if not self._is_cut(call):
             return "part of the input flows past it"
         if call.ended < min((c.started for c in self._taps), default=0):
             return "runs before the first block, whose step includes it"
         return "a single layer outside of the blocks"
+
+
+def _unit_classes(trace: Trace, may_be_block: Callable[[Call], bool]) -> set[type[nn.Module]]:
+    """Return the classes that are the repeating unit of a network.
+
+    A unit is a class that runs several times, and in which nothing repeats that holds most of its
+    weights. A stage of residual blocks is none, as the blocks in it repeat; a block is one, even if
+    everything passes through its convolution for positions, or through each of its sub-layers.
+
+    Args:
+        trace: of the model.
+        may_be_block: tells of a run whether it might be a block.
+    """
+    runs: dict[type[nn.Module], list[Call]] = {}
+    for call in trace.calls:
+        if call.is_compound and type(call.module) is not nn.Sequential:
+            runs.setdefault(type(call.module), []).append(call)
+    return {
+        kind
+        for kind, calls in runs.items()
+        # one run within another is no repetition
+        if len([call for call in calls if not _runs_within(call, kind)]) > 1
+        and not any(_wraps(call) or _holds_repetition(call, may_be_block) for call in calls)
+    }
+
+
+def _runs_within(call: Call, kind: type[nn.Module]) -> bool:
+    """True if a call runs within one of some class."""
+    outer = call.parent
+    while outer is not None and type(outer.module) is not kind:
+        outer = outer.parent
+    return outer is not None
+
+
+def _wraps(call: Call) -> bool:
+    """True if all weights of a part lie in a single part with a class of its own."""
+    parts = [child for child in call.children if child.has_weights]
+    while len(parts) == 1 and type(parts[0].module) is nn.Sequential:
+        parts = [child for child in parts[0].children if child.has_weights]
+    return len(parts) == 1 and parts[0].is_compound
+
+
+def _holds_repetition(call: Call, may_be_block: Callable[[Call], bool]) -> bool:
+    """True if parts that repeat and might be blocks hold at least half of the weights of a part.
+
+    Parts repeat if they are of one class and their names differ in numbers alone, as ``blocks.0``
+    and ``blocks.1`` do. Outside of lists, where ``conv1`` and ``conv2`` are usual names within a
+    unit, they must have several layers, and no part of another kind may be among them.
+    """
+    listed: dict[_Kind, set[nn.Module]] = {}
+    unlisted: dict[_Kind, set[nn.Module]] = {}
+    for part in filter(may_be_block, call.descendants):
+        kind = type(part.module), re.sub(r"\d+", "#", part.name.removeprefix(call.name))
+        if _is_listed(part):
+            listed.setdefault(kind, set()).add(part.module)
+        elif part.parent is call:
+            unlisted.setdefault(kind, set())
+            if _has_layers(part):
+                unlisted[kind].add(part.module)
+    groups = [*listed.values(), *(unlisted.values() if len(unlisted) == 1 else ())]
+    repeating = {
+        weight: weight.numel()
+        for modules in groups
+        if len(modules) > 1
+        for module in modules
+        for weight in weights_of(module)
+    }
+    return 2 * sum(repeating.values()) >= sum(w.numel() for w in weights_of(call.module))
+
+
+_Kind = tuple[type[nn.Module], str]
+"""The class of a part, and its name with a sign in the place of each number."""
+
+
+def _is_listed(part: Call) -> bool:
+    """True if a part stands in a list or sequence."""
+    within = part.parent is not None and isinstance(part.parent.module, nn.Sequential)
+    return within or part.is_numbered
+
+
+def _has_layers(part: Call) -> bool:
+    """True if more than one layer with weights ran within a part."""
+    return sum(c.has_weights and not c.is_compound for c in part.descendants) > 1
 
 
 def _is_handed_on(produced: Any, received: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,32 @@ def call_model(model: nn.Module, inputs: Inputs) -> object:
         ) from error
 
 
+def check_has_values(*tensors: Tensor) -> None:
+    """Check that tensors hold numbers.
+
+    Raises:
+        ModelError: if one is on the meta device, where tensors have a shape and nothing else.
+    """
+    if any(tensor.is_meta for tensor in tensors):
+        raise ModelError(
+            "Expected a model and data that hold numbers, got tensors on torch's meta device; "
+            "make the model with to_empty and load its weights, and make the data, on a real one."
+        )
+
+
+def check_rows(output: Tensor, samples: int) -> None:
+    """Check that a model gives one row per sample.
+
+    Raises:
+        ModelError: if it gives more or fewer.
+    """
+    if output.ndim == 0 or len(output) != samples:
+        rows = len(output) if output.ndim else "no"
+        raise ModelError(
+            f"Expected a model that gives one row per sample, got {rows} for {samples} samples."
+        )
+
+
 def submodules(model: nn.Module) -> dict[str, nn.Module]:
     """Return all submodules by each of their names.
 
@@ -112,6 +138,16 @@ def first_tensor(value: object) -> Tensor | None:
     else:
         return None
     return next((t for t in map(first_tensor, parts) if t is not None), None)
+
+
+def floating_tensors(value: object) -> Iterator[Tensor]:
+    """Yield all floating tensors in what a module gives, in order."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, Mapping | tuple | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from floating_tensors(part)
 
 
 def _clean(name: str) -> str:

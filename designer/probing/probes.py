@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import InvalidInputError, ModelError
-from designer.probing.block_sizes import block_parameters
+from designer.probing.block_sizes import Coverage, block_parameters, coverage_of
 from designer.probing.blocks import BlockCandidate, find_blocks, taps_named
 from designer.probing.calling import (
     Inputs,
@@ -49,7 +49,8 @@ class Probe:
         wrapped: the model, as it was given.
         taps: one for each block, in running order; empty before the first batch.
         parameters: for each block, the number of parameters that no other part of the model uses.
-        named: True if the caller named the blocks.
+        coverage: how much of the model the blocks hold; no share before the first batch.
+        named: True if the caller or the model named the blocks.
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
         output: the first floating tensor that the model gave for the last batch.
@@ -66,7 +67,7 @@ class Probe:
         self.wrapped = model
         self._model = unwrap(model)
         self._blocks = blocks
-        self.named = blocks is not None
+        self.named = blocks is not None or getattr(self._model, "block_names", None) is not None
         self._entry = entry
         self._like = next((p for p in self._model.parameters() if p.is_floating_point()), None)
         self._hooks = ExitStack()
@@ -75,6 +76,7 @@ class Probe:
         self._copy = False
         self.taps: tuple[Tap, ...] = ()
         self.parameters: tuple[int, ...] = ()
+        self.coverage = Coverage(None, 0)
         self.enters = False
         self.output = torch.empty(0)
         self.draws: bool | None = None
@@ -149,6 +151,7 @@ class Probe:
         self._hook()
         self._axes = self._find_axes(few)
         self.parameters = block_parameters(trace, taps)
+        self.coverage = coverage_of(self._model, trace, taps)
         self.taps = tuple(taps)
 
     def _hook(self) -> None:

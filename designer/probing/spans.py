@@ -70,7 +70,7 @@ def spans_of(trace: Trace, taps: Sequence[Tap]) -> list[Span]:
 
 def _is_plain(trace: Trace, parts: Sequence[Call]) -> bool:
     return any(
-        call.has_weights and not call.is_compound and trace.is_cut(call.node)
+        call.has_weights and (call.is_stacked or not call.is_compound) and trace.is_cut(call.node)
         for call in trace.calls
         if any(part.started <= call.started and call.ended <= part.ended for part in parts)
     )

@@ -1,39 +1,15 @@
 """Record one forward pass: which submodule ran when, and what flows past what.
 
 Hooks on every submodule note each of its runs (``Call``). What flows past what is read from the
-graph that autograd records of the same pass. Let a node be one recorded operation:
-
-=========  ==========================================================================
-symbol     meaning
-=========  ==========================================================================
-v          node of autograd's graph; "output" is the node that computed the logits
-a(v)       number of paths from the input to v
-b(v)       number of paths from v to the output
-a(v) b(v)  number of paths from the input to the output that pass through v
-=========  ==========================================================================
-
-All that the output learns of the input passes through v exactly where a(v) b(v) = a(output); such
-a node is called a cut. A residual block with a shortcut, for example::
-
-    input ──> stem ──┬──> conv ──> relu ──> add ──> head ──> output
-                     └───────────────────────┘
-
-    v          stem  conv  relu  add  head
-    a(v)          1     1     1    2     2
-    b(v)          2     1     1    1     1
-    a(v) b(v)     2     1     1    2     2     a(output) = 2: stem, add and head are cuts
-
-The counts are exact: they are Python integers, which have no upper limit, and a network of many
-residual blocks has 2^blocks paths.
+graph that autograd records of the same pass, see ``designer.probing.flow``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import torch
@@ -44,9 +20,13 @@ from designer.probing.calling import (
     call_model,
     first_tensor,
     floating_inputs,
+    floating_tensors,
     map_tensors,
     submodules,
+    tensors_of,
 )
+from designer.probing.flow import Flow
+from designer.probing.untouched import state_kept
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 """Layers that turn tokens into vectors. Gradients begin behind them, so paths do, too."""
@@ -54,6 +34,12 @@ EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 ATTENTION = nn.MultiheadAttention
 """Applies the weights of its ``out_proj`` by itself, so that no hook sees ``out_proj`` run."""
+
+
+def weights_of(module: nn.Module) -> list[nn.Parameter]:
+    """Return the weight matrices in a module, without scales, shifts and embeddings."""
+    layers = (part for part in module.modules() if not isinstance(part, EMBEDDINGS))
+    return [p for part in layers for p in part.parameters(recurse=False) if p.ndim > 1]
 
 
 @dataclass(frozen=True)
@@ -106,6 +92,13 @@ class Call:
     """First floating tensor in what it gave."""
     node: Any = None
     """Autograd node that computed ``output``."""
+    value: Any = None
+    """What it gave, with None in the place of tensors in tuples and lists that nothing uses."""
+    nodes: tuple[Any, ...] = ()
+    """Autograd nodes that computed the floating tensors in what it gave."""
+    is_stacked: bool = False
+    """True for each of several recurrent layers that hold most weights of a model; such a layer is
+    a block by itself, and single layers before and behind it are none."""
     started: int = 0
     """Tick at which it started; starts and ends share one clock."""
     ended: int = 0
@@ -124,9 +117,16 @@ class Call:
         )
 
     @property
+    def descendants(self) -> Iterator[Call]:
+        """All that ran within it, at any depth."""
+        for child in self.children:
+            yield child
+            yield from child.descendants
+
+    @property
     def is_compound(self) -> bool:
-        """True if a part with weights ran within it."""
-        return any(child.has_weights for child in self.children)
+        """True if a part with weights ran within it, or if it is a stacked recurrent layer."""
+        return self.is_stacked or any(child.has_weights for child in self.children)
 
     @property
     def is_numbered(self) -> bool:
@@ -149,36 +149,52 @@ class Trace:
         output: the first floating tensor that the model gave; None if there was none.
     """
 
-    def __init__(self, calls: Sequence[Call], output: object, sources: Iterable[Any]) -> None:
+    def __init__(
+        self, calls: Sequence[Call], output: object, sources: Iterable[Collection[Any]]
+    ) -> None:
         self.calls = calls
+        _mark_stacked(calls)
         self.by_end = sorted(calls, key=lambda call: call.ended)
         self.top = [call for call in calls if call.parent is None]
         self.output = first_tensor(output)
         node = None if self.output is None else self.output.grad_fn
-        self._through = _paths_through(node, sources)
-        # all paths pass through the output, and no node lies on more paths than there are
-        self._total = max(self._through.values(), default=0)
-        self._place = {node: i for i, node in enumerate(self._through)}
-        """Places of the nodes in topological order, from the output backwards."""
+        self._flow = Flow(node, sources)
+        for call in calls:
+            call.value = _without(call.value, self._is_unused)
+        self._passed: dict[Call, bool] = {}
+        """Calls of which it is known whether everything passes through them."""
 
     def is_cut(self, node: Any) -> bool:
-        """True if all paths from input to output pass through ``node``.
+        """True if all paths from an input to the output pass through ``node``."""
+        return self._flow.is_cut(node)
 
-        Without any path, as in a graph that the model breaks with ``detach``, nothing is known to
-        flow past anything, and every node counts as a cut.
+    def _is_unused(self, tensor: Tensor) -> bool:
+        """True if no path leads from a tensor to the output; what has no gradient may be used."""
+        return tensor.grad_fn is not None and not self._flow.leads_to_output(tensor.grad_fn)
+
+    def passes_through(self, call: Call) -> bool:
+        """True if all paths from an input to the output pass through what a run gave.
+
+        It may give several tensors, such as a list of maps or a last state: then all count.
         """
-        return not self._total or self._through.get(node, 0) == self._total
+        if call.output is None:
+            return False
+        if call not in self._passed:
+            nodes = {node for node in call.nodes if self.on_path(node)}
+            self._passed[call] = any(map(self.is_cut, {call.node, *nodes})) or (
+                len(nodes) > 1 and self._flow.is_cut_together(nodes)
+            )
+        return self._passed[call]
 
     def on_path(self, node: Any) -> bool:
-        """True if any path from input to output passes through ``node``, or none is known."""
-        return not self._total or self._through.get(node, 0) > 0
+        """True if any path from an input to the output passes through ``node``, or none is
+        known."""
+        return self._flow.on_path(node)
 
     def merges_at(self, node: Any, later: Any) -> bool:
         """True if ``later`` is a cut downstream of ``node``, so that it gathers what ``node`` gave
         and what flowed past it."""
-        known = node in self._place and later in self._place
-        downstream = known and self._place[later] <= self._place[node]
-        return downstream and self.on_path(node) and self.is_cut(later)
+        return self._flow.merges_at(node, later)
 
     def has_layers_before(self, tap: Tap) -> bool:
         """True if anything with weights runs before the tap's block."""
@@ -228,11 +244,11 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
             return copied * 1  # autograd refuses layers that change a leaf in place
         return copied
 
-    with torch.set_grad_enabled(flow), recorder:
+    # what the model keeps of this pass would belong to its graph
+    with state_kept(list(model.modules())), torch.set_grad_enabled(flow), recorder:
         output = call_model(model, map_tensors(inputs, leaf))
-    # paths begin at floating inputs; tokens have no gradient, so theirs begin at the embeddings
-    sources = [_leaf_node(tensor) for tensor in leaves] or recorder.embedded
-    return Trace(recorder.calls, output, sources or recorder.first_received())
+    tokens = [tensor for tensor in tensors_of(inputs) if not tensor.is_floating_point()]
+    return Trace(recorder.calls, output, recorder.sources(leaves, tokens))
 
 
 class _Recorder:
@@ -240,8 +256,8 @@ class _Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.calls: list[Call] = []
-        self.embedded: list[Any] = []
-        """Autograd nodes of what embeddings gave."""
+        self.embedded: list[tuple[Any, Tensor]] = []
+        """Autograd node of what each embedding gave, with the tokens that it received."""
         self._stack: list[Call] = []
         """Runs under way, outermost first."""
         self._runs: Counter[nn.Module] = Counter()
@@ -264,10 +280,23 @@ class _Recorder:
         for call in self.calls:
             self._label(call)
 
-    def first_received(self) -> list[Any]:
-        """Return the autograd node of what the first part with weights received, in a list."""
-        nodes = (c.received_node for c in self.calls if c.has_weights)
-        return list(islice((node for node in nodes if node is not None), 1))
+    def sources(self, leaves: Sequence[Tensor], tokens: Sequence[Tensor]) -> Iterator[list[Any]]:
+        """Yield groups of nodes at which paths may begin, the best first.
+
+        Paths begin at floating inputs. Tokens have no gradient, so theirs begin behind the
+        embeddings that receive them. Other embeddings, such as those of relative positions, which
+        every layer receives, say nothing of the input; they count if no embedding receives the
+        tokens as they are. Where an input is rounded to tokens, or tokens become floats without
+        any embedding, paths begin at the first part with weights.
+        """
+        fed = [node for node, ids in self.embedded if any(_is_equal(ids, t) for t in tokens)]
+        yield [*map(_leaf_node, leaves), *fed]
+        rows = {len(tensor) for tensor in (*leaves, *tokens)}
+        yield [node for node, ids in self.embedded if ids.ndim > 0 and len(ids) in rows]
+        yield [node for node, _ in self.embedded]
+        weighted = [call for call in self.calls if call.has_weights]
+        yield [call.received_node for call in weighted if call.received_node is not None][:1]
+        yield [call.node for call in weighted if not call.is_compound and call.node is not None][:1]
 
     def _start(
         self, name: str, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
@@ -283,7 +312,7 @@ class _Recorder:
         if parent is not None:
             parent.children.append(call)
 
-    def _end(self, module: nn.Module, _args: object, output: object) -> object:
+    def _end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> object:
         call = self._stack.pop()
         while call.module is not module:  # a part inside it raised, so no hook saw that part end
             call = self._stack.pop()
@@ -293,9 +322,12 @@ class _Recorder:
             output = output.requires_grad_() * 1
         call.output = first_tensor(output)
         call.node = None if call.output is None else call.output.grad_fn
+        call.value = output
+        call.nodes = tuple(tensor.grad_fn for tensor in floating_tensors(output))
         call.ended = self._tick()
         if embedded:
-            self.embedded.append(call.node)
+            ids = next((value for value in args if isinstance(value, Tensor)), torch.empty(0))
+            self.embedded.append((call.node, ids))
         return output
 
     def _label(self, call: Call) -> None:
@@ -318,42 +350,30 @@ class _Recorder:
         return self._clock
 
 
-def _paths_through(output: Any, sources: Iterable[Any]) -> dict[Any, int]:
-    """Count the paths a(v) b(v) through each node v, in topological order from the output."""
-    if output is None:
-        return {}
-    order = _topological(output)
-    to_output: Counter[Any] = Counter({output: 1})  # b(v)
-    for node in order:
-        for following, _ in node.next_functions:
-            if following is not None:
-                to_output[following] += to_output[node]
-    starts = set(sources)
-    from_source: Counter[Any] = Counter()  # a(v)
-    for node in reversed(order):
-        from_source[node] = int(node in starts) + sum(
-            from_source[following] for following, _ in node.next_functions if following is not None
-        )
-    return {node: from_source[node] * to_output[node] for node in order}
+def _without(value: Any, is_left_out: Callable[[Tensor], bool]) -> Any:
+    """Return a value with None in the place of some of the tensors in its tuples and lists."""
+    if type(value) not in (tuple, list):
+        return value
+    return type(value)(
+        None if isinstance(part, Tensor) and is_left_out(part) else _without(part, is_left_out)
+        for part in value
+    )
 
 
-def _topological(output: Any) -> list[Any]:
-    """Return all nodes from the output backwards, each before those that it depends on.
+def _mark_stacked(calls: Sequence[Call]) -> None:
+    recurrent = [call for call in calls if isinstance(call.module, nn.RNNBase)]
+    held = sum(_weight({call.module for call in recurrent}))
+    if len(recurrent) > 1 and 2 * held >= sum(_weight({c.module for c in calls if not c.parent})):
+        for call in recurrent:
+            call.is_stacked = True
 
-    Deep networks have more nodes in a row than Python allows nested calls, hence the stack.
-    """
-    done: set[Any] = set()
-    order: list[Any] = []
-    stack = [(output, False)]
-    while stack:
-        node, expanded = stack.pop()
-        if expanded:  # all that it depends on is in the order already
-            order.append(node)
-        elif node not in done:
-            done.add(node)
-            stack.append((node, True))
-            stack += [(n, False) for n, _ in node.next_functions if n is not None and n not in done]
-    return order[::-1]
+
+def _weight(modules: Iterable[nn.Module]) -> Iterator[int]:
+    return (weight.numel() for module in modules for weight in weights_of(module))
+
+
+def _is_equal(ids: Tensor, tokens: Tensor) -> bool:
+    return ids.shape == tokens.shape and torch.equal(ids.to(tokens), tokens)
 
 
 def _leaf_node(leaf: Tensor) -> Any:

@@ -1,20 +1,29 @@
-"""Run a model and leave it exactly as it was."""
+"""Run a model and leave it exactly as it was.
+
+Some models keep tensors that they compute, such as a bias for each resolution, in plain attributes
+or in dicts and lists there. What a traced pass computes belongs to autograd's graph, so that the
+model could no longer be copied. Attributes and such containers are put back, too.
+"""
 
 from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from designer.probing.calling import check_has_values
 
 
 @contextmanager
 def untouched(model: nn.Module, *, python_random: bool = True) -> Iterator[None]:
-    """Restore the training modes and buffers of a model, and the global random states, on leaving.
+    """Restore the modes, buffers and attributes of a model, and the global random states, on
+    leaving.
 
     Within the context, compiled parts run as plain Python, since compiled code runs no hooks, and
     transformer encoders do not pack padded sequences into nested tensors, which have no regular
@@ -24,22 +33,106 @@ def untouched(model: nn.Module, *, python_random: bool = True) -> Iterator[None]
         model: may be wrapped. Parameters and gradients are not restored: do not change them.
         python_random: False for a model that draws no random numbers from Python or NumPy, whose
             states take as long to keep as a layer of a small network.
+
+    Raises:
+        ModelError: if the model has no values, since it is on the meta device.
     """
+    check_has_values(*model.parameters(), *model.buffers())
     modules = list(model.modules())  # once: in a small network this takes as long as a layer
-    states = [(module, module.training, dict(module._buffers)) for module in modules]
-    registered = (buffer for *_, own in states for buffer in own.values() if buffer is not None)
-    buffers = [(buffer, buffer.clone()) for buffer in registered]
+    modes = [(module, module.training) for module in modules]
     python = _python_random_kept() if python_random else nullcontext()
-    with torch.random.fork_rng(devices=_gpus(model)), python, _eager(modules), _padded(modules):
+    with (
+        torch.random.fork_rng(devices=_gpus(model)),
+        python,
+        _eager(modules),
+        state_kept(modules),
+        _padded(modules),
+    ):
         try:
             yield
         finally:
-            for module, mode, own in states:
+            for module, mode in modes:
                 module.training = mode
-                module._buffers.update(own)  # a forward pass may replace them
-            for buffer, before in buffers:
-                if not torch.equal(buffer, before):
-                    buffer.data.copy_(before)
+
+
+@contextmanager
+def state_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Restore the buffers of modules, their plain attributes, and what these hold.
+
+    Parts, parameters, hooks and the training mode are no plain attributes.
+
+    Args:
+        modules: all modules of a model.
+    """
+    # a forward pass may replace buffers and attributes, and change what they hold
+    states = [(vars(module), _plain(vars(module)), dict(module._buffers)) for module in modules]
+    values = [value for _, *known in states for own in known for value in own.values()]
+    copies = [(part, _copied(part)) for value in values for part in _parts(value)]
+    try:
+        yield
+    finally:
+        for attributes, own, buffers in states:
+            for name in [name for name in _plain(attributes) if name not in own]:
+                del attributes[name]
+            attributes.update(own)
+            attributes["_buffers"].update(buffers)
+        for part, copied in copies:
+            _put_back(part, copied)
+
+
+_OWN = frozenset(vars(nn.Module())) | {"forward"}
+"""Attributes that torch itself manages, and the one that replays put in the place of a method."""
+
+
+def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name not in _OWN}
+
+
+def _parts(value: object) -> Iterator[Any]:
+    """Yield the tensors, dicts, lists and sets in a value; containers may hold others."""
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        yield value
+    if isinstance(value, dict | list | set):
+        yield value
+    if isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _parts(part)
+
+
+def _copied(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.detach().clone()
+    kind = next(kind for kind in (dict, list, set) if isinstance(part, kind))
+    return kind(part)
+
+
+def _put_back(part: Any, copied: Any) -> None:
+    """Let a tensor or a container hold what its copy holds, if that has changed."""
+    if isinstance(part, Tensor):
+        _set_tensor(part, copied)
+    elif isinstance(part, list):
+        if not _are_same(part, copied):
+            part[:] = copied
+    elif isinstance(part, set):
+        if part != copied:
+            part.clear()
+            part.update(copied)
+    elif not (_are_same(part, copied) and _are_same(part.values(), copied.values())):
+        part.clear()
+        part.update(copied)
+
+
+def _are_same(some: Collection[object], others: Collection[object]) -> bool:
+    """True if two collections hold the very same objects; tensors cannot be compared by value."""
+    return len(some) == len(others) and all(a is b for a, b in zip(some, others, strict=True))
+
+
+def _set_tensor(tensor: Tensor, before: Tensor) -> None:
+    """Let a tensor hold what it held before, outside of the graph of a pass that wrote to it."""
+    if tensor.grad_fn is not None and tensor._base is None:
+        tensor.detach_()
+    if not torch.equal(tensor, before):
+        tensor.data.copy_(before)
 
 
 def _gpus(model: nn.Module) -> list[torch.device]:

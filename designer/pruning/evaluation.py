@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
+from designer.probing.calling import check_rows
 from designer.training.trainer import correct_answers
 
 EVALUATION_BATCH, LOSS_BATCH = 1024, 512
@@ -31,10 +32,11 @@ def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
     try:
         # a first layer that works in place must not change the data
         copies = [batch.clone() for batch in torch.split(inputs, EVALUATION_BATCH)]
-        logits = [model(batch).float() for batch in copies]
+        logits = torch.cat([model(batch).float() for batch in copies])
     finally:
         model.train(training)
-    return torch.cat(logits)
+    check_rows(logits, len(inputs))
+    return logits
 
 
 def correct_mask(model: nn.Module, data: LabelledTensors) -> Tensor:

@@ -27,7 +27,7 @@ from designer.choices import Criterion, choice
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.measures.proportions import beats_chance
 from designer.models.surgery import Removal
-from designer.probing.calling import call_model, unwrap
+from designer.probing.calling import call_model, check_has_values, check_rows, unwrap
 from designer.probing.untouched import device_of
 from designer.pruning.criteria import criteria_of
 from designer.pruning.evaluation import correct_mask
@@ -273,11 +273,13 @@ def _copied(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _check_classifier(model: nn.Module, splits: Splits) -> None:
     """Check that the model gives logits, and is right more often than by chance."""
+    check_has_values(*model.parameters(), *model.buffers(), splits.train.inputs)
     output = call_model(model, splits.train.inputs[:2].clone())
     classes = splits.num_classes
     if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < classes:
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(f"Expected a classifier that gives logits (n, {classes}), got {kind}.")
+    check_rows(output, len(splits.train.inputs[:2]))
     mask = correct_mask(model, splits.validation)
     accuracy = float(mask.float().mean())
     if not beats_chance(accuracy, len(mask), splits.chance):

@@ -8,12 +8,13 @@ concluded from the code of the model: every block is tried, alone, on a few samp
 1. *Watch.*  One forward pass is traced with autograd.  It shows which modules run when, the shape
    of the model's output, its operations, and what flows past what.
 2. *Rule out.*  Some blocks stay whatever is put in their place: those that run several times, stand
-   in several places, give several tensors, or have no weights of their own.
+   in several places, give several tensors and are in no list, or have no weights of their own.
 3. *Collect the parts.*  In a flat row of layers a block is a layer together with the norm,
    activation and dropout behind it; all of them are removed together.
 4. *Choose a stand-in.*  It gives zeros if the block's output is added to what flows past it, since
    x + 0 = x; else it gives the block's input.  If code looks into the block, so that a stand-in
-   would break it, the block is deleted from the list that holds it.
+   would break it, or if the block gives several tensors, which no stand-in could tell apart, the
+   block is deleted from the list that holds it.
 5. *Find the consumers.*  These are the layers behind the block that everything passes through and
    that can be fitted again (see ``fits``).  The first of them hides the removal from the rest of
    the model if it gives what it gave before.
@@ -36,8 +37,7 @@ If all were 6 -> 6, each could go without any fitting.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -150,9 +150,8 @@ class _Tester:
         self._finder = FitFinder(self._trace, taps, self._owners)
         self._delete_from: set[nn.Module] = set()
         """Lists from which blocks have to be deleted, because code looks into one of them."""
-        self._forms: dict[nn.Module, Form | None] = {}
-        with _hooked(self._modules.values(), self._note_form):
-            self._output_shape = self._run().shape
+        self._forms = {call.module: form_of(call.value) for call in self._trace.calls}
+        self._output_shape = self._run().shape
         self._flops = self._count_flops()
 
     def test_all(self, taps: Sequence[Tap]) -> list[Removable]:
@@ -204,7 +203,7 @@ class _Tester:
         if len(places_of(self._model, call.module)) != 1:
             return "it stands in several places of the model"
         # a stand-in hands on one tensor, and cannot know what the others mean
-        if self._forms.get(call.module) is None:
+        if self._forms.get(call.module) is None and not self._in_list(call):
             return "it gives more than one tensor, and what replaces it could give only one"
         if not any(True for part in parts for _ in part.module.parameters()):
             return "it has no weights, so removing it frees nothing"
@@ -227,6 +226,9 @@ class _Tester:
         """
         stand_in = Way.ZERO if is_added(self._trace, call, self._takers) else Way.PASS
         parent = self._parent(call.module)
+        if self._forms.get(call.module) is None:
+            yield Way.DELETE
+            return
         if parent not in self._delete_from:
             yield stand_in
         # code that looks into its blocks has them in a ModuleList; a Sequential just calls its
@@ -235,6 +237,9 @@ class _Tester:
             yield Way.DELETE
         if parent in self._delete_from:
             yield stand_in
+
+    def _in_list(self, call: Call) -> bool:
+        return isinstance(self._parent(call.module), nn.ModuleList | nn.Sequential)
 
     def _parent(self, module: nn.Module) -> nn.Module:
         return places_of(self._model, module)[0][0]
@@ -318,9 +323,6 @@ class _Tester:
             raise ModelError("Expected the model to give a floating tensor, got none.")
         return output
 
-    def _note_form(self, module: nn.Module, _args: object, output: object) -> None:
-        self._forms[module] = form_of(output)
-
     # --- words ---
 
     def _reason(self, parts: Sequence[Call], error: Exception) -> str:
@@ -343,16 +345,6 @@ class _Tester:
         times, rest = divmod(rows, self._samples)
         first = str(rows) if rest or not times else "n" if times == 1 else f"{times}n"
         return f"({', '.join([first, *map(str, others)])})"
-
-
-@contextmanager
-def _hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook) for module in set(modules)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _owners(model: nn.Module) -> dict[Any, set[nn.Module]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
+from designer.analysis.warnings import coverage_warnings
 from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
 from designer.models.size import size_of_model
@@ -101,9 +102,14 @@ class ReportBuilder:
             networks=tuple(networks),
             trials=tuple(self.trials.done),
             conclusion=" ".join(
-                self._why_nothing()
-                if candidate is None
-                else _conclusion(networks, len(self.removables), scratch_standing)
+                (
+                    *self._doubts(),
+                    *(
+                        self._why_nothing()
+                        if candidate is None
+                        else _conclusion(networks, len(self.removables), scratch_standing)
+                    ),
+                )
             ),
             warnings=tuple(self._warnings()),
             settings=asdict(self.options.recovery),
@@ -128,6 +134,8 @@ class ReportBuilder:
             parameters=parameters,
             accuracy=measured(self.proposal.profile.accuracy),
             accuracy_heldout=measured(self.proposal.profile.accuracy_heldout),
+            coverage=self.proposal.profile.coverage,
+            embedding_parameters=self.proposal.profile.embedding_parameters,
         )
 
     def _data(self) -> DataUsed:
@@ -203,8 +211,20 @@ class ReportBuilder:
                 f"confidence."
             )
 
+    def _doubts(self) -> Iterator[str]:
+        """Say that accuracies mean little where too many held-out samples are known."""
+        for leak in self.splits.leaks:
+            if leak.spoils:
+                yield f"{leak.finding}: accuracy there says little about new data."
+
     def _warnings(self) -> Iterator[ReportWarning]:
-        """Warn if so few samples are held out that ``max_drop`` cannot be met by any network."""
+        """Warn of leaks, of blocks that are hardly the network, and of too few samples.
+
+        With too few, no network can meet ``max_drop``.
+        """
+        yield from (leak.warning() for leak in self.splits.leaks)
+        if not self.proposal.profile.blocks_named:
+            yield from coverage_warnings("the model", self.proposal.profile.coverage)
         samples, max_drop = len(self.splits.validation), self.options.request.max_drop
         all_correct: Tensor = torch.ones(samples, dtype=torch.bool)
         least = drop_of(all_correct, all_correct).bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from designer.analysis.data_for_model import all_data_for_model
 from designer.choices import Scaling
 from designer.data.dataset import BatchedData, Dataset, LabelledTensors
+from designer.data.duplicates import Leak, leaks_of
 from designer.data.loading import load_source
 from designer.errors import DataError, InvalidInputError
 from designer.models.loaded import LoadedModel
@@ -37,6 +39,11 @@ class Splits:
     """Only reported on, if there is any."""
     fingerprint: str = ""
     """Identifies the samples; empty for data in memory."""
+
+    @cached_property
+    def leaks(self) -> tuple[Leak, ...]:
+        """The leaks into validation and test data."""
+        return leaks_of(self.train, self.validation, self.test)
 
     @property
     def num_classes(self) -> int:

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from designer.results.layers import MeanSd
-from designer.results.measured import Interval, Measured
+from designer.results.ranges import Interval, Measured
 
 MISSING = "-"
 """Stands for a number that could not be measured."""
@@ -22,7 +22,7 @@ def spec_label(spec: dict[str, Any]) -> str:
             parts.append(_widths(value))
         elif isinstance(value, list | tuple):
             parts.append(f"{name} {'-'.join(map(str, value))}")
-        elif name == "learning_rate":
+        elif name == "learning_rate" and isinstance(value, float):
             parts.append(f"lr {value:g}")
         elif isinstance(value, str):
             parts.append(f"no {name}" if value == "none" else value)

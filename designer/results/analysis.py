@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from designer.results.diagnosis import Finding
 from designer.results.layers import InputReport, LawSummary, LayerReport, ReportWarning, StageLaw
-from designer.results.measured import Measured
+from designer.results.ranges import Count, CountFrom1, Fraction
 
 ANALYSIS_SCHEMA = "designer.analysis/1"
 """Name and version of the records in this file."""
@@ -22,12 +22,18 @@ class ModelSummary:
     """File that the weights came from; None for those that the model was built with."""
     kind: str
     """Class of the model."""
-    parameters: int
+    parameters: Count
     """Number of parameters."""
-    accuracy: Measured
+    accuracy: Fraction | None
     """Accuracy of its own predictions on training data; None if it gives no logits."""
-    accuracy_heldout: Measured
+    accuracy_heldout: Fraction | None
     """The same on held-out data."""
+    coverage: Fraction | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known, and in reports of earlier versions."""
+    embedding_parameters: int = 0
+    """How many parameters lie in embeddings, which turn tokens into vectors and are no layers; 0 in
+    reports of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +42,15 @@ class DataUsed:
 
     name: str
     """Name of the data."""
-    train: int
+    train: CountFrom1
     """Number of training samples; of tokens where every token has a target."""
-    heldout: int
+    heldout: Count
     """Number of held-out samples; 0 for none."""
     heldout_part: str
     """The part of the data that was held out, for example ``test``."""
-    num_classes: int
+    num_classes: Count
     """0 for real targets."""
-    chance: Measured
+    chance: Fraction | None
     """Share of the largest class."""
     fingerprint: str = ""
     """SHA-256 of the arrays after splitting, before scaling; empty if not known."""

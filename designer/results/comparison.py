@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from designer.results.layers import InputReport, LawSummary, LayerReport, Proportion, ReportWarning
-from designer.results.measured import Measured
+from designer.results.ranges import Count, Fraction, Measured
 
 COMPARISON_SCHEMA = "designer.comparison/1"
 """Name and version of the records in this file."""
@@ -26,9 +28,9 @@ class ComparedNetwork:
     """Name of the data."""
     fingerprint: str
     """SHA-256 of the data; empty if not known."""
-    parameters: int
+    parameters: Count
     """Number of parameters."""
-    flops: int | None
+    flops: Count | None
     """Floating-point operations of one forward pass on one sample."""
     accuracy: Proportion | None
     """Accuracy on held-out data."""
@@ -40,7 +42,10 @@ class ComparedNetwork:
     """Separation of the data before the first block; None if the source does not have it."""
     layers: tuple[LayerReport, ...]
     """The blocks in running order."""
-    num_classes: int | None = None
+    coverage: Fraction | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known, and in reports of earlier versions."""
+    num_classes: Count | None = None
     """Classes that the network tells apart; None if not known."""
 
 
@@ -48,7 +53,7 @@ class ComparedNetwork:
 class LayerDifference:
     """The layers at one place in several networks."""
 
-    index: int
+    index: Count
     """Number of the layer from the input on; 0 for the input itself."""
     layers: tuple[str | None, ...]
     """One name per network; None if it has no layer at this place."""
@@ -78,7 +83,7 @@ class ComparisonReport:
 
     schema: str
     """Name and version of this record."""
-    networks: tuple[ComparedNetwork, ...]
+    networks: Annotated[tuple[ComparedNetwork, ...], Field(min_length=2)]
     """The networks that are compared, in the order in which they were named."""
     aligned_by: str
     """How layers were matched: by ``name`` or ``position``."""
@@ -94,3 +99,13 @@ class ComparisonReport:
     """Versions of Python and of the packages that can change the numbers."""
     command: str = ""
     """As in ``AnalysisResult``."""
+
+    def __post_init__(self) -> None:
+        rows = [
+            *(row.layers for row in self.differences),
+            *(row.separation for row in self.differences),
+            *(row.separation_heldout for row in self.differences),
+            *(advantage.values for advantage in self.advantages),
+        ]
+        if any(len(row) != len(self.networks) for row in rows):
+            raise ValueError(f"a row has not one value for each of {len(self.networks)} networks")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from designer.results.measured import Interval
+from designer.results.ranges import Interval, Number
 
 
 @dataclass(frozen=True)
 class Effect:
     """The network without a block minus the whole network, paired sample by sample."""
 
-    value: float
+    value: Number
     """The difference on held-out data."""
     interval: Interval
     """Its 95 % interval over held-out samples."""

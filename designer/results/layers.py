@@ -8,13 +8,22 @@ from typing import Any
 
 from designer.results.contribution import Contribution
 from designer.results.measured import (
-    Interval,
     LawFit,
     LawStatus,
-    Measured,
     SeparationProfile,
     Verdict,
     measured,
+)
+from designer.results.ranges import (
+    Cosine,
+    Count,
+    CountFrom1,
+    Difference,
+    Fraction,
+    FractionInterval,
+    Interval,
+    Measured,
+    Positive,
 )
 
 
@@ -22,11 +31,11 @@ from designer.results.measured import (
 class MeanSd:
     """Mean and sample standard deviation over training seeds."""
 
-    mean: float
+    mean: Fraction
     """Mean over the seeds."""
-    sd: Measured
+    sd: Fraction | None
     """None for a single seed."""
-    seeds: int
+    seeds: CountFrom1
     """Number of seeds."""
 
     @classmethod
@@ -42,23 +51,23 @@ class MeanSd:
 class LawSummary:
     """The law in a few numbers, as the report shows it; for each number see ``LawFit``."""
 
-    rho: Measured
+    rho: Positive | None
     """Decay ratio of D per block; smaller separates faster."""
-    half_life: Measured
+    half_life: Positive | None
     """Blocks in which D halves; None where D does not fall."""
-    r: Measured
+    r: Cosine | None
     """Pearson correlation of log D with the index of the block; -1 where the law holds exactly."""
-    uniformity: Measured
+    uniformity: Cosine | None
     """1 where all steps are equal, below 0 where D rises."""
     total_reduction: Measured
     """log D of the input minus log D of the last block, in nats."""
     status: LawStatus
     """How well the law describes the network."""
-    r_squared: Measured = None
+    r_squared: Fraction | None = None
     """Square of ``r``."""
     curvature: Measured = None
     """Rise of the shares from the first to the last block; above 0 late blocks do more."""
-    robustness_ratio: Measured = None
+    robustness_ratio: Positive | None = None
     """At least 1; 1 where all steps are equal."""
     reason: str = ""
     """One sentence that explains ``status``."""
@@ -86,12 +95,17 @@ class Curve:
 
     blocks: tuple[str, ...]
     """Names of all taps, the input first."""
-    separation: tuple[Measured, ...]
+    separation: tuple[Positive | None, ...]
     """(L + 1,) D on training data."""
-    separation_heldout: tuple[Measured, ...] = ()
+    separation_heldout: tuple[Positive | None, ...] = ()
     """(L + 1,) cross-fitted D; empty without held-out data."""
-    epoch: int | None = None
+    epoch: Count | None = None
     """Training epoch after which D was measured; None for the end of training."""
+
+    def __post_init__(self) -> None:
+        for values in (self.separation, self.separation_heldout or self.separation):
+            if len(values) != len(self.blocks):
+                raise ValueError(f"{len(self.blocks)} blocks have {len(values)} values of D")
 
     @classmethod
     def of(cls, profile: SeparationProfile, epoch: int | None = None) -> Curve:
@@ -150,13 +164,13 @@ class LayerReport:
 
     name: str
     """Path of the block in the model."""
-    width: int
+    width: CountFrom1
     """Features per sample."""
-    separation: Measured
+    separation: Positive | None
     """D on training data, geometric mean over the seeds."""
-    separation_heldout: Measured
+    separation_heldout: Positive | None
     """The same of the cross-fitted D."""
-    separation_null: Measured
+    separation_null: Positive | None
     """The same of D with permuted labels."""
     step: Measured
     """log D before this block minus log D after it, training data, in nats."""
@@ -174,17 +188,17 @@ class LayerReport:
     """The same step in the cross-fitted D."""
     step_heldout_interval: Interval | None = None
     """95 % interval of ``step_heldout``."""
-    nearest_class_mean_accuracy: Measured = None
+    nearest_class_mean_accuracy: Fraction | None = None
     """Held-out accuracy of the nearest class mean of training data; mean over the seeds."""
-    rank: int = 0
+    rank: Count = 0
     """Class directions kept, in the seed that keeps the fewest."""
-    full_rank: int = 0
+    full_rank: Count = 0
     """K - 1 for the K classes present."""
     kind: str = ""
     """Class of the block."""
-    null_range: Interval | None = None
+    null_range: tuple[Positive, Positive] | None = None
     """Least and largest D with permuted labels, over permutations and seeds."""
-    parameters: int | None = None
+    parameters: Count | None = None
     """Parameters that no other part of the model uses; None in reports of earlier versions."""
     contribution: Contribution | None = None
     """What the network loses on held-out data without the block; mean over the seeds, with
@@ -214,17 +228,17 @@ class StageLaw:
 class InputReport:
     """D_0: separation of the data before the first block."""
 
-    width: int
+    width: CountFrom1
     """Features per sample."""
-    separation: Measured
+    separation: Positive | None
     """D on training data."""
-    separation_heldout: Measured
+    separation_heldout: Positive | None
     """Cross-fitted D."""
-    separation_null: Measured
+    separation_null: Positive | None
     """D with permuted labels."""
-    nearest_class_mean_accuracy: Measured
+    nearest_class_mean_accuracy: Fraction | None
     """Held-out accuracy of the nearest class mean of training data."""
-    null_range: Interval | None = None
+    null_range: tuple[Positive, Positive] | None = None
     """As in ``LayerReport``."""
 
 
@@ -246,11 +260,11 @@ FEWEST_RUNS = 3
 class PairedChange:
     """Change of an accuracy between two networks that were trained with the same seeds."""
 
-    mean: float
+    mean: Difference
     """Mean over the seeds; above zero where the second is more accurate."""
     interval: Interval | None
     """95 % interval of the mean; None with a single seed."""
-    runs: int
+    runs: CountFrom1
     """Number of seeds."""
 
     @property
@@ -263,9 +277,9 @@ class PairedChange:
 class Proportion:
     """A share of samples with its 95 % interval."""
 
-    value: float
+    value: Fraction
     """The share, 0..1."""
-    interval: Interval
+    interval: FractionInterval
     """95 % interval of the share."""
-    samples: int
+    samples: CountFrom1
     """Number of samples that it is a share of."""

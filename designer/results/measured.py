@@ -8,14 +8,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from designer.results.ranges import Measured
+
 FloatArray = NDArray[np.float64]
 """An array of float64 numbers of any shape."""
-
-Interval = tuple[float, float]
-"""Lower and upper bound."""
-
-Measured = float | None
-"""A reported number; None where it could not be measured."""
 
 Draws = tuple[tuple[float, ...], ...]
 """Bootstrap draws, one row per resample."""
@@ -149,6 +145,9 @@ class LayerSeparation:
     """D with each permutation of the labels; their mean is ``null``."""
     parameters: int | None = None
     """Parameters that no other part of the model uses; None for the input, or if not counted."""
+    positions: int | None = None
+    """Pixels of maps or tokens of sequences that a sample has here, 1 for vectors; None in profiles
+    of earlier versions."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +187,13 @@ class SeparationProfile:
     """Sentences about how this was measured that the reader should know."""
     parameters: int | None = None
     """Number of parameters of the model; None if not counted."""
+    embedding_parameters: int = 0
+    """How many of them lie in embeddings, which turn tokens into vectors and are no layers."""
+    coverage: float | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known."""
+    blocks_named: bool = False
+    """True if the caller or the model named the blocks, so that none were looked for."""
 
     @property
     def values(self) -> FloatArray:

@@ -9,7 +9,16 @@ from typing import Any
 from designer.results.analysis import DataUsed, ModelSummary
 from designer.results.contribution import Contribution
 from designer.results.layers import Curve, LawSummary, Proportion, ReportWarning
-from designer.results.measured import Interval, Measured
+from designer.results.ranges import (
+    Count,
+    CountFrom1,
+    Difference,
+    Fraction,
+    Interval,
+    Measured,
+    Number,
+    Positive,
+)
 
 PRUNING_SCHEMA = "designer.pruning/1"
 """Name and version of the records in this file."""
@@ -38,7 +47,7 @@ class BlockProposal:
     """Class of the block."""
     decision: Decision
     """What is proposed for the block."""
-    order: int | None
+    order: CountFrom1 | None
     """1 for the block that is removed first; None for a block that cannot be removed."""
     value: Measured
     """Its value by the criterion; the block of the least value is removed first."""
@@ -64,23 +73,23 @@ class NetworkFigures:
 
     name: str
     """``original``, ``pruned``, ``from scratch`` or ``greedy ablation``."""
-    blocks: int
+    blocks: Count
     """Number of blocks."""
-    parameters: int
+    parameters: Count
     """Number of parameters."""
-    flops: int
+    flops: Count
     """Floating-point operations of one forward pass on one sample."""
-    latency: Measured
+    latency: Positive | None
     """Time of a forward pass divided by that of the original, median of interleaved runs."""
     validation_accuracy: Proportion
     """Accuracy on validation data."""
     test_accuracy: Proportion | None
     """Accuracy on test data; None if it was not measured."""
-    drop: Measured
+    drop: Difference | None
     """Validation accuracy of the original minus its own."""
-    drop_bound: Measured
+    drop_bound: Number | None
     """Upper 95 % confidence bound on ``drop`` (paired)."""
-    epochs: int
+    epochs: Count
     """Epochs that it was trained for in this pruning."""
     law: LawSummary | None
     """The law on training data; None if it was not measured."""
@@ -98,11 +107,11 @@ class RemovalTrial:
     """Blocks that were removed."""
     recovered: bool
     """True if the network was trained afterwards, False if layers were only fitted again."""
-    validation_accuracy: float
+    validation_accuracy: Fraction
     """Accuracy on validation data after the removal."""
-    drop: float
+    drop: Difference
     """Validation accuracy of the original minus that of this network."""
-    drop_bound: float
+    drop_bound: Number
     """Upper 95 % confidence bound on ``drop`` (paired)."""
     within: bool | None
     """True if ``drop_bound`` is at most ``max_drop``; None if no ``max_drop`` was set."""
@@ -128,7 +137,7 @@ class PruningReport:
     """Blocks that were removed."""
     fitted: tuple[str, ...]
     """Layers that were fitted again to their new input."""
-    narrowed: dict[str, tuple[int, int]]
+    narrowed: dict[str, tuple[Count, Count]]
     """Layers that lost output units: the number before and after."""
     networks: tuple[NetworkFigures, ...]
     """The original, the pruned network and the baselines."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from designer.results.diagnosis import Finding
 from designer.results.layers import (
@@ -16,7 +18,16 @@ from designer.results.layers import (
     ReportWarning,
     StageLaw,
 )
-from designer.results.measured import Interval, Measured
+from designer.results.ranges import (
+    Cosine,
+    Count,
+    CountFrom1,
+    Fraction,
+    Interval,
+    Number,
+    Positive,
+    Score,
+)
 
 REPORT_SCHEMA = "designer.report/1"
 """Name and version of the records in this file."""
@@ -26,17 +37,17 @@ REPORT_SCHEMA = "designer.report/1"
 class Recommendation:
     """One architecture that was retrained with fresh seeds, and why it is recommended."""
 
-    rank: int
+    rank: CountFrom1
     """1 for the best."""
     spec: dict[str, Any]
     """The architecture as its search space describes it."""
-    parameters: int
+    parameters: Count
     """Number of trainable parameters."""
-    flops: int
+    flops: Count
     """Floating-point operations of one forward pass on one sample."""
-    learning_rate: float
+    learning_rate: Positive
     """Learning rate that it was trained with."""
-    score: Measured
+    score: Score | None
     """Design score, mean over the confirmation seeds."""
     validation_accuracy: MeanSd
     """Accuracy on validation data over the confirmation seeds."""
@@ -53,13 +64,13 @@ class Recommendation:
     runner-up."""
     input: InputReport | None = None
     """Separation of the data before the first block."""
-    trial: int = -1
+    trial: Annotated[int, Field(ge=-1, le=2**63 - 1)] = -1
     """Number of the search trial that found it, or that it is an edit of."""
     edits: tuple[str, ...] = ()
     """Edits that were tried and kept, and led from the trial's architecture to this one."""
-    score_parts: dict[str, Measured] = field(default_factory=dict)
+    score_parts: dict[str, Score | None] = field(default_factory=dict)
     """Parts of the design score by name, mean over the confirmation seeds."""
-    train_accuracy: Measured = None
+    train_accuracy: Fraction | None = None
     """Accuracy on training data, mean over the confirmation seeds."""
     stages: tuple[StageLaw, ...] = ()
     """One per stage; empty if there is only one."""
@@ -68,23 +79,26 @@ class Recommendation:
     diagnosis: tuple[Finding, ...] = ()
     """What is wrong with the network as a whole; empty if nothing was found, and in reports of
     earlier versions."""
+    coverage: Fraction | None = None
+    """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
+    known, and in reports of earlier versions."""
 
 
 @dataclass(frozen=True)
 class ConfirmedRow:
     """One network that was trained with all confirmation seeds: a candidate, or a kept edit."""
 
-    trial: int
+    trial: Count
     """Number of the search trial that found it, or that it is an edit of."""
     edits: tuple[str, ...]
     """Edits that led from the trial's architecture to this one."""
     spec: dict[str, Any]
     """The architecture as its search space describes it."""
-    parameters: int
+    parameters: Count
     """Number of trainable parameters."""
-    flops: int | None
+    flops: Count | None
     """Floating-point operations of one forward pass on one sample."""
-    score: Measured
+    score: Score | None
     """Design score, mean over the seeds."""
     validation_accuracy: MeanSd
     """Accuracy on validation data over the seeds."""
@@ -94,7 +108,7 @@ class ConfirmedRow:
 class TriedEdit:
     """One edit of a recommended network, and what came of it."""
 
-    trial: int
+    trial: Count
     """Number of the search trial whose network was edited."""
     before: tuple[str, ...]
     """Edits of it that had been kept before, in order."""
@@ -104,17 +118,17 @@ class TriedEdit:
     """The kind of the edit, the same for all blocks."""
     block: str | None
     """Name of the block that was changed; None for the whole network."""
-    parameters_before: int
+    parameters_before: Count
     """Number of trainable parameters before the edit."""
-    parameters: int | None = None
+    parameters: Count | None = None
     """Number of trainable parameters after it; None if it was not trained."""
-    flops: int | None = None
+    flops: Count | None = None
     """Floating-point operations after it, of one forward pass on one sample."""
     accuracy: MeanSd | None = None
     """Validation accuracy after it over the seeds; None if no run came to its end."""
     change: PairedChange | None = None
     """Change of the validation accuracy, paired by seed; None if no run came to its end."""
-    runs: int = 0
+    runs: Count = 0
     """Number of training runs that it took."""
     kept: bool = False
     """True if the edited network took the place of the one before."""
@@ -126,39 +140,39 @@ class TriedEdit:
 class TrialRow:
     """One trial of the search."""
 
-    number: int
+    number: Count
     """Number of the trial in the study."""
     state: str
     """``complete``, ``pruned`` or ``failed``."""
     spec: dict[str, Any]
     """The architecture as its search space describes it."""
-    parameters: int | None
+    parameters: Count | None
     """Number of trainable parameters; None if the trial failed before it was known."""
-    flops: int | None
+    flops: Count | None
     """Floating-point operations of one forward pass on one sample."""
-    learning_rate: float | None
+    learning_rate: Positive | None
     """Learning rate of the training."""
-    score: Measured
+    score: Score | None
     """Design score."""
-    heldout_separation: Measured
+    heldout_separation: Score | None
     """Part of the design score: held-out separation."""
-    adherence: Measured
+    adherence: Cosine | None
     """Part of the design score: how equal the steps of the blocks are, -1..1."""
-    validation_accuracy: Measured
+    validation_accuracy: Fraction | None
     """Accuracy on validation data after the short training."""
-    train_accuracy: Measured
+    train_accuracy: Fraction | None
     """Accuracy on training data after the short training."""
-    training_loss: Measured
+    training_loss: Number | None
     """Mean training loss summed over the epochs."""
     law: LawSummary | None
     """The law on training data; None if it was not measured."""
-    epochs: int
+    epochs: Count
     """Epochs that the trial trained."""
-    seconds: float
+    seconds: Positive
     """Time that the trial took, in seconds."""
     reason: str = ""
     """Why the trial failed or was pruned; else empty."""
-    depth: int | None = None
+    depth: Count | None = None
     """Number of blocks."""
     curve: Curve | None = None
     """D through the network; None for all but the best trials."""
@@ -168,13 +182,13 @@ class TrialRow:
 class TrialCounts:
     """Finished trials by how they ended."""
 
-    complete: int
+    complete: Count
     """Trials that ran to their end."""
-    pruned: int
+    pruned: Count
     """Trials that were stopped half-way."""
-    failed: int
+    failed: Count
     """Trials that failed."""
-    retried: int = 0
+    retried: Count = 0
     """How many of these trials repeat one whose worker was killed or cut off."""
 
 
@@ -186,17 +200,17 @@ class DataSummary:
     """Name of the data."""
     fingerprint: str
     """SHA-256 of the arrays after splitting, before scaling."""
-    input_shape: tuple[int, ...]
+    input_shape: tuple[CountFrom1, ...]
     """Shape of one sample."""
-    num_classes: int
+    num_classes: Count
     """Number of classes."""
-    train: int
+    train: CountFrom1
     """Number of training samples."""
-    validation: int
+    validation: Count
     """Number of validation samples."""
-    test: int
+    test: Count
     """Number of test samples."""
-    chance: float
+    chance: Fraction
     """Share of the largest class in the validation data."""
     shuffled_labels: bool = False
     """True if the labels were permuted, as a control."""
@@ -210,19 +224,19 @@ class StudySummary:
     """Name of the search space."""
     data: str
     """The data as they were named on the command line."""
-    seed: int
+    seed: Count
     """Seed of the search."""
     trials: TrialCounts
     """Number of trials by how they ended."""
-    epochs: int
+    epochs: Count
     """Training epochs per trial."""
     objective: str
     """What was maximised."""
-    seconds: float
+    seconds: Positive
     """Sum of the time spent in trials and confirmation runs, over all workers."""
     dataset: DataSummary | None = None
     """The data as the search used them."""
-    confirmation: dict[str, int] = field(default_factory=dict)
+    confirmation: dict[str, Count] = field(default_factory=dict)
     """``candidates``, ``epochs`` and ``seeds`` of the confirmation."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Options of the search by name."""
@@ -236,9 +250,9 @@ class StudySummary:
 class RankAgreement:
     """How one criterion agrees with validation accuracy over the trials."""
 
-    spearman: Measured
+    spearman: Cosine | None
     """Spearman's correlation, -1..1; None with too few trials, or if one side is constant."""
-    n: int
+    n: Count
     """Number of trials that were compared."""
     interval: Interval | None
     """95 % bootstrap interval over the trials."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from designer.errors import RunFolderError, first_line
-from designer.folders import REPORT_FILE
+from designer.errors import RunFolderError, as_utf8, first_line, shortened
+from designer.folders import REPORT_FILE, read_json
 from designer.results.analysis import ANALYSIS_SCHEMA, AnalysisResult
 from designer.results.comparison import COMPARISON_SCHEMA, ComparisonReport
 from designer.results.contribution import BlockContribution
@@ -111,11 +111,13 @@ def _read(source: Path, schemas: tuple[str, ...]) -> Report:
     content = _json(path)
     schema = _schema_of(content)
     if schema not in schemas:
-        raise RunFolderError(f"Expected schema {' or '.join(schemas)} in '{path}', got {schema}.")
+        raise RunFolderError(
+            f"Expected schema {' or '.join(schemas)} in '{path}', got {shortened(schema)}."
+        )
     try:
         report: Report = _ADAPTERS[schema].validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise RunFolderError(
             f"'{path}' is damaged: {schema} does not allow its {where}: {first['msg']}."
@@ -130,7 +132,7 @@ def _schema_of(content: Any) -> str:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError as error:
         raise RunFolderError(
             f"Expected a run folder with {REPORT_FILE}, found none in '{path.parent}'; "
@@ -143,7 +145,7 @@ def _json(path: Path) -> Any:
 
 
 def _strict_json(values: Any) -> str:
-    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_utf8(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def report_schema() -> dict[str, Any]:

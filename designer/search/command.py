@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import fields
 from enum import StrEnum
@@ -10,13 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from designer.data.options import DataOptions
+from designer.redaction import redact, redact_address
 from designer.search.options import DEFAULT_DATA, DEFAULT_SPACE, SearchOptions
-
-USER_PASSWORD = re.compile(r"(://[^:/]*:)[^@]*@")
-"""``://USER:PASSWORD@`` as SQLAlchemy reads it: a user has no colon and a password no ``@``."""
-
-QUERY_PASSWORD = re.compile(r"([?&][^=&]*(?:password|secret)=)[^&]*", re.IGNORECASE)
-"""``?password=PASSWORD`` or another parameter of that kind."""
 
 
 def without_passwords(command: str) -> str:
@@ -28,14 +22,9 @@ def without_passwords(command: str) -> str:
     try:
         words = shlex.split(command)
     except ValueError:  # an open quotation mark
-        return mask_passwords(command)
-    masked = [mask_passwords(word) for word in words]
+        return redact(command)
+    masked = [redact_address(word) for word in words]
     return command if masked == words else shlex.join(masked)
-
-
-def mask_passwords(text: str) -> str:
-    """Return a text with ``***`` for every password inside an address."""
-    return QUERY_PASSWORD.sub(r"\1***", USER_PASSWORD.sub(r"\1***@", text))
 
 
 def search_call(space: object, data: Any, options: SearchOptions) -> str:
@@ -79,4 +68,4 @@ def _changed(options: Any) -> dict[str, str]:
 def _shown(value: object) -> str:
     """Return a value as Python source, without passwords."""
     plain = str(value) if isinstance(value, StrEnum | Path) else value
-    return mask_passwords(repr(plain))
+    return repr(redact_address(plain)) if isinstance(plain, str) else redact(repr(plain))

@@ -20,7 +20,8 @@ from designer.folders import WEIGHTS_FILE
 from designer.results.contribution import BlockContribution
 from designer.results.diagnosis import Finding
 from designer.results.layers import LayerReport, MeanSd
-from designer.results.measured import Measured, SeparationProfile, measured
+from designer.results.measured import SeparationProfile, measured
+from designer.results.ranges import Measured
 from designer.results.serialisation import contributions_from_json, profile_from_json
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts

@@ -10,6 +10,7 @@ from typing import Any
 from designer.analysis.look import LookSamples
 from designer.choices import Augmentation, Scaling
 from designer.data.dataset import Dataset
+from designer.data.duplicates import Leak, leaks_of
 from designer.errors import RunFolderError
 from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
@@ -18,9 +19,9 @@ from search_spaces import Space
 ADDED_LATER = {"augment": str(Augmentation.NONE), "data_scaling": str(Scaling.STANDARD)}
 """Settings that older studies did not store, and what they ran with."""
 
-OUTSIDE_IDENTITY = {"source", "seed"}
+OUTSIDE_IDENTITY = {"source", "seed", "split_duplicates"}
 """Options of data that are no part of a study's identity: where the data lie, which may change, and
-the seed of the split, which shows in the fingerprint."""
+what decides the split, which shows in the fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,11 @@ class Job:
     def look_samples(self) -> LookSamples:
         """The samples of all looks between epochs, the same for every trial."""
         return LookSamples.of(self.data, self.options.seed)
+
+    @cached_property
+    def leaks(self) -> tuple[Leak, ...]:
+        """The leaks into validation and test data."""
+        return leaks_of(self.data.train, self.data.validation, self.data.test)
 
     def identity(self) -> dict[str, Any]:
         """Return settings, space and data as JSON values, as a study stores them.

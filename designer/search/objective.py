@@ -23,6 +23,7 @@ from designer.analysis.profile import profile
 from designer.choices import Objective
 from designer.errors import SpaceError, StorageError, TrialFailed
 from designer.folders import WEIGHTS_FILE
+from designer.interrupts import Stop
 from designer.results.contribution import BlockContribution
 from designer.results.layers import Curve, LawSummary
 from designer.results.serialisation import contributions_to_json, profile_to_json
@@ -35,7 +36,6 @@ from designer.search.candidates import (
 from designer.search.confirmation import CONTRIBUTIONS_FILE, PROFILE_FILE, confirmation_seeds
 from designer.search.job import Job
 from designer.search.looks import Looks
-from designer.search.stopping import Stop
 from designer.search.storage.artifacts import Artifacts
 from designer.search.study.claims import TrialClaims
 from designer.search.study.keys import EPOCHS, REASON, RECORD, SEED

@@ -78,10 +78,11 @@ class SearchOptions:
     max_flops: int | None = None
     """Largest number of floating-point operations per sample; None for no limit."""
     train_size: int | None = DataOptions.train_size
-    """See ``DataOptions``; this goes for the next three, too."""
+    """See ``DataOptions``; this goes for the next four, too."""
     image_size: int | None = DataOptions.image_size
     validation_fraction: float = DataOptions.validation_fraction
     shuffle_labels: bool = DataOptions.shuffle_labels
+    split_duplicates: bool = DataOptions.split_duplicates
     batch_size: int = DEFAULT_BATCH_SIZE
     """Samples per training step, at least 2."""
     prune: bool = True
@@ -109,6 +110,9 @@ class SearchOptions:
             if value is not None and value < 1:
                 shown = name.replace("_", " ")
                 raise InvalidInputError(f"Expected {shown} of at least 1, got {value}.")
+        for name in ("storage", "study", "artifacts"):
+            if getattr(self, name) == "":
+                raise InvalidInputError(f"Expected a name for {name}, got an empty one.")
         if self.edits < 0:
             raise InvalidInputError(f"Expected edits of at least 0, got {self.edits}.")
         if self.batch_size < 2:
@@ -133,6 +137,8 @@ class SearchOptions:
             InvalidInputError: if a value is out of its range.
         """
         devices, out = values.get("devices"), values.get("out")
+        if out == "":
+            raise InvalidInputError("Expected a run folder, got an empty name.")
         typed = {
             "objective": choice(Objective, values.get("objective", cls.objective), "an objective"),
             "augment": choice(Augmentation, values.get("augment", cls.augment), "an augmentation"),
@@ -171,6 +177,7 @@ class SearchOptions:
             validation_fraction=self.validation_fraction,
             seed=self.seed,
             shuffle_labels=self.shuffle_labels,
+            split_duplicates=self.split_duplicates,
         )
 
     def identity(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ knee            where less size begins to cost much accuracy, on the front of bo
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.study import Study
@@ -29,7 +29,8 @@ from designer.analysis.advice import input_report, mean_law, stage_laws
 from designer.choices import Objective
 from designer.results.front import knee, pareto_front
 from designer.results.layers import LawSummary, MeanSd
-from designer.results.measured import LawStatus, Measured, measured
+from designer.results.measured import LawStatus, measured
+from designer.results.ranges import Measured
 from designer.results.search import Recommendation
 from designer.search.candidates import architecture_key
 from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandidate
@@ -46,6 +47,9 @@ accurate: neither the law nor a small size makes up for a lower accuracy."""
 
 MIN_RECOMMENDATIONS = 3
 """Number of recommendations that runners-up fill up."""
+
+Doubt = Callable[[ConfirmedCandidate], str]
+"""Returns the clause that says why a candidate is not called good."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +184,7 @@ def recommend(
     confirmed: Sequence[ConfirmedCandidate],
     roles: Mapping[CandidateKey, tuple[str, ...]],
     test_accuracies: Sequence[MeanSd | None],
-    chance: float,
-    at_chance: bool,
+    doubt: Doubt | None = None,
 ) -> tuple[Recommendation, ...]:
     """Return recommendations in rank order.
 
@@ -189,15 +192,16 @@ def recommend(
         confirmed: candidates in rank order, from ``chosen``.
         roles: the roles of candidates, from ``roles_of``.
         test_accuracies: their test accuracies.
-        chance: validation accuracy of always naming the largest class.
-        at_chance: True if no candidate does better than that; then none gets a role.
+        doubt: why none of them may be called good; then none gets a role.
     """
     recommendations = []
     for rank, (candidate, test) in enumerate(zip(confirmed, test_accuracies, strict=True), start=1):
         own = roles.get(candidate.key, ())
-        reason = _reason_at_chance(candidate, chance) if at_chance else _reason(candidate, own)
-        shown = () if at_chance else own
-        recommendations.append(_recommendation(rank, candidate, test, shown, reason))
+        if doubt is None:
+            reason = _reason(candidate, own)
+        else:
+            own, reason = (), f"Not recommended: {doubt(candidate)}."
+        recommendations.append(_recommendation(rank, candidate, test, own, reason))
     return tuple(recommendations)
 
 
@@ -319,14 +323,7 @@ def _recommendation(
         stages=stage_laws(candidate.profiles),
         emergence=TrialRecord.read(candidate.runs[0]).emergence or (),
         diagnosis=candidate.diagnosis,
-    )
-
-
-def _reason_at_chance(candidate: ConfirmedCandidate, chance: float) -> str:
-    accuracy = candidate.validation_accuracy.mean
-    return (
-        f"Not recommended: its validation accuracy of {accuracy:.3f} cannot be told from "
-        f"chance ({chance:.3f})."
+        coverage=candidate.profiles[0].coverage,
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from designer.errors import RunFolderError
-from designer.folders import BEST_FOLDER, SPEC_FILE, WEIGHTS_FILE, write_bytes, write_text
-from designer.models.loading import MODEL_SCHEMA
+from designer.folders import BEST_FOLDER, SPEC_FILE, WEIGHTS_FILE, replacing_folder, write_all
+from designer.models.stored import MODEL_SCHEMA
 from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts
@@ -33,27 +33,29 @@ def check_best(folder: Path) -> None:
             )
 
 
-def write_best(job: Job, recommended: Sequence[ConfirmedCandidate], artifacts: Artifacts) -> None:
+@contextmanager
+def replacing_best(
+    job: Job, recommended: Sequence[ConfirmedCandidate], artifacts: Artifacts
+) -> Iterator[None]:
     """Write one folder per recommendation, with the weights of its first confirmation seed.
+
+    They replace those of an earlier run when the context is left, unless it raises.
 
     Args:
         job: run folder, space and data.
         recommended: candidates in rank order; without any an older ``best/`` is removed.
         artifacts: where the weights are kept.
+
+    Raises:
+        RunFolderError, StorageError: if they cannot be written.
     """
-    new = job.location.folder / f"{BEST_FOLDER}.new"
-    shutil.rmtree(new, ignore_errors=True)
-    for rank, candidate in enumerate(recommended, start=1):
-        folder = new / str(rank)
-        write_text(folder / SPEC_FILE, json.dumps(_spec_json(job, candidate), indent=2) + "\n")
-        write_bytes(folder / WEIGHTS_FILE, artifacts.read(candidate.runs[0], WEIGHTS_FILE))
-    best, old = job.location.folder / BEST_FOLDER, job.location.folder / f"{BEST_FOLDER}.old"
-    shutil.rmtree(old, ignore_errors=True)
-    if best.exists():
-        best.rename(old)
-    if recommended:
-        new.rename(best)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing_folder(job.location.folder / BEST_FOLDER) as new:
+        for rank, candidate in enumerate(recommended, start=1):
+            spec = json.dumps(_spec_json(job, candidate), indent=2) + "\n"
+            weights = artifacts.read(candidate.runs[0], WEIGHTS_FILE)
+            folder = new / str(rank)
+            write_all({folder / SPEC_FILE: spec.encode(), folder / WEIGHTS_FILE: weights})
+        yield
 
 
 def _is_foreign(path: Path) -> bool:

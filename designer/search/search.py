@@ -10,7 +10,9 @@ from typing import Any
 from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_with_options
-from designer.folders import STORAGE_FILE
+from designer.folders import STORAGE_FILE, check_writable
+from designer.importing import typed
+from designer.interrupts import StopRequest, stop_on_signals
 from designer.models.spaces import find_space
 from designer.results.search import REPORT_SCHEMA, SearchResult
 from designer.results.serialisation import check_free
@@ -21,8 +23,7 @@ from designer.search.progress import Phase, ProgressCallback
 from designer.search.recommended_models import check_best
 from designer.search.session import Session
 from designer.search.space_parameters import try_out
-from designer.search.stopping import stop_on_signals
-from designer.search.storage.artifacts import Artifacts, open_store
+from designer.search.storage.artifacts import Artifacts, check_store, make_store
 from designer.search.storage.location import StudyLocation, parse_address
 from designer.search.storage.opening import open_storage, quiet_optuna
 from designer.search.storage.run_folder import hold_run_folder
@@ -31,6 +32,9 @@ from designer.search.workers.handshake import write_handshake
 from designer.search.workers.leader import leadership
 from designer.training.devices import usable_device
 from search_spaces import SPACES, Space
+
+LONGEST_PART = 80
+"""Most letters that the names of data and space each have in the name of a run folder."""
 
 
 def search(
@@ -52,6 +56,7 @@ def search(
     image_size: int | None = SearchOptions.image_size,
     validation_fraction: float = SearchOptions.validation_fraction,
     shuffle_labels: bool = SearchOptions.shuffle_labels,
+    split_duplicates: bool = SearchOptions.split_duplicates,
     batch_size: int = SearchOptions.batch_size,
     prune: bool = SearchOptions.prune,
     augment: str = SearchOptions.augment,
@@ -82,8 +87,8 @@ def search(
             another learning rate; 0 for none.
         max_params: leave out architectures with more parameters.
         max_flops: leave out architectures with more floating-point operations per sample.
-        train_size, image_size, validation_fraction, shuffle_labels: see ``load_dataset``; they
-            are used only if ``data`` is a name.
+        train_size, image_size, validation_fraction, shuffle_labels, split_duplicates: see
+            ``load_dataset``; they are used only if ``data`` is a name.
         batch_size: samples per training step.
         prune: compare candidates after every epoch, and stop those below the median. ``law`` is
             compared at half of the epochs alone, and ``pareto`` never.
@@ -126,6 +131,7 @@ def search(
         image_size=image_size,
         validation_fraction=validation_fraction,
         shuffle_labels=shuffle_labels,
+        split_duplicates=split_duplicates,
         batch_size=batch_size,
         prune=prune,
         augment=augment,
@@ -146,6 +152,7 @@ def search_with(
     options: SearchOptions,
     progress: ProgressCallback | None = None,
     command: str = "",
+    stop: StopRequest | None = None,
 ) -> SearchResult:
     """Search as ``search`` does, with its options as one object.
 
@@ -156,6 +163,8 @@ def search_with(
         progress: called after every trial.
         command: text that the report shows as the command that made it; if empty, the call of
             ``designer.search`` is shown.
+        stop: what answers signals, if anything does already; from the first trial on, also after
+            the search has returned, they are deferred.
 
     Raises:
         InvalidInputError: if an argument is not what it must be; nothing is written.
@@ -164,27 +173,35 @@ def search_with(
     job = _prepare(space, data, options)
     text = without_passwords(command) or search_call(space, data, options)
     with hold_run_folder(job.location.folder), quiet_optuna():
-        return run(job, progress or (lambda _: None), text)
+        return run(job, progress or (lambda _: None), text, stop)
 
 
 def default_folder(data: str, space: str) -> Path:
     """Return ``runs/DATA-SPACE``, with ``_`` for what is not safe in a file name."""
-    name = f"{data}-{space}"
+    name = f"{data[-LONGEST_PART:]}-{space[-LONGEST_PART:]}"
     return Path("runs") / "".join(c if c.isalnum() or c in "-_.@" else "_" for c in name)
 
 
-def run(job: Job, progress: ProgressCallback, command: str = "") -> SearchResult:
+def run(
+    job: Job, progress: ProgressCallback, command: str = "", stop: StopRequest | None = None
+) -> SearchResult:
     """Search, confirm, recommend and write the report; the caller holds the run folder.
 
     Args:
         job: space, data and options.
         progress: called after every trial.
         command: text that the report shows as the command that made it.
+        stop: see ``search_with``.
 
     Returns:
         The result as it was written.
     """
-    with stop_on_signals() as stop, open_storage(job.location, stop) as storage:
+    if stop is None:
+        with stop_on_signals() as request:
+            return run(job, progress, command, request)
+    stop.defer()
+    make_store(job.location.artifacts)
+    with open_storage(job.location, stop) as storage:
         study = study_of(job, storage, Phase.SEARCH)
         with leadership(job, study, storage, stop):
             write_handshake(job, study)
@@ -205,12 +222,18 @@ def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOption
     if options.storage is not None:
         parse_address(options.storage)
     devices = tuple(str(usable_device(device)) for device in options.worker_devices)
-    found_space = find_space(space) if isinstance(space, str) else space
-    dataset = load_with_options(data, options.data_options) if isinstance(data, str) else data
+    found_space = find_space(space, typed(space)) if isinstance(space, str) else space
+    dataset = (
+        load_with_options(data, options.data_options, typed(data))
+        if isinstance(data, str)
+        else data
+    )
     check_augmentable(options.augment, dataset.input_shape)
     try_out(found_space, dataset.input_shape, dataset.num_classes)
     location = _location(options, dataset, found_space)
-    open_store(location.artifacts)
+    if options.artifacts is not None:
+        check_store(options.artifacts)
+    check_writable(location.folder)
     check_best(location.folder)
     if not (location.folder / STORAGE_FILE).exists():  # else the report there is ours
         check_free(location.folder, REPORT_SCHEMA)

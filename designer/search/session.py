@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors.torch import load as load_tensors
 
 from designer.errors import RunFolderError
 from designer.folders import BEST_FOLDER, REPORT_FILE, WEIGHTS_FILE, write_text
+from designer.interrupts import StopRequest
 from designer.models.loaded import rebuild
 from designer.results.layers import MeanSd, ReportWarning
 from designer.results.search import REPORT_SCHEMA, ConfirmedRow, Recommendation, SearchResult
@@ -28,14 +30,13 @@ from designer.search.edits.trials import EditOutcome, EditTrials
 from designer.search.job import Job
 from designer.search.progress import Phase, ProgressCallback
 from designer.search.recommend import asks_for_small, chosen, recommend, roles_of, shortlist
-from designer.search.recommended_models import write_best
-from designer.search.stopping import StopRequest
+from designer.search.recommended_models import replacing_best
 from designer.search.storage.artifacts import Artifacts
 from designer.search.storage.caching import CachingStorage
 from designer.search.study.claims import TrialClaims
 from designer.search.study.keys import STAGE, WANTED, WORKER
 from designer.search.study.trials import last_rejection, trials_of
-from designer.search.summary import agreements, at_chance, study_summary, trial_rows, warnings
+from designer.search.summary import agreements, doubt_about, study_summary, trial_rows, warnings
 from designer.search.workers.handshake import DONE
 from designer.search.workers.processes import PhaseRunner, phase_runner
 from designer.training.trainer import accuracy
@@ -127,7 +128,7 @@ class Session:
         at_once = max(self.job.options.worker_count, len(workers))
         trials = EditTrials(self.job, self.edits, self.artifacts, run_enqueued, self.stop)
         recommended = chosen(confirmed, self._roles_of(confirmed))
-        if at_chance(recommended, self.job.data.chance):
+        if doubt_about(recommended, self.job) is not None:
             recommended = []
         return trials.try_all(recommended, confirmed, at_once)
 
@@ -154,9 +155,11 @@ class Session:
                 recommendations=earlier,
                 warnings=(*result.warnings, EARLIER_RECOMMENDATIONS),
             )
+            models: AbstractContextManager[None] = nullcontext()
         else:
-            write_best(self.job, recommended, self.artifacts)
-        write_text(folder / REPORT_FILE, report_to_json(result))
+            models = replacing_best(self.job, recommended, self.artifacts)
+        with models:  # the report and its models are replaced together, or neither is
+            write_text(folder / REPORT_FILE, report_to_json(result))
         return result
 
     def _result(
@@ -167,12 +170,12 @@ class Session:
     ) -> SearchResult:
         """Return the result without its command."""
         edits = trained.edits
-        job, chance = self.job, self.job.data.chance
+        job = self.job
         test_accuracies = [
             _test_accuracy(job, candidate, self.artifacts) for candidate in recommended
         ]
         recommendations = recommend(
-            recommended, roles, test_accuracies, chance, at_chance(recommended, chance)
+            recommended, roles, test_accuracies, doubt_about(recommended, job)
         )
         rows = trial_rows(self.study)
         return SearchResult(

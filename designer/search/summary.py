@@ -27,6 +27,7 @@ from designer.results.search import (
 )
 from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
+from designer.search.recommend import Doubt
 from designer.search.study.records import TrialRecord
 from designer.search.study.trials import failed, finished, retried, trials_of
 
@@ -134,6 +135,26 @@ def at_chance(confirmed: Sequence[ConfirmedCandidate], chance: float) -> bool:
     return not beats_chance(best, samples, chance)
 
 
+def doubt_about(confirmed: Sequence[ConfirmedCandidate], job: Job) -> Doubt | None:
+    """Return why no candidate may be called good; None if nothing speaks against it.
+
+    Args:
+        confirmed: candidates with their confirmation runs.
+        job: data and options.
+    """
+    chance = job.data.chance
+    if at_chance(confirmed, chance):
+        return lambda candidate: (
+            f"its validation accuracy of {candidate.validation_accuracy.mean:.3f} cannot be told "
+            f"from chance ({chance:.3f})"
+        )
+    spoiling = next((leak for leak in job.leaks if leak.spoils), None)
+    if spoiling is not None:
+        text = f"{spoiling.finding}, so accuracy there says little about new data"
+        return lambda _: text
+    return None
+
+
 def warnings(
     job: Job,
     rows: Sequence[TrialRow],
@@ -229,6 +250,7 @@ def _data_warnings(job: Job, confirmed: Sequence[ConfirmedCandidate]) -> Iterato
             "shuffled_labels",
             "The labels were shuffled on purpose: whatever is found here is not in the data.",
         )
+    yield from (leak.warning() for leak in job.leaks)
     if at_chance(confirmed, job.data.chance):
         best = max(candidate.validation_accuracy.mean for candidate in confirmed)
         yield ReportWarning(

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
-from designer.errors import InvalidInputError, TrialFailed
+from designer.errors import InvalidInputError, TrialFailed, memory_ran_out
+from designer.probing.calling import check_rows
 
 WEIGHT_DECAY = 5e-4
 """Weight decay of the default optimizer, as in He & Su, PNAS 2023."""
@@ -29,10 +30,6 @@ WEIGHT_DECAY = 5e-4
 
 EVALUATION_BATCH = 4096
 """Number of samples in a forward pass that only counts correct answers."""
-
-
-CPU_MEMORY_EXHAUSTED = ("can't allocate memory", "not enough memory")
-"""Words of the errors of torch's CPU allocator on Linux and macOS, and on Windows."""
 
 
 class Schedule(StrEnum):
@@ -172,9 +169,11 @@ def correct_answers(
         (n,) mask, on the device of ``data``.
     """
     with _evaluating(model):
-        masks = [
-            model(inputs.clone()).argmax(1) == labels for inputs, labels in data.batches(batch_size)
-        ]
+        masks = []
+        for inputs, labels in data.batches(batch_size):
+            logits = model(inputs.clone())
+            check_rows(logits, len(labels))
+            masks.append(logits.argmax(1) == labels)
     return torch.cat(masks)
 
 
@@ -183,10 +182,8 @@ def memory_exhaustion_as_failure() -> Iterator[None]:
     """Raise ``TrialFailed`` in place of any error that says that memory ran out."""
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise TrialFailed("Memory ran out: the architecture is too large.") from error
-    except RuntimeError as error:  # the CPU allocator has no exception class of its own
-        if not any(words in str(error) for words in CPU_MEMORY_EXHAUSTED):
+    except (MemoryError, RuntimeError) as error:
+        if not memory_ran_out(error):
             raise
         raise TrialFailed("Memory ran out: the architecture is too large.") from error
 

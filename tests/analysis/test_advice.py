@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from designer.analysis.advice import input_report, layer_reports, mean_law
-from designer.results.diagnosis import WHOLE_FIRST
+from designer.analysis.diagnosis import diagnose
+from designer.results.diagnosis import WHOLE_FIRST, FindingKind
 from designer.results.layers import LayerReport
 from designer.results.measured import FloatArray, LawStatus, SeparationProfile, Verdict
 from tests.support.helpers import draws_around, profile_of, values_of_steps
@@ -108,6 +110,43 @@ def test_a_block_that_lost_a_class_direction() -> None:
     assert report.verdict is Verdict.DEGENERATE
     assert report.advice == "widen: only 5 of 9 class directions are left"
     assert (report.rank, report.full_rank) == (5, 9)
+
+
+@pytest.mark.parametrize("positions", [None, 4])
+def test_pooled_features_that_lost_a_class_direction_say_to_take_flat_ones(
+    positions: int | None,
+) -> None:
+    pooled = pooled_profile([9, 9, 5, 5], [positions] * 4)
+    reports = layer_reports([pooled])
+    assert [report.verdict for report in reports[1:]] == [Verdict.DEGENERATE] * 2
+    for report in reports[1:]:
+        assert report.advice.startswith("measure again: pooled features show only 5 of 9 class")
+        assert report.advice.endswith("so take flat ones")
+    assert diagnose([pooled]) == ()
+
+
+def test_what_follows_pooled_features_that_lost_a_direction_is_measured_again() -> None:
+    report = layer_reports([pooled_profile([9, 9, 5, 9], [64, 16, 4, 1])])[2]
+    assert report.advice == (
+        "measure again: pooled features show only 5 of 9 class directions before it, so take flat "
+        "ones"
+    )
+
+
+def test_vectors_are_the_same_pooled_and_flat() -> None:
+    profile = pooled_profile([9, 9, 5, 5], [16, 4, 1, 1])
+    assert layer_reports([profile])[1].advice == "widen: only 5 of 9 class directions are left"
+    assert [finding.kind for finding in diagnose([profile])] == [FindingKind.TOO_NARROW]
+
+
+def pooled_profile(ranks: list[int], positions: list[int | None]) -> SeparationProfile:
+    """Return an invented profile of pooled features."""
+    profile = profile_of([100.0, 50.0, 20.0, 10.0], ranks=ranks, accuracies=[0.2, 0.5, 0.7, 0.9])
+    layers = tuple(
+        replace(layer, positions=count)
+        for layer, count in zip(profile.layers, positions, strict=True)
+    )
+    return replace(profile, layers=layers, features="pool")
 
 
 def test_a_block_after_one_that_lost_a_class_direction_is_degenerate_too() -> None:

@@ -255,6 +255,16 @@ def test_memorised_labels_are_called_so() -> None:
     assert FindingKind.MEMORISING in {finding.kind for finding in result.diagnosis}
 
 
+def test_heldout_samples_that_were_trained_on_are_counted() -> None:
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    data = labelled(90)
+    result = analyze(model, data, (data.inputs[:30], data.labels[:30]))
+    (message,) = (w.message for w in result.warnings if w.code == "leaked_held_out")
+    assert message.startswith("30 of 30 held-out samples (100.0 %) also stand in the training data")
+    other = analyze(model, data, labelled(30, seed=1))
+    assert "leaked_held_out" not in {w.code for w in other.warnings}
+
+
 def test_without_heldout_data_there_is_no_tunnel_and_a_warning() -> None:
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
     result = analyze(model, labelled(90))

@@ -27,7 +27,7 @@ from designer.results.search import SearchResult
 from designer.results.serialisation import read_report, report_to_json
 from tests.support.command import Command
 from tests.support.sample_reports import network, search_result, typical
-from tests.support.toy import tiny_run
+from tests.support.toy import TRUSTED, tiny_run
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -186,11 +186,11 @@ def halved(layer: LayerReport) -> LayerReport:
 
 class TestSources:
     def test_of_every_kind(self, run: Path, command: Command) -> None:
-        assert command("analyze", str(run / "best/1"), "--out", "seen").code == 0
+        assert command("analyze", str(run / "best/1"), *TRUSTED, "--out", "seen").code == 0
         options = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
-        assert command("prune", str(run), *options).code == 0
+        assert command("prune", str(run), *TRUSTED, *options).code == 0
         sources = [str(run), "seen/report.json", "small", str(run / "best/2")]
-        done = command("compare", *sources, "--format", "json")
+        done = command("compare", *sources, *TRUSTED, "--format", "json")
         assert done.code == 0, done.err
         comparison = json.loads(done.out)
         assert [network["name"] for network in comparison["networks"]] == sources
@@ -218,7 +218,7 @@ class TestSources:
 
     def test_a_pruning_report_alone(self, command: Command, run: Path) -> None:
         options = ["--remove", "1", "--epochs", "1", "--no-baselines", "--out", "small"]
-        assert command("prune", str(run), *options).code == 0
+        assert command("prune", str(run), *TRUSTED, *options).code == 0
         with pytest.raises(InvalidInputError, match="name the folder"):
             compare(["small/report.json", str(run)])
 

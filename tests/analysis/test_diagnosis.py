@@ -22,6 +22,7 @@ from designer.analysis.diagnosis import (
     TrainingRuns,
     at_chance,
     diagnose,
+    whole_comes_first,
 )
 from designer.errors import TrialFailed
 from designer.measures.law import MEMORISED_GAP
@@ -130,6 +131,40 @@ def test_without_resamples_the_fall_itself_decides() -> None:
     assert diagnose([profile_of(values_of_steps([0.5, -0.4]))]) == ()
 
 
+def test_a_network_that_loses_its_classes_on_the_way_is_not_sound() -> None:
+    lost = profile_of([4.0, 5.0, *[float("nan")] * 8], [4.0, 5.0, *[float("nan")] * 8])
+    finding = only(diagnose([lost], normalised=False))
+    assert finding.kind is FindingKind.NOT_SOUND
+    assert finding.evidence.startswith("Behind block 'block2' all class means coincide")
+    assert finding.advice.startswith("Add normalisation")
+    assert whole_comes_first([lost])
+
+
+@pytest.mark.parametrize(
+    ("losses", "short"),
+    [
+        ((2.0, 1.0), True),
+        ((2.0,), True),
+        ((2.0, 0.1), False),
+        ((2.0,) * MIN_EPOCHS, False),
+        ((), False),
+    ],
+)
+def test_few_epochs_with_much_loss_left_are_too_few(losses: tuple[float, ...], short: bool) -> None:
+    runs = TrainingRuns(losses=(losses, losses) if losses else (), accuracies=(0.9, 0.9))
+    findings = diagnose([profile_with()], runs=runs)
+    assert (FindingKind.NOT_SOUND in kinds(findings)) == short
+    if short:
+        assert f"trained for {len(losses)} epoch" in findings[0].evidence
+
+
+def test_depth_is_not_judged_where_d_does_not_fall() -> None:
+    steps = [0.5, *[-0.2] * 8]
+    accuracies = [0.3, *[0.8] * 9]
+    rising = profile_of(values_of_steps(steps), values_of_steps(steps), accuracies=accuracies)
+    assert kinds(diagnose([rising])) == [FindingKind.NOT_SOUND]
+
+
 @pytest.mark.parametrize("bad", [0.0, float("nan")])
 def test_nothing_is_said_of_a_d_that_does_not_exist(bad: float) -> None:
     assert diagnose([profile_of([4.0, bad, 8.0], [4.0, bad, 8.0])]) == ()
@@ -163,7 +198,7 @@ def test_a_rate_is_too_low_if_the_loss_stalls_far_from_its_end(
     run: tuple[float, ...], named: bool
 ) -> None:
     findings = diagnose([profile_with()], runs=TrainingRuns(losses=(run,), accuracies=(0.9,)))
-    assert kinds(findings) == [FindingKind.RATE_TOO_LOW] * named
+    assert (FindingKind.RATE_TOO_LOW in kinds(findings)) == named
     if named:
         assert only(findings).advice == "Train with 3 times the learning rate."
         assert f"from {run[len(run) // 3 - 1]:.2f} to {run[-1]:.2f} nats" in findings[0].evidence
@@ -319,6 +354,39 @@ def test_the_seed_with_the_fewest_directions_counts() -> None:
 def test_pooled_features_hide_directions() -> None:
     pooled = replace(profile_with(ranks=[9, 9, 5, 9, 9]), features="pool")
     assert diagnose([pooled]) == ()
+
+
+def of_maps(channels: Sequence[int], positions: Sequence[int], **options: Any) -> SeparationProfile:
+    """Return a profile of flat maps; the third block loses class directions."""
+    widths = [c * p for c, p in zip(channels, positions, strict=True)]
+    profile = profile_with(ranks=[9, 9, 9, 6, 6], widths=widths, **options)
+    layers = tuple(
+        replace(layer, positions=p) for layer, p in zip(profile.layers, positions, strict=True)
+    )
+    return replace(profile, layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("channels", "positions", "told"),
+    [
+        ([1, 8, 8, 8, 8], [64, 64, 16, 1, 1], False),  # the maps alone shrink
+        ([1, 8, 8, 16, 16], [64, 64, 16, 1, 1], False),  # and channels are added
+        ([1, 8, 8, 6, 6], [64, 64, 16, 1, 1], True),  # channels are lost, too
+        ([1, 8, 8, 6, 6], [64, 64, 16, 16, 16], True),
+    ],
+)
+def test_an_untrained_network_is_not_told_to_widen_where_its_maps_shrink(
+    channels: list[int], positions: list[int], *, told: bool
+) -> None:
+    chance = {"accuracy": 0.1, "accuracy_heldout": 0.1}
+    untrained = of_maps(channels, positions, **chance)
+    assert (FindingKind.TOO_NARROW in kinds(diagnose([untrained]))) is told
+    trained = of_maps(channels, positions)
+    assert FindingKind.TOO_NARROW in kinds(diagnose([trained]))
+    unknown = replace(
+        untrained, layers=tuple(replace(layer, positions=None) for layer in untrained.layers)
+    )
+    assert FindingKind.TOO_NARROW in kinds(diagnose([unknown]))
 
 
 # --- memorising ---

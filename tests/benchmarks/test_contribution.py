@@ -29,7 +29,7 @@ from benchmarks.claims.pretrained_resnets import (
     cifar_splits,
     pretrained_resnet,
 )
-from benchmarks.claims.pruning_networks import ResidualMlp
+from benchmarks.claims.small_networks import ResidualMlp
 from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.processes import PROCESSES
 from benchmarks.run import main

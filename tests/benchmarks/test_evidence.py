@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evidence.__main__ import EVIDENCE, MANY_MACHINES, README, document
+from benchmarks.claim import CLAIMS
+from benchmarks.evidence.__main__ import (
+    EVIDENCE,
+    MANY_MACHINES,
+    PAGES,
+    README,
+    TABLES,
+    as_text,
+    document,
+    tables,
+)
 from benchmarks.evidence.criterion import verdict_words
 from benchmarks.evidence.markdown import (
     BEGIN,
@@ -19,7 +29,7 @@ from benchmarks.evidence.markdown import (
     with_interval,
 )
 from benchmarks.evidence.scaling import workers
-from benchmarks.evidence.summary import summary
+from benchmarks.evidence.statements import IN_README, Page, statements, summary
 
 
 def between_marks(path: Path) -> list[str]:
@@ -28,7 +38,9 @@ def between_marks(path: Path) -> list[str]:
 
 
 def test_documents_show_the_committed_results() -> None:
-    assert EVIDENCE.read_text(encoding="utf-8") == "\n".join(document()) + "\n"
+    assert EVIDENCE.read_text(encoding="utf-8") == as_text(document())
+    for page in PAGES:
+        assert (TABLES / f"{page}.md").read_text(encoding="utf-8") == as_text(tables(page))
     assert between_marks(README) == list(summary())
     assert between_marks(MANY_MACHINES) == list(workers())
 
@@ -36,8 +48,18 @@ def test_documents_show_the_committed_results() -> None:
 def test_the_summary_is_a_table_of_at_most_twelve_claims() -> None:
     rows = [line for line in summary() if line.startswith("|")]
     assert rows[0] == "| claim | figure | verdict |"
-    assert len(rows) - 2 <= 12
+    assert len(rows) - 2 <= IN_README == 12
     assert all(row.count(" | ") == 2 for row in rows[2:])
+
+
+def test_every_statement_names_a_program_and_a_page_and_every_page_is_named() -> None:
+    assert {statement.program for statement in statements()} <= set(CLAIMS)
+    assert {statement.page for statement in statements()} == set(Page) == set(PAGES)
+    assert {path.stem for path in TABLES.glob("*.md")} == set(PAGES)
+
+
+def test_the_page_of_statements_is_read_in_minutes() -> None:
+    assert len(" ".join(document()).split()) < 1500
 
 
 def test_a_table_aligns_numbers_to_the_right() -> None:

@@ -59,7 +59,7 @@ def test_other_commands_are_refused(line: str) -> None:
 
 
 def test_sources_are_replaced_alone_and_after_an_equals_sign() -> None:
-    line = "python -m benchmarks.run pruning --data MNIST=mnist.npz --data digits=digits"
+    line = "python -m benchmarks.run max_drop --data MNIST=mnist.npz --data digits=digits"
     arguments = stored_command(line).here({"mnist": "/data/m=1/images.npz"}, Path("kept"))
     assert arguments == ["--data", "MNIST=/data/m=1/images.npz", "--data", "digits=digits"]
 

@@ -17,7 +17,7 @@ from designer.results.measured import Verdict
 from designer.results.serialisation import report_schema
 from tests.support import cli_models
 from tests.support.command import Command, refused
-from tests.support.toy import write_blobs
+from tests.support.toy import TRUSTED, write_blobs
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -158,16 +158,18 @@ class TestOutput:
             confirm_epochs=3,
             out="run",
         )
-        shown = analysis(command, "run/best/1")
+        shown = analysis(command, "run/best/1", *TRUSTED)
         layers = result.recommendations[0].layers
         assert [layer["name"] for layer in shown["layers"]] == [layer.name for layer in layers]
         assert shown["data"]["heldout_part"] == "validation"
         assert shown["layers"][0]["separation"] == pytest.approx(layers[0].separation)
-        assert analysis(command, "run")["layers"] == shown["layers"]
-        named = analysis(command, "run/best/1", "--data", "tests.support.toy:blobs")
+        assert analysis(command, "run", *TRUSTED)["layers"] == shown["layers"]
+        named = analysis(command, "run/best/1", *TRUSTED, "--data", "tests.support.toy:blobs")
         assert named["layers"] == shown["layers"]
         assert not {"other_split", "split_here", "scaling"} & warning_codes(shown)
-        assert "other_split" in warning_codes(analysis(command, "run/best/1", "--seed", "5"))
+        assert "other_split" in warning_codes(
+            analysis(command, "run/best/1", *TRUSTED, "--seed", "5")
+        )
 
     def test_its_data_under_another_name(self, command: Command) -> None:
         write_blobs(Path("blobs.npz"))
@@ -181,13 +183,15 @@ class TestOutput:
         designer.search(
             "tests.support.toy:TinySpace", "blobs.npz", seed=3, train_size=90, out="moved", **quick
         )
-        shown = analysis(command, "moved/best/1")
+        shown = analysis(command, "moved/best/1", *TRUSTED)
         Path("elsewhere").mkdir()
         Path("blobs.npz").rename("elsewhere/blobs.npz")
-        there = analysis(command, "moved/best/1", "--data", "elsewhere/blobs.npz")
+        there = analysis(command, "moved/best/1", *TRUSTED, "--data", "elsewhere/blobs.npz")
         assert there["data"] == shown["data"]
         assert there["layers"] == shown["layers"]
-        other = analysis(command, "moved/best/1", "--data", "elsewhere/blobs.npz", "--seed", "5")
+        other = analysis(
+            command, "moved/best/1", *TRUSTED, "--data", "elsewhere/blobs.npz", "--seed", "5"
+        )
         assert "split_here" in warning_codes(other)
 
 

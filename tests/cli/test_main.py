@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator
 
 import designer.cli.main
 from designer.cli.app import FAILED, INTERRUPTED, OK, WRONG_USE
+from designer.data.limits import DATA_LIMIT
 from designer.data.sources import SOURCES
 from designer.results.provenance import VERSION
 from designer.results.serialisation import read_result, report_schema
@@ -371,6 +372,31 @@ def raising(error: BaseException) -> Callable[..., None]:
         raise error
 
     return raise_it
+
+
+class TestLimits:
+    def test_data_that_take_too_much_memory(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(DATA_LIMIT, "8")  # the option sets it, and the test must not leave it
+        save()
+        limited = ["--data", "data.npz", "--max-data-gib", "0.000001"]
+        line = refused(command("search", *limited, "--trials", "1"))
+        assert "'data.npz', unpacked, takes 0.0 GiB of memory, more than the 1e-06 GiB" in line
+        assert "--max-data-gib" in line
+        assert command("search", *TOY, "--max-data-gib", "1").code == OK
+
+    def test_memory_that_runs_out_is_one_line(
+        self, command: Command, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def run_out(*_: object) -> None:
+            raise MemoryError("Unable to allocate 7.28 TiB for an array")
+
+        monkeypatch.setattr("designer.results.serialisation.read_report", run_out)
+        outcome = command("report", "runs/a")
+        assert outcome.code == FAILED
+        (line,) = outcome.err.splitlines()
+        assert line.startswith("error: Memory ran out (Unable to allocate 7.28 TiB for an array);")
 
 
 class TestEnds:

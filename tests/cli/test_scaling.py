@@ -107,20 +107,34 @@ class TestAsTheyCome:
         original, pruned = report["networks"]
         assert original["test_accuracy"]["value"] == pytest.approx(raw.accuracy)
         assert not scaling_warnings(report)
-        small = load_model("small")
+        small = load_model("small", trust=NET)
         assert small.scaling == {"mean": [0.0] * 6, "scale": [1.0] * 6}
         by_hand = accuracy(small.model, raw.test)
         assert by_hand == pytest.approx(pruned["test_accuracy"]["value"])
-        shown = report_of(command("analyze", "small", "--heldout", "test", "--json"))
+        shown = report_of(
+            command("analyze", "small", "--trust", NET, "--heldout", "test", "--json")
+        )
         assert shown["model"]["accuracy_heldout"] == pytest.approx(by_hand)
         assert shown["data"]["scaling"] == "none"
         named = report_of(
-            command("analyze", "small", "--data", raw.data, "--heldout", "test", "--json")
+            command(
+                "analyze",
+                "small",
+                "--trust",
+                NET,
+                "--data",
+                raw.data,
+                "--heldout",
+                "test",
+                "--json",
+            )
         )
         assert named["layers"] == shown["layers"]
-        again = report_of(command("prune", "small", *PRUNE[:-1], "smaller", "--json"))
+        again = report_of(
+            command("prune", "small", "--trust", NET, *PRUNE[:-1], "smaller", "--json")
+        )
         assert again["networks"][0]["test_accuracy"]["value"] == pytest.approx(by_hand)
-        both = report_of(command("compare", "small", "smaller", "--format", "json"))
+        both = report_of(command("compare", "small", "smaller", "--trust", NET, "--format", "json"))
         assert [network["accuracy"]["value"] for network in both["networks"]] == [
             pytest.approx(result["networks"][1]["validation_accuracy"]["value"])
             for result in (report, again)
@@ -133,7 +147,9 @@ class TestAsTheyCome:
         report = report_of(command("prune", *options, *PRUNE, "--json"))
         original, pruned = report["networks"]
         assert original["test_accuracy"]["value"] == pytest.approx(standardised.accuracy)
-        shown = report_of(command("analyze", "small", "--heldout", "test", "--json"))
+        shown = report_of(
+            command("analyze", "small", "--trust", NET, "--heldout", "test", "--json")
+        )
         assert shown["model"]["accuracy_heldout"] == pytest.approx(pruned["test_accuracy"]["value"])
 
     def test_a_scaling_in_numbers(self, command: Command, standardised: Trained) -> None:
@@ -145,7 +161,7 @@ class TestAsTheyCome:
         assert shown["data"]["scaling"] == "given"
         assert not scaling_warnings(shown)
         report_of(command("prune", *options, *PRUNE, "--json"))
-        assert load_model("small").scaling == numbers
+        assert load_model("small", trust=NET).scaling == numbers
 
 
 class TestAnotherScalingIsRight:

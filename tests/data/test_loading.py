@@ -128,5 +128,6 @@ def test_scaling_and_seed_are_recorded_and_change_no_fingerprint(source: Source)
         "validation_fraction": 0.25,
         "seed": 0,
         "shuffle_labels": False,
+        "split_duplicates": False,
         "scaling": "standard",
     }

@@ -12,6 +12,7 @@ import pytest
 from designer.data.loading import load_dataset, load_with_options
 from designer.data.options import LARGEST_SEED, DataOptions
 from designer.errors import DataError
+from designer.importing import typed
 from tests.support.datasets import Source, X, Y, same_data
 
 
@@ -28,7 +29,7 @@ def test_load_dataset_takes_every_option_with_the_same_default() -> None:
 def test_options_load_what_keywords_load(source: Source, options: dict[str, Any]) -> None:
     name = source(X, Y)
     by_keywords = load_dataset(name, **options)
-    by_options = load_with_options(name, DataOptions(**options))
+    by_options = load_with_options(name, DataOptions(**options), typed(name))
     assert same_data(by_keywords, by_options)
     assert by_keywords.options == by_options.options
 

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import designer
-import designer.cli.main  # it registers the commands
+import designer.cli.commands  # it registers the commands
 from designer.cli.app import app
 from designer.results.serialisation import report_schema
 from tests.support.paths import ROOT

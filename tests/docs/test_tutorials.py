@@ -11,7 +11,7 @@ import optuna
 import pytest
 import typer
 
-import designer.cli.main  # noqa: F401 - it registers the commands
+import designer.cli.commands  # noqa: F401 - it registers the commands
 from designer.cli.app import app
 from tests.docs.pages import PageRun, blocks_of, run_page, without_numbers
 from tests.support.paths import ROOT

@@ -21,14 +21,8 @@ from designer.measures.law import (
     steps,
     uniformity,
 )
-from designer.results.measured import (
-    HIGH_SHARE,
-    LOW_SHARE,
-    FloatArray,
-    Interval,
-    LawStatus,
-    Verdict,
-)
+from designer.results.measured import HIGH_SHARE, LOW_SHARE, FloatArray, LawStatus, Verdict
+from designer.results.ranges import Interval
 from tests.support.helpers import values_of_steps
 
 few = settings(max_examples=50, deadline=None, derandomize=True)

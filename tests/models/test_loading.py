@@ -24,6 +24,8 @@ from tests.support.trained import same_state, state_of
 
 HERE = "tests.models.test_loading"
 
+SPACE = "tests.support.toy:TinySpace"
+
 State = dict[str, Any]
 
 
@@ -73,7 +75,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def search_quickly(data: Dataset, out: Path) -> None:
     designer.search(
-        "tests.support.toy:TinySpace",
+        SPACE,
         data,
         out=out,
         trials=2,
@@ -159,7 +161,7 @@ class TestCallables:
 class TestFolders:
     def test_a_recommended_model_remembers_its_data(self, searched: Path) -> None:
         folder = searched / "best" / "1"
-        loaded = load_model(str(folder))
+        loaded = load_model(str(folder), trust=SPACE)
         assert loaded.name == str(folder)
         assert not loaded.model.training
         assert loaded.input_shape == (6,)
@@ -177,25 +179,26 @@ class TestFolders:
         scaling = {"mean": [0.0] * 6, "scale": [2.0] * 6}
         data = load_dataset("tests.support.toy:blobs", scaling=scaling)
         search_quickly(data, tmp_path)
-        loaded = load_model(tmp_path)
+        loaded = load_model(tmp_path, trust=[SPACE])
         again = load_dataset(**loaded.data_options)
         assert torch.equal(again.train.inputs, data.train.inputs)
 
     def test_a_run_folder_stands_for_its_best(self, searched: Path) -> None:
-        run, best = load_model(str(searched)), load_model(str(searched / "best" / "1"))
+        run, best = (load_model(f, trust=SPACE) for f in (str(searched), searched / "best" / "1"))
         assert run.name == str(searched)
         assert same_state(run.model, state_of(best.model))
 
     def test_other_weights_can_be_put_in(self, searched: Path, tmp_path: Path) -> None:
-        zeros = {k: v * 0 for k, v in state_of(load_model(searched).model).items()}
+        trained = load_model(searched, trust=SPACE).model
+        zeros = {k: v * 0 for k, v in state_of(trained).items()}
         save_file(zeros, tmp_path / "zeros")
-        assert same_state(load_model(searched, tmp_path / "zeros").model, zeros)
+        assert same_state(load_model(searched, tmp_path / "zeros", trust=SPACE).model, zeros)
 
     def test_older_folders_say_nothing_of_their_data(self, searched: Path, tmp_path: Path) -> None:
         def without(stored: State) -> State:
             return {k: v for k, v in stored.items() if not k.startswith("data_")}
 
-        loaded = load_best(changed(searched, tmp_path / "1", without))
+        loaded = load_best(changed(searched, tmp_path / "1", without), trust=True)
         assert (loaded.data_options, loaded.data_fingerprint) == ({}, "")
 
     @pytest.mark.parametrize(
@@ -231,7 +234,7 @@ class TestFolders:
                 file.write_bytes(spoilt)
             assert damaged(file.parent)
             file.write_bytes(content)
-        load_model(file.parent)
+        load_model(file.parent, trust=SPACE)
 
     def test_a_folder_of_anything_else(self, tmp_path: Path) -> None:
         assert "spec.json" in damaged(tmp_path)
@@ -248,8 +251,8 @@ def changed(run: Path, folder: Path, change: Callable[[State], Any]) -> Path:
 def damaged(folder: Path) -> str:
     """Return the one line with which a folder is refused that holds no model."""
     for load in (load_best, load_model):
-        with pytest.raises(RunFolderError, match=r"^Expected .* model") as refused:
-            load(folder)
+        with pytest.raises(RunFolderError, match=r"^Expected .*model") as refused:
+            load(folder, trust=True)
     message = str(refused.value)
     assert str(folder) in message
     assert "\n" not in message

@@ -13,6 +13,7 @@ from torch import nn
 
 import designer
 from designer.errors import ModelError, RunFolderError
+from designer.importing import Trust
 from designer.models.loaded import LoadedModel, build_from_origin
 from designer.models.loading import load_model
 from designer.pruning import removal_trials
@@ -77,7 +78,7 @@ def test_the_same_outputs_to_the_bit(
     folder = written(tmp_path / "a" / "b", pruned, model)
     assert sorted(path.name for path in folder.iterdir()) == FILES
     random = torch.get_rng_state()
-    loaded = designer.load(folder)
+    loaded = designer.load(folder, trust=FACTORY)
     assert torch.equal(torch.get_rng_state(), random)
     assert same_outputs(loaded.model, pruned.model, data)
     assert same_state(loaded.model, state)
@@ -85,7 +86,7 @@ def test_the_same_outputs_to_the_bit(
     assert not loaded.model.training
     assert loaded.name == str(folder)
     assert loaded.removed == (pruned.removals,)
-    assert same_outputs(load_model(folder).model, pruned.model, data)
+    assert same_outputs(load_model(folder, trust=FACTORY).model, pruned.model, data)
 
 
 def test_a_folder_as_a_string(
@@ -93,7 +94,7 @@ def test_a_folder_as_a_string(
 ) -> None:
     source = LoadedModel(model, origin={"factory": FACTORY})
     designer.write_pruned(str(tmp_path / "x"), pruned.model, source, pruned.removals)
-    assert same_outputs(designer.load(str(tmp_path / "x")).model, pruned.model, data)
+    assert same_outputs(designer.load(str(tmp_path / "x"), trust=FACTORY).model, pruned.model, data)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
@@ -102,7 +103,7 @@ def test_in_other_precisions(
 ) -> None:
     other = train_briefly(blob_net(DEPTH), data[0]).to(kind)
     result = designer.prune(other, data, remove=2, epochs=0)
-    loaded = designer.load(written(tmp_path, result, other))
+    loaded = designer.load(written(tmp_path, result, other), trust=FACTORY)
     assert {p.dtype for p in loaded.model.parameters()} == {kind}
     assert same_outputs(loaded.model, result.model, data, dtype=kind)
 
@@ -125,9 +126,9 @@ def test_with_narrower_layers(
 def test_pruned_once_more(
     tmp_path: Path, model: nn.Module, pruned: PruningResult, data: Triple
 ) -> None:
-    first = designer.load(written(tmp_path / "1", pruned, model))
+    first = designer.load(written(tmp_path / "1", pruned, model), trust=FACTORY)
     again = designer.prune(first.model, data, remove=1, epochs=1)
-    second = designer.load(written(tmp_path / "2", again, first))
+    second = designer.load(written(tmp_path / "2", again, first), trust=FACTORY)
     assert same_outputs(second.model, again.model, data)
     assert second.removed == (pruned.removals, again.removals)
     assert again.report.networks[1].blocks == DEPTH - 3
@@ -138,7 +139,7 @@ def test_a_model_of_pythons_own(
 ) -> None:
     folder = written(tmp_path, pruned, model, "")
     with pytest.raises(ModelError, match="the folder does not say; pass it as `model`"):
-        designer.load(folder)
+        designer.load(folder, trust=FACTORY)
     state = state_of(model)
     assert same_outputs(designer.load(folder, model=model).model, pruned.model, data)
     assert same_outputs(designer.load(folder, model=make()).model, pruned.model, data)
@@ -150,7 +151,7 @@ def test_a_model_of_pythons_own(
 def test_the_structure_with_other_weights(
     tmp_path: Path, model: nn.Module, pruned: PruningResult
 ) -> None:
-    loaded = designer.load(written(tmp_path, pruned, model))
+    loaded = designer.load(written(tmp_path, pruned, model), trust=FACTORY)
     random = torch.get_rng_state()
     first, again = (loaded.again(1) for _ in range(2))
     assert torch.equal(torch.get_rng_state(), random)
@@ -166,7 +167,7 @@ def test_the_data_go_along(tmp_path: Path, model: nn.Module, pruned: PruningResu
     dataset = designer.load_dataset("tests.support.toy:blobs")
     source = LoadedModel(model, origin={"factory": FACTORY})
     designer.write_pruned(tmp_path, pruned.model, source, pruned.removals, dataset)
-    loaded = designer.load(tmp_path)
+    loaded = designer.load(tmp_path, trust=FACTORY)
     assert loaded.input_shape == (6,)
     assert loaded.class_names == dataset.class_names
     assert loaded.scaling == dataset.scaling
@@ -187,7 +188,7 @@ def test_what_the_source_knows_of_its_data_goes_along(
     }
     source = LoadedModel(model, origin={"factory": FACTORY}, **known)
     designer.write_pruned(tmp_path, pruned.model, source, pruned.removals)
-    loaded = designer.load(tmp_path)
+    loaded = designer.load(tmp_path, trust=FACTORY)
     assert {name: getattr(loaded, name) for name in known} == known
 
 
@@ -226,24 +227,24 @@ def truncated(folder: Path) -> None:
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str]] = [
-    (overwritten("model.json", '{"origin": '), "JSONDecodeError"),
-    (overwritten("model.json", "[]"), "failed (TypeError"),
-    (overwritten("model.json", ""), "JSONDecodeError"),
-    (without("schema"), "KeyError: 'schema'"),
-    (without("origin"), "KeyError: 'origin'"),
-    (without("removed"), "KeyError: 'removed'"),
-    (without("dtype"), "KeyError: 'dtype'"),
+    (overwritten("model.json", '{"origin": '), "Expecting value"),
+    (overwritten("model.json", "[]"), "Expected schema designer.pruned/1 in"),
+    (overwritten("model.json", ""), "Expecting value"),
+    (without("schema"), "Expected schema designer.pruned/1 in"),
+    (without("origin"), "its origin is wrong"),
+    (without("removed"), "its removed is wrong"),
+    (without("dtype"), "its dtype is wrong"),
     (changed(schema="designer.pruned/9"), "Expected schema designer.pruned/1 in"),
-    (changed(dtype="load"), "TypeError"),
-    (changed(dtype="float31"), "AttributeError"),
-    (changed(removed=[[{"block": "blocks.3", "way": "sideways"}]]), "ValidationError"),
+    (changed(dtype="load"), "no floating-point type of torch"),
+    (changed(dtype="float31"), "no floating-point type of torch"),
+    (changed(removed=[[{"block": "blocks.3", "way": "sideways"}]]), "its removed.0.0.way is wrong"),
     (changed(removed=[[{"block": "nowhere", "way": "pass"}]]), "'nowhere' to remove, found none"),
     (changed(removed=[]), "to fit the model"),
-    (changed(known={"input_shape": 3}), "Expected model.json"),
+    (changed(known={"input_shape": 3}), "its known.input_shape is wrong"),
     (changed(origin={"factory": "tests.models.test_pruned:nothing"}), "nothing"),
     (changed(origin={"factory": "nowhere:nothing"}), "nowhere"),
-    (changed(origin={"spec": {"space": "mlp"}}), "KeyError"),
-    (changed(origin=7), "TypeError"),
+    (changed(origin={"spec": {"space": "mlp"}}), "its origin.spec.input_shape is wrong"),
+    (changed(origin=7), "its origin is wrong"),
     (truncated, "Expected model.json and model.safetensors of one pruned model"),
     (overwritten("model.safetensors", "no weights"), "SafetensorError"),
     (lambda folder: (folder / "model.safetensors").unlink(), "FileNotFoundError"),
@@ -261,7 +262,7 @@ def test_a_damaged_folder_is_refused_in_one_line(
     damage(written(tmp_path, pruned, model))
     for load in (designer.load, load_model):
         with pytest.raises((RunFolderError, ModelError)) as raised:
-            load(tmp_path)
+            load(tmp_path, trust=True)
         assert message in str(raised.value)
         assert "\n" not in str(raised.value)
 
@@ -283,4 +284,4 @@ def test_what_cannot_be_written(tmp_path: Path, model: nn.Module, pruned: Prunin
 
 def test_an_origin_that_says_nothing() -> None:
     with pytest.raises(ModelError, match="how the whole model is made"):
-        build_from_origin({})
+        build_from_origin({}, Trust())

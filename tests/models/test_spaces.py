@@ -16,6 +16,7 @@ import pytest
 import designer.cli.main
 import search_spaces
 from designer.errors import SpaceError
+from designer.importing import Trust, typed
 from designer.models.spaces import description, find_space, listed_spaces
 from designer.search.space_parameters import Parameter, ParameterKind, parameters_of, try_out
 from search_spaces import ENTRY_POINT_GROUP, MlpSpace, MlpSpec, Trial
@@ -82,18 +83,19 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestFindSpace:
     def test_built_in(self) -> None:
-        assert find_space("mlp") == MlpSpace()
+        assert find_space("mlp", Trust()) == MlpSpace()
 
     def test_by_import(self) -> None:
-        assert find_space("tests.support.toy:TinySpace") == TinySpace()
-        assert isinstance(find_space("tests.support.toy:PlainSpace"), PlainSpace)
+        for kind in (TinySpace, PlainSpace):
+            name = f"tests.support.toy:{kind.__name__}"
+            assert isinstance(find_space(name, typed(name)), kind)
 
     def test_one_that_is_made_already(self) -> None:
-        assert find_space(f"{HERE}:READY") is READY
+        assert find_space(f"{HERE}:READY", typed(f"{HERE}:READY")) is READY
 
     @pytest.mark.usefixtures("installed")
     def test_installed(self) -> None:
-        assert isinstance(find_space("theirs"), PlainSpace)
+        assert isinstance(find_space("theirs", Trust()), PlainSpace)
 
     @pytest.mark.usefixtures("installed")
     @pytest.mark.parametrize(
@@ -109,13 +111,13 @@ class TestFindSpace:
             ("leaving", "Making space 'leaving' failed: no licence."),
             ("wrong", "Expected 'wrong' to have `name`, `suggest` and `build` .* got NoSpace."),
             ("tests.support.toy:Nothing", "'tests.support.toy:Nothing' raised AttributeError"),
-            ("no_such_package:Space", "raised ModuleNotFoundError"),
+            ("no_other_package:Space", "raised ModuleNotFoundError"),
             (f"{HERE}:HERE", "Making space 'tests.models.test_spaces:HERE' failed"),
         ],
     )
     def test_what_is_no_space_is_said_in_one_line(self, name: str, message: str) -> None:
         with pytest.raises(SpaceError, match=message) as refused:
-            find_space(name)
+            find_space(name, typed(name))
         assert "\n" not in str(refused.value)
 
 

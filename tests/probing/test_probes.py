@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable
 from typing import Any
@@ -311,3 +312,63 @@ def test_a_block_that_gives_no_row_per_sample(compute: Callable[[Tensor], object
 
 def test_a_model_without_parameters_is_on_the_cpu() -> None:
     assert device_of(nn.ReLU()) == torch.device("cpu")
+
+
+class Caching(nn.Module):
+    """A model that keeps what it computes from its parameters, in whatever it has at hand."""
+
+    block_names = ("block",)
+
+    def __init__(self, keep: Callable[[Any, Tensor], None]) -> None:
+        super().__init__()
+        self.keep = keep
+        self.block, self.head = nn.Linear(5, 4), nn.Linear(4, 3)
+        self.register_buffer("means", torch.zeros(4))
+        self.attribute = torch.zeros(4)
+        self.by_size: dict[int, Tensor] = {0: torch.zeros(1)}
+        self.nested: tuple[list[Tensor], set[int]] = ([], {1})
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.block(x)
+        self.keep(self, hidden)
+        logits: Tensor = self.head(hidden)
+        return logits
+
+
+def _keep_in_nested(m: Any, x: Tensor) -> None:
+    m.nested[0].append(x)
+    m.nested[1].add(len(x))
+
+
+KEEPS: dict[str, Callable[[Any, Tensor], None]] = {
+    "attribute": lambda m, x: setattr(m, "attribute", x),
+    "new attribute": lambda m, x: setattr(m, "another", x),
+    "dict": lambda m, x: m.by_size.update({len(x): x}),
+    "changed dict": lambda m, x: m.by_size.update({0: x}),
+    "tuple of containers": _keep_in_nested,
+    "tensor in place": lambda m, x: m.attribute.add_(x.mean(0)),
+    "tensor in a dict in place": lambda m, x: m.by_size[0].add_(x.mean()),
+    "buffer in place": lambda m, x: m.means.add_(x.mean(0)),
+    "another buffer": lambda m, x: setattr(m, "means", x.mean(0)),
+}
+
+
+@pytest.mark.parametrize("blocks", [None, ["block"]])
+@pytest.mark.parametrize("kept", KEEPS)
+def test_what_a_model_keeps_while_it_runs_is_gone_and_the_model_can_be_copied(
+    kept: str, blocks: list[str] | None
+) -> None:
+    model = Caching(KEEPS[kept])
+    if blocks is None:
+        model.block_names = None  # type: ignore[assignment]
+    before = state_of_attributes(model)
+    with probing(model, blocks) as probe:
+        probe.features(INPUTS)
+        copy.deepcopy(model)
+    assert state_of_attributes(copy.deepcopy(model)) == before
+
+
+def state_of_attributes(model: Caching) -> str:
+    return repr(
+        [model.attribute, model.by_size, model.nested, sorted(vars(model)), model.state_dict()]
+    )

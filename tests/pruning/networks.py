@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from designer.probing.calling import unwrap
 from designer.pruning.removable import Removable, removable_blocks
-from tests.support.networks import convolutional
+from tests.support.networks import convolutional, sequences
 from tests.support.networks.parts import (
     chain,
     conv,
@@ -84,6 +84,21 @@ def giving(form: Callable[[Tensor], object], tensor_of: Callable[[Any], Tensor])
         return logits
 
     return wired("Forms", wiring, blocks=nn.ModuleList([block() for _ in range(3)]), head=head())
+
+
+def unlisted_streams() -> nn.Module:
+    """Build the blocks of ``two_streams`` as attributes, where none can be deleted."""
+    blocks = list(sequences.two_streams().get_submodule("blocks"))  # type: ignore[call-overload]
+    names = ("first", "second", "third")
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        streams = [x, x.flip(1)]
+        for name in names:
+            streams = m.get_submodule(name)(streams)
+        logits: Tensor = m.head((streams[0] + streams[1]).mean(1))
+        return logits
+
+    return wired("Unlisted", wiring, head=head(8), **dict(zip(names, blocks, strict=True)))
 
 
 def two_names() -> nn.Module:

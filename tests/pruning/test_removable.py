@@ -29,12 +29,14 @@ from tests.pruning.networks import (
     striding,
     tied_consumer,
     two_names,
+    unlisted_streams,
     wholly_tied,
 )
 from tests.support.networks import convolutional, perceptrons, sequences
 from tests.support.networks.parts import (
     IMAGES,
     SEQUENCES,
+    TOKENS,
     VECTORS,
     chain,
     conv,
@@ -107,12 +109,33 @@ REASONS: dict[str, tuple[Make, Any, dict[str, str]]] = {
         },
     ),
     "several tensors": (
+        lambda: giving(lambda x: (x, x.mean()), lambda output: output[0] * output[1]),
+        VECTORS,
+        {f"blocks.{i}": LISTED for i in range(3)},
+    ),
+    "several tensors, of which one is used": (
         lambda: giving(lambda x: (x, x.mean()), lambda output: output[0]),
         VECTORS,
-        {f"blocks.{i}": MANY for i in range(3)},
+        {f"blocks.{i}": ON for i in range(3)},
+    ),
+    "two streams in a sequence": (
+        sequences.two_streams, SEQUENCES, {f"blocks.{i}": LISTED for i in range(3)},
+    ),
+    "two streams outside of any list": (
+        unlisted_streams, SEQUENCES, {"first": MANY, "second": MANY, "third": MANY},
     ),
     "recurrent layers": (
-        sequences.recurrent_stack, SEQUENCES, {f"layers.{i}": MANY for i in range(3)},
+        sequences.recurrent_stack, SEQUENCES, {f"layers.{i}": ON for i in range(3)},
+    ),
+    "recurrent layers, of which the last state counts": (
+        lambda: sequences.recurrent_stack(last_state=True),
+        SEQUENCES,
+        {f"layers.{i}": LISTED for i in range(3)},
+    ),
+    "recurrent layers that give two states": (
+        sequences.recurrent_encoder,
+        TOKENS,
+        {f"encoder.{name}": ON for name in ("first", "second", "third")},
     ),
     "a layer that adds channels": (
         perceptrons.gathering,

@@ -49,6 +49,19 @@ class TestReport:
             assert told.law is not None
             assert told.law.rho == pytest.approx(law.rho, rel=1e-4)
 
+    def test_validation_samples_that_were_trained_on_are_counted(
+        self, model: nn.Module, data: Triple
+    ) -> None:
+        train, validation, _ = data
+        some = LabelledTensors(
+            torch.cat([train.inputs[:20], validation.inputs[20:]]),
+            torch.cat([train.labels[:20], validation.labels[20:]]),
+        )
+        result = designer.prune(model, (train, some), remove=1, epochs=0, baselines=False)
+        (message,) = (w.message for w in result.report.warnings if w.code == "leaked_validation")
+        assert message.startswith(f"20 of {len(some)} validation samples")
+        assert "accuracy there says little about new data" in result.report.conclusion
+
     def test_is_strict_json(self, pruned: PruningResult) -> None:
         def refuse(constant: str) -> None:
             raise AssertionError(constant)

@@ -17,7 +17,7 @@ from dataclasses import replace
 import pytest
 
 from designer.report.views.search import search_view
-from designer.results.measured import Interval
+from designer.results.ranges import Interval
 from designer.results.search import RankAgreement, SearchResult
 from designer.results.serialisation import report_to_json
 from tests.report.rendered import (

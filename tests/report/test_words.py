@@ -10,7 +10,7 @@ import pytest
 from designer.errors import one_line
 from designer.report.words import interval_text, number, percent, spec_label
 from designer.results.layers import MeanSd
-from designer.results.measured import Interval
+from designer.results.ranges import Interval
 
 
 @pytest.mark.parametrize(

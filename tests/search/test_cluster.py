@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,7 +19,6 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.cli.main import main
 from designer.errors import InvalidInputError, RunFolderError, StorageError
 from designer.search.search import search
 from designer.search.storage.opening import open_address, quiet_optuna
@@ -29,22 +27,14 @@ from designer.search.study.trials import FINISHED
 from designer.search.workers import handshake
 from designer.search.workers.join import work
 from tests.support.postgres import PASSWORD, Server, free_port, postgres
+from tests.support.processes import start_command
 
 TRIALS, EDITS = 24, 4
+SPACES = ["tests.support.toy:SlowSpace", "tests.support.toy:SlowerSpace"]
+BLOBS = "tests.support.toy:blobs"
+
 DEADLINE_SECONDS = 120.0
 """How long a test waits for what must happen."""
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["designer.cli.main"])  # so that processes start quickly
-
-
-def run_command(arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
-    """Run ``designer`` in the current process, and write all its output to a file."""
-    with log.open("w") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-    os.environ.update(environment)
-    main(arguments)
 
 
 @dataclass
@@ -62,8 +52,8 @@ class Cluster:
 
     def lead(self, name: str = "leader", **options: Any) -> None:
         defaults = {
-            "space": "tests.support.toy:SlowSpace",
-            "data": "tests.support.toy:blobs",
+            "space": SPACES[0],
+            "data": BLOBS,
             "trials": TRIALS,
             "epochs": 1,
             "confirm": 2,
@@ -79,14 +69,14 @@ class Cluster:
 
     def join(self, count: int = 3, **environment: str) -> None:
         for i in range(count):
-            self.start(f"worker{i}", ["worker", "--study", self.study], **environment)
+            trusted = [f"--trust={name}" for name in (*SPACES, BLOBS)]
+            arguments = ["worker", "--study", self.study, *trusted]
+            self.start(f"worker{i}", arguments, **environment)
 
     def start(self, name: str, arguments: list[str], **environment: str) -> None:
         variables = {"DESIGNER_STORAGE": self.server.address, **environment}
         log = self.folder / f"{name}-{len(list(self.folder.glob('*.log')))}.log"
-        process = CONTEXT.Process(target=run_command, args=(arguments, variables, log))
-        process.start()
-        self.processes[name] = process
+        self.processes[name] = start_command(arguments, log, variables)
 
     def ended(self, *names: str) -> list[int | None]:
         for name in names:
@@ -201,7 +191,7 @@ def test_a_leader_and_three_workers_share_a_study(cluster: Cluster) -> None:
 
 
 def test_the_trial_of_a_killed_worker_is_run_again(cluster: Cluster) -> None:
-    cluster.lead(space="tests.support.toy:SlowerSpace")
+    cluster.lead(space=SPACES[1])
     cluster.join()
     lost = stopped_at_work(cluster, "worker1")
     cluster.kill("worker1")
@@ -305,7 +295,7 @@ def test_two_leaders_are_one_too_many(cluster: Cluster) -> None:
 def refused(cluster: Cluster, **options: Any) -> str:
     """Return the message to a worker that may not join."""
     with pytest.raises(InvalidInputError) as caught:
-        work(cluster.server.address, cluster.study, wait=0.0, **options)
+        work(cluster.server.address, cluster.study, wait=0.0, **{"trust": True, **options})
     assert PASSWORD not in str(caught.value)
     return str(caught.value)
 
@@ -327,3 +317,24 @@ def test_a_worker_must_have_the_version_data_space_and_files_of_the_study(
     assert "in a folder that all machines share" in refused(cluster)
     with pytest.raises(RunFolderError, match=r"its space is 'tests\.support\.toy:TinySpace', not"):
         search("mlp", "tests.support.toy:blobs", **options)
+
+
+def test_a_worker_imports_only_what_its_user_named(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = "tests.support.toy:TinySpace"
+    options: dict[str, Any] = {"trials": 1, "epochs": 1, "confirm": 1, "confirm_seeds": 1}
+    options |= {"storage": cluster.server.address, "study": cluster.study, "out": cluster.out}
+    search(space, BLOBS, **options)  # the leader's own workers need no word
+    monkeypatch.setitem(sys.modules, "tests.support.toy", None)  # an import would fail otherwise
+    both = refused(cluster, trust=())
+    assert f"The study '{cluster.study}' in postgresql" in both
+    assert f"wants to import '{space}' and '{BLOBS}'" in both
+    assert f"add --trust {space} --trust {BLOBS}" in both
+    assert f"wants to import '{BLOBS}'," in refused(cluster, trust=[space])
+    assert f"wants to import '{space}'," in refused(cluster, trust=[], data=BLOBS)
+    assert f"wants to import '{space}'," in refused(cluster, trust=[], data="digits")
+    assert "Importing" not in caplog.text
+    monkeypatch.undo()
+    work(cluster.server.address, cluster.study, trust=[space], data=BLOBS)
+    assert f"Importing {space} and {BLOBS} for study '{cluster.study}'" in caplog.text

@@ -13,7 +13,7 @@ from designer.errors import RunFolderError
 from designer.search.options import SearchOptions
 from designer.search.progress import Phase
 from designer.search.search import search
-from designer.search.storage.artifacts import Artifacts
+from designer.search.storage.artifacts import Artifacts, make_store
 from designer.search.storage.opening import open_file, quiet_optuna
 from designer.search.storage.run_folder import check_storage, hold_run_folder
 from designer.search.study.claims import open_study
@@ -22,6 +22,7 @@ from designer.search.study.claims import open_study
 def test_artifacts_come_back(tmp_path: Path) -> None:
     with quiet_optuna(), open_file(tmp_path / "study.db") as storage:
         study = open_study(storage, Phase.SEARCH, SearchOptions())
+        make_store(str(tmp_path / "artifacts"))
         artifacts = Artifacts(str(tmp_path / "artifacts"), storage)
         trial = study.ask()
         artifacts.keep(trial, "profile.json", b"{}")

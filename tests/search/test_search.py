@@ -242,6 +242,26 @@ def test_shuffled_labels_are_called_chance(tmp_path: Path) -> None:
     assert not any(recommendation.roles for recommendation in result.recommendations)
 
 
+def test_what_was_memorised_is_not_recommended(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"trials": 2, "epochs": 30, "confirm": 1, "confirm_seeds": 1}
+    data = "tests.support.toy:copies"
+    result = designer.search(
+        "tests.support.toy:TinySpace", data, split_duplicates=True, **options, out=tmp_path / "a"
+    )
+    (best,) = result.recommendations
+    assert best.validation_accuracy.mean > 0.9
+    assert best.roles == ()
+    assert best.reason == (
+        "Not recommended: 96 of 96 validation samples (100.0 %) also stand in the training data, "
+        "so accuracy there says little about new data."
+    )
+    assert {"leaked_validation", "leaked_test"} <= {w.code for w in result.warnings}
+    assert result.tried == ()
+    together = designer.search("tests.support.toy:TinySpace", data, **options, out=tmp_path / "b")
+    assert "chance_accuracy" in {w.code for w in together.warnings}
+    assert not {"leaked_validation", "leaked_test"} & {w.code for w in together.warnings}
+
+
 def test_two_workers_run_exactly_the_wanted_trials(tmp_path: Path) -> None:
     result = run(tmp_path, "SlowSpace", trials=9, workers=2)
     assert result.study.trials.complete == 9
@@ -265,7 +285,7 @@ def test_tied_weights_are_confirmed_and_written(tmp_path: Path) -> None:
     result = run(tmp_path / "a", "TiedSpace")
     assert result.recommendations
     assert "not_confirmed" not in {w.code for w in result.warnings}
-    best = designer.load_best(tmp_path / "a" / "best" / "1")
+    best = designer.load_best(tmp_path / "a" / "best" / "1", trust=True)
     assert accuracy(best.model, load_dataset("tests.support.toy:blobs").validation) > 0.5
 
 

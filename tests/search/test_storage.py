@@ -6,6 +6,7 @@ import errno
 import functools
 import inspect
 import logging
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -23,15 +24,22 @@ from optuna.trial import TrialState, create_trial
 from designer.cli.app import WRONG_USE
 from designer.errors import InvalidInputError, StorageError
 from designer.search.storage import caching, opening, retrying
-from designer.search.storage.artifacts import Artifacts, PrefixedStore, open_store
+from designer.search.storage.artifacts import (
+    Artifacts,
+    PrefixedStore,
+    check_store,
+    make_store,
+    open_store,
+)
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
-from designer.search.storage.location import parse_address, without_password
+from designer.search.storage.location import StudyLocation, parse_address
 from designer.search.storage.opening import open_address, open_file
 from designer.search.storage.retrying import RetryingStorage, RetryPolicy, unreachable_reason
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 from tests.support.command import exit_code
 from tests.support.postgres import free_port
+from tests.support.searches import run
 
 SECRET = "pa55word"
 
@@ -55,14 +63,17 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         f"postgresql://me:{SECRET}@host/db",
         f"sqlite:///x?password={SECRET}",
         f"me:{SECRET}@host",
+        f"postgresql+psycopg://me:pa@{SECRET}@host/db",
+        f"postgresql+psycopg://me:{SECRET}@m0re.0f.it@host/db",
+        f"grpc://me:{SECRET}@m0re.0f.it@host:13000",
         f"postgresql+psycopg://me:{SECRET}@host:port/db",
         SECRET,
     ],
 )
 def test_no_password_is_ever_shown(address: str) -> None:
-    assert SECRET not in without_password(address)
     with suppress(InvalidInputError):
         parse_address(address)
+        assert SECRET not in StudyLocation(Path(), address, "a").title
         return
     with pytest.raises(InvalidInputError) as caught:
         parse_address(address)
@@ -358,10 +369,36 @@ def test_artifacts_that_cannot_be_written_end_the_run(
 
     with open_file(tmp_path / "study.db") as storage:
         trial = optuna.create_study(storage=storage).ask()
+        make_store(str(tmp_path / "artifacts"))
         artifacts = Artifacts(str(tmp_path / "artifacts"), storage)
-        monkeypatch.setattr(FileSystemArtifactStore, "write", full)
-        with pytest.raises(StorageError, match=r"No space left on device\. Mend that"):
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match=r"artifacts': No space left on device\. Free some"):
             artifacts.keep(trial, "profile.json", b"{}")
+        assert list((tmp_path / "artifacts").iterdir()) == []
+
+
+def test_a_folder_of_artifacts_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
+    with open_file(tmp_path / "study.db") as storage:
+        trial = optuna.create_study(storage=storage).ask()
+        make_store(str(tmp_path / "artifacts"))
+        artifacts = Artifacts(str(tmp_path / "artifacts"), storage)
+        (tmp_path / "artifacts").rmdir()
+        with pytest.raises(StorageError, match=r"artifacts': No such file or directory"):
+            artifacts.keep(trial, "profile.json", b"{}")
+    assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_a_folder_of_artifacts_that_cannot_be_written_is_refused_at_once(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for check in (check_store, make_store):
+        with pytest.raises(InvalidInputError, match=r"Cannot write to .* another --artifacts\.$"):
+            check(str(tmp_path / name))
+    with pytest.raises(InvalidInputError, match=r"another --artifacts\.$"):
+        run(tmp_path / "run", artifacts=str(tmp_path / name))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_prefix_keeps_studies_apart_in_one_store(tmp_path: Path) -> None:
@@ -388,3 +425,18 @@ def test_a_prefix_keeps_studies_apart_in_one_store(tmp_path: Path) -> None:
 def test_artifacts_are_in_a_folder_or_in_a_bucket() -> None:
     with pytest.raises(InvalidInputError, match=r"Expected a folder or s3://BUCKET"):
         open_store("ftp://host/x")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"http://user:{SECRET}@host/x",
+        f"http://user:pa@{SECRET}@host/x",
+        f"s3://user:{SECRET}@bucket/x",
+        f"s3://bucket/x?aws_secret_access_key={SECRET}",
+    ],
+)
+def test_no_password_of_artifacts_is_shown(address: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"Expected .*\*\*\*") as caught:
+        open_store(address)
+    assert SECRET not in str(caught.value)

@@ -31,6 +31,13 @@ def blobs(n: int = 240, classes: int = 3, features: int = 6, seed: int = 0) -> d
     return {"x_train": x[:cut], "y_train": y[:cut], "x_test": x[cut:], "y_test": y[cut:]}
 
 
+def copies(points: int = 80, times: int = 6) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return random points with random labels, each several times: a memory game."""
+    generator = np.random.default_rng(0)
+    order = generator.permutation(points * times) % points
+    return generator.normal(size=(points, 6))[order], generator.permutation(points)[order] % 2
+
+
 def write_blobs(path: Path, **options: Any) -> Path:
     """Write ``blobs`` as an .npz file and return its path."""
     np.savez(path, **blobs(**options))
@@ -262,3 +269,7 @@ def tiny_run(out: Path, **changes: Any) -> Path:
     quick = {"trials": 2, "epochs": 2, "confirm": 1, "confirm_seeds": 1} | changes
     search(f"{__name__}:TinySpace", f"{__name__}:blobs", out=out, **quick)
     return out
+
+
+TRUSTED = ["--trust", f"{__name__}:TinySpace", "--trust", f"{__name__}:blobs"]
+"""Options of a command that allow it what the folders of ``tiny_run`` name."""

@@ -63,10 +63,10 @@ def whole_layer_axis(first: int, last: int) -> alt.Axis:
     return alt.Axis(values=values, format="d", grid=False, labelOverlap=True)
 
 
-def layer_tick_axis(count: int) -> alt.Axis:
-    """Return ticks for ``count`` layers whose labels do not overlap."""
-    every = 1 if count <= 20 else 4
-    return alt.Axis(values=list(range(0, count, every)), labelAngle=0)
+def layer_tick_axis(indexes: Sequence[int]) -> alt.Axis:
+    """Return ticks at some of these layers, so that their labels do not overlap."""
+    every = 1 if len(indexes) <= 20 else max(4, math.ceil(len(indexes) / 20))
+    return alt.Axis(values=list(indexes[::every]), labelAngle=0)
 
 
 def name_axis() -> alt.Axis:

@@ -181,7 +181,7 @@ def architecture_chart(figure: ArchitectureFigure, palette: Palette) -> alt.Laye
     x = alt.X(
         "index:O",
         title="layer",
-        axis=layer_tick_axis(len(slabs)),
+        axis=layer_tick_axis([slab.index for slab in slabs]),
         scale=alt.Scale(paddingInner=0.12, paddingOuter=0.1),
     )
     scale = alt.Scale(domain=[-1.2 * half, 1.2 * half], nice=False, zero=False)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from designer.report.words import number
-from designer.results.measured import Interval, Measured
+from designer.results.ranges import LARGEST, Interval, Measured
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Bar:
 
 def positive(value: Measured) -> Measured:
     """Return the value if a logarithmic axis can show it, else None."""
-    return value if value is not None and 0 < value < math.inf else None
+    return value if value is not None and 1 / LARGEST <= value <= LARGEST else None
 
 
 def finite(value: Measured) -> Measured:
@@ -126,10 +126,10 @@ def log_level(value: Measured, values: Sequence[Measured]) -> float | None:
     """
     if value is None or not math.isfinite(value):
         return None
-    logs = [math.log(v) for v in values if v is not None and 0 < v < math.inf]
     if value <= 0:
         return 0.0
-    low, high = min(logs), max(logs)
+    known = [v for v in values if v is not None and 0 < v < math.inf]
+    low, high = math.log(min(known)), math.log(max(known))
     return (math.log(value) - low) / (high - low) if high > low else 1.0
 
 

@@ -10,8 +10,9 @@ from designer.report.figures.figure import Figure, TableView, finite, interval_e
 from designer.report.words import interval_text, number
 from designer.results.effects import decisive_effect
 from designer.results.layers import LayerReport
-from designer.results.measured import Measured, Verdict
+from designer.results.measured import Verdict
 from designer.results.pruning import BlockProposal, Decision
+from designer.results.ranges import Measured
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from designer.report.figures.figure import (
 from designer.report.figures.need import need_figure
 from designer.report.words import interval_text, number
 from designer.results.layers import Curve, InputReport, LawSummary, LayerReport
-from designer.results.measured import HIGH_SHARE, LOW_SHARE, Interval, Measured, Verdict
+from designer.results.measured import HIGH_SHARE, LOW_SHARE, Verdict
+from designer.results.ranges import LARGEST, Interval, Measured
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,8 @@ def _fitted_line(values: Sequence[Measured], rho: Measured) -> Iterator[Measured
     middle = (len(values) - 1) / 2
     mean = sum(logs) / len(logs) if logs else 0.0
     for index in range(len(values)):
-        yield math.exp(mean + slope * (index - middle)) if drawable else None
+        line = mean + slope * (index - middle)
+        yield math.exp(line) if drawable and abs(line) < math.log(LARGEST) else None
 
 
 def _curve(name: str, points: tuple[LayerPoint, ...]) -> CurveFigure:
@@ -316,6 +318,7 @@ def _architecture(
 
 def _emergence(name: str, curves: Sequence[Curve]) -> EmergenceFigure:
     names = unique_names(curves[0].blocks)
+    curves = [curve for curve in curves if curve.blocks == curves[0].blocks]
     epochs = [curve.epoch or 0 for curve in curves]
     columns = ("layer", *(f"epoch {epoch}" for epoch in epochs))
     rows = tuple(

@@ -20,7 +20,7 @@ from designer.report.figures.network import curve_points
 from designer.report.words import number, spec_label
 from designer.results.front import pareto_front
 from designer.results.layers import Curve
-from designer.results.measured import Measured
+from designer.results.ranges import Measured
 from designer.results.search import RankAgreement, Recommendation, TrialRow
 
 TRIALS_LISTED = 100

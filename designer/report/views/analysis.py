@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from designer.errors import one_line
 from designer.report.figures.network import network_figures
 from designer.report.views.diagnosis import diagnosis_in_short, diagnosis_lines
 from designer.report.views.network import (
@@ -12,6 +11,7 @@ from designer.report.views.network import (
     ONE_AT_A_TIME,
     advice_lines,
     advice_title,
+    coverage_sentence,
     is_edit,
     law_figures,
     law_in_a_word,
@@ -27,8 +27,8 @@ from designer.report.views.page import (
     NetworkView,
     ReportView,
     Tile,
-    map_text,
     provenance_table,
+    readable,
     short_count,
 )
 from designer.report.words import number
@@ -64,8 +64,7 @@ def analysis_view(result: AnalysisResult) -> ReportView:
         provenance=provenance_table(result.data.fingerprint, result.versions),
         command=result.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _analysis_tiles(result: AnalysisResult) -> Iterator[Tile]:
@@ -152,8 +151,10 @@ def _model_sentence(model: ModelSummary) -> str:
         for part, accuracy in (("training", model.accuracy), ("held-out", model.accuracy_heldout))
         if accuracy is not None
     ]
-    accuracy = f" Its accuracy is {' and '.join(accuracies)}." if accuracies else ""
-    return f"The model has {model.parameters:,} parameters{weights}.{accuracy}"
+    accuracy = f"Its accuracy is {' and '.join(accuracies)}." if accuracies else ""
+    size = f"The model has {model.parameters:,} parameters{weights}."
+    coverage = coverage_sentence(model.coverage, embeddings=model.embedding_parameters > 0)
+    return " ".join(filter(None, (size, coverage, accuracy)))
 
 
 def _analysis_notes(result: AnalysisResult) -> Iterator[str]:

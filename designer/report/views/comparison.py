@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from designer.errors import one_line
 from designer.report.figures.comparison import DifferencesFigure, NetworkCurve, overlay_figure
 from designer.report.figures.figure import LayerPoint, TableView, figure_section, sparklines_of
 from designer.report.figures.network import layer_points
 from designer.report.views.network import law_in_a_word
-from designer.report.views.page import ReportView, map_text, provenance_table
+from designer.report.views.page import ReportView, provenance_table, readable
 from designer.report.words import MISSING, number, spec_label
 from designer.results.comparison import ComparedNetwork, ComparisonReport, LayerDifference
 from designer.results.layers import Proportion
-from designer.results.measured import Measured
+from designer.results.ranges import Measured
 
 FORMATS = {"parameters": ",.0f", "operations": ",.0f", "held-out accuracy": ".1%"}
 """How values are written, by what they measure; all others get two decimal places."""
@@ -41,8 +40,7 @@ def comparison_view(report: ComparisonReport) -> ReportView:
         provenance=provenance_table("", report.versions),
         command=report.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _facts(report: ComparisonReport) -> Iterator[str]:
@@ -61,6 +59,7 @@ def _side_by_side(networks: Sequence[ComparedNetwork]) -> TableView:
     rows = (
         ("blocks", *(str(len(network.layers)) for network in networks)),
         ("parameters", *(f"{network.parameters:,}" for network in networks)),
+        ("of them in blocks %", *(_percent(network.coverage) for network in networks)),
         ("operations", *(_operations(network.flops) for network in networks)),
         ("accuracy %", *(_accuracy(network.accuracy) for network in networks)),
         ("measured on", *(network.accuracy_part for network in networks)),
@@ -79,6 +78,10 @@ def _side_by_side(networks: Sequence[ComparedNetwork]) -> TableView:
 def _separations(network: ComparedNetwork) -> list[Measured]:
     first = [network.input.separation] if network.input is not None else []
     return [*first, *(layer.separation for layer in network.layers)]
+
+
+def _percent(share: Measured) -> str:
+    return MISSING if share is None else f"{100 * share:.0f}"
 
 
 def _operations(flops: int | None) -> str:

@@ -220,6 +220,19 @@ def _untried_blocks(layers: Sequence[LayerReport]) -> Iterator[str]:
         yield f"The contribution{blocks} is not known. {reason}"
 
 
+def coverage_sentence(coverage: float | None, *, embeddings: bool = False) -> str:
+    """Return how much of a network its blocks hold, in a sentence; empty if that is not known.
+
+    Args:
+        coverage: share of the parameters outside of embeddings that lie in blocks.
+        embeddings: True if the network has embeddings.
+    """
+    if coverage is None:
+        return ""
+    outside = " outside of embeddings" if embeddings else ""
+    return f"The blocks hold {100 * coverage:.0f} % of the parameters{outside}."
+
+
 def law_sentence(law: LawSummary) -> str:
     """Return whether the law holds, its numbers and the reason, in sentences."""
     return f"The law {law_status_in_words(law)}: {law_figures(law)} {law.reason}".strip()

@@ -7,10 +7,13 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
+from designer.errors import one_line
 from designer.report.figures.figure import Figure, Sparkline, TableView
+from designer.report.figures.thinning import thinned
 from designer.report.words import MISSING
 from designer.results.layers import Proportion
-from designer.results.measured import Measured, Verdict
+from designer.results.measured import Verdict
+from designer.results.ranges import Measured
 
 UNITS = ((12, "T"), (9, "G"), (6, "M"))
 """Powers of ten with their abbreviations, largest first."""
@@ -124,6 +127,15 @@ def figures_of(view: ReportView) -> Iterator[Figure]:
     """Yield all figures of a report in reading order."""
     for section in view.sections:
         yield from section.figures
+
+
+def readable(view: ReportView) -> ReportView:
+    """Return a view with all text on one line, and with no more in its charts than can be drawn."""
+    plain: ReportView = map_text(view, one_line)
+    sections = (
+        replace(section, figures=tuple(map(thinned, section.figures))) for section in plain.sections
+    )
+    return replace(plain, sections=tuple(sections))
 
 
 def map_text(view: Any, change: Callable[[str], str]) -> Any:

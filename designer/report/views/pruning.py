@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from designer.errors import one_line
 from designer.report.figures.comparison import before_after, sizes_figure
 from designer.report.figures.figure import (
     TableView,
@@ -14,19 +13,20 @@ from designer.report.figures.figure import (
     sparklines_of,
 )
 from designer.report.figures.need import proposals_figure
+from designer.report.views.network import coverage_sentence
 from designer.report.views.page import (
     ReportView,
     Tile,
     accuracy_points,
-    map_text,
     percent_with_margin,
     provenance_table,
+    readable,
     short_count,
 )
 from designer.report.words import MISSING, interval_text, number
 from designer.results.effects import decisive_effect
-from designer.results.measured import Measured
 from designer.results.pruning import BlockProposal, NetworkFigures, PruningReport
+from designer.results.ranges import Measured
 
 ORIGINAL = "original"
 """Name of the network that the others are compared with."""
@@ -58,8 +58,7 @@ def pruning_view(report: PruningReport) -> ReportView:
         provenance=provenance_table(report.data.fingerprint, report.versions, report.settings),
         command=report.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
@@ -88,6 +87,9 @@ def _pruning_facts(report: PruningReport) -> Iterator[str]:
         f"{data.num_classes} classes. Blocks were chosen on validation data by the criterion "
         f"'{report.criterion}'."
     )
+    embeddings = report.model.embedding_parameters > 0
+    if report.model.coverage is not None:
+        yield coverage_sentence(report.model.coverage, embeddings=embeddings)
     if report.removed:
         yield f"Removed blocks: {', '.join(report.removed)}."
     if report.fitted:

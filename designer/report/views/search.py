@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from designer.errors import one_line
 from designer.report.figures.figure import TableView, figure_section, known_figures
 from designer.report.figures.front import front_figure
 from designer.report.figures.network import network_figures
@@ -18,6 +17,7 @@ from designer.report.views.network import (
     ONE_AT_A_TIME,
     advice_lines,
     advice_title,
+    coverage_sentence,
     law_in_a_word,
     law_sentence,
     law_status_in_words,
@@ -31,8 +31,8 @@ from designer.report.views.page import (
     NetworkView,
     ReportView,
     Tile,
-    map_text,
     provenance_table,
+    readable,
     short_count,
 )
 from designer.report.words import MISSING, interval_text, number, percent, spec_label
@@ -74,8 +74,7 @@ def search_view(result: SearchResult) -> ReportView:
         provenance=_provenance(result.study),
         command=result.command,
     )
-    plain: ReportView = map_text(view, one_line)
-    return plain
+    return readable(view)
 
 
 def _tiles(result: SearchResult) -> Iterator[Tile]:
@@ -137,7 +136,7 @@ def _facts(result: SearchResult) -> Iterator[str]:
             f"Data: {data.train:,} training, {data.validation:,} validation and {data.test:,} test "
             f"samples in {data.num_classes} classes. Chance is {100 * data.chance:.1f} %."
         )
-    if study.confirmation and result.recommendations:
+    if {"seeds", "epochs"} <= study.confirmation.keys() and result.recommendations:
         yield (
             f"Confirmation: each recommendation was trained again with "
             f"{_counted(study.confirmation['seeds'], 'fresh seed')} for "
@@ -177,7 +176,7 @@ def _recommendations(recommendations: Sequence[Recommendation]) -> TableView:
 def _detail(network: Recommendation) -> NetworkView:
     return NetworkView(
         heading=f"{network.rank}. {spec_label(network.spec)}",
-        reason=network.reason,
+        reason=" ".join(filter(None, (network.reason, coverage_sentence(network.coverage)))),
         law=law_sentence(network.law),
         need=need_sentence(network.layers),
         layers=tuple(layer_views(network.input, network.layers)),

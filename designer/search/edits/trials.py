@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FixedTrial
 
 from designer.errors import first_line
+from designer.interrupts import Stop
 from designer.results.layers import ReportWarning
 from designer.results.search import TriedEdit
 from designer.search.candidates import spec_key
@@ -30,7 +31,6 @@ from designer.search.edits.judgement import Judgement, is_hopeless, judge
 from designer.search.edits.order import in_order
 from designer.search.edits.proposing import edited, title_of
 from designer.search.job import Job
-from designer.search.stopping import Stop
 from designer.search.storage.artifacts import Artifacts
 from designer.search.study.claims import Rejected
 from designer.search.study.records import TrialRecord

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
+import os
 import tempfile
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import urlsplit
 
-import optuna
 from optuna.artifacts import (
     Boto3ArtifactStore,
     FileSystemArtifactStore,
-    download_artifact,
     get_all_artifact_meta,
     upload_artifact,
 )
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from designer.errors import InvalidInputError, RunFolderError, StorageError
+from designer.folders import check_writable, make_writable, write_bytes, writing_to
+from designer.redaction import has_password, keep_secret, redact_address
 
 
 class ArtifactStore(Protocol):
@@ -45,21 +47,51 @@ def open_store(address: str) -> ArtifactStore:
     Raises:
         InvalidInputError: on another scheme, or if the package that it needs is not installed.
     """
-    url = urlsplit(address)
     if "://" not in address:
-        return FileSystemArtifactStore(Path(address))
-    if url.scheme != "s3" or not url.netloc:
+        return FolderStore(Path(address))
+    keep_secret(address)
+    scheme, _, rest = address.partition("://")
+    bucket_name, _, prefix = rest.partition("/")
+    if scheme != "s3" or not bucket_name:
         raise InvalidInputError(
-            f"Expected a folder or s3://BUCKET[/PREFIX] for artifacts, got '{address}'."
+            f"Expected a folder or s3://BUCKET[/PREFIX] for artifacts, got "
+            f"'{redact_address(address)}'."
+        )
+    if has_password(address) or "@" in bucket_name:
+        raise InvalidInputError(
+            f"Expected s3://BUCKET[/PREFIX] without a password for artifacts, got "
+            f"'{redact_address(address)}'; boto3 reads keys from the environment or ~/.aws."
         )
     if importlib.util.find_spec("boto3") is None:
         raise InvalidInputError(
             "Expected the package boto3 for s3:// artifacts, but it is not installed; run: pip "
             "install 'equisep-designer[s3]'."
         )
-    bucket = Boto3ArtifactStore(url.netloc)
-    prefix = url.path.strip("/")
+    bucket = Boto3ArtifactStore(bucket_name)
+    prefix = prefix.strip("/")
     return PrefixedStore(bucket, f"{prefix}/") if prefix else bucket
+
+
+def check_store(address: str) -> None:
+    """Check that artifacts can be kept at an address, without writing anything.
+
+    Raises:
+        InvalidInputError: as ``open_store``, or if a folder cannot be written to.
+    """
+    store = open_store(address)
+    if isinstance(store, FolderStore):
+        check_writable(store.folder, "--artifacts")
+
+
+def make_store(address: str) -> None:
+    """Make the folder of artifacts, if they are kept in one.
+
+    Raises:
+        RunFolderError, StorageError: if it cannot be written to.
+    """
+    store = open_store(address)
+    if isinstance(store, FolderStore):
+        make_writable(store.folder, "--artifacts")
 
 
 def upload(
@@ -83,10 +115,29 @@ def upload(
     """
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / name
-        path.write_bytes(content)
+        with writing_to(path.parent):
+            path.write_bytes(content)
         return upload_artifact(
             artifact_store=store, file_path=str(path), study_or_trial=owner, mimetype=mimetype
         )
+
+
+class FolderStore(FileSystemArtifactStore):
+    """Keep artifacts in a folder, each written as a whole.
+
+    Args:
+        folder: the folder, which must exist before anything is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """See ``ArtifactStore``."""
+        if not self.folder.is_dir():  # it was there before: do not hide that it was removed
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        write_bytes(self.folder / artifact_id, content_body.read())
 
 
 class PrefixedStore:
@@ -135,14 +186,18 @@ class Artifacts:
             StorageError: if it cannot be written.
         """
         try:
-            if isinstance(self._store, FileSystemArtifactStore):
-                Path(self._address).mkdir(parents=True, exist_ok=True)
             upload(self._store, trial, name, content)
+        except StorageError:
+            raise
         except OSError as error:
+            # a storage that was moved or removed together with the artifacts says so itself
+            self._storage.get_all_studies()
             raise StorageError(
                 f"Cannot write to '{self._address}': {error.strerror or error}. Mend that and run "
                 f"the same command again: it continues."
             ) from error
+        except RunFolderError as error:
+            raise StorageError(str(error)) from error
 
     def read(self, trial: FrozenTrial, name: str) -> bytes:
         """Return the content stored under ``name`` with the trial.
@@ -159,14 +214,10 @@ class Artifacts:
         )
 
     def _download(self, artifact_id: str, name: str) -> bytes:
-        with tempfile.TemporaryDirectory() as temporary:
-            path = Path(temporary) / name
-            try:
-                download_artifact(
-                    artifact_store=self._store, file_path=str(path), artifact_id=artifact_id
-                )
-            except optuna.artifacts.exceptions.ArtifactNotFound as error:
-                raise RunFolderError(
-                    f"'{name}' is gone from '{self._address}'; choose another --out to start anew."
-                ) from error
-            return path.read_bytes()
+        try:
+            with self._store.open_reader(artifact_id) as content:
+                return content.read()
+        except ArtifactNotFound as error:
+            raise RunFolderError(
+                f"'{name}' is gone from '{self._address}'; choose another --out to start anew."
+            ) from error

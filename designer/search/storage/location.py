@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 
 from designer.errors import InvalidInputError
 from designer.folders import ARTIFACTS_FOLDER, CLAIM_LOCK, STORAGE_FILE
+from designer.redaction import keep_secret, redact_address
 from designer.search.progress import Phase
 
 POSTGRES, GRPC = "postgresql+psycopg", "grpc"
@@ -45,7 +46,7 @@ class StudyLocation:
     @property
     def shown(self) -> str:
         """The storage as messages name it, without any password."""
-        return without_password(self.storage) if self.storage else f"'{self.folder / STORAGE_FILE}'"
+        return redact_address(self.storage) if self.storage else f"'{self.folder / STORAGE_FILE}'"
 
     @property
     def title(self) -> str:
@@ -76,15 +77,6 @@ class StudyLocation:
         return nullcontext() if self.shared else FileLock(self.folder / CLAIM_LOCK)
 
 
-def without_password(address: str) -> str:
-    """Return an address without password and options, to be shown or logged."""
-    try:
-        url = sqlalchemy.make_url(address)
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        return "the storage"
-    return url.set(password=None, query={}).render_as_string()
-
-
 def parse_address(address: str) -> URL:
     """Return the parts of the address of a shared storage.
 
@@ -92,6 +84,7 @@ def parse_address(address: str) -> URL:
         InvalidInputError: if it cannot be used, or a package for it is not installed; the message
             does not repeat what may be a password.
     """
+    keep_secret(address)
     try:
         url = sqlalchemy.make_url(address)
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
@@ -114,6 +107,11 @@ def parse_address(address: str) -> URL:
             f"Expected the package {module} for {url.drivername}:// storages, but it is not "
             f"installed; run: pip install 'equisep-designer[{extra}]'."
         )
+    if "@" in (url.host or ""):  # libraries would take a part of the password for the host
+        raise InvalidInputError(
+            "Expected one @ in the address of a storage, got several; write %40 for each @ in its "
+            "user and password."
+        )
     if url.drivername == GRPC and not url.host:
-        raise InvalidInputError(f"Expected grpc://HOST:PORT, got '{without_password(address)}'.")
+        raise InvalidInputError(f"Expected grpc://HOST:PORT, got '{redact_address(address)}'.")
     return url

@@ -17,12 +17,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import GrpcStorageProxy, RDBStorage, run_grpc_proxy_server
 
 from designer.errors import InvalidInputError, RunFolderError, first_line
-from designer.folders import STORAGE_FILE
-from designer.search.stopping import Stop, never
+from designer.folders import STORAGE_FILE, not_writable
+from designer.interrupts import Stop, never
+from designer.redaction import redact_address
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
-from designer.search.storage.location import GRPC, StudyLocation, parse_address, without_password
-from designer.search.storage.retrying import RetryingStorage, RetryPolicy
+from designer.search.storage.location import GRPC, StudyLocation, parse_address
+from designer.search.storage.retrying import RetryingStorage, RetryPolicy, check_space
+from designer.search.storage.watching import WatchedFile, WatchedStorage
 
 DEFAULT_PROXY_PORT = 13000
 """Port of a proxy whose address names none."""
@@ -50,13 +52,14 @@ CONNECTION_OPTIONS = {
 
 
 def open_storage(
-    location: StudyLocation, stop: Stop = never
+    location: StudyLocation, stop: Stop = never, *, create: bool = True
 ) -> AbstractContextManager[CachingStorage]:
     """Open the storage of a study, and close it on leaving.
 
     Args:
         location: where the study is kept.
         stop: while the storage is unreachable, calls wait for it until this is true.
+        create: True to make its file where it does not exist.
 
     Raises:
         InvalidInputError: if its address cannot be used.
@@ -65,7 +68,7 @@ def open_storage(
     """
     if location.storage is not None:
         return open_address(location.storage, stop)
-    return open_file(location.folder / STORAGE_FILE, stop)
+    return open_file(location.folder / STORAGE_FILE, stop, create=create)
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def open_address(
         StorageError: if it does not answer.
     """
     url = parse_address(address)
-    policy = RetryPolicy(without_password(address), stop)
+    policy = RetryPolicy(redact_address(address), stop)
     if url.drivername == GRPC:
         with warnings.catch_warnings(category=ExperimentalWarning, action="ignore"):
             proxy = GrpcStorageProxy(host=str(url.host), port=url.port or DEFAULT_PROXY_PORT)
@@ -114,33 +117,46 @@ def _open_postgres(address: str, connections: int) -> DatabaseStorage:
 
 
 @contextmanager
-def open_file(path: Path, stop: Stop = never) -> Iterator[CachingStorage]:
+def open_file(path: Path, stop: Stop = never, *, create: bool = True) -> Iterator[CachingStorage]:
     """Open a SQLite file that several processes may write to, and close it on leaving.
 
     Args:
-        path: the file, made where it does not exist.
+        path: the file.
         stop: while the file is locked, calls wait for it until this is true.
+        create: True to make the file where it does not exist.
 
     Raises:
         RunFolderError: if the file cannot be opened as a study.
+        StorageError: if it is moved, removed or damaged before the context is left.
     """
+    try:
+        if create:
+            path.touch()
+        file = WatchedFile(path)
+    except OSError as error:
+        raise not_writable(path.parent, error) from error
     try:
         # SQLite gets the path itself: in a URL, some characters would have another meaning.
         options = {"creator": partial(_connect, path)}
         database = DatabaseStorage(RDBStorage(f"sqlite:///{path.name}", engine_kwargs=options))
     except (sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
+        check_space(f"'{path}'", error)
         raise RunFolderError(
             f"Expected an Optuna study in '{path}', but opening it failed: {first_line(error)}."
         ) from error
     try:
-        yield CachingStorage(RetryingStorage(database, RetryPolicy(f"'{path}'", stop)))
+        watched = WatchedStorage(database, file)
+        yield CachingStorage(RetryingStorage(watched, RetryPolicy(f"'{path}'", stop)))
+        file.check()
+        file.check_content()
     finally:
         database.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     """Connect with a write-ahead log: readers never wait, and kills lose nothing committed."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # it exists, or was removed and must not come back
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection

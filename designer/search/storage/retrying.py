@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ import sqlalchemy
 from optuna.storages import BaseStorage
 
 from designer.errors import StorageError, first_line
-from designer.search.stopping import Stop, never
+from designer.interrupts import Stop, never
+from designer.redaction import redact
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 
 FIRST_ANSWER_SECONDS = 60.0
@@ -31,7 +33,10 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 FULL_DISK = ("disk is full", "no space left", "disk full")
 """How databases say that nothing more fits."""
 
-HOPELESS = (*FULL_DISK, "readonly", "read-only", "disk i/o error", "malformed", "not a database")
+BROKEN_DISK = "disk i/o error"
+"""How SQLite says that the disk fails, and on a full one that a helper file cannot grow."""
+
+HOPELESS = (*FULL_DISK, BROKEN_DISK, "readonly", "read-only", "malformed", "not a database")
 """How databases say what no waiting mends."""
 
 HOPELESS_AT_FIRST = (
@@ -90,7 +95,7 @@ class RetryPolicy:
                 reason = unreachable_reason(error)
                 if reason is None:
                     raise
-                self._check(reason, unreachable_since, error)
+                self._check(redact(reason), unreachable_since, error)
                 if unreachable_since is None:
                     unreachable_since = time.monotonic()
                 time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads load
@@ -164,6 +169,21 @@ def unreachable_reason(error: BaseException | None) -> str | None:
     return None
 
 
+def check_space(storage: str, error: Exception) -> None:
+    """Check that it was no full or failing disk that raised an error.
+
+    Args:
+        storage: the storage as messages name it.
+        error: as raised by Optuna or by SQLite.
+
+    Raises:
+        StorageError: if it was.
+    """
+    reason = str(error) if isinstance(error, sqlite3.Error) else unreachable_reason(error)
+    if reason is not None and _blames_disk(reason):
+        raise StorageError(_advice(storage, reason)) from error
+
+
 def _reason_of(error: BaseException) -> str | None:
     """Return why a storage does not answer, by this error alone."""
     if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
@@ -188,7 +208,13 @@ def _is_hopeless(reason: str, *, first: bool) -> bool:
     return any(word in reason.lower() for word in words)
 
 
+def _blames_disk(reason: str) -> bool:
+    """True if a storage says that nothing more fits, or that the disk fails."""
+    return any(word in reason.lower() for word in (*FULL_DISK, BROKEN_DISK))
+
+
 def _advice(storage: str, reason: str) -> str:
-    full = any(word in reason.lower() for word in FULL_DISK)
-    action = "Free some space" if full else "Mend that"
+    action = "Free some space" if _blames_disk(reason) else "Mend that"
+    if BROKEN_DISK in reason.lower():  # SQLite says so of a full disk, too
+        action += ", or mend the disk,"
     return f"{storage} fails: {reason}. {action} and run the same command again: it continues."

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from designer.errors import RunFolderError
 from designer.folders import LOCK_FILE, STORAGE_FILE, make_writable, not_writable
 from designer.search.progress import Phase
+from designer.search.storage.retrying import check_space
 
 LOCKED_SECONDS = 2.0
 """How long to wait for a storage that another program is writing to."""
@@ -56,6 +57,7 @@ def check_storage(path: Path) -> None:
     except OSError as error:
         raise not_writable(path.parent, error) from error
     except sqlite3.Error as error:
+        check_space(f"'{path}'", error)
         if "locked" in str(error):
             raise RunFolderError(
                 f"Another program has locked '{path}'. Close it and try again."

@@ -8,12 +8,11 @@ sees all trials of the study, and only the finished proposal is stored.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import optuna
 from optuna.distributions import check_distribution_compatibility
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from designer.errors import SpaceError, TrialFailed
@@ -21,6 +20,7 @@ from designer.search.candidates import size_of, spec_values
 from designer.search.job import Job
 from designer.search.options import SearchOptions
 from designer.search.study.claims import Rejected, check_new
+from designer.search.study.history import KnownTrials
 from designer.search.study.keys import WORKER
 from designer.search.study.records import Measurements, TrialRecord
 from designer.search.study.sampler import SeededSampler
@@ -74,7 +74,7 @@ def draft_trial(options: SearchOptions, trials: Sequence[FrozenTrial], worker: s
     """
     others = any(trial.user_attrs.get(WORKER) != worker for trial in running(trials))
     stream = zlib.crc32(worker.encode()) if others else 0
-    drafts = _Drafts(trials)
+    drafts = KnownTrials(trials)
     study = optuna.create_study(
         storage=drafts,
         directions=options.objective.directions,
@@ -117,22 +117,3 @@ def check_limits(options: SearchOptions, size: Measurements) -> None:
     for limit, value, name in limits:
         if limit is not None and value is not None and value > limit:
             raise Rejected(f"{value:,} {name}, over the limit of {limit:,}")
-
-
-class _Drafts(InMemoryStorage):
-    """A storage that shows the trials of another one and keeps its own draft to itself."""
-
-    def __init__(self, known: Sequence[FrozenTrial]) -> None:
-        super().__init__()
-        self._known = known
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """Return the known trials and the draft; see ``BaseStorage``."""
-        # Known trials are never changed here, and copying thousands would take longer than TPE.
-        known = [t for t in self._known if states is None or t.state in states]
-        return [*known, *super().get_all_trials(study_id, deepcopy, states)]

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from designer.errors import RunFolderError
 from designer.results.layers import Curve, LawSummary
-from designer.results.measured import Measured
+from designer.results.ranges import Measured
 from designer.search.study import keys
 
 MAY_BE_UNMEASURED = frozenset({"score", "heldout_separation", "adherence"})

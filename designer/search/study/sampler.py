@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from designer.search.study.history import KnownTrials, remembered
 from designer.search.study.keys import LOST
 from designer.search.study.trials import rejected_in_a_row, trials_of
 
@@ -26,7 +28,8 @@ class SeededSampler(BaseSampler):
     """TPE whose every proposal depends only on the seed, the number of trials and the history.
 
     A search that was stopped and continued proposes what it would have proposed uninterrupted.
-    If TPE keeps proposing known specs, proposals are random until one is new.
+    If TPE keeps proposing known specs, proposals are random until one is new. Of a long history TPE
+    sees a part (``history.remembered``), so that a proposal does not take ever longer.
 
     Args:
         seed: seed of the study.
@@ -36,6 +39,7 @@ class SeededSampler(BaseSampler):
     def __init__(self, seed: int, stream: int = 0) -> None:
         self._seed, self._stream = seed, stream
         self._inner: BaseSampler = RandomSampler(seed=seed)
+        self._seen: Study | None = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed the inner sampler for this trial; see ``BaseSampler``."""
@@ -48,17 +52,19 @@ class SeededSampler(BaseSampler):
             self._inner = RandomSampler(seed=seed)
         else:
             self._inner = TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
-        self._inner.before_trial(study, trial)
+        part = remembered(trials, study.directions)
+        self._seen = study if part is trials else _study_of(part, study.directions)
+        self._inner.before_trial(self._seen, trial)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._inner.infer_relative_search_space(study, trial)
+        return self._inner.infer_relative_search_space(self._seen or study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._inner.sample_relative(study, trial, search_space)
+        return self._inner.sample_relative(self._seen or study, trial, search_space)
 
     def sample_independent(
         self,
@@ -67,7 +73,9 @@ class SeededSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+        return self._inner.sample_independent(
+            self._seen or study, trial, param_name, param_distribution
+        )
 
     def after_trial(
         self,
@@ -77,3 +85,8 @@ class SeededSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         self._inner.after_trial(study, trial, state, values)
+
+
+def _study_of(trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> Study:
+    """Return a study in memory that has these trials."""
+    return optuna.create_study(storage=KnownTrials(trials), directions=list(directions))

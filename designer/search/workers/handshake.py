@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,9 @@ from typing import Any
 from optuna.study import Study
 
 from designer.data.dataset import Dataset
-from designer.data.loading import load_dataset
+from designer.data.loading import load_with_options
+from designer.data.options import DataOptions
+from designer.data.sources import is_callable
 from designer.errors import (
     DataError,
     InvalidInputError,
@@ -21,7 +24,8 @@ from designer.errors import (
     first_line,
 )
 from designer.folders import write_text
-from designer.models.spaces import find_space
+from designer.importing import Trust
+from designer.models.spaces import find_space, is_foreign
 from designer.results.provenance import VERSION
 from designer.search.job import Job, check_same_study, definition
 from designer.search.options import SearchOptions
@@ -74,8 +78,11 @@ def _handshake(job: Job, before: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+log = logging.getLogger("designer")
+
+
 def job_from_handshake(
-    study: Study, location: StudyLocation, data: str | None, options: SearchOptions
+    study: Study, location: StudyLocation, data: str | None, options: SearchOptions, trust: Trust
 ) -> Job:
     """Return the job of a worker that joins a study.
 
@@ -84,9 +91,11 @@ def job_from_handshake(
         location: where it is.
         data: where the data are on this machine, if elsewhere than on the leader's.
         options: processes and devices that this worker brings; all others are the study's.
+        trust: which names may be imported that the study says.
 
     Raises:
         InvalidInputError: if version, data, space or files here are not those of the study.
+        TrustError: if the study names what may not be imported; nothing was imported.
     """
     handshake, identity = study.user_attrs[HANDSHAKE], study.user_attrs[IDENTITY]
     if handshake["version"] != VERSION:
@@ -94,20 +103,34 @@ def job_from_handshake(
             f"Expected a worker of version {handshake['version']}, which {location.title} was made "
             f"with, but this is version {VERSION}; install the same one."
         )
+    recipe = {**handshake["data"], "source": data or handshake["data"].get("source")}
+    trust = trust.for_names_in(f"The {location.title}").with_names(*([data] if data else []))
+    _announce_imports(identity["space"], recipe["source"], trust, location)
     own = replace(options, trials=study.user_attrs[WANTED], heartbeat=handshake["heartbeat"])
     return Job(
-        space=_load_space(identity, location),
+        space=_load_space(identity, trust, location),
         space_source=identity["space"],
-        data=_load_data(handshake["data"], identity, data, location),
+        data=_load_data(recipe, identity, trust, location),
         options=own.with_identity(identity),
         location=replace(location, files=_find_artifacts(handshake, location)),
     )
 
 
-def _load_space(identity: Mapping[str, Any], location: StudyLocation) -> Any:
+def _announce_imports(
+    space: str, source: str | None, trust: Trust, location: StudyLocation
+) -> None:
+    """Say what is about to be imported, once all of it is allowed."""
+    names = [space] if is_foreign(space) else []
+    names += [source] if source and is_callable(source) else []
+    trust.check(names)
+    if names:
+        log.warning("Importing %s for %s.", " and ".join(names), location.title)
+
+
+def _load_space(identity: Mapping[str, Any], trust: Trust, location: StudyLocation) -> Any:
     """Return the space of a study, or raise an error if it is another one here."""
     try:
-        space = find_space(identity["space"])
+        space = find_space(identity["space"], trust)
     except SpaceError as error:
         raise SpaceError(f"{error} It is the space of {location.title}.") from error
     if definition(space) != identity["space_definition"]:
@@ -121,18 +144,19 @@ def _load_space(identity: Mapping[str, Any], location: StudyLocation) -> Any:
 def _load_data(
     recipe: Mapping[str, Any],
     identity: Mapping[str, Any],
-    source: str | None,
+    trust: Trust,
     location: StudyLocation,
 ) -> Dataset:
     """Return the data of a study, or raise an error if they are others here."""
-    options = {**recipe, "source": source or recipe.get("source")}
-    if not options["source"]:
+    options = dict(recipe)
+    source = options.pop("source")
+    if not source:
         raise DataError(
             f"Expected --data, for {location.title} does not say where its data "
             f"'{identity['data']}' come from."
         )
     try:
-        data = load_dataset(**options)
+        data = load_with_options(source, DataOptions(**options), trust)
     except DataError as error:
         raise DataError(
             f"{error} These are the data of {location.title}; say with --data where they are here."
@@ -140,7 +164,7 @@ def _load_data(
     if data.fingerprint != identity["data_fingerprint"]:
         raise DataError(
             f"Expected the data of {location.title}, with fingerprint "
-            f"{identity['data_fingerprint'][:12]}, but '{options['source']}' has "
+            f"{identity['data_fingerprint'][:12]}, but '{source}' has "
             f"{data.fingerprint[:12]}; use the same data."
         )
     return data

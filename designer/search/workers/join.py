@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import optuna
@@ -13,10 +14,11 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 
 from designer.errors import InvalidInputError
+from designer.importing import Trust, Trusted
+from designer.interrupts import Stop, StopRequest, stop_on_signals
 from designer.search.job import Job
 from designer.search.options import IDLE_SECONDS, JOIN_SECONDS, SearchOptions
 from designer.search.progress import Phase, ProgressCallback
-from designer.search.stopping import Stop, stop_on_signals
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.location import StudyLocation, parse_address
 from designer.search.storage.opening import open_storage, quiet_optuna
@@ -42,7 +44,9 @@ def work(
     devices: Sequence[str] = ("cpu",),
     wait: float = JOIN_SECONDS,
     idle: float = IDLE_SECONDS,
+    trust: Trusted = (),
     progress: ProgressCallback | None = None,
+    stop: StopRequest | None = None,
 ) -> None:
     """Take part in a study until it is done, or until this process is asked to stop.
 
@@ -58,24 +62,33 @@ def work(
         devices: torch devices that the workers use in turn.
         wait: seconds to wait for a study that does not exist yet.
         idle: seconds after which this process leaves a study that has nothing to do.
+        trust: names as ``package.module:name`` that the study may import, besides ``data``; True
+            for whatever it names, which is to run the code of whoever can write to the storage.
         progress: called after every trial.
+        stop: what answers signals, if anything does already; they are deferred until nothing is
+            under way any more.
 
     Raises:
         InvalidInputError: if version, data, space or files here are not those of the study.
+        TrustError: if the study names what may not be imported; nothing was imported.
         StorageError: if the storage does not answer.
     """
+    trusted = Trust.of(trust)
     parse_address(storage)
     for device in devices:
         usable_device(device)
     options = SearchOptions(workers=workers, devices=tuple(devices))
-    with tempfile.TemporaryDirectory() as folder, quiet_optuna(), stop_on_signals() as stop:
+    answering = stop_on_signals() if stop is None else nullcontext(stop)
+    with tempfile.TemporaryDirectory() as folder, quiet_optuna(), answering as request:
+        request.defer()
         location = StudyLocation(Path(folder), storage, study)
-        with open_storage(location, stop) as opened:
-            stored = _wait_for_study(opened, location, wait, stop)
+        with open_storage(location, request) as opened:
+            stored = _wait_for_study(opened, location, wait, request)
             if stored is None:
                 return
-            job = job_from_handshake(stored, location, data, options)
-            _take_part(job, opened, stop, progress or (lambda _: None), idle)
+            with request.raising():  # nothing is under way, and data may take long to load
+                job = job_from_handshake(stored, location, data, options, trusted)
+            _take_part(job, opened, request, progress or (lambda _: None), idle)
 
 
 def _wait_for_study(

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from optuna.study import Study
 
 from designer.errors import RunFolderError, StorageError
+from designer.interrupts import StopRequest
 from designer.search.job import Job
-from designer.search.stopping import Stop
 from designer.search.storage.caching import CachingStorage
 from designer.search.study.keys import LEADER
 from designer.search.workers.heartbeat import MISSED_HEARTBEATS, HeartbeatMonitor, send_heartbeats
@@ -21,7 +21,9 @@ POLL_SECONDS = 0.2
 
 
 @contextmanager
-def leadership(job: Job, study: Study, storage: CachingStorage, stop: Stop) -> Iterator[None]:
+def leadership(
+    job: Job, study: Study, storage: CachingStorage, stop: StopRequest
+) -> Iterator[None]:
     """Lead a study, and send heartbeats as its leader until the block ends.
 
     A study in a run folder needs no heartbeat: the lock of the folder keeps other leaders away.
@@ -35,7 +37,7 @@ def leadership(job: Job, study: Study, storage: CachingStorage, stop: Stop) -> I
     Raises:
         RunFolderError: if another process leads it. A leader that was killed is replaced once its
             heartbeat has stood still for long enough.
-        KeyboardInterrupt: if the run was asked to stop while it waited for that.
+        Stopped: if the run was asked to stop while it waited for that.
     """
     if not job.location.shared:
         yield
@@ -52,7 +54,9 @@ def leadership(job: Job, study: Study, storage: CachingStorage, stop: Stop) -> I
             study.set_user_attr(LEADER, [])
 
 
-def _wait_for_previous_leader(job: Job, study: Study, storage: CachingStorage, stop: Stop) -> None:
+def _wait_for_previous_leader(
+    job: Job, study: Study, storage: CachingStorage, stop: StopRequest
+) -> None:
     """Return when nobody leads the study, or its leader counts as gone."""
     seconds = job.options.heartbeat
     monitor = HeartbeatMonitor(storage, seconds)
@@ -68,4 +72,4 @@ def _wait_for_previous_leader(job: Job, study: Study, storage: CachingStorage, s
             return
         time.sleep(POLL_SECONDS)
     if leader:  # asked to stop while another process leads: nothing of its study is touched
-        raise KeyboardInterrupt
+        stop.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
+import pickle
 import sys
 import threading
 import time
@@ -12,13 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from ctypes import c_byte
 from dataclasses import replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
+from designer.errors import first_line
+from designer.interrupts import Stop, ignore_signals, inherited_by_children_as_blocked
 from designer.search.job import Job
 from designer.search.progress import Phase, ProgressCallback
-from designer.search.stopping import Stop
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.opening import open_storage, quiet_optuna
 from designer.search.study.claims import TrialClaims, study_of
@@ -152,13 +154,11 @@ class WorkerPool:
         process = self._context.Process(
             target=_worker_main, args=(job, theirs, self._stop_flag), daemon=True
         )
-        # Ctrl-C goes to all processes of a terminal. Workers inherit that they ignore it: this
-        # process decides, and tells them by the flag.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        # Ctrl-C goes to all processes of a terminal, and schedulers send SIGTERM to all of a job.
+        # Workers never act on either: this process decides, and tells them by the flag.
+        resource_tracker.ensure_running()  # else its start would end the blocking
+        with inherited_by_children_as_blocked():
             process.start()
-        finally:
-            signal.signal(signal.SIGINT, handler)
         return _WorkerProcess(process, ours, device)
 
     def _replace_dead(self, phase: Phase, claims: TrialClaims, stop: Stop) -> None:
@@ -196,11 +196,18 @@ class _WorkerProcess:
         self._busy = True
 
     def busy(self) -> bool:
-        """Return True until the process has reported the end of its phase."""
+        """Return True until the process has reported the end of its phase.
+
+        Raises:
+            Exception: what the process reports that it raised.
+        """
+        answer = None
         if self._busy and self._pipe.poll():
             with suppress(EOFError, OSError):
-                self._pipe.recv()
+                answer = self._pipe.recv()
                 self._busy = False
+        if isinstance(answer, Exception):
+            raise answer
         return self._busy
 
     def cause_of_death(self) -> str:
@@ -225,13 +232,27 @@ def _worker_main(job: Job, pipe: Connection, stop_flag: c_byte) -> None:
     def stop() -> bool:
         return bool(stop_flag.value)
 
-    # Schedulers send SIGTERM to all processes of a job: the leader decides, and sets the flag.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     to_stderr = redirect_stdout(sys.stderr)  # the output of the leader is for reports alone
-    with to_stderr, quiet_optuna(), open_storage(job.location, stop) as storage:
-        while (phase := pipe.recv()) is not None:
-            work_on_phase(job, phase, storage, stop, lambda: None)
-            pipe.send(phase)
+    with to_stderr, quiet_optuna(), suppress(EOFError, BrokenPipeError):  # the leader has ended
+        try:
+            with open_storage(job.location, stop, create=False) as storage:
+                while (phase := pipe.recv()) is not None:
+                    work_on_phase(job, phase, storage, stop, lambda: None)
+                    pipe.send(phase)
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the leader raises it
+            pipe.send(_portable(error))
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error as it can be sent to another process; one with the same text if it cannot."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - it was made here
+    except Exception:  # noqa: BLE001 - an error of a user's class may do anything
+        return RuntimeError(f"{type(error).__name__}: {first_line(error)}")
+    return error
 
 
 def _end_with_leader() -> None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from optuna.trial import FrozenTrial, Trial
 
+from designer.interrupts import Stop, never
 from designer.search.job import Job
 from designer.search.objective import run_confirmation_trials, run_search_trial, together
 from designer.search.progress import Phase
-from designer.search.stopping import Stop, never
 from designer.search.storage.artifacts import Artifacts
 from designer.search.storage.caching import CachingStorage
 from designer.search.study.claims import Rejected, TrialClaims, study_of

@@ -254,3 +254,79 @@ def u_net() -> nn.Module:
         up1=double(8),
         head=head(4),
     )
+
+
+def aggregating_net() -> nn.Module:
+    """A small VoVNet (Lee et al., CVPR 2019 workshops): each block joins what its layers gave."""
+
+    def layer(inputs: int, outputs: int, size: int = 3) -> nn.Module:
+        return wired(
+            "Layer",
+            lambda m, x: m.norm(m.conv(x)).relu(),
+            conv=conv(inputs, outputs, size=size),
+            norm=norm(outputs),
+        )
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        outputs = [x]
+        for part in m.middle:
+            outputs.append(part(outputs[-1]))
+        joined: Tensor = m.joining(torch.cat(outputs, dim=1))
+        return joined
+
+    def block() -> nn.Module:
+        middle = nn.ModuleList([layer(4, 4), layer(4, 4)])
+        return wired("Aggregating", wiring, middle=middle, joining=layer(12, 4, 1))
+
+    def stage(count: int) -> nn.Module:
+        blocks = nn.Sequential(*[block() for _ in range(count)])
+        return wired("Stage", lambda m, x: m.blocks(x), blocks=blocks)
+
+    return wired(
+        "AggregatingNet",
+        lambda m, x: m.fc(m.stages(m.stem(x).relu()).mean((2, 3))),
+        stem=conv(3),
+        stages=nn.Sequential(stage(1), stage(2)),
+        fc=head(4),
+    )
+
+
+def numbered_layers_net() -> nn.Module:
+    """Blocks with layers called ``conv1`` to ``conv3``, through two of which everything passes."""
+
+    def layer(inputs: int, size: int = 3) -> nn.Module:
+        return nn.Sequential(conv(inputs, 4, size=size), norm(4), nn.ReLU())
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        first = m.conv1(x)
+        joined: Tensor = m.conv3(torch.cat([first, m.conv2(first)], dim=1))
+        return joined
+
+    def block() -> nn.Module:
+        return wired("Numbered", wiring, conv1=layer(4), conv2=layer(4), conv3=layer(8, 1))
+
+    return wired(
+        "NumberedLayersNet",
+        lambda m, x: m.fc(m.blocks(m.stem(x).relu()).mean((2, 3))),
+        stem=conv(3),
+        blocks=nn.Sequential(*[block() for _ in range(3)]),
+        fc=head(4),
+    )
+
+
+def numbered_blocks_net() -> nn.Module:
+    """Stages with blocks called ``block1`` and ``block2``, which have no list of their own."""
+
+    def stage() -> nn.Module:
+        return wired(
+            "Stage", lambda m, x: m.block2(m.block1(x)), block1=residual(), block2=residual()
+        )
+
+    return wired(
+        "NumberedBlocksNet",
+        lambda m, x: m.fc(m.stage2(m.stage1(m.stem(x).relu())).mean((2, 3))),
+        stem=conv(3),
+        stage1=stage(),
+        stage2=stage(),
+        fc=head(4),
+    )

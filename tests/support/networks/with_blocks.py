@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from designer.probing.calling import Inputs, tensors_of
@@ -14,6 +15,8 @@ from tests.support.networks.parts import IMAGES, SEQUENCES, TOKENS, VECTORS
 Make = Callable[[], nn.Module]
 
 STAGES = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0"]
+
+ADJACENT = torch.ones(7, 5, 5).tril()
 
 MASK = 1 - sequences.padding().long()
 
@@ -36,6 +39,16 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
     "lstm": (lambda: sequences.recurrent(nn.LSTM), SEQUENCES, ["first", "second"]),
     "gru": (lambda: sequences.recurrent(nn.GRU), SEQUENCES, ["first", "second"]),
     "recurrent stack": (sequences.recurrent_stack, SEQUENCES, numbered("layers")),
+    "last state": (
+        lambda: sequences.recurrent_stack(nn.LSTM, last_state=True),
+        SEQUENCES,
+        numbered("layers"),
+    ),
+    "recurrent encoder": (
+        sequences.recurrent_encoder,
+        TOKENS,
+        ["encoder.first", "encoder.second", "encoder.third"],
+    ),
     # layers side by side have one place behind them all, called after the last
     "parallel": (perceptrons.parallel, VECTORS, ["b"]),
     # blocks
@@ -85,8 +98,52 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
         SEQUENCES,
         numbered("model.encoder.layers"),
     ),
+    # everything passes through parts of a block, which is one block all the same
+    "post-norm": (
+        lambda: sequences.of_layers(sequences.post_norm),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "sub-layers that add": (
+        lambda: sequences.of_layers(sequences.adding_sub_layers),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "convolutions for positions": (
+        lambda: sequences.of_layers(sequences.encoding_positions),
+        TOKENS,
+        numbered("encoder.layers"),
+    ),
+    "aggregating": (
+        convolutional.aggregating_net,
+        IMAGES,
+        ["stages.0.blocks.0", "stages.1.blocks.0", "stages.1.blocks.1"],
+    ),
+    "numbered layers": (convolutional.numbered_layers_net, IMAGES, numbered("blocks")),
+    "numbered blocks": (
+        convolutional.numbered_blocks_net,
+        IMAGES,
+        [f"stage{i}.block{j}" for i in (1, 2) for j in (1, 2)],
+    ),
     "mixer": (sequences.mixer, SEQUENCES, numbered("blocks", 2)),
     "tokens": (sequences.language_model, TOKENS, numbered("blocks")),
+    "tokens through a part": (sequences.embedding_part, TOKENS, numbered("layers")),
+    "rounded to tokens": (sequences.rounding, TOKENS.float(), numbered("layers")),
+    # what every layer receives flows past none
+    "relative positions": (sequences.biased, TOKENS, numbered("layers")),
+    "graph": (sequences.graph_net, (SEQUENCES, ADJACENT), numbered("layers")),
+    "encoder and decoder": (
+        sequences.encoder_decoder,
+        (TOKENS, TOKENS.flip(1)),
+        [*numbered("encoder", 2), *numbered("decoder", 2)],
+    ),
+    # several tensors, through which everything passes together
+    "passing tuples": (
+        sequences.passing_tuples,
+        SEQUENCES,
+        [*numbered("stages.0.blocks", 2), *numbered("stages.1.blocks", 2)],
+    ),
+    "two streams": (sequences.two_streams, SEQUENCES, numbered("blocks")),
     "tied head": (lambda: sequences.language_model(tied=True), TOKENS, numbered("blocks")),
     "frozen embedding": (lambda: sequences.language_model(frozen=True), TOKENS, numbered("blocks")),
     "frozen": (

@@ -1,0 +1,426 @@
+"""What the product claims: for each claim a figure, a verdict, the command and the full table.
+
+The first of them make the table of the README, all of them the page of the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean
+
+from benchmarks.claim import Figures
+from benchmarks.claims.contribution_networks import PRETRAINED
+from benchmarks.claims.contribution_orders import BLOCK_INFLUENCE, HELDOUT, OURS
+from benchmarks.claims.contribution_removals import FITTED, RECOVERED, REMOVED
+from benchmarks.claims.contribution_removals import RANDOM as RANDOM_ORDER
+from benchmarks.claims.edits import ADVISED, RANDOM
+from benchmarks.claims.payoff_searches import NSGA2, REFERENCE
+from benchmarks.claims.payoff_searches import OURS as OUR_SEARCH
+from benchmarks.evidence.contribution import (
+    EFFECT_FILES,
+    LEAST_AGREEMENT,
+    REMOVAL_FILES,
+    RESNET,
+    RULER,
+    TOLERANCE,
+    groups_of,
+)
+from benchmarks.evidence.costs import ratios
+from benchmarks.evidence.criterion import (
+    LEAD_EPOCHS,
+    TOP_HALF,
+    kinds_of_networks,
+    means,
+    untouched_pools,
+    verdict_words,
+)
+from benchmarks.evidence.diagnosis import (
+    FALSE_ALARMS,
+    NAMED,
+    all_groups,
+    defects_are_named,
+    false_alarms,
+)
+from benchmarks.evidence.diagnosis import FILE as DIAGNOSIS_FILE
+from benchmarks.evidence.edits import FILE as EDITS_FILE
+from benchmarks.evidence.edits import GOOD_SHARE, RUNS_SHARE, better_share
+from benchmarks.evidence.law import verdicts as paper_verdicts
+from benchmarks.evidence.markdown import percent, table, verdict
+from benchmarks.evidence.max_drop import FILE as MAX_DROP_FILE
+from benchmarks.evidence.max_drop import groups as max_drop_groups
+from benchmarks.evidence.payoff import half_is_enough, mean_regret, payoffs, searches_near
+from benchmarks.result_files import is_measured, read_result
+
+BLOCK_INFLUENCE_CRITERION, HELDOUT_STEP = "Block Influence", "held-out step"
+"""What two criteria are called in the effects of single removals."""
+
+FOLLOWS = -0.95
+"""Largest r of a network that follows the law, as in the paper."""
+
+NEAR_BEST = 0.05
+"""How far a correlation may be behind that of the best criterion."""
+
+TRIALS_PER_HOUR = 1.5
+"""Trials per hour over those of a plain Optuna loop that are wanted."""
+
+PROMISED = 0.95
+"""Share of networks in which ``--max-drop`` promises to hold."""
+
+KEPT = 0.8
+"""Share of the ideal rate that workers must keep."""
+
+IN_WORDS = {HELDOUT: "held-out steps", BLOCK_INFLUENCE: "Block Influence"}
+"""Orders whose names are those of options."""
+
+IN_README = 12
+"""Rows of the table of the README."""
+
+
+class Page(StrEnum):
+    """The pages with the full tables, by the names of their files."""
+
+    LAW = "law"
+    SCORE = "score"
+    SEARCH = "search"
+    ADVICE = "advice"
+    BLOCKS = "blocks"
+    PRUNING = "pruning"
+    COSTS = "costs"
+    SCALING = "scaling"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One claim, and what was measured of it."""
+
+    sentence: str
+    """The claim."""
+    figure: str
+    """The figures that decide, those of the rivals beside ours."""
+    verdict: str
+    """If it holds."""
+    program: str
+    """The program of ``benchmarks.claims`` that measured it."""
+    page: Page
+    """Where the full table is."""
+    picture: str = ""
+    """Name of a picture that shows it."""
+
+
+def statements() -> list[Statement]:
+    """Return all claims, those that matter most first."""
+    return [
+        _paper(),
+        *_criterion(),
+        *_payoff(),
+        *_diagnosis(),
+        *_edits(),
+        *_contribution(),
+        *_max_drop(),
+        *_costs(),
+        _workers(),
+        *_small_effects(),
+        _looks(),
+        _residual(),
+        _plain_loop(),
+    ]
+
+
+def summary() -> Iterator[str]:
+    """Yield the lines between the README's marks."""
+    rows = [(s.sentence, s.figure, s.verdict) for s in statements()[:IN_README]]
+    yield from list(table(("claim", "figure", "verdict"), rows, text_columns=3))[1:]
+    yield from (
+        "",
+        "Everything that was measured, also where we lose: [the evidence](docs/evidence.md).",
+    )
+
+
+def _paper() -> Statement:
+    agreeing, others = paper_verdicts()
+    return Statement(
+        "The law is what He & Su (PNAS 2023) say it is",
+        f"{len(agreeing)} of {len(agreeing) + len(others)} of their claims came out the same",
+        f"agrees, but for: {', '.join(others)}" if others else "agrees",
+        "paper",
+        Page.LAW,
+        "law",
+    )
+
+
+def _criterion() -> Iterator[Statement]:
+    pools = untouched_pools()
+    for which, key, prefix in (
+        ("all architectures", "all", ""),
+        ("the better half of them", "top_half", TOP_HALF),
+    ):
+        yield Statement(
+            f"After {' / '.join(LEAD_EPOCHS)} epochs the design score ranks {which} as long "
+            "training does",
+            f"Spearman {means('design_score', key)}, validation accuracy "
+            f"{means('validation_accuracy', key)}; {len(pools)} pools of {kinds_of_networks()} on "
+            "which nothing was chosen",
+            f"against validation accuracy: {' / '.join(verdict_words(pools, prefix))}",
+            "criterion",
+            Page.SCORE,
+            "" if key == "all" else "leads",
+        )
+
+
+def _payoff() -> Iterator[Statement]:
+    results = payoffs()
+    regrets = [
+        f"{arm} {regret:.2f} ({near} of {searches})"
+        for arm in (OUR_SEARCH, REFERENCE, "TPE, Hyperband", NSGA2, "random")
+        for regret in (mean_regret(results, arm),)
+        if regret is not None
+        for near, searches in (searches_near(results, arm),)
+    ]
+    half = mean_regret(results, OUR_SEARCH, "0.5")
+    yield Statement(
+        f"The search needs half of the processor time of {REFERENCE}",
+        f"points below the best known at equal time, mean over {len(results)} searches (within "
+        f"half a point): {', '.join(regrets)}; ours after half of the time "
+        f"{'-' if half is None else f'{half:.2f}'}",
+        _holds(half_is_enough(results)),
+        "payoff",
+        Page.SEARCH,
+        "payoff",
+    )
+
+
+def _diagnosis() -> Iterator[Statement]:
+    if not is_measured(DIAGNOSIS_FILE):
+        return
+    groups = all_groups()
+    named = [f"{name} {groups[name]['named']} of {groups[name]['networks']}" for name in NAMED]
+    wrong = false_alarms(groups)
+    yield Statement(
+        "The diagnosis names what is wrong with a network, and is silent on healthy ones",
+        f"named: {', '.join(named)}; {wrong:.1%} of the blocks of healthy networks to change",
+        f"{_holds(defects_are_named(groups))}; {_holds(wrong <= FALSE_ALARMS)}",
+        "diagnosis",
+        Page.ADVICE,
+    )
+
+
+def _edits() -> Iterator[Statement]:
+    if not is_measured(EDITS_FILE):
+        return
+    whole = read_result(EDITS_FILE)["groups"]["all"]
+    advised, level = whole["arms"][ADVISED], whole["runs_until_level"]
+    yield Statement(
+        "Edits that a search tries and keeps are better on test data, too, and the report says "
+        "what to try first",
+        f"{advised['better']} of {advised['changed']} networks, which end with "
+        f"{advised['size']:.0%} of their parameters and "
+        f"{100 * advised['test_change']['mean']:+.1f} points; {level[ADVISED]:.1f} runs where "
+        f"random order takes {level[RANDOM]:.1f}",
+        f"{_holds(better_share(whole) >= GOOD_SHARE)}; {_holds(level['ratio'] <= RUNS_SHARE)}",
+        "edits",
+        Page.ADVICE,
+    )
+
+
+# --- blocks and pruning ---
+
+
+def _contribution() -> Iterator[Statement]:
+    """Yield what holds for the pretrained ResNet-56, and for small networks."""
+    effects, removals = groups_of(EFFECT_FILES), groups_of(REMOVAL_FILES)
+    yield from (_effects_of(group) for group in effects if group["family"] == RESNET)
+    yield from (_removals_of(group) for group in removals if group["family"] == RESNET)
+    small = [group for group in removals if group["family"] not in PRETRAINED]
+    if small:
+        yield _small_removals(small)
+
+
+def _effects_of(group: Figures) -> Statement:
+    by_name = group["spearman"][REMOVED]["accuracy"]
+    names = (RULER, BLOCK_INFLUENCE_CRITERION, HELDOUT_STEP)
+    return Statement(
+        f"What a block contributes says what its removal costs (pretrained {RESNET})",
+        "Spearman with the accuracy lost: "
+        + ", ".join(f"{name} {by_name[name]['mean']:.2f}" for name in names),
+        _holds(by_name[RULER]["mean"] >= LEAST_AGREEMENT),
+        "contribution",
+        Page.BLOCKS,
+    )
+
+
+def _removals_of(group: Figures) -> Statement:
+    counts = list(group["removed"])
+    orders = (OURS, BLOCK_INFLUENCE, HELDOUT, RANDOM_ORDER)
+    figures = [
+        f"{IN_WORDS.get(name, name)} "
+        + " / ".join(
+            percent(group["removed"][k]["accuracy"][name][RECOVERED]["mean"]) for k in counts
+        )
+        for name in orders
+    ]
+    leads = [group["removed"][k]["lead"][n][RECOVERED] for k in counts for n in orders[1:]]
+    return Statement(
+        f"Pruning by contribution keeps most (pretrained {RESNET}, {' / '.join(counts)} of "
+        f"{group['blocks']} blocks gone, trained for two short epochs)",
+        f"{', '.join(figures)}; whole network {percent(group['whole']['after']['mean'])}",
+        f"against all others: {' / '.join(dict.fromkeys(map(verdict, leads)))}",
+        "contribution",
+        Page.PRUNING,
+        "pruning",
+    )
+
+
+def _small_removals(groups: Sequence[Figures]) -> Statement:
+    """Return how far contribution is behind the best of all orders in small networks."""
+    behind = {group["family"]: _behind_best(group) for group in groups}
+    figures = [
+        f"{family} {100 * mean:.1f} (random {100 * random:+.1f})"
+        for family, (mean, random) in behind.items()
+    ]
+    return Statement(
+        "In small networks no order is much better than contribution, the best order included",
+        "mean points behind the best of all orders in hindsight (and by how much random choices "
+        f"are behind contribution): {', '.join(figures)}",
+        _holds(all(mean <= TOLERANCE for mean, _ in behind.values())),
+        "contribution",
+        Page.PRUNING,
+    )
+
+
+def _behind_best(group: Figures) -> tuple[float, float]:
+    """Return how far contribution is behind the best order and ahead of random, after recovery."""
+    leads = [removed["lead"] for removed in group["removed"].values()]
+    behind = [-min(by[RECOVERED]["mean"] for by in lead.values()) for lead in leads]
+    random = [lead[RANDOM_ORDER][RECOVERED]["mean"] for lead in leads]
+    return fmean(behind), fmean(random)
+
+
+def _max_drop() -> Iterator[Statement]:
+    if not is_measured(MAX_DROP_FILE):
+        return
+    groups = max_drop_groups()
+    within, networks = (sum(group[name] for group in groups) for name in ("within", "networks"))
+    families = dict.fromkeys(group["family"] for group in groups)
+    yield Statement(
+        "`--max-drop 0.01` holds on test data",
+        f"in {within} of {networks} networks ({', '.join(families)})",
+        _holds(within >= PROMISED * networks),
+        "max_drop",
+        Page.PRUNING,
+    )
+
+
+# --- costs ---
+
+
+def _costs() -> Iterator[Statement]:
+    separation, analysis = read_result("separation.json"), read_result("analysis.json")
+    wide = separation["wide"]
+    bars = [*(row["met"] for row in separation["against_textbook"].values()), wide["met"]]
+    bars.append(wide["peak_met"])
+    yield Statement(
+        "D is faster than in the textbook form",
+        f"{' / '.join(ratios(separation))} times at 100 / 1,000 / 3,000 features "
+        f"({separation['meta']['threads']} threads)",
+        f"{sum(bars)} of {len(bars)} acceptances met",
+        "separation",
+        Page.COSTS,
+    )
+    row = analysis["time"]["10"]
+    yield Statement(
+        f"`analyze` costs at most {row['acceptance']} times two plain forward passes",
+        f"{row['ratio']:.2f} times, for a ResNet-18 with intervals and nulls, on training data "
+        f"alone; contributions, which need held-out data, come on top",
+        "met" if row["met"] else "missed",
+        "analysis",
+        Page.COSTS,
+    )
+
+
+def _looks() -> Statement:
+    result = read_result("looks.json")
+    rows = {name: result[name] for name in ("mlp", "cnn")}
+    return Statement(
+        "A look between two epochs costs next to nothing",
+        ", ".join(
+            f"{row['look']:.1%} of an epoch in the space `{name}` (aim {row['acceptance']:.0%})"
+            for name, row in rows.items()
+        ),
+        " / ".join("met" if row["met"] else "missed" for row in rows.values()),
+        "looks",
+        Page.COSTS,
+    )
+
+
+def _workers() -> Statement:
+    cores, rows = read_result("scaling_cores.json"), read_result("scaling_workers.json")["rows"]
+    most = max(row["workers"] for row in rows)
+    kept = [f"{row['of_ideal']:.0%} ({row['storage']})" for row in rows if row["workers"] == most]
+    return Statement(
+        f"Workers keep at least {KEPT:.0%} of the ideal rate",
+        f"2 on {cores['meta']['machine']['cores']} cores finish {cores['ratio']:.2f} times the "
+        f"trials per hour of one; {most} that sleep keep {', '.join(kept)}",
+        _holds(all(row["of_ideal"] >= KEPT for row in rows)),
+        "scaling",
+        Page.SCALING,
+    )
+
+
+def _plain_loop() -> Statement:
+    rows = read_result("scaling_plain.json")["rows"]
+    figures = [f"{row['networks']} {row['ratio']:.2f} times" for row in rows]
+    return Statement(
+        f"Looking inside costs no trials: at least {TRIALS_PER_HOUR} times the trials per hour of "
+        "a plain Optuna loop",
+        ", ".join(figures),
+        _holds(all(row["ratio"] >= TRIALS_PER_HOUR for row in rows)),
+        "scaling",
+        Page.SCALING,
+    )
+
+
+def _small_effects() -> Iterator[Statement]:
+    """Yield how well contribution agrees with the effect of removing blocks of small networks."""
+    groups = [g for g in groups_of(EFFECT_FILES) if g["family"] not in PRETRAINED]
+    if not groups:
+        return
+    agreements = {group["family"]: _agreements(group) for group in groups}
+    best = {family: max(by, key=by.__getitem__) for family, by in agreements.items()}
+    figures = [
+        f"{family} {by[RULER]:.2f} (best: {best[family]} {by[best[family]]:.2f}; held-out step "
+        f"{by[HELDOUT_STEP]:.2f})"
+        for family, by in agreements.items()
+    ]
+    near = sum(by[RULER] >= by[best[f]] - NEAR_BEST for f, by in agreements.items())
+    yield Statement(
+        "In small networks, too, contribution says best what a removal costs",
+        "Spearman with the accuracy lost after fitting what follows, before any training: "
+        + ", ".join(figures),
+        f"within {NEAR_BEST} of the best criterion in {near} of {len(groups)} kinds of networks",
+        "contribution",
+        Page.BLOCKS,
+    )
+
+
+def _agreements(group: Figures) -> dict[str, float]:
+    """Return Spearman of each criterion with the accuracy lost, after fitting what follows."""
+    rows = group["spearman"][FITTED]["accuracy"]
+    return {name: float(row["mean"]) for name, row in rows.items() if row}
+
+
+def _residual() -> Statement:
+    runs = read_result("residual.json")["runs"]
+    correlations = [float(run["after"]["law"]["r"]) for run in runs]
+    return Statement(
+        "The law holds for next characters, with the prediction residual",
+        f"Pearson r {', '.join(f'{r:.3f}' for r in correlations)} over {len(correlations)} seeds",
+        _holds(max(correlations) <= FOLLOWS),
+        "residual",
+        Page.LAW,
+    )
+
+
+def _holds(holds: bool) -> str:
+    return "holds" if holds else "does not hold"

@@ -1,0 +1,1 @@
+"""Kill searches and fill disks: short forms run with all tests, long ones with ``make faults``."""
