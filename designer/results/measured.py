@@ -192,6 +192,8 @@ class SeparationProfile:
     coverage: float | None = None
     """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
     known."""
+    logits: int | None = None
+    """Number of logits that the model gives; None if it gives none."""
     blocks_named: bool = False
     """True if the caller or the model named the blocks, so that none were looked for."""
 
