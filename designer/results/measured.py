@@ -222,6 +222,9 @@ class DesignScore:
     heldout_separation: float
     """Held-out nearest-class-mean accuracy over the later two thirds of the depth; 0 is chance,
     1 is perfect."""
+    accuracy_above_chance: float
+    """Held-out accuracy of the network over its last epochs; 0 is chance, 1 is perfect, NaN where
+    it gives no logits."""
     adherence: float
     """How equal the blocks' steps are beyond the label-permutation null, -1..1."""
     explanation: str
