@@ -54,7 +54,13 @@ from designer.errors import InvalidInputError
 from designer.importing import typed
 from designer.measures.law import fit_law
 from designer.measures.ranks import spearman
-from designer.measures.score import adherence, combine, heldout_separation
+from designer.measures.score import (
+    LAST_EPOCHS,
+    above_chance,
+    adherence,
+    combine,
+    heldout_separation,
+)
 from designer.models.spaces import find_space
 from designer.results.measured import FloatArray
 
@@ -84,12 +90,19 @@ FRESH_OPTIONS = (
 
 def short_design_score(net: Network, run: ShortRun) -> float:
     """Return the design score, from the parts that ``designer.design_score`` has."""
-    return combine(short_separation(net, run), short_adherence(net, run))
+    accuracy = short_accuracy(net, run)
+    return combine(short_separation(net, run), accuracy, short_adherence(net, run))
 
 
 def short_separation(net: Network, run: ShortRun) -> float:
     """Return the held-out separation over the blocks, without the input."""
     return heldout_separation(run.accuracies[1:], net.chance)
+
+
+def short_accuracy(net: Network, run: ShortRun) -> float:
+    """Return the accuracy above chance over the last epochs; of a pool without it, of the last."""
+    latest = run.curve[-LAST_EPOCHS:] if len(run.curve) else [run.validation_accuracy]
+    return above_chance(float(np.mean(latest)), net.chance)
 
 
 def short_adherence(_: Network, run: ShortRun) -> float:

@@ -37,20 +37,23 @@ from rich.table import Table
 from scipy.stats import rankdata
 
 from benchmarks.claim import Figures, Result
-from benchmarks.claims.criterion import averaged, better_half, short_adherence, short_separation
+from benchmarks.claims.criterion import (
+    averaged,
+    better_half,
+    short_accuracy,
+    short_adherence,
+    short_separation,
+)
 from benchmarks.command import Parser, wide_console
 from benchmarks.pools.pool import Network, ShortRun, read_pool
 from benchmarks.statistics import bootstrap, interval, mean_and_t_interval, rounded
 from designer.errors import InvalidInputError
 from designer.measures.ranks import spearman
-from designer.measures.score import ADHERENCE_WEIGHT
+from designer.measures.score import ADHERENCE_WEIGHT, above_chance
 from designer.results.measured import FloatArray
 
-REFERENCE, TODAY = "V", "H A"
+REFERENCE, BEFORE, TODAY = "V", "H A", "(H + V3) A"
 EPOCHS = (2, 5, 10, 20)
-LAST = 3
-"""Epochs whose validation accuracies are averaged."""
-
 RIDGE = 1.0
 """Weight of the squared coefficients beside the sum of squared errors."""
 
@@ -105,12 +108,12 @@ def learned(now: Seen) -> FloatArray:
 
 
 FORMS: dict[str, Callable[[Seen], FloatArray]] = {
-    TODAY: lambda s: s.h * s.factor,
+    BEFORE: lambda s: s.h * s.factor,
     REFERENCE: lambda s: s.v,
     "V3": lambda s: s.v3,
     "F": lambda s: s.fit,
     "(H + V) A": lambda s: (s.h + s.v) * s.factor,
-    "(H + V3) A": lambda s: (s.h + s.v3) * s.factor,
+    TODAY: lambda s: (s.h + s.v3) * s.factor,
     "(H + 2 V3) A": lambda s: (s.h + 2 * s.v3) * s.factor,
     "(H + V3 + F) A": lambda s: (s.h + s.v3 + s.fit) * s.factor,
     "(H + V3 + F/2) A": lambda s: (s.h + s.v3 + s.fit / 2) * s.factor,
@@ -119,7 +122,8 @@ FORMS: dict[str, Callable[[Seen], FloatArray]] = {
     "ranks of H A, V3 and F": lambda s: ranks(s.h * s.factor) + ranks(s.v3) + ranks(s.fit),
     "learned": learned,
 }
-"""Forms by their name; the first two are what the score was, and what it is compared with."""
+"""Forms by their name: ``TODAY`` is the design score, ``BEFORE`` what it was, and ``REFERENCE``
+what all are compared with."""
 
 
 def configure(parser: Parser) -> None:
@@ -164,15 +168,10 @@ def seen_at(networks: Sequence[Network], epochs: int, earlier: Seen | None = Non
         h=of(short_separation),
         u=of(short_adherence),
         v=of(lambda net, run: above_chance(run.validation_accuracy, net.chance)),
-        v3=of(lambda net, run: above_chance(float(run.curve[-LAST:].mean()), net.chance)),
+        v3=of(short_accuracy),
         fit=of(lambda net, run: fit_of(run, net.chance)),
         earlier=earlier,
     )
-
-
-def above_chance(accuracy: float, chance: float) -> float:
-    """Return an accuracy scaled so that chance is 0 and perfect is 1."""
-    return (accuracy - chance) / (1 - chance)
 
 
 def fit_of(run: ShortRun, chance: float) -> float:

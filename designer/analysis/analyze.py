@@ -306,6 +306,14 @@ def _feature_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
 def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
     """Yield warnings if the model's accuracy is a reason not to trust its law."""
     accuracy, chance = profile.accuracy, profile.chance_train
+    if profile.logits is not None and profile.logits > profile.num_classes:
+        yield ReportWarning(
+            "other_head",
+            f"The model gives {profile.logits:,} logits, but the data have {profile.num_classes} "
+            f"classes: its head was made for other classes, unless the training data lack some. "
+            f"Then accuracy and cross-entropy say nothing, here and without a block; the "
+            f"separation does not depend on the head.",
+        )
     if np.isfinite(accuracy) and not beats_chance(accuracy, profile.samples, chance):
         yield ReportWarning(
             "model_at_chance",

@@ -107,7 +107,7 @@ def all_data_for_model(
     loaded = _load(model, source, asked)
     if isinstance(loaded, Dataset):
         _check_classes(model, loaded)
-        if model.scaling is None and "scaling" not in asked:
+        if model.scaling is None and "scaling" not in {**model.data_defaults, **asked}:
             check_scaling(model.model, loaded, show)
     return loaded
 
@@ -126,7 +126,7 @@ def _load(
 def _load_named(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | BatchedData:
     """Load other data than the model records, scaled as the model was trained if that is known."""
     scaling = Scaling.NONE if model.scaling is None else model.scaling
-    return load_source(source, scaling, **asked)
+    return load_source(source, {"scaling": scaling, **model.data_defaults}, **asked)
 
 
 def _load_renamed(model: LoadedModel, source: str) -> Dataset | None:
@@ -186,6 +186,7 @@ def data_warnings(
         part: the part that is held out.
         scaling: the scaling that the caller asks for; None if it does not.
     """
+    scaling = scaling or model.data_defaults.get("scaling")
     split = data.split_here or part is DataPart.VALIDATION
     recorded = data.options.get("source") == model.data_options.get("source")
     if recorded and split and not _same_data(model, data):

@@ -12,11 +12,11 @@ W       weights that make d_k and c from the n training samples     (K + 1, n)
 
     argmin_k ||x - m_k||^2 = argmax_k (x'd_k - c'd_k - ||d_k||^2 / 2)
 
-A look says behind every block how many held-out samples are nearest to the mean of their own class.
-That takes one matrix product for the means and one for the held-out samples, in the precision that
-the features have; taking c away first keeps the digits.  There is no null and there are no class
-directions, which need a second pass and a singular value decomposition: ``profile`` measures those
-in the trained network.
+A look says behind every block how many held-out samples are nearest to the mean of their own class,
+and how many the network itself classifies correctly.  That takes one matrix product for the means
+and one for the held-out samples, in the precision that the features have; taking c away first keeps
+the digits.  There is no null and there are no class directions, which need a second pass and a
+singular value decomposition: ``profile`` measures those in the trained network.
 """
 
 from __future__ import annotations
@@ -78,6 +78,17 @@ class LookSamples:
         return cls(_drawn(data.train, few, seed), _drawn(data.validation, heldout, seed))
 
 
+@dataclass(frozen=True, eq=False)
+class HeldoutAccuracies:
+    """What a look measures, on the held-out samples."""
+
+    blocks: FloatArray
+    """(L,) nearest-class-mean accuracies behind the blocks; NaN where the features of the training
+    samples are not all finite."""
+    network: float
+    """Accuracy of the network's own predictions; NaN if it gives no logits (n, K)."""
+
+
 class Look:
     """Measures one network again and again while it trains.
 
@@ -102,10 +113,8 @@ class Look:
         self._heldout = len(samples.heldout)
         self._parts = list(_parts(data, samples.train.labels))
 
-    def heldout_accuracies(self) -> FloatArray:
-        """Return the held-out nearest-class-mean accuracies (L,) behind the blocks, as of now.
-
-        They are NaN where the features of the training samples are not all finite.
+    def heldout_accuracies(self) -> HeldoutAccuracies:
+        """Return the held-out accuracies behind the blocks and of the network, as of now.
 
         Raises:
             InvalidInputError: if the model has no blocks, or one does not run as in the first look.
@@ -119,10 +128,11 @@ class Look:
                 features = [_at_least_single(output) for output in outputs]
                 means = part.added_to(means, features)
                 if len(part.labels):  # training samples come first, so the means are complete
-                    hits.append(part.hits(means, features))
+                    own = part.hits_of_network(probe.output)
+                    hits.append(torch.cat([part.hits(means, features), own]))
         counts = np.array([part_hits.tolist() for part_hits in hits])
-        accuracies: FloatArray = counts.sum(0) / self._heldout
-        return accuracies
+        *blocks, network = (counts.sum(0) / self._heldout).tolist()
+        return HeldoutAccuracies(np.array(blocks), network)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +166,13 @@ class _Part:
         nearest = (products - (halves + self.unused).unsqueeze(2)).max(1).indices
         hits = (nearest == self.labels).sum(1)
         return torch.where(halves.sum(1).isfinite(), hits, torch.nan)
+
+    def hits_of_network(self, logits: Tensor) -> Tensor:
+        """Return how many held-out samples the network classifies correctly (1,), or NaN."""
+        samples, classes = self.weights.shape[1] + len(self.labels), len(self.weights) - 1
+        if logits.ndim != 2 or logits.shape[0] != samples or logits.shape[1] < classes:
+            return logits.new_full((1,), torch.nan)
+        return (logits[-len(self.labels) :].argmax(1) == self.labels).sum().view(1)
 
 
 def _parts(data: Batches, labels: Tensor) -> Iterator[_Part]:

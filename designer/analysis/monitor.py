@@ -100,7 +100,7 @@ class LawMonitor:
         profile = profile_with_options(
             self._model, self._train, self._heldout, self._blocks, self._options
         )
-        row = _row(profile, len(self.rows) if epoch is None else epoch)
+        row = _row(profile, self.rows, len(self.rows) if epoch is None else epoch)
         self.rows.append(row)
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as lines:
@@ -122,8 +122,9 @@ class LawMonitor:
             self._writer.flush()
 
 
-def _row(profile: SeparationProfile, epoch: int) -> LawRow:
+def _row(profile: SeparationProfile, earlier: Sequence[LawRow], epoch: int) -> LawRow:
     scored = profile.law_heldout is not None and profile.measure == "separation"
+    accuracies = [row.accuracy_heldout for row in earlier if row.accuracy_heldout is not None]
     return LawRow(
         epoch=epoch,
         blocks=tuple(layer.name for layer in profile.layers),
@@ -133,7 +134,7 @@ def _row(profile: SeparationProfile, epoch: int) -> LawRow:
         else None,
         law=LawSummary.of(profile.law),
         law_heldout=None if profile.law_heldout is None else LawSummary.of(profile.law_heldout),
-        design_score=measured(design_score(profile).value) if scored else None,
+        design_score=measured(design_score(profile, accuracies).value) if scored else None,
         accuracy=measured(profile.accuracy),
         accuracy_heldout=measured(profile.accuracy_heldout),
     )

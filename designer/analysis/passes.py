@@ -69,6 +69,8 @@ class Passes:
         self._progress = progress
         self._kept: dict[Batches, list[TapFeatures]] = {}
         self._correct: dict[Batches, float] = {}
+        self.logits: int | None = None
+        """Number of logits that the model gives; None if it gives none, or did not run yet."""
 
     def all_rows(self, data: Batches, name: str) -> Iterator[TapFeatures]:
         """Yield the features of all batches; from memory after the first pass, if they are few.
@@ -153,6 +155,7 @@ class Passes:
                 f"Expected labels below {logits.shape[1]}, the number of classes that the model "
                 f"tells apart, got {int(targets.max())}."
             )
+        self.logits = logits.shape[1]
         return float((logits.argmax(1).cpu() == targets).sum())
 
 

@@ -151,6 +151,7 @@ def profile_with_options(
         parameters=sum(parameter.numel() for parameter in unwrap(model).parameters()),
         embedding_parameters=coverage.embeddings,
         coverage=coverage.share,
+        logits=passes.logits,
         blocks_named=probe.named,
     )
 

@@ -94,7 +94,7 @@ def check_scaling(model: nn.Module, data: Dataset, show: Show = SCALING_OPTION) 
 def scaling_warning(
     model: nn.Module, data: Dataset, show: Show = SCALING_OPTION
 ) -> ReportWarning | None:
-    """Return a warning if another scaling than the one that the user named is clearly right.
+    """Return a warning if another scaling than the one in use is clearly right.
 
     Args:
         model: any module; one that gives no logits (n, K) is not checked.
@@ -104,7 +104,7 @@ def scaling_warning(
     comparison = compare_scalings(model, data)
     if not comparison.better:
         return None
-    described = _described(comparison, "with the scaling that you named", show)
+    described = _described(comparison, "with the scaling in use", show)
     return ReportWarning(
         "scaling",
         f"The model is right on {described}: it was probably trained with another scaling.",

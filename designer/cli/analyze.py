@@ -15,6 +15,7 @@ from rich.text import Text
 
 from designer.choices import DataPart, Measure, Reduction, choice
 from designer.cli.app import OK, app
+from designer.cli.models import load_named_model
 from designer.cli.options import (
     AsJson,
     Device,
@@ -23,6 +24,8 @@ from designer.cli.options import (
     ImageSize,
     InputScaling,
     MaxDataGib,
+    ModelArguments,
+    ModelName,
     ReportFormat,
     TrainSize,
     TrustedNames,
@@ -58,13 +61,8 @@ MEASURING = ("measure", "features", "dimension", "contribution_samples", "batch_
 )
 def _analyze(
     context: typer.Context,
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="package.module:callable that returns a model, or a folder that search or prune "
-            "wrote, such as runs/a/best/1."
-        ),
-    ],
+    model: ModelName,
+    model_args: ModelArguments = None,
     weights: WeightsFile = None,
     data: Annotated[
         str | None,
@@ -157,10 +155,9 @@ def _analyze(
     with importing():
         from designer.analysis.analyze import analyze, list_candidates, with_origin
         from designer.analysis.data_for_model import data_for_model
-        from designer.models.loading import load_model
         from designer.training.devices import usable_device
     with interruptible("Stopped."), prints_to_stderr():
-        loaded = load_model(model, weights, seed=seed or 0, trust=trust or ())
+        loaded = load_named_model(model, weights, model_args, data, trust, data_options)
         if not list_blocks:
             _check_report_folder(folder)
         net = loaded.model.to(usable_device(device))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,9 +74,9 @@ InputScaling = Annotated[
     str | None,
     typer.Option(
         help="How to scale inputs: none (as they come; bytes become 0 to 1), standard (mean 0, "
-        "standard deviation 1), for pixel values also 0..1, 0..255 or imagenet, or MEAN/SD per "
-        "channel, such as 0.5,0.5,0.5/0.2,0.2,0.2. [default: as the model was trained, where that "
-        "is known, else none]"
+        "standard deviation 1), MEAN/SD per channel, such as 0.5,0.5,0.5/0.2,0.2,0.2, or for pixel "
+        "values 0..1, 0..255, imagenet, or mean=0.5,0.5,0.5,std=0.2,0.2,0.2 for values from 0 to "
+        "1. [default: as the model was trained, where that is known, else none]"
     ),
 ]
 ImageSize = Annotated[
@@ -93,6 +94,25 @@ TrustedNames = Annotated[
         help="package.module:name of code that the folder names and that may be imported, such as "
         "your own space; repeat the option for several. [default: only what comes with Designer "
         "or an installed package]",
+    ),
+]
+
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        help="package.module:callable that returns a model; torchvision:NAME, timm:NAME or "
+        "hf:FOLDER, a folder of save_pretrained; or a folder that search or prune wrote, such as "
+        "runs/a/best/1."
+    ),
+]
+ModelArguments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-args",
+        metavar="KEY=VALUE",
+        help="Arguments that the model is made with, such as num_classes=10,pretrained=true. "
+        "[default: none; torchvision and timm are told the number of classes of the data]",
     ),
 ]
 
@@ -153,11 +173,11 @@ def chosen_data_options(context: typer.Context) -> dict[str, Any]:
 
 
 def read_scaling(text: str | None) -> str | dict[str, list[float]] | None:
-    """Return the scaling that an option names: a name, or numbers with ``mean`` and ``scale``.
+    """Return the scaling that an option names: a name, or numbers as ``load_dataset`` takes them.
 
     Args:
-        text: a value of ``Scaling``, or MEAN/SD with one number per channel on either side; None
-            stays None.
+        text: a value of ``Scaling``; MEAN/SD with one number per channel on either side; or
+            mean=NUMBERS,std=NUMBERS; None stays None.
 
     Raises:
         InvalidInputError: if there are no numbers where a name is not known.
@@ -165,14 +185,42 @@ def read_scaling(text: str | None) -> str | dict[str, list[float]] | None:
     names = [str(name) for name in Scaling if name is not Scaling.GIVEN]
     if text is None or text in names:
         return text
+    of_pixels = re.fullmatch(r"mean=(.+),std=(.+)", text.replace(" ", ""))
+    keys, parts = ("mean", "scale"), tuple(text.split("/"))
+    if of_pixels:
+        keys, parts = ("mean", "std"), of_pixels.groups()
     try:
-        mean, sd = ([float(number) for number in part.split(",")] for part in text.split("/"))
+        numbers = [[float(number) for number in part.split(",")] for part in parts]
+        return dict(zip(keys, numbers, strict=True))
     except ValueError:
         raise InvalidInputError(
             f"Expected a scaling among {', '.join(names)}, or MEAN/SD with one number per channel "
-            f"such as 0.5,0.5,0.5/0.2,0.2,0.2, got '{text}'."
+            f"such as 0.5,0.5,0.5/0.2,0.2,0.2, or mean=NUMBERS,std=NUMBERS, got '{text}'."
         ) from None
-    return {"mean": mean, "scale": sd}
+
+
+def read_arguments(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Return the arguments that ``--model-args`` names.
+
+    Args:
+        texts: each KEY=VALUE, or several with a comma between them. A value is JSON, such as a
+            number, true or [2,2], and else text.
+
+    Raises:
+        InvalidInputError: if there is no KEY=VALUE.
+    """
+    arguments: dict[str, Any] = {}
+    for pair in (pair for text in texts or () for pair in re.split(r",(?=\s*\w+=)", text)):
+        key, equals, value = pair.strip().partition("=")
+        if not (equals and key.isidentifier()):
+            raise InvalidInputError(
+                f"Expected --model-args as KEY=VALUE, such as num_classes=10, got '{pair}'."
+            )
+        try:
+            arguments[key] = json.loads(value)
+        except ValueError:
+            arguments[key] = value
+    return arguments
 
 
 def required_storage(storage: str | None) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from designer.choices import Criterion, choice
 from designer.cli.app import OK, app
+from designer.cli.models import load_named_model
 from designer.cli.options import (
     AsJson,
     Device,
@@ -17,6 +18,8 @@ from designer.cli.options import (
     ImageSize,
     InputScaling,
     MaxDataGib,
+    ModelArguments,
+    ModelName,
     ReportFormat,
     TrainSize,
     TrustedNames,
@@ -39,13 +42,8 @@ from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalReq
 )
 def _prune(
     context: typer.Context,
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="package.module:callable that returns a model, or a folder that search or prune "
-            "wrote, such as runs/a/best/1."
-        ),
-    ],
+    model: ModelName,
+    model_args: ModelArguments = None,
     weights: WeightsFile = None,
     data: Annotated[
         str | None,
@@ -168,12 +166,11 @@ def _prune(
     )
     with importing():
         from designer.cli.pruned_folder import PrunedFolder, few_threads
-        from designer.models.loading import load_model
         from designer.pruning.prune import prune_with
     kept = f"Stopped; the smaller model is in {folder}"
     with interruptible("Stopped."), prints_to_stderr():
         data_options = chosen_data_options(context)
-        source = load_model(model, weights, seed=seed or 0, trust=trust or ())
+        source = load_named_model(model, weights, model_args, data, trust, data_options)
         target = PrunedFolder.prepare(folder, source, weights, data, data_options, device)
         net, command = target.source.model, str(context.obj)
         with few_threads(net), pass_progress(lines=True) as bars:

@@ -88,6 +88,16 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawArrays:
     return RawArrays(x[: len(y)], np.array(y), x[len(y) :], np.array(y_test), warnings)
 
 
+def folder_classes(folder: Path) -> set[str]:
+    """Return the names of the classes that ``read_image_folder`` would find, without any image.
+
+    Raises:
+        DataError: if there is no folder of images per class.
+    """
+    train, _ = _train_and_test(folder)
+    return set(_labelled_images(train)[1])
+
+
 def _special_files(folders: list[Path]) -> Iterator[ReportWarning]:
     """Yield a warning if there are pipes, sockets or devices where images should be."""
     special = [

@@ -123,15 +123,13 @@ def load_with_options(source: str, options: DataOptions, trust: Trust) -> Datase
 
 
 def load_source(
-    source: str,
-    default_scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD,
-    **options: Any,
+    source: str, defaults: Mapping[str, Any] | None = None, **options: Any
 ) -> Dataset | BatchedData:
     """Load batches where a callable returns them; load any other source as ``load_dataset`` does.
 
     Args:
         source: one of the forms in ``designer.data.sources.SOURCES``; a callable is imported.
-        default_scaling: how arrays are scaled if ``options`` does not say it.
+        defaults: fields of ``DataOptions`` for arrays, where ``options`` does not say them.
         options: fields of ``DataOptions`` that the caller asks for.
 
     Returns:
@@ -141,7 +139,7 @@ def load_source(
         DataError: as ``load_dataset``; also if batches can be iterated only once, or if an option
             is asked for that batches cannot follow.
     """
-    checked = DataOptions(**{"scaling": default_scaling, **options})
+    checked = DataOptions(**{**(defaults or {}), **options})
     return _load(source, checked, options, typed(source))
 
 

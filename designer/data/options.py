@@ -39,8 +39,8 @@ class DataOptions:
     """True to split equal samples as if they differed; by default they stay together, so that none
     is held out that stands in the training data, too."""
     scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD
-    """A value of ``Scaling`` other than ``given``, or the ``mean`` and ``scale`` to apply, such as
-    those of a ``Dataset``."""
+    """A value of ``Scaling`` other than ``given``; the ``mean`` and ``scale`` to apply, such as
+    those of a ``Dataset``; or the ``mean`` and ``std`` of pixel values from 0 to 1."""
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:

@@ -36,8 +36,9 @@ def scale_inputs(
     Args:
         inputs: inputs (n, features) or (n, channels, height, width) by the name of their part; mean
             and scale come from "train".
-        scaling: a value of ``Scaling`` other than ``given``, or the ``mean`` and ``scale`` to
-            apply.
+        scaling: a value of ``Scaling`` other than ``given``; the ``mean`` and ``scale`` to apply;
+            or the ``mean`` and ``std`` of pixel values from 0 to 1, as timm and torchvision state
+            them.
 
     Returns:
         The scaled inputs (float32), and ``mean`` and ``scale`` per channel or feature.
@@ -47,7 +48,9 @@ def scale_inputs(
             float32.
     """
     train = inputs["train"]
-    if isinstance(scaling, Mapping):
+    if isinstance(scaling, Mapping) and set(scaling) == {"mean", "std"}:
+        mean, scale = _of_pixels(train, {"mean": scaling["mean"], "scale": scaling["std"]})
+    elif isinstance(scaling, Mapping):
         mean, scale = _checked_scaling(train, scaling)
     elif scaling == Scaling.STANDARD:
         mean, scale = _mean_and_scale(train)
@@ -78,11 +81,18 @@ def _checked_scaling(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> tuple
     return _per_channel(x, mean), _per_channel(x, scale)
 
 
+def _of_pixels(train: Tensor, unit: Mapping[str, Sequence[float]]) -> tuple[Tensor, Tensor]:
+    """Return the mean and the scale of pixels that are scaled as if they were from 0 to 1."""
+    mean, scale = _checked_scaling(train, unit)
+    largest = _largest_pixel(train, "by mean and std")
+    return mean * largest, scale * largest
+
+
 def _fixed(train: Tensor, scaling: Scaling) -> tuple[Tensor, Tensor]:
     """Return the mean and the scale of a scaling that does not depend on the distribution."""
     if scaling is Scaling.NONE:
         return _per_channel(train, 0.0), _per_channel(train, 1.0)
-    largest = _largest_pixel(train, scaling)
+    largest = _largest_pixel(train, str(scaling))
     if scaling is Scaling.UNIT:
         return _per_channel(train, 0.0), _per_channel(train, largest)
     if scaling is Scaling.BYTES:
@@ -92,11 +102,10 @@ def _fixed(train: Tensor, scaling: Scaling) -> tuple[Tensor, Tensor]:
             f"Expected images with 3 channels for the scaling {scaling}, got inputs of shape "
             f"(n, {', '.join(map(str, train.shape[1:]))})."
         )
-    mean, sd = np.array(IMAGENET_MEAN), np.array(IMAGENET_SD)
-    return _per_channel(train, mean * largest), _per_channel(train, sd * largest)
+    return _of_pixels(train, {"mean": IMAGENET_MEAN, "scale": IMAGENET_SD})
 
 
-def _largest_pixel(train: Tensor, scaling: Scaling) -> float:
+def _largest_pixel(train: Tensor, scaling: str) -> float:
     """Return the value that stands for full brightness: 1 or 255."""
     low, high = float(train.min()), float(train.max())
     if low < -ROUNDED or high > 255 + ROUNDED:

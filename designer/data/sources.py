@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from designer.data.dataset import BatchedData
+from designer.data.dataset import Array, BatchedData
 from designer.data.images import read_image_folder
 from designer.data.limits import check_data_size
 from designer.data.raw import ARRAYS, RawArrays, raw_arrays, raw_from_mapping
@@ -45,13 +46,18 @@ def read_source(source: str, image_size: int | None, trust: Trust) -> RawArrays 
         return _read_digits()
     if source.startswith("openml:"):
         return _read_openml(source.removeprefix("openml:"))
-    if source.endswith(".npz"):
+    if is_npz(source):
         return _read_npz(Path(source))
     if _is_folder(source):  # checked before callables, because C:\images has a colon, too
         return read_image_folder(Path(source), image_size)
     if is_callable(source):
         return _read_callable(source, trust)
     raise DataError(f"Expected data as one of {', '.join(SOURCES)}, got '{source}'.")
+
+
+def is_npz(source: str) -> bool:
+    """True if a source names a NumPy archive, rather than a data set of OpenML."""
+    return source.endswith(".npz") and not source.startswith("openml:")
 
 
 def is_callable(source: str) -> bool:
@@ -68,6 +74,25 @@ def _read_digits() -> RawArrays:
 
 
 def _read_npz(path: Path) -> RawArrays:
+    with _opened_npz(path) as archive:
+        return raw_from_mapping(archive, f"'{path}'")
+
+
+def read_npz_labels(path: Path) -> Array:
+    """Return the training labels (n,) of a NumPy archive, without reading its inputs.
+
+    Raises:
+        DataError: if there are none, or the archive cannot be read.
+    """
+    with _opened_npz(path) as archive:
+        if "y_train" not in archive:
+            raise DataError(f"Expected an array y_train in '{path}', found none.")
+        return raw_arrays((), archive["y_train"]).y
+
+
+@contextmanager
+def _opened_npz(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the arrays of a NumPy archive by name; each is read when it is asked for."""
     if not path.is_file():
         raise DataError(f"Expected a .npz file at '{path}', found none.")
     if not zipfile.is_zipfile(path):
@@ -78,7 +103,7 @@ def _read_npz(path: Path) -> RawArrays:
     try:
         check_data_size(_unpacked(path), f"'{path}', unpacked,")
         with np.load(path, allow_pickle=False) as archive:
-            return raw_from_mapping(archive, f"'{path}'")
+            yield archive
     except DataError:
         raise
     except Exception as error:  # damaged bytes fail in NumPy, zipfile or zlib

@@ -14,12 +14,19 @@ from torch import Tensor, nn
 
 from designer.errors import ModelError, first_line
 from designer.importing import Trust
+from designer.models.libraries import Arguments, library_of, make_library_model
 from designer.models.spaces import find_space
 from designer.models.stored import StoredSpec, StoredTrial, origin_from
 from designer.models.surgery import Removal, remove, resize
 from designer.probing.calling import check_has_values, unwrap
 from designer.training.trainer import build_seeded
 from search_spaces import Space
+
+SHAPES = {"num_classes", "num_labels", "in_chans", "img_size"}
+"""Arguments of a library that a file may say without being trusted, as numbers."""
+
+LARGEST_SHAPE = 100_000
+"""The largest of these numbers."""
 
 LARGEST_NETWORK = 1_000_000_000
 """The most parameters of a network that is built from a file that names a search space."""
@@ -47,10 +54,12 @@ class LoadedModel:
     data_fingerprint: str = ""
     """Fingerprint of those data, as in ``Dataset``; empty if unknown."""
     origin: dict[str, Any] = field(default_factory=dict)
-    """How the whole model is made: ``spec``, the file that a search wrote, or ``factory``, the name
-    ``package.module:callable``."""
+    """How the whole model is made: ``spec``, the file that a search wrote, or ``factory``, a name
+    as ``load_model`` takes it, with ``arguments`` where there are any."""
     removed: tuple[tuple[Removal, ...], ...] = ()
     """Blocks that were removed from the whole model, one tuple for each pruning."""
+    data_defaults: dict[str, Any] = field(default_factory=dict)
+    """Arguments of ``load_dataset`` that suit it, unless the caller asks for others."""
     trust: Trust = field(default_factory=Trust)
     """Which names in ``origin`` and ``data_options`` may be imported."""
 
@@ -63,6 +72,23 @@ class LoadedModel:
         """
         whole = partial(build_from_origin, self.origin, self.trust, seed)
         return rebuild_pruned(whole, self.removed, self.model.state_dict(), seed)
+
+    def feeding(self, asked: Mapping[str, Any]) -> str | None:
+        """Return how it is fed where nobody asks for anything else, in a sentence; None if as said.
+
+        Args:
+            asked: options of ``load_dataset``, None where nobody asked for one.
+        """
+        left = {k: v for k, v in self.data_defaults.items() if asked.get(k) is None}
+        if not left:
+            return None
+        parts = []
+        if "image_size" in left:
+            parts.append(f"images of {left['image_size']} pixels (--image-size)")
+        if "scaling" in left:
+            numbers = (f"{k} {', '.join(f'{x:g}' for x in v)}" for k, v in left["scaling"].items())
+            parts.append(f"pixels scaled by {' and '.join(numbers)} (--scaling)")
+        return f"As its library says, '{self.name}' is fed with {' and '.join(parts)}."
 
     @property
     def learning_rate(self) -> float | None:
@@ -125,7 +151,8 @@ def build_from_origin(origin: Mapping[str, Any], trust: Trust, seed: int = 0) ->
             "Expected to know how the whole model is made, but the folder does not say; pass it "
             "as `model`."
         )
-    return build_seeded(partial(make_model, stored.factory, trust), seed, torch.device("cpu"))
+    make = partial(make_model, stored.factory, trust, stored.arguments)
+    return build_seeded(make, seed, torch.device("cpu"))
 
 
 def rebuild_stored(space: Space[Any], stored: StoredSpec, seed: int = 0) -> nn.Module:
@@ -178,28 +205,57 @@ def _check_size(build: Callable[[], nn.Module]) -> None:
         )
 
 
-def make_model(source: str, trust: Trust) -> nn.Module:
-    """Return a copy of the module ``package.module:name``, or what the callable there makes.
+def make_model(
+    source: str, trust: Trust, arguments: Arguments | None = None, *, trained: bool = False
+) -> nn.Module:
+    """Make the model that a name stands for.
+
+    Args:
+        source: ``package.module:name`` of a module, which is copied, or of a callable that makes
+            one; or a model of a library, see ``make_library_model``.
+        trust: which names may be imported. A library needs no trust, unless it is told more than
+            ``SHAPES``.
+        arguments: keyword arguments of the callable, or of the library.
+        trained: True for the trained weights that a library or its folder offers.
 
     Raises:
-        ModelError: if there is none, or the user's code raises.
+        ModelError: if there is none, or the user's code or the library raises.
         TrustError: if the name may not be imported.
     """
+    arguments = arguments or {}
+    if library_of(source) is None:
+        model = _from_name(source, trust, arguments)
+    else:
+        if not all(_is_shape(*argument) for argument in arguments.items()):
+            trust.check([source])
+        model = make_library_model(source, arguments, trained=trained)
+    check_has_values(*model.parameters(), *model.buffers())
+    return model
+
+
+def _is_shape(name: str, value: object) -> bool:
+    return name in SHAPES and isinstance(value, int) and 0 < value <= LARGEST_SHAPE
+
+
+def _from_name(source: str, trust: Trust, arguments: Arguments) -> nn.Module:
+    """Return a copy of the module ``package.module:name``, or what the callable there makes."""
     if ":" not in source:
         raise ModelError(
-            f"Expected a model as package.module:callable or a folder that a search wrote, such "
-            f"as runs/a/best/1, got '{source}'."
+            f"Expected a model as package.module:callable, as torchvision:NAME, timm:NAME or "
+            f"hf:FOLDER, or as a folder that a search wrote, such as runs/a/best/1, got '{source}'."
         )
     target = trust.load(source, ModelError)
     if isinstance(target, nn.Module):
-        try:
-            return copy.deepcopy(target)
-        except Exception:  # noqa: BLE001 - it may hold anything, also what cannot be copied
-            return target
+        if arguments:
+            raise ModelError(
+                f"Expected '{source}' to be called with {', '.join(arguments)}, but it is a module "
+                f"and no callable that makes one."
+            )
+        return _copied(target)
     if not callable(target):
         raise ModelError(f"Expected '{source}' to be callable, got {type(target).__name__}.")
     try:
-        model = target()
+        model = target(**arguments)
     except (Exception, SystemExit) as error:  # the callable is the user's and may do anything
         raise ModelError(
             f"'{source}' raised {type(error).__name__}: {first_line(error)}."
@@ -208,5 +264,11 @@ def make_model(source: str, trust: Trust) -> nn.Module:
         raise ModelError(
             f"Expected '{source}' to return a torch.nn.Module, got {type(model).__name__}."
         )
-    check_has_values(*model.parameters(), *model.buffers())
     return model
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception:  # noqa: BLE001 - it may hold anything, also what cannot be copied
+        return module

@@ -12,9 +12,11 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from designer.errors import DesignerError, RunFolderError, TrustError, first_line
+from designer.data.classes import count_classes
+from designer.errors import DesignerError, ModelError, RunFolderError, TrustError, first_line
 from designer.folders import BEST_FOLDER, PRUNED_FILE, SPEC_FILE, WEIGHTS_FILE
 from designer.importing import Trust, Trusted
+from designer.models.libraries import Arguments, data_options_of, lacks_classes
 from designer.models.loaded import (
     LoadedModel,
     build_from_origin,
@@ -36,17 +38,23 @@ def load_model(
     *,
     seed: int = 0,
     trust: Trusted = (),
+    arguments: Arguments | None = None,
+    data: str | None = None,
 ) -> LoadedModel:
-    """Load a model from Python code or from a folder.
+    """Load a model from Python code, from a library or from a folder.
 
     Args:
         source: either ``package.module:name`` of a module, which is copied, or of a class or
-            function that makes one when called without arguments; or a folder that search or prune
-            wrote, such as ``runs/a``, ``runs/a/best/2`` or ``pruned/a``.
+            function that makes one; or ``torchvision:NAME``, ``timm:NAME`` or ``hf:FOLDER``, a
+            folder that ``save_pretrained`` wrote; or a folder that search or prune wrote, such as
+            ``runs/a``, ``runs/a/best/2`` or ``pruned/a``.
         weights: file for ``load_weights``. By default a model from a callable keeps its initial
             weights, and one from a folder has the weights of that folder.
         seed: decides the initial weights; torch's global generator is left as it was.
         trust: names that a folder may import, as in ``load``.
+        arguments: keyword arguments of the callable, or of the library.
+        data: source of the data that decide the number of classes of a model from torchvision or
+            timm, where ``arguments`` does not.
 
     Raises:
         ModelError: if there is no model, the user's code raises, or the weights do not fit.
@@ -54,15 +62,35 @@ def load_model(
         TrustError: if the folder names what may not be imported.
     """
     name = str(source)
-    if os.path.isdir(source):  # noqa: PTH112 - unlike Path, it takes any name
-        loaded = replace(load(_model_folder(Path(source)), trust=trust), name=name)
+    if not os.path.isdir(source):  # noqa: PTH112 - unlike Path, it takes any name
+        loaded = _from_factory(name, seed, Trust.of(trust), arguments or {}, data)
+    elif arguments:
+        raise ModelError(
+            f"Expected a model that is made with {', '.join(arguments)}, got the folder '{name}', "
+            f"which says itself how its model is made."
+        )
     else:
-        allowed = Trust.of(trust).with_names(name)
-        model = build_seeded(partial(make_model, name, allowed), seed, torch.device("cpu"))
-        loaded = LoadedModel(model.eval(), name, origin={"factory": name}, trust=allowed)
+        loaded = replace(load(_model_folder(Path(source)), trust=trust), name=name)
     if weights is not None:
         load_weights(loaded.model, weights)
     return loaded
+
+
+def _from_factory(
+    name: str, seed: int, trust: Trust, arguments: Arguments, data: str | None
+) -> LoadedModel:
+    """Return the model of a callable or a library, with how timm would feed it."""
+    if data is not None and lacks_classes(name, arguments):
+        arguments = {**arguments, "num_classes": count_classes(data)}
+    allowed = trust.with_names(name)
+    make = partial(make_model, name, allowed, arguments, trained=True)
+    return LoadedModel(
+        build_seeded(make, seed, torch.device("cpu")).eval(),
+        name,
+        origin={"factory": name, **({"arguments": dict(arguments)} if arguments else {})},
+        data_defaults=data_options_of(name, arguments),
+        trust=allowed,
+    )
 
 
 def load(

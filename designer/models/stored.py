@@ -136,7 +136,9 @@ class StoredOrigin:
     spec: StoredSpec | None = None
     """The content of the ``spec.json`` of the whole model."""
     factory: Name | None = None
-    """The name ``package.module:callable``; it has to be imported."""
+    """A name as ``load_model`` takes it; it has to be imported."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """What the callable of that name is called with."""
 
 
 @dataclass(frozen=True, kw_only=True)

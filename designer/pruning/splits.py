@@ -96,7 +96,7 @@ def _loaded(source: str, model: nn.Module | None) -> Dataset:
         return f"load_dataset('{source}', scaling='{scaling}')"
 
     loaded = (
-        load_source(source, Scaling.NONE)
+        load_source(source, {"scaling": Scaling.NONE})
         if model is None
         else all_data_for_model(LoadedModel(model), source, show)
     )

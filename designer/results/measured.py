@@ -192,6 +192,8 @@ class SeparationProfile:
     coverage: float | None = None
     """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
     known."""
+    logits: int | None = None
+    """Number of logits that the model gives; None if it gives none."""
     blocks_named: bool = False
     """True if the caller or the model named the blocks, so that none were looked for."""
 
@@ -220,6 +222,9 @@ class DesignScore:
     heldout_separation: float
     """Held-out nearest-class-mean accuracy over the later two thirds of the depth; 0 is chance,
     1 is perfect."""
+    accuracy_above_chance: float
+    """Held-out accuracy of the network over its last epochs; 0 is chance, 1 is perfect, NaN where
+    it gives no logits."""
     adherence: float
     """How equal the blocks' steps are beyond the label-permutation null, -1..1."""
     explanation: str

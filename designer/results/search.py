@@ -176,6 +176,8 @@ class TrialRow:
     """Number of blocks."""
     curve: Curve | None = None
     """D through the network; None for all but the best trials."""
+    accuracy_above_chance: Score | None = None
+    """Part of the design score: validation accuracy over the last epochs, 0 being chance."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from designer.analysis.profile import profile
 from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.errors import SpaceError, TrialFailed
-from designer.measures.score import design_score
+from designer.measures.score import LAST_EPOCHS, design_score
 from designer.models.size import ModelSize, size_of_model
 from designer.results.layers import Curve
 from designer.results.measured import DesignScore, SeparationProfile, measured
@@ -62,6 +62,7 @@ class TrainedCandidate:
         return Measurements(
             score=measured(self.score.value),
             heldout_separation=measured(self.score.heldout_separation),
+            accuracy_above_chance=measured(self.score.accuracy_above_chance),
             adherence=measured(self.score.adherence),
             validation_accuracy=self.validation_accuracy,
             train_accuracy=self.train_accuracy,
@@ -142,20 +143,26 @@ def train_and_measure(
     Raises:
         TrialFailed: if the loss diverges or memory runs out.
     """
-    data = job.data
+    latest = _LatestAccuracies(job, epochs)
+
+    def after_epoch(epoch: int, model: nn.Module) -> None:
+        if on_epoch:
+            on_epoch(epoch, model)
+        latest.after(epoch, model)
+
     with memory_exhaustion_as_failure():
         model, history = train_spec(
             job.space,
             spec,
-            data,
+            job.data,
             seed=seed,
             epochs=epochs,
             schedule=schedule,
             batch_size=job.options.batch_size,
             augmentation=job.options.augment,
-            on_epoch=on_epoch,
+            on_epoch=after_epoch,
         )
-        return _measure(job, model, history, resamples)
+        return _measure(job, model, history, latest.values, resamples)
 
 
 def train_and_measure_all(
@@ -186,6 +193,13 @@ def train_and_measure_all(
     data, rate = job.data, spec.learning_rate
     models = [_built(job.space, spec, data, seed) for seed in seeds]
     if len(models) > 1 and can_be_stacked(models, data.train.inputs):
+        latest = [_LatestAccuracies(job, epochs) for _ in models]
+
+        def after_epoch(epoch: int) -> None:
+            on_epoch(epoch, dict(enumerate(models)))
+            for accuracies, model in zip(latest, models, strict=True):
+                accuracies.after(epoch, model)
+
         with suppress(TrialFailed):  # there may be memory for one model at a time
             histories = train_stacked(
                 models,
@@ -196,11 +210,15 @@ def train_and_measure_all(
                 schedule=schedule,
                 batch_size=job.options.batch_size,
                 augmentation=job.options.augment,
-                on_epoch=lambda epoch: on_epoch(epoch, dict(enumerate(models))),
+                on_epoch=after_epoch,
             )
             return [
-                _result_or_failure(partial(_measure_checked, job, model, history, rate, resamples))
-                for model, history in zip(models, histories, strict=True)
+                _result_or_failure(
+                    partial(
+                        _measure_checked, job, model, history, rate, accuracies.values, resamples
+                    )
+                )
+                for model, history, accuracies in zip(models, histories, latest, strict=True)
             ]
 
     def alone(i: int, seed: int) -> TrainedCandidate:
@@ -217,6 +235,27 @@ def train_and_measure_all(
     return [_result_or_failure(partial(alone, i, seed)) for i, seed in enumerate(seeds)]
 
 
+class _LatestAccuracies:
+    """Validation accuracies of one model after the epochs that its design score averages over.
+
+    That after the very last epoch is not among them, because the profile has it.
+
+    Args:
+        job: gives the validation data.
+        epochs: epochs of the run.
+    """
+
+    def __init__(self, job: Job, epochs: int) -> None:
+        self._data = job.data.validation
+        self._when = range(epochs - LAST_EPOCHS + 1, epochs)
+        self.values: list[float] = []
+
+    def after(self, epoch: int, model: nn.Module) -> None:
+        """Measure the model if this epoch counts."""
+        if epoch in self._when:
+            self.values.append(accuracy(model, self._data))
+
+
 def _result_or_failure(run: Callable[[], TrainedCandidate]) -> TrainedCandidate | TrialFailed:
     try:
         return run()
@@ -225,7 +264,12 @@ def _result_or_failure(run: Callable[[], TrainedCandidate]) -> TrainedCandidate 
 
 
 def _measure_checked(
-    job: Job, model: nn.Module, history: TrainingHistory, rate: float, resamples: int
+    job: Job,
+    model: nn.Module,
+    history: TrainingHistory,
+    rate: float,
+    accuracies: Sequence[float],
+    resamples: int,
 ) -> TrainedCandidate:
     """Check the losses of a model that was trained in a stack, then measure it.
 
@@ -236,20 +280,24 @@ def _measure_checked(
     """
     history.check(rate)
     with memory_exhaustion_as_failure():
-        return _measure(job, model, history, resamples)
+        return _measure(job, model, history, accuracies, resamples)
 
 
 def _measure(
-    job: Job, model: nn.Module, history: TrainingHistory, resamples: int
+    job: Job,
+    model: nn.Module,
+    history: TrainingHistory,
+    accuracies: Sequence[float],
+    resamples: int,
 ) -> TrainedCandidate:
-    """Measure a trained model layer by layer."""
+    """Measure a trained model layer by layer; ``accuracies`` are those of the epochs before."""
     data = job.data
     separations = profile(model, data.train, data.validation, resamples=resamples)
     return TrainedCandidate(
         model=model,
         history=history,
         profile=separations,
-        score=design_score(separations),
+        score=design_score(separations, accuracies),
         validation_accuracy=_known_or(separations.accuracy_heldout, model, data.validation),
         train_accuracy=_known_or(separations.accuracy, model, data.train),
     )

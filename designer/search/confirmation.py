@@ -155,9 +155,10 @@ class ConfirmedCandidate:
 
     @property
     def score_parts(self) -> dict[str, Measured]:
-        """Means of the two parts of the design score; None if a run has none."""
+        """Means of the parts of the design score; None if a run has none."""
         parts = {
             "heldout_separation": [run.heldout_separation for run in self.measurements],
+            "accuracy_above_chance": [run.accuracy_above_chance for run in self.measurements],
             "adherence": [run.adherence for run in self.measurements],
         }
         return {name: measured(_mean(values)) for name, values in parts.items()}

@@ -45,8 +45,9 @@ CURVES_KEPT = 100
 large."""
 
 SCORE_EXPLANATION = (
-    "The design score is the held-out nearest-class-mean accuracy averaged over the later two "
-    "thirds of the depth (0 is chance, 1 is perfect), reduced by up to "
+    "The design score is the mean of two accuracies on validation data (0 is chance, 1 is "
+    "perfect): the nearest-class-mean accuracy averaged over the later two thirds of the depth, "
+    "and that of the network itself over its last epochs; it is reduced by up to "
     f"{ADHERENCE_WEIGHT:.0%} the less equally the blocks share the work of separating the classes."
 )
 
@@ -282,6 +283,7 @@ def _row(trial: FrozenTrial) -> TrialRow:
         learning_rate=spec.get("learning_rate"),
         score=measurements.score,
         heldout_separation=measurements.heldout_separation,
+        accuracy_above_chance=measurements.accuracy_above_chance,
         adherence=measurements.adherence,
         validation_accuracy=measurements.validation_accuracy,
         train_accuracy=measurements.train_accuracy,

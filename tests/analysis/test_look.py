@@ -12,6 +12,7 @@ from designer.analysis.look import Look, LookSamples
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset
 from designer.results.measured import FloatArray
+from designer.training.trainer import accuracy
 from search_spaces import CnnSpace, CnnSpec, MlpSpace, MlpSpec
 from tests.support.helpers import DEVICES, gaussian_classes, labelled, small_mlp
 from tests.support.profiled import ALL, HELDOUT, TRAIN, conv_net, images
@@ -52,7 +53,7 @@ def test_a_look_at_all_samples_sees_what_a_profile_measures(norm: str, device: s
     model = trained(MlpSpace().build(spec, data.input_shape, 10), data.train).to(device)
     data = data.to(torch.device(device))
     samples = LookSamples(data.train, data.validation)
-    accuracies = Look(model, samples).heldout_accuracies()
+    accuracies = Look(model, samples).heldout_accuracies().blocks
     np.testing.assert_allclose(accuracies, of_profile(model, samples), atol=1e-12)
     assert len(set(accuracies)) > 1
 
@@ -61,7 +62,7 @@ def test_a_look_sees_maps_flat_over_several_batches() -> None:
     samples = image_samples(150, 64, 1)  # a batch holds 256 of them: training samples span two
     spec = CnnSpec((1, 1), (4, 8), "batch", 1e-3)
     model = trained(CnnSpace().build(spec, (1, 64, 64), 3), samples.heldout, steps=2)
-    accuracies = Look(model, samples).heldout_accuracies()
+    accuracies = Look(model, samples).heldout_accuracies().blocks
     np.testing.assert_allclose(accuracies, of_profile(model, samples), atol=1e-12)
     assert 0.34 < accuracies.min() < 1
 
@@ -70,9 +71,9 @@ def test_a_look_pools_where_the_model_asks_for_it() -> None:
     x, y = images(90)
     samples = LookSamples(LabelledTensors(x[:60], y[:60]), LabelledTensors(x[60:], y[60:]))
     model = conv_net().double()
-    flat = Look(model, samples).heldout_accuracies()
+    flat = Look(model, samples).heldout_accuracies().blocks
     model.block_features = "pool"  # type: ignore[assignment]
-    pooled = Look(model, samples).heldout_accuracies()
+    pooled = Look(model, samples).heldout_accuracies().blocks
     np.testing.assert_allclose(pooled, of_profile(model, samples), atol=1e-12)
     assert not np.array_equal(flat, pooled)
 
@@ -85,7 +86,7 @@ def test_a_class_without_training_samples_is_never_nearest() -> None:
     model = small_mlp()
     with torch.no_grad():  # all features are near 0, where the mean of a class without samples is
         model[1][1].weight.mul_(1e-3)  # type: ignore[index]
-    accuracies = Look(model, samples).heldout_accuracies()
+    accuracies = Look(model, samples).heldout_accuracies().blocks
     np.testing.assert_allclose(accuracies, of_profile(model, samples), atol=1e-12)
     assert accuracies.min() > 0.4
 
@@ -106,14 +107,16 @@ def test_means_far_from_the_origin_keep_their_digits() -> None:
 
     near = Look(nn.Sequential(nn.Identity(), nn.Linear(5, 3)), SAMPLES, ["0"])
     far = Look(Far(), SAMPLES)
-    assert far.heldout_accuracies()[0] == pytest.approx(near.heldout_accuracies()[0], abs=0.026)
-    assert far.heldout_accuracies()[0] == of_profile(Far(), SAMPLES)[0]
+    assert far.heldout_accuracies().blocks[0] == pytest.approx(
+        near.heldout_accuracies().blocks[0], abs=0.026
+    )
+    assert far.heldout_accuracies().blocks[0] == of_profile(Far(), SAMPLES)[0]
 
 
 def test_features_that_are_not_finite_have_no_accuracy() -> None:
     model = small_mlp()
     nn.init.constant_(model[1][0].bias, float("nan"))  # type: ignore[index]
-    first, second = Look(model, SAMPLES).heldout_accuracies()
+    first, second = Look(model, SAMPLES).heldout_accuracies().blocks
     assert first > 0.3
     assert np.isnan(second)
 
@@ -121,13 +124,28 @@ def test_features_that_are_not_finite_have_no_accuracy() -> None:
 def test_a_dead_block_tells_no_classes_apart() -> None:
     model = small_mlp()
     nn.init.constant_(model[1][1].bias, -100.0)  # type: ignore[index]
-    accuracies = Look(model, SAMPLES).heldout_accuracies()
+    accuracies = Look(model, SAMPLES).heldout_accuracies().blocks
     assert accuracies[1] <= HELDOUT.chance
     np.testing.assert_allclose(accuracies, of_profile(model, SAMPLES), atol=1e-12)
 
 
+def test_a_look_counts_what_the_network_gets_right() -> None:
+    model = trained(small_mlp(), SAMPLES.train)
+    expected = accuracy(model, SAMPLES.heldout)
+    assert Look(model, SAMPLES).heldout_accuracies().network == pytest.approx(expected)
+    assert expected > HELDOUT.chance
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), nn.Linear(3, 2), nn.Unflatten(1, (1, 3))])
+def test_a_network_without_logits_has_no_accuracy(last: nn.Module) -> None:
+    model = nn.Sequential(*small_mlp().children(), last)
+    looked = Look(model, SAMPLES, ["0"]).heldout_accuracies()
+    assert np.isnan(looked.network) == (not isinstance(last, nn.Identity))
+    assert looked.blocks[0] > HELDOUT.chance
+
+
 def test_half_precision_is_enough_for_a_look() -> None:
-    accuracies = Look(small_mlp().bfloat16(), SAMPLES).heldout_accuracies()
+    accuracies = Look(small_mlp().bfloat16(), SAMPLES).heldout_accuracies().blocks
     expected = of_profile(small_mlp().bfloat16(), SAMPLES)
     np.testing.assert_allclose(accuracies, expected, atol=0.026)  # one sample of 40
 
@@ -137,14 +155,14 @@ def test_every_look_sees_the_weights_of_now_and_runs_the_model_once() -> None:
     runs = []
     model.register_forward_hook(lambda *_: runs.append(model.training))
     look = Look(model, SAMPLES)
-    first = look.heldout_accuracies()
+    first = look.heldout_accuracies().blocks
     runs.clear()
-    assert np.array_equal(look.heldout_accuracies(), first)
+    assert np.array_equal(look.heldout_accuracies().blocks, first)
     assert runs == [False]
     trained(model, ALL)
-    second = look.heldout_accuracies()
+    second = look.heldout_accuracies().blocks
     assert not np.array_equal(second, first)
-    assert np.array_equal(second, Look(model, SAMPLES).heldout_accuracies())
+    assert np.array_equal(second, Look(model, SAMPLES).heldout_accuracies().blocks)
 
 
 def test_looks_do_not_change_the_training() -> None:

@@ -9,13 +9,13 @@ from benchmarks.claims.score import (
     FORMS,
     REFERENCE,
     Seen,
-    above_chance,
     best_form,
     compared,
     fit_of,
     learned,
 )
 from benchmarks.pools.pool import Network, ShortRun
+from designer.measures.score import above_chance
 from designer.results.measured import FloatArray
 
 CHANCE = 0.1

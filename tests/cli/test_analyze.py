@@ -319,7 +319,7 @@ def test_what_cannot_be_analysed(
             "Expected arrays from 'tests.support.cli_models:batches' to choose the test part of",
         ),
         (["tests.support.cli_models:perceptron"], "Expected --data, the data to look at"),
-        (["nowhere/best/1", "--data", "digits"], "package.module:callable or a folder"),
+        (["nowhere/best/1", "--data", "digits"], "or as a folder that a search wrote"),
     ],
 )
 def test_unusable_arguments(command: Command, arguments: list[str], message: str) -> None:

@@ -351,7 +351,7 @@ def test_no_data(command: Command) -> None:
 
 def test_no_model(command: Command) -> None:
     line = refusal(command("prune", "nowhere/best", *DIGITS, "--remove", "1"))
-    assert "package.module:callable or a folder" in line
+    assert "or as a folder that a search wrote" in line
 
 
 def test_folders_of_others_are_left_alone(command: Command, run: Path) -> None:

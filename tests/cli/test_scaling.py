@@ -183,7 +183,7 @@ class TestAnotherScalingIsRight:
         report = report_of(command(*arguments, *raw.arguments, "--scaling", "standard", "--json"))
         assert report["data"]["scaling"] == "standard"
         (message,) = scaling_warnings(report)
-        assert "with the scaling that you named and on" in message
+        assert "with the scaling in use and on" in message
         assert "with --scaling none: it was probably trained with another scaling" in message
 
     def test_a_named_default_is_honoured_with_a_warning(

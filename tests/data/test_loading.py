@@ -55,8 +55,8 @@ def test_arrays_become_a_data_set(source: Source, arrays: Any, options: dict[str
 
 
 def test_a_default_scaling_gives_way_to_one_that_is_asked_for(source: Source) -> None:
-    by_default = load_source(source(X, Y), "none")
-    asked = load_source(source(X, Y), "none", scaling="standard")
+    by_default = load_source(source(X, Y), {"scaling": "none"})
+    asked = load_source(source(X, Y), {"scaling": "none"}, scaling="standard")
     assert isinstance(by_default, Dataset)
     assert isinstance(asked, Dataset)
     assert same_data(by_default, load_dataset(source(X, Y), scaling="none"))
@@ -64,7 +64,7 @@ def test_a_default_scaling_gives_way_to_one_that_is_asked_for(source: Source) ->
 
 
 def test_batches_follow_no_default_scaling(source: Source) -> None:
-    batched = load_source(source({"train": BATCHES}), {"mean": [0.0], "scale": [1.0]})
+    batched = load_source(source({"train": BATCHES}), {"scaling": {"mean": [0.0], "scale": [1.0]}})
     assert isinstance(batched, BatchedData)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -93,33 +96,58 @@ def test_adherence_is_worst_where_d_does_not_exist(bad: float) -> None:
 
 @few
 @given(follows=st.floats(-1, 1))
-def test_without_heldout_separation_there_is_no_score(follows: float) -> None:
-    assert combine(0.0, follows) == 0
+def test_without_any_accuracy_there_is_no_score(follows: float) -> None:
+    assert combine(0.0, 0.0, follows) == 0
+    assert combine(0.0, math.nan, follows) == 0
 
 
 @few
-@given(heldout=st.floats(1e-3, 1), follows=st.floats(-1, 1))
-def test_adherence_can_cost_no_more_than_its_weight(heldout: float, follows: float) -> None:
-    score = combine(heldout, follows)
-    assert heldout * (1 - ADHERENCE_WEIGHT) - 1e-12 <= score <= heldout + 1e-12
-    assert combine(heldout, 1.0) == pytest.approx(heldout)
-    assert combine(heldout, -1.0) == pytest.approx(heldout * (1 - ADHERENCE_WEIGHT))
+@given(h=st.floats(1e-3, 1), v=st.floats(1e-3, 1), follows=st.floats(-1, 1))
+def test_adherence_can_cost_no_more_than_its_weight(h: float, v: float, follows: float) -> None:
+    mean = (h + v) / 2
+    score = combine(h, v, follows)
+    assert mean * (1 - ADHERENCE_WEIGHT) - 1e-12 <= score <= mean + 1e-12
+    assert combine(h, v, 1.0) == pytest.approx(mean)
+    assert combine(h, v, -1.0) == pytest.approx(mean * (1 - ADHERENCE_WEIGHT))
 
 
 @few
 @given(heldout=st.floats(1e-3, 1), low=st.floats(-1, 0.99), gain=st.floats(0.01, 1))
 def test_the_score_rises_with_adherence(heldout: float, low: float, gain: float) -> None:
-    assert combine(heldout, min(low + gain, 1.0)) > combine(heldout, low)
+    better = combine(heldout, heldout, min(low + gain, 1.0))
+    assert better > combine(heldout, heldout, low)
 
 
 @few
 @given(follows=st.floats(-1, 1), low=st.floats(0, 0.98), gain=st.floats(0.01, 1))
-def test_the_score_rises_with_heldout_separation(follows: float, low: float, gain: float) -> None:
-    assert combine(min(low + gain, 1.0), follows) > combine(low, follows)
+def test_the_score_rises_with_both_accuracies(follows: float, low: float, gain: float) -> None:
+    high = min(low + gain, 1.0)
+    assert combine(high, low, follows) > combine(low, low, follows)
+    assert combine(low, high, follows) > combine(low, low, follows)
+    assert combine(high, low, follows) == combine(low, high, follows)
+
+
+def test_without_logits_the_score_is_that_of_the_features() -> None:
+    assert combine(0.6, math.nan, 1.0) == pytest.approx(0.6)
+    without = replace(law_abiding(3, correct=0.82), accuracy_heldout=math.nan)
+    score = design_score(without)
+    assert math.isnan(score.accuracy_above_chance)
+    assert score.value == pytest.approx(score.heldout_separation)
+    assert "mean of" not in score.explanation
+
+
+def test_the_accuracy_is_the_mean_over_the_last_epochs_above_chance() -> None:
+    measured = replace(law_abiding(3), accuracy_heldout=0.7)  # of 10 equal classes
+    assert design_score(measured).accuracy_above_chance == pytest.approx((0.7 - 0.1) / 0.9)
+    earlier = [0.0, 0.4, 0.55]  # the first is too long ago
+    score = design_score(measured, earlier)
+    assert score.accuracy_above_chance == pytest.approx(((0.4 + 0.55 + 0.7) / 3 - 0.1) / 0.9)
+    mean = (score.heldout_separation + score.accuracy_above_chance) / 2
+    assert score.value == pytest.approx(combine(mean, mean, score.adherence))
 
 
 def test_below_chance_adherence_does_not_lower_the_score() -> None:
-    assert combine(-0.1, 1.0) >= combine(-0.1, -1.0)
+    assert combine(-0.1, -0.1, 1.0) >= combine(-0.1, -0.1, -1.0)
 
 
 def test_of_two_equally_accurate_profiles_the_follower_wins() -> None:
@@ -137,7 +165,7 @@ def test_a_profile_without_heldout_data_is_refused() -> None:
 
 def test_the_explanation_names_the_numbers() -> None:
     score = design_score(uneven([0.5, 1.5, 1.0]))
-    loss = 1 - score.value / score.heldout_separation
+    loss = 1 - score.value / combine(score.heldout_separation, score.accuracy_above_chance, 1.0)
     for number in (f"{score.value:.3f}", f"{score.heldout_separation:.3f}", f"{loss:.1%}"):
         assert number in score.explanation
     assert f"{score.adherence:.2f}" in score.explanation

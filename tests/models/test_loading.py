@@ -145,7 +145,7 @@ class TestCallables:
             (f"{HERE}:NUMBER", f"Expected '{HERE}:NUMBER' to be callable, got int."),
             (f"{HERE}:Nothing", f"'{HERE}:Nothing' raised AttributeError"),
             ("no_such_package:make", "raised ModuleNotFoundError: No module named"),
-            ("runs/nowhere", "package.module:callable or a folder .*, got 'runs/nowhere'."),
+            ("runs/nowhere", "or as a folder that a search wrote.*, got 'runs/nowhere'."),
             ("", "got ''."),
         ],
     )

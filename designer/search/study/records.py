@@ -14,7 +14,7 @@ from designer.results.layers import Curve, LawSummary
 from designer.results.ranges import Measured
 from designer.search.study import keys
 
-MAY_BE_UNMEASURED = frozenset({"score", "heldout_separation", "adherence"})
+MAY_BE_UNMEASURED = frozenset({"score", "heldout_separation", "accuracy_above_chance", "adherence"})
 """Values that a trained candidate stores as null where they could not be measured."""
 
 
@@ -33,8 +33,10 @@ class Measurements:
     """Design score."""
     heldout_separation: Measured = None
     """First part of the design score, see ``DesignScore``."""
-    adherence: Measured = None
+    accuracy_above_chance: Measured = None
     """Second part of the design score, see ``DesignScore``."""
+    adherence: Measured = None
+    """Third part of the design score, see ``DesignScore``."""
     validation_accuracy: float | None = None
     """Accuracy on validation data, from 0 to 1."""
     train_accuracy: float | None = None
