@@ -29,6 +29,7 @@ CLAIMS = {
     "looks": "what a look between two epochs costs",
     "analysis": "what looking inside costs, in time and in memory",
     "contribution": "which criterion says what every block is needed for, and which can go",
+    "zoo": "whether models of torchvision, timm and transformers can be looked into and pruned",
     "max_drop": "whether pruning with --max-drop keeps what it promises",
     "scaling": "how a search scales over cores, workers and trials",
     "residual": "the law with the prediction residual, in a character-level transformer",

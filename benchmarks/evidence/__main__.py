@@ -22,6 +22,7 @@ from benchmarks.evidence.max_drop import max_drop
 from benchmarks.evidence.payoff import payoff
 from benchmarks.evidence.pictures import draw, embedded
 from benchmarks.evidence.statements import Page, Statement, statements, summary
+from benchmarks.evidence.zoo import zoo
 
 ROOT = Path(__file__).parents[2]
 README, EVIDENCE = ROOT / "README.md", ROOT / "docs" / "evidence.md"
@@ -35,7 +36,7 @@ PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
     Page.SCORE: ("The design score", (criterion,)),
     Page.SEARCH: ("The search", (search.samplers, payoff)),
     Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits)),
-    Page.BLOCKS: ("What a block contributes", (effects,)),
+    Page.BLOCKS: ("What a block contributes", (effects, zoo)),
     Page.PRUNING: ("Pruning", (removals, max_drop)),
     Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks)),
     Page.SCALING: ("Scaling", (scaling.scaling,)),

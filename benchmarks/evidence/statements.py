@@ -55,6 +55,8 @@ from benchmarks.evidence.payoff import (
     ranking,
     searches_near,
 )
+from benchmarks.evidence.zoo import FILE as ZOO_FILE
+from benchmarks.evidence.zoo import RIGHT_SHARE, totals_by_library
 from benchmarks.result_files import is_measured, read_result
 
 BLOCK_INFLUENCE_CRITERION, HELDOUT_STEP = "Block Influence", "held-out step"
@@ -78,7 +80,7 @@ KEPT = 0.8
 IN_WORDS = {HELDOUT: "held-out steps", BLOCK_INFLUENCE: "Block Influence"}
 """Orders whose names are those of options."""
 
-IN_README = 12
+IN_README = 13
 """Rows of the table of the README."""
 
 
@@ -123,6 +125,7 @@ def statements() -> list[Statement]:
         *_edits(),
         *_contribution(),
         *_max_drop(),
+        *_zoo(),
         *_costs(),
         _workers(),
         *_small_effects(),
@@ -317,6 +320,24 @@ def _max_drop() -> Iterator[Statement]:
         _holds(within >= PROMISED * networks),
         "max_drop",
         Page.PRUNING,
+    )
+
+
+def _zoo() -> Iterator[Statement]:
+    if not is_measured(ZOO_FILE):
+        return
+    totals = totals_by_library()["all"]
+    right, wrong, everything = (
+        totals[key] for key in ("right", "wrong_without_warning", "architectures")
+    )
+    yield Statement(
+        "Blocks are found in models that people have",
+        f"right in {right} of {everything} architectures of torchvision, timm and transformers, "
+        f"wrong without a warning in {wrong}; a block can go in {totals['removable']}, and "
+        f"{totals['running']} of them run without it",
+        _holds(right >= RIGHT_SHARE * everything and not wrong),
+        "zoo",
+        Page.BLOCKS,
     )
 
 
