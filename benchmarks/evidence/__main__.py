@@ -21,6 +21,7 @@ from benchmarks.evidence.markdown import replace_between_marks
 from benchmarks.evidence.max_drop import max_drop
 from benchmarks.evidence.payoff import payoff
 from benchmarks.evidence.pictures import draw, embedded
+from benchmarks.evidence.score_forms import score_forms
 from benchmarks.evidence.statements import Page, Statement, statements, summary
 from benchmarks.evidence.zoo import zoo
 
@@ -33,7 +34,7 @@ Section = Callable[[], Iterator[str]]
 
 PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
     Page.LAW: ("The law", (law.paper, law.residual)),
-    Page.SCORE: ("The design score", (criterion,)),
+    Page.SCORE: ("The design score", (criterion, score_forms)),
     Page.SEARCH: ("The search", (search.samplers, payoff)),
     Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits)),
     Page.BLOCKS: ("What a block contributes", (effects, zoo)),

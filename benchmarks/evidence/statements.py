@@ -80,7 +80,7 @@ KEPT = 0.8
 IN_WORDS = {HELDOUT: "held-out steps", BLOCK_INFLUENCE: "Block Influence"}
 """Orders whose names are those of options."""
 
-IN_README = 13
+IN_README = 12
 """Rows of the table of the README."""
 
 
@@ -125,9 +125,9 @@ def statements() -> list[Statement]:
         *_edits(),
         *_contribution(),
         *_max_drop(),
-        *_zoo(),
         *_costs(),
         _workers(),
+        *_zoo(),
         *_small_effects(),
         _looks(),
         _residual(),
