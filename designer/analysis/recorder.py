@@ -83,6 +83,12 @@ class LawRecorder:
         return row
 
 
+def check_every(every: int) -> None:
+    """Raise ``InvalidInputError`` unless a number of epochs from look to look is at least 1."""
+    if every < 1:
+        raise InvalidInputError(f"Expected `every` of at least 1 epoch, got {every}.")
+
+
 def scalars_of(row: LawRow) -> dict[str, float]:
     """Return the numbers of a row by the tags that loggers show them under.
 
