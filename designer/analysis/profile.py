@@ -25,6 +25,7 @@ from designer.measures.permutations import permuted_labels
 from designer.measures.rulers import PASSES, HeldoutRuler, Ruler, mean_null, ruler_of
 from designer.probing.calling import unwrap
 from designer.probing.probes import Probe, probing
+from designer.probing.untouched import random_kept
 from designer.results.measured import Draws, FloatArray, LayerSeparation, SeparationProfile
 
 
@@ -46,7 +47,7 @@ def profile(
     """Measure separation at the input and after every block of a model.
 
     Args:
-        model: any module; it is left exactly as it was.
+        model: any module; it is left exactly as it was, and so are the global random states.
         train: (inputs, labels), or batches of such pairs that come in the same order each time
             they are iterated, for example a ``DataLoader`` without shuffling. Inputs are a tensor
             (n, ...), or several as a tuple or a dict. Labels are integers (n,), or (n, tokens)
@@ -92,6 +93,7 @@ def profile(
     return profile_with_options(model, train, heldout, blocks, options, progress)
 
 
+@random_kept()  # a DataLoader draws a seed for its workers each time that it is iterated
 def profile_with_options(
     model: nn.Module,
     train: LabelledData,
@@ -103,7 +105,7 @@ def profile_with_options(
     """Measure a model as ``profile`` does, with options that are already checked.
 
     Args:
-        model: any module; it is left exactly as it was.
+        model: any module; it is left exactly as it was, and so are the global random states.
         train: training data.
         heldout: held-out data, if there are any.
         blocks: names of submodules; None for those that the model names or that are found.
