@@ -59,13 +59,18 @@ class FeatureChoice:
             return ""
         return f"{self._reducer.reduction} {self._reducer.dimension or ''}".strip()
 
-    def reduce(self, outputs: list[Tensor]) -> list[Tensor]:
-        """Return features (rows, p) of the outputs (n, ...) of every tap."""
+    def reduce(self, outputs: list[Tensor], mask: Tensor | None = None) -> list[Tensor]:
+        """Return features (rows, p) of the outputs (n, ...) of every tap.
+
+        Args:
+            outputs: what every tap saw.
+            mask: (n, tokens), true for the tokens that count; None if all do.
+        """
         if self._reducer is None:
             shapes = [tuple(output.shape) for output in outputs]
             self._reducer = self._choose(shapes)
             self.positions = [self._reducer.positions(shape) for shape in shapes]
-        return [self._reducer(output) for output in outputs]
+        return [self._reducer(output, mask) for output in outputs]
 
     def _choose(self, shapes: list[tuple[int, ...]]) -> Reducer:
         if self._reduction is Reduction.PROJECT:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from designer.choices import Scaling
+from designer.probing.calling import map_tensors, samples_at
 from designer.results.layers import ReportWarning
 from designer.results.search import DataSummary
 
@@ -22,30 +23,41 @@ Array = NDArray[Any]
 class LabelledTensors:
     """The samples of one part of a data set."""
 
-    inputs: Tensor
-    """(n, ...) float32."""
+    inputs: Any
+    """A tensor (n, ...): float32, or int64 for tokens; or several by name or as a tuple."""
     labels: Tensor
-    """(n,) int64."""
+    """(n,) int64; (n, tokens) where every token has a label, and -100 stands for none."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Any]:
         return iter((self.inputs, self.labels))
 
     @property
     def chance(self) -> float:
         """Accuracy of always naming the largest class."""
-        return float(torch.bincount(self.labels).max()) / len(self)
+        labels = self.labels[self.labels >= 0]
+        return float(torch.bincount(labels).max()) / len(labels)
 
-    def batches(self, size: int) -> list[tuple[Tensor, Tensor]]:
+    @property
+    def device(self) -> torch.device:
+        """The device of inputs and labels."""
+        return self.labels.device
+
+    def at(self, rows: slice | Tensor) -> LabelledTensors:
+        """Return some samples: a slice of them, or those under a mask (n,) or at indices."""
+        labels = self.labels[rows.to(self.device) if isinstance(rows, Tensor) else rows]
+        return LabelledTensors(samples_at(self.inputs, rows), labels)
+
+    def batches(self, size: int) -> list[LabelledTensors]:
         """Return all samples in order as (inputs, labels), ``size`` samples at a time."""
-        pairs = zip(torch.split(self.inputs, size), torch.split(self.labels, size), strict=True)
-        return list(pairs)
+        return [self.at(slice(start, start + size)) for start in range(0, len(self), size)]
 
     def to(self, device: torch.device) -> LabelledTensors:
         """Return a copy on another device."""
-        return LabelledTensors(self.inputs.to(device), self.labels.to(device))
+        inputs = map_tensors(self.inputs, lambda tensor: tensor.to(device))
+        return LabelledTensors(inputs, self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)
