@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -226,7 +227,7 @@ def gathered(data: LabelledData) -> LabelledTensors:
     Raises:
         InvalidInputError: if the data are malformed, or batches do not fit together.
     """
-    batches = batches_of(data)
+    batches = batches_of(data, sys.maxsize)  # what is in memory stays in one piece
     pairs = []
     for inputs, labels in batches.pairs():
         kept = labels if labels.is_floating_point() else labels.long()

@@ -35,10 +35,14 @@ class LabelledTensors:
         return iter((self.inputs, self.labels))
 
     @property
+    def targets(self) -> Tensor:
+        """Labels (rows,) of the samples, or of the tokens that have one."""
+        return self.labels if self.labels.ndim == 1 else self.labels[self.labels >= 0]
+
+    @property
     def chance(self) -> float:
         """Accuracy of always naming the largest class."""
-        labels = self.labels[self.labels >= 0]
-        return float(torch.bincount(labels).max()) / len(labels)
+        return float(torch.bincount(self.targets).max()) / len(self.targets)
 
     @property
     def device(self) -> torch.device:
@@ -135,15 +139,20 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class BatchedData:
-    """Training and held-out batches to analyze a model with, as a callable returned them.
+    """Training and held-out batches to analyze or prune a model with, as a callable returned them.
 
-    A batch is a pair of inputs, which the model receives unchanged, and labels. Inputs are a tensor
-    (n, ...), or a tuple or dict of such tensors. Batches can be iterated more than once.
+    A batch is a pair of inputs, which the model receives unchanged, and labels; or the inputs by
+    name with ``labels`` among them. Inputs are a tensor (n, ...), or a tuple or dict of such
+    tensors. Batches can be iterated more than once.
     """
 
     name: str
     """Name for reports."""
-    train: Iterable[tuple[Any, Tensor]]
+    train: Iterable[Any]
     """Batches of training data."""
-    heldout: Iterable[tuple[Any, Tensor]] | None = None
+    heldout: Iterable[Any] | None = None
     """Batches of held-out data, if there are any."""
+    test: Iterable[Any] | None = None
+    """Batches that no decision is made on, if there are any."""
+    source: str = ""
+    """How the callable is named, as ``--data`` takes it."""

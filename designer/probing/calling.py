@@ -71,6 +71,16 @@ def token_mask(inputs: Inputs) -> Tensor | None:
     return None
 
 
+def without_padding(tensor: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the rows (rows, ...) of a tensor (n, tokens, ...) under a mask (n, tokens).
+
+    Without a mask, or if the tensor has other axes, it is returned as it is.
+    """
+    if mask is None or tensor.ndim < 3 or tensor.shape[:2] != mask.shape:
+        return tensor
+    return tensor[mask.to(tensor.device)]
+
+
 def floating_inputs(inputs: Inputs) -> list[Tensor]:
     """Return the floating tensors of a batch of inputs, without masks.
 
