@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from designer.analysis.feature_choice import FeatureChoice
+from designer.analysis.feature_choice import FeatureChoice, suitable_reduction
 from designer.analysis.norm_statistics import NormStatistics
 from designer.analysis.options import AnalysisOptions
 from designer.analysis.passes import PassProgress
@@ -135,7 +135,8 @@ def measure_contributions(
     sampled = stratified_sample(train_data, samples, options.seed, BATCH)
     sampled_heldout = stratified_sample(heldout_data, samples, options.seed, BATCH)
     _check_classes(sampled)
-    choice = FeatureChoice(options, options.reduction_for(model), train_data, 1)
+    reduction = suitable_reduction(options, model, train_data, heldout_data)
+    choice = FeatureChoice(options, reduction, train_data, 1)
     first_inputs, _, _ = next(iter(sampled))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         omissions = [_Omission.of(span, linear=linear) for span in replayer.spans]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from designer.analysis.options import AnalysisOptions
 from designer.choices import Measure, Reduction
@@ -16,6 +16,24 @@ MEMORY = 3 << 29
 
 DIMENSION = 2048
 """Number of features that a projection gives, unless memory asks for fewer."""
+
+
+def suitable_reduction(
+    options: AnalysisOptions, model: nn.Module, *data: Batches | None
+) -> Reduction | None:
+    """Return the reduction that the caller, the model or the data ask for; None if none does.
+
+    Data ask for means if their samples have different shapes: flat features would, too.
+
+    Args:
+        options: what the caller asks for.
+        model: may ask, see ``AnalysisOptions.reduction_for``.
+        data: all data that are measured; None for data that are not there.
+    """
+    reduction = options.reduction_for(model)
+    shapes = {shape for batches in data if batches is not None for shape in batches.input_shapes}
+    by_token = any(batches is not None and batches.tokens for batches in data)
+    return Reduction.POOL if reduction is None and len(shapes) > 1 and not by_token else reduction
 
 
 class FeatureChoice:

@@ -81,6 +81,9 @@ class Batches:
     """True if labels have the shape (n, tokens)."""
     counts: tuple[Tensor, ...] = ()
     """For each batch of tokens, the number of rows of each sample (n,); else empty."""
+    input_shapes: frozenset[tuple[tuple[int, ...], ...]] = frozenset()
+    """All shapes of a sample's inputs, of which there are several if batches are padded to
+    different lengths."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -180,12 +183,13 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     if size is not None and size < 1:
         raise InvalidInputError(f"Expected a batch size of at least 1, got {size}.")
     source = _in_memory(data, size)
-    labels, masks = [], list[Tensor | None]()
+    labels, masks, shapes = [], list[Tensor | None](), set[tuple[tuple[int, ...], ...]]()
     for number, batch in enumerate(_iterated(source)):
         pair = _as_pair(batch)
         _checked_labels(pair)
         for inputs, kept in _with_labels(*pair):
             labels.append(kept)
+            shapes.add(tuple(tuple(tensor.shape[1:]) for tensor in tensors_of(inputs)))
             masks.append(_row_mask(inputs, kept) if _kind(kept) == TOKENS else None)
         if number >= MOST_BATCHES:
             raise InvalidInputError(
@@ -197,9 +201,15 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     tokens = _common_kind(labels) == TOKENS
     targets = torch.cat(list(map(_by_row, labels, masks)))
     _check_targets(targets)
-    shapes = tuple(tuple(part.shape) for part in labels)
     counts = tuple(map(_rows_per_sample, labels, masks)) if tokens else ()
-    return Batches(source, targets, shapes, tokens, counts)
+    return Batches(
+        source,
+        targets,
+        shapes=tuple(tuple(part.shape) for part in labels),
+        tokens=tokens,
+        counts=counts,
+        input_shapes=frozenset(shapes),
+    )
 
 
 def _without_rows(source: Iterable[Batch]) -> str:
