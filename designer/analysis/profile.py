@@ -63,9 +63,9 @@ def profile(
             real targets.
         features: how outputs become feature vectors: ``flatten``, ``pool`` or ``project``. By
             default the model's ``block_features``, else ``flatten``, but ``project`` if flat
-            features would not fit into memory, and ``pool`` if samples differ in shape. If features are pooled and there are layers before
-            the first block, the first row is what that block receives, pooled as well, instead of
-            the input.
+            features would not fit into memory, and ``pool`` if samples differ in shape. If
+            features are pooled and there are layers before the first block, the first row is what
+            that block receives, pooled as well, instead of the input.
         dimension: number of features to project to; implies ``project``.
         permutations: label permutations for the null of separation, 0 for none; by default 3, or
             1 for more than 100 classes. The null of the residual is exact and needs none.

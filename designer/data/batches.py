@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,18 +13,12 @@ from designer.data.dataset import LabelledTensors
 from designer.errors import DataError, InvalidInputError
 from designer.measures.checks import check_class_count
 from designer.probing.calling import (
-    PADDING_MASKS,
-    TOKEN_MASKS,
     Inputs,
     check_has_values,
-    map_tensors,
     samples_at,
     tensors_of,
     token_mask,
 )
-
-MASKS = (*TOKEN_MASKS, *PADDING_MASKS)
-"""Names of inputs that say which tokens are padding."""
 
 Pair = tuple[Inputs, Tensor]
 """Inputs of n samples, and their labels or real targets."""
@@ -152,7 +145,7 @@ class Batches:
         """
         start = 0
         for inputs, labels in self.pairs():
-            mask = _row_mask(inputs, labels) if self.tokens else token_mask(inputs)
+            mask = row_mask(inputs, labels) if self.tokens else token_mask(inputs)
             targets = _by_row(labels, mask if self.tokens else None)
             rows = slice(start, start + len(targets))
             if not torch.equal(targets, self.targets[rows]):
@@ -190,7 +183,7 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
         for inputs, kept in _with_labels(*pair):
             labels.append(kept)
             shapes.add(tuple(tuple(tensor.shape[1:]) for tensor in tensors_of(inputs)))
-            masks.append(_row_mask(inputs, kept) if _kind(kept) == TOKENS else None)
+            masks.append(row_mask(inputs, kept) if _kind(kept) == TOKENS else None)
         if number >= MOST_BATCHES:
             raise InvalidInputError(
                 f"Expected data that come to an end, got more than {MOST_BATCHES:,} batches; "
@@ -226,86 +219,6 @@ def tensors_in_memory(data: LabelledData) -> list[Tensor]:
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
         return tensors_of(data[0])
     return []
-
-
-def gathered(data: LabelledData) -> LabelledTensors:
-    """Return data of any form in memory, without the samples that have no label.
-
-    Where every token has a label, padding is labelled ``UNLABELLED``. Batches that are padded to
-    different lengths are padded with zeros to the longest, if a mask says what is padding.
-
-    Raises:
-        InvalidInputError: if the data are malformed, or batches do not fit together.
-    """
-    batches = batches_of(data, sys.maxsize)  # what is in memory stays in one piece
-    pairs = []
-    for inputs, labels in batches.pairs():
-        kept = labels if labels.is_floating_point() else labels.long()
-        mask = _row_mask(inputs, labels) if batches.tokens else None
-        pairs.append((inputs, kept if mask is None else kept.masked_fill(~mask, UNLABELLED)))
-    inputs, labels = joined(pairs)
-    return LabelledTensors(inputs, labels)
-
-
-def joined(pairs: Sequence[Pair]) -> Pair:
-    """Return batches as one.
-
-    Batches of inputs by name with a mask of tokens may differ in their number of tokens: they are
-    padded with zeros, or true where the mask is true at padding, and labels with ``UNLABELLED``.
-
-    Raises:
-        InvalidInputError: if the batches do not fit together.
-    """
-    if len(pairs) == 1:
-        return pairs[0]
-    columns = [_named_tensors(*pair) for pair in pairs]
-    names = list(columns[0])
-    if any(set(column) != set(names) for column in columns):
-        raise InvalidInputError("Expected the same inputs in every batch, got others in some.")
-    whole = {name: _joined_column([c[name] for c in columns], name, columns) for name in names}
-    labels = whole.pop(LABELS[0])
-    parts = iter(whole.values())
-    return map_tensors(pairs[0][0], lambda _: next(parts)), labels
-
-
-def _named_tensors(inputs: Inputs, labels: Tensor) -> dict[str, Tensor]:
-    """Return the inputs, numbered where they have no names, and the labels."""
-    named = inputs if isinstance(inputs, Mapping) else dict(_numbered(tensors_of(inputs)))
-    return {**named, LABELS[0]: labels}
-
-
-def _numbered(tensors: list[Tensor]) -> Iterator[tuple[str, Tensor]]:
-    return ((f"input {number}", tensor) for number, tensor in enumerate(tensors, 1))
-
-
-def _joined_column(
-    parts: list[Tensor], name: str, columns: Sequence[Mapping[str, Tensor]]
-) -> Tensor:
-    """Return one of the inputs of all batches, or their labels."""
-    shapes = {part.shape[1:] for part in parts}
-    if len(shapes) == 1:
-        return torch.cat(parts)
-    masks = [next((c[m] for m in MASKS if m in c), None) for c in columns]
-    by_token = [
-        mask is not None and mask.ndim == 2 and part.shape[1:2] == mask.shape[1:]
-        for part, mask in zip(parts, masks, strict=True)
-    ]
-    if not all(by_token) or len({shape[1:] for shape in shapes}) > 1:
-        shown = " and ".join(str(("n", *shape)).replace("'", "") for shape in sorted(shapes)[:2])
-        raise InvalidInputError(
-            f"Expected {name} of one shape in all batches, got {shown}; pad sequences to one "
-            f"length, or give a mask of the padding as attention_mask."
-        )
-    longest = max(part.shape[1] for part in parts)
-    value = UNLABELLED if name == LABELS[0] else int(name in PADDING_MASKS)
-    return torch.cat([_padded(part, longest, value) for part in parts])
-
-
-def _padded(part: Tensor, length: int, value: int) -> Tensor:
-    """Return a tensor (n, tokens, ...) with so many tokens."""
-    longer = part.new_full((len(part), length, *part.shape[2:]), value)
-    longer[:, : part.shape[1]] = part
-    return longer
 
 
 def check_heldout(heldout: Batches, train: Batches, *, allow_unseen: bool = False) -> None:
@@ -393,7 +306,7 @@ def _with_labels(inputs: Inputs, labels: Tensor) -> Iterator[Pair]:
         return
     labelled = labels != UNLABELLED
     if _kind(labels) == TOKENS:
-        mask = _row_mask(inputs, labels)
+        mask = row_mask(inputs, labels)
         if mask is None or bool(mask.any()):
             yield inputs, labels
     elif bool(labelled.all()):
@@ -402,8 +315,13 @@ def _with_labels(inputs: Inputs, labels: Tensor) -> Iterator[Pair]:
         yield samples_at(inputs, labelled), labels[labelled]
 
 
-def _row_mask(inputs: Inputs, labels: Tensor) -> Tensor | None:
-    """Return the mask (n, tokens) of the tokens that count, on the CPU; None if all do."""
+def row_mask(inputs: Inputs, labels: Tensor) -> Tensor | None:
+    """Return the mask (n, tokens) of the tokens that count, on the CPU; None if all do.
+
+    Args:
+        inputs: n samples, perhaps with a mask of padding.
+        labels: (n, tokens).
+    """
     mask = labels.cpu() != UNLABELLED
     padding = token_mask(inputs)
     if padding is not None and padding.shape == mask.shape:

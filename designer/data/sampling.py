@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from designer.data.batches import Batches, Pair, batches_of, joined
+from designer.data.batches import Batches, Pair, batches_of
+from designer.data.gathering import joined
 from designer.probing.calling import samples_at, tensors_of
 
 

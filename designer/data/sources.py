@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from designer.data.dataset import Array, BatchedData
+from designer.data.dataset import Array, BatchedData, LabelledTensors
 from designer.data.images import read_image_folder
 from designer.data.limits import check_data_size
 from designer.data.raw import ARRAYS, RawArrays, raw_arrays, raw_from_mapping
@@ -208,7 +208,8 @@ def _check_batches(batches: Any, what: str) -> None:
 def _are_pairs(batches: list[Any] | tuple[Any, ...]) -> bool:
     """True for batches (inputs, labels), and for batches by name."""
     return len(batches) > 0 and all(
-        isinstance(batch, Mapping) or (isinstance(batch, list | tuple) and len(batch) == 2)
+        isinstance(batch, Mapping | LabelledTensors)
+        or (isinstance(batch, list | tuple) and len(batch) == 2)
         for batch in batches
     )
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from designer.analysis.data_for_model import all_data_for_model
 from designer.choices import Scaling
-from designer.data.batches import UNLABELLED, LabelledData, gathered
+from designer.data.batches import UNLABELLED, LabelledData
 from designer.data.dataset import BatchedData, Dataset, LabelledTensors
 from designer.data.duplicates import Leak, leaks_of
+from designer.data.gathering import gathered
 from designer.data.loading import load_source
 from designer.errors import DataError, InvalidInputError
 from designer.models.loaded import LoadedModel

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from designer.choices import Reduction
-from designer.data.batches import batches_of, gathered
+from designer.data.batches import batches_of
+from designer.data.gathering import gathered
 from designer.data.sampling import stratified_sample
 from designer.errors import InvalidInputError
 from designer.measures.features import Reducer
