@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from designer.choices import Scaling
-from designer.probing.calling import map_tensors, samples_at
+from designer.choices import InputKind, Scaling
+from designer.probing.calling import map_tensors, samples_at, tensors_of
 from designer.results.layers import ReportWarning
 from designer.results.search import DataSummary
 
@@ -89,6 +89,8 @@ class Dataset:
     """True if all labels were permuted."""
     warnings: tuple[ReportWarning, ...] = ()
     """What a reader of results on these data should know."""
+    other_kind: InputKind | None = None
+    """What the inputs may be as well, which nobody said; None for nothing."""
     split_here: bool = False
     """True if the source had no test set, so one was split off."""
 
@@ -100,8 +102,15 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input: (features,) or (channels, height, width)."""
-        return tuple(self.train.inputs.shape[1:])
+        """Shape of one input: (features,), (length,) of tokens, (channels, time) or (channels,
+        height, width); that of the first of several inputs."""
+        return tuple(tensors_of(self.train.inputs)[0].shape[1:])
+
+    @property
+    def is_scaled(self) -> bool:
+        """True if the inputs are one tensor of real numbers, which scaling is made for."""
+        inputs = self.train.inputs
+        return isinstance(inputs, Tensor) and inputs.is_floating_point()
 
     @property
     def num_classes(self) -> int:

@@ -125,14 +125,14 @@ def _digests(data: LabelledTensors) -> list[bytes]:
     return sample_digests(tensors_of(data.inputs), token_mask(data.inputs))
 
 
-def equal_samples(x: Array) -> Array | None:
+def equal_samples(x: Sequence[Array]) -> Array | None:
     """Return for each of n samples (n,) a number that equal samples share; None if all differ.
 
     Args:
-        x: (n, ...) inputs.
+        x: one or several arrays (n, ...), which together are the inputs.
     """
     numbers: dict[bytes, int] = {}
-    groups = [numbers.setdefault(digest, len(numbers)) for digest in sample_digests([x])]
+    groups = [numbers.setdefault(digest, len(numbers)) for digest in sample_digests(x)]
     return None if len(numbers) == len(groups) else np.array(groups)
 
 

@@ -120,9 +120,9 @@ def _opened_npz(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _unpacked(path: Path) -> int:
     """Return how many bytes the arrays of an archive unpack to, which none of them can exceed."""
-    names = {f"{name}.npy" for name in ARRAYS} | set(ARRAYS)
     with zipfile.ZipFile(path) as archive:
-        return sum(member.file_size for member in archive.infolist() if member.filename in names)
+        members = [m for m in archive.infolist() if m.filename.partition(".")[0] in ARRAYS]
+        return sum(member.file_size for member in members)
 
 
 def _is_folder(source: str) -> bool:

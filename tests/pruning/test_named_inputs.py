@@ -109,7 +109,7 @@ def test_batches_without_a_held_out_part_are_refused() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_on_the_command_line(command: Command) -> None:
-    net, loaders = ("tests.support.texts:trained_text_net", "tests.support.texts:text_loaders")
+    net, loaders = ("tests.support.texts:text_net", "tests.support.texts:text_loaders")
     trusted = ["--trust", net, "--trust", loaders]
     few = ["--contribution-samples", "50"]
     done = command("prune", net, "--data", loaders, "--remove", "1", "--criterion", "last",

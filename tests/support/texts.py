@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import OrderedDict, UserDict
 from collections.abc import Mapping
@@ -94,6 +95,11 @@ def trained_text_net(*, by_token: bool = False) -> TextNet:
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
     return model.eval()
+
+
+def text_net() -> TextNet:
+    """Return a copy of the trained network, as a callable of a user does."""
+    return copy.deepcopy(trained_text_net())
 
 
 def text_loaders() -> dict[str, Any]:
