@@ -41,7 +41,7 @@ from designer.errors import DesignerError, InvalidInputError, ModelError
 from designer.measures.features import token_rows
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
-from designer.probing.calling import Inputs, first_tensor, tensors_of, unwrap
+from designer.probing.calling import Inputs, first_tensor, tensors_of, token_mask, unwrap
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
 from designer.probing.spans import Span
@@ -207,12 +207,12 @@ class _Omission:
         except NoStandIn as error:
             return cls(span, None, str(error))
 
-    def observe(self, replayer: Replayer) -> None:
+    def observe(self, replayer: Replayer, mask: Tensor | None) -> None:
         """Show the stand-in what the block received and gave in the latest whole pass."""
         if self.stand_in is None:
             return
         try:
-            self.stand_in.observe(replayer)
+            self.stand_in.observe(replayer, mask)
         except NoStandIn as error:
             self.give_up(str(error))
 
@@ -277,7 +277,7 @@ class _Ends:
         for inputs, _, rows in train:
             self._replayer.first_pass(self._probe.prepared(inputs))
             for omission in fitted:
-                omission.observe(self._replayer)
+                omission.observe(self._replayer, token_mask(inputs))
             progress("stand-ins", rows.stop, len(train))
         for omission in fitted:
             omission.fit()

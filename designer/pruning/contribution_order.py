@@ -33,7 +33,7 @@ from designer.data.dataset import LabelledTensors
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
 from designer.measures.proportions import beats_chance
-from designer.probing.calling import Inputs, first_tensor
+from designer.probing.calling import Inputs, first_tensor, token_mask
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
 from designer.pruning.removable import Removable
@@ -195,7 +195,7 @@ class _Rounds:
             self.replayer.first_pass(self.probe.prepared(inputs))
             for place in list(fitted):
                 with self._dropping(place, fitted):
-                    fitted[place].observe(self.replayer)
+                    fitted[place].observe(self.replayer, token_mask(inputs))
         for place in list(fitted):
             with self._dropping(place, fitted):
                 fitted[place].fit()
