@@ -134,7 +134,7 @@ def profile_of(task: NetworkTask) -> SeparationProfile:
 
 def influences(subject: Subject) -> Values:
     """Return the Block Influence on held-out data."""
-    values = block_influence(subject.model, subject.splits.validation.inputs)
+    values = block_influence(subject.model, subject.splits.validation)
     return {"Block Influence": _of_pool(subject, values)}
 
 

@@ -14,13 +14,12 @@ from designer.analysis.data_for_model import all_data_for_model, data_warnings
 from designer.choices import DataPart
 from designer.cli.options import Format
 from designer.cli.output import show_report, write_report
-from designer.data.dataset import Dataset
+from designer.data.dataset import BatchedData, Dataset
 from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE, WEIGHTS_FILE
 from designer.models.loaded import LoadedModel
 from designer.models.pruned import check_folder, pruned_files
 from designer.pruning.options import PruningOptions
 from designer.pruning.prune import PruningResult
-from designer.pruning.splits import arrays_of
 from designer.report.views.dispatch import view_of
 from designer.results.layers import ReportWarning
 from designer.training.devices import usable_device
@@ -40,10 +39,10 @@ class PrunedFolder:
     """The whole model, on the device that the user chose."""
     weights: Path | None
     """File that the weights were read from; None where they came with the model."""
-    data: Dataset
+    data: Dataset | BatchedData
     """Data that the model is pruned on."""
     doubts: tuple[ReportWarning, ...]
-    """Warnings about whether the data are those of the model."""
+    """Warnings about the data, and about whether they are those of the model."""
 
     files: ClassVar[tuple[str, ...]] = (
         WEIGHTS_FILE,
@@ -81,10 +80,12 @@ class PrunedFolder:
         """
         check_folder(folder, source)
         source.model.to(usable_device(device))
-        loaded = arrays_of(all_data_for_model(source, data, **data_options))
+        loaded = all_data_for_model(source, data, **data_options)
+        if isinstance(loaded, BatchedData):
+            return cls(folder, source, weights, loaded, ())
         scaling = data_options["scaling"]
-        doubts = tuple(data_warnings(source, loaded, DataPart.VALIDATION, scaling=scaling))
-        return cls(folder, source, weights, loaded, doubts)
+        doubts = data_warnings(source, loaded, DataPart.VALIDATION, scaling=scaling)
+        return cls(folder, source, weights, loaded, (*loaded.warnings, *doubts))
 
     def completed(self, options: PruningOptions, learning_rate: float | None) -> PruningOptions:
         """Return the options, completed by what only the model knows.
@@ -118,13 +119,18 @@ class PrunedFolder:
         report = replace(
             result.report,
             model=replace(result.report.model, name=self.source.name, weights=weights),
-            data=replace(result.report.data, scaling=str(self.data.options.get("scaling", ""))),
-            warnings=(*self.data.warnings, *self.doubts, *result.report.warnings),
+            data=replace(result.report.data, scaling=self._scaling),
+            warnings=(*self.doubts, *result.report.warnings),
             command=command,
         )
         model = pruned_files(self.folder, result.model, self.source, result.removals, self.data)
         write_report(self.folder, report, model)
         return replace(result, report=report)
+
+    @property
+    def _scaling(self) -> str:
+        """How inputs were scaled, a value of ``Scaling``; empty for batches."""
+        return str(self.data.options.get("scaling", "")) if isinstance(self.data, Dataset) else ""
 
     def show(self, result: PruningResult, form: Format) -> None:
         """Print the report to stdout."""

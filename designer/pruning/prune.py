@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from designer.analysis.contribution import SAMPLES
 from designer.analysis.options import AnalysisOptions
@@ -27,7 +27,15 @@ from designer.choices import Criterion, choice
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.measures.proportions import beats_chance
 from designer.models.surgery import Removal
-from designer.probing.calling import call_model, check_has_values, check_rows, unwrap
+from designer.probing.calling import (
+    call_model,
+    check_has_values,
+    check_rows,
+    cloned,
+    first_tensor,
+    tensors_of,
+    unwrap,
+)
 from designer.probing.untouched import device_of
 from designer.pruning.criteria import criteria_of
 from designer.pruning.evaluation import correct_mask
@@ -99,11 +107,15 @@ def prune(
     Exactly one of ``remove``, ``max_drop`` and ``target_params`` says how many blocks go.
 
     Args:
-        model: any module that gives logits (n, K); left exactly as it was.
+        model: any module that gives logits (n, K), or (n, tokens, K) where every token has a label,
+            alone or as the first floating tensor or the ``logits`` among other outputs; left
+            exactly as it was.
         data: in the form that the model takes: a ``Dataset``, the name of one, which is used as it
-            comes (see ``load_dataset``, scaling ``none``), or (train, heldout[, test]), each
-            (inputs, labels). Blocks are judged on training and held-out data, decisions are made on
-            held-out data, and test data are only reported on.
+            comes (see ``load_dataset``, scaling ``none``), or (train, heldout[, test]), each in any
+            form that ``designer.profile`` takes, such as (inputs, labels), a ``DataLoader`` or
+            batches by name with ``labels``, which are kept in memory. Blocks are judged on training
+            and held-out data, decisions are made on held-out data, and test data are only reported
+            on.
         remove: how many blocks to remove, or their names.
         max_drop: remove as many blocks as possible while held-out accuracy drops by no more than
             this, with 95 % confidence; a fraction, 0.01 is one point.
@@ -180,7 +192,7 @@ def prune_with(
     original, precisions = _working_copy(model)
     splits = splits_of(data, original).to(device_of(original))
     _check_classifier(original, splits)
-    removables = removable_blocks(original, splits.train.inputs[:FEW], options.blocks)
+    removables = removable_blocks(original, splits.train.at(slice(FEW)).inputs, options.blocks)
     _check_removable(removables)
     _check_request(options.request, removables)
 
@@ -273,13 +285,16 @@ def _copied(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _check_classifier(model: nn.Module, splits: Splits) -> None:
     """Check that the model gives logits, and is right more often than by chance."""
-    check_has_values(*model.parameters(), *model.buffers(), splits.train.inputs)
-    output = call_model(model, splits.train.inputs[:2].clone())
-    classes = splits.num_classes
-    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < classes:
-        kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ModelError(f"Expected a classifier that gives logits (n, {classes}), got {kind}.")
-    check_rows(output, len(splits.train.inputs[:2]))
+    few = splits.train.at(slice(2))
+    check_has_values(*model.parameters(), *model.buffers(), *tensors_of(few.inputs))
+    answer = call_model(model, cloned(few.inputs))
+    output, classes = first_tensor(answer), splits.num_classes
+    shape = f"(n, {'tokens, ' if splits.tokens else ''}{classes})"
+    axes = 3 if splits.tokens else 2
+    if output is None or output.ndim != axes or output.shape[-1] < classes:
+        kind = type(answer).__name__ if output is None else tuple(output.shape)
+        raise ModelError(f"Expected a classifier that gives logits {shape}, got {kind}.")
+    check_rows(output, len(few))
     mask = correct_mask(model, splits.validation)
     accuracy = float(mask.float().mean())
     if not beats_chance(accuracy, len(mask), splits.chance):
