@@ -187,5 +187,5 @@ def _prune(
                     result = target.write(pruned, command)
     with interruptible(f"{kept}."):
         target.show(result, Format.JSON if as_json else form)
-        print_status(f"Written to {folder}: {', '.join(target.files)}")
+        print_status(f"Written to {folder}: {', '.join(target.written)}")
     return OK

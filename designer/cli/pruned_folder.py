@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -15,8 +16,10 @@ from designer.choices import DataPart
 from designer.cli.options import Format
 from designer.cli.output import show_report, write_report
 from designer.data.dataset import BatchedData, Dataset
+from designer.errors import ModelError
 from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE, WEIGHTS_FILE
 from designer.models.loaded import LoadedModel
+from designer.models.pretrained import is_pretrained
 from designer.models.pruned import check_folder, pruned_files
 from designer.pruning.options import PruningOptions
 from designer.pruning.prune import PruningResult
@@ -24,6 +27,9 @@ from designer.report.views.dispatch import view_of
 from designer.results.layers import ReportWarning
 from designer.training.devices import usable_device
 from designer.training.trainer import single_threaded
+
+LIBRARY_FOLDER = "hf"
+"""Folder for ``from_pretrained`` in that of a pruned model of transformers."""
 
 SMALL = 1_000_000
 """A network with fewer parameters than this gains nothing from several threads."""
@@ -116,16 +122,43 @@ class PrunedFolder:
             RunFolderError: if the folder cannot be written.
         """
         weights = None if self.weights is None else self.weights.name
+        library_files, problems = self._library_files(result)
         report = replace(
             result.report,
             model=replace(result.report.model, name=self.source.name, weights=weights),
             data=replace(result.report.data, scaling=self._scaling),
-            warnings=(*self.doubts, *result.report.warnings),
+            warnings=(*self.doubts, *problems, *result.report.warnings),
             command=command,
         )
         model = pruned_files(self.folder, result.model, self.source, result.removals, self.data)
-        write_report(self.folder, report, model)
+        write_report(self.folder, report, {**model, **library_files})
+        if not library_files:  # there may be one of an earlier pruning
+            shutil.rmtree(self.folder / LIBRARY_FOLDER, ignore_errors=True)
         return replace(result, report=report)
+
+    def _library_files(
+        self, result: PruningResult
+    ) -> tuple[dict[Path, bytes], tuple[ReportWarning, ...]]:
+        """Return what transformers reads, for a model of it, and a warning if it cannot."""
+        if not is_pretrained(result.model):
+            return {}, ()
+        prefix, _, origin = str(self.source.origin.get("factory", "")).partition(":")
+        try:
+            files = result.pretrained_files(Path(origin) if prefix == "hf" else None)
+        except ModelError as error:
+            return {}, (
+                ReportWarning(
+                    "not_pretrained",
+                    f"There is no folder for from_pretrained beside the smaller model: {error}",
+                ),
+            )
+        return {self.folder / LIBRARY_FOLDER / name: file for name, file in files.items()}, ()
+
+    @property
+    def written(self) -> list[str]:
+        """Names of what was written."""
+        library = self.folder / LIBRARY_FOLDER
+        return [*self.files, *([f"{LIBRARY_FOLDER}/"] if library.is_dir() else [])]
 
     @property
     def _scaling(self) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,9 +26,12 @@ from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
 from designer.choices import Criterion, choice
 from designer.errors import InvalidInputError, ModelError, first_line
+from designer.folders import write_all
 from designer.measures.proportions import beats_chance
+from designer.models.pretrained import is_pretrained, pretrained_files, remade
 from designer.models.surgery import Removal
 from designer.probing.calling import (
+    Inputs,
     call_model,
     check_has_values,
     check_rows,
@@ -65,6 +69,36 @@ class PruningResult:
     _report_with_baselines: Callable[[PassProgress], PruningReport] | None = field(
         default=None, repr=False
     )
+    _few: Inputs | None = field(default=None, repr=False)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a smaller model of transformers as its library does.
+
+        Its configuration says how many layers are left, and ``from_pretrained`` gives the same
+        outputs to the bit.
+
+        Args:
+            folder: created if it does not exist.
+
+        Raises:
+            ModelError: if the model is none of transformers, or no configuration says what is left.
+            RunFolderError: if the folder cannot be written.
+        """
+        write_all({Path(folder) / name: file for name, file in self.pretrained_files().items()})
+
+    def pretrained_files(self, origin: Path | None = None) -> dict[str, bytes]:
+        """Return what ``save_pretrained`` writes, by the names of the files.
+
+        Args:
+            origin: folder that the whole model came from, whose tokenizer comes along.
+
+        Raises:
+            ModelError: if the model is none of transformers, or no configuration says what is left.
+        """
+        if not is_pretrained(self.model) or self._few is None:
+            kind = type(self.model).__name__
+            raise ModelError(f"Expected a model of transformers that was pruned, got {kind}.")
+        return pretrained_files(remade(self.model, self.removals, self._few), origin)
 
     def with_baselines(self, progress: PassProgress | None = None) -> PruningResult:
         """Return the result with the two baselines in the report.
@@ -233,6 +267,7 @@ def _result(builder: ReportBuilder, precisions: Precisions) -> PruningResult:
         report=builder.report(),
         removals=() if candidate is None else candidate.cut.removals,
         _report_with_baselines=None if candidate is None else builder.report_with_baselines,
+        _few=builder.splits.train.at(slice(FEW)).inputs,
     )
 
 
