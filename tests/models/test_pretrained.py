@@ -11,12 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import designer
+from designer.cli.app import OK
 from designer.errors import ModelError
-from designer.models.loading import load_model
+from designer.models.loading import load, load_model
 from designer.models.pretrained import is_pretrained, pretrained_files, remade
 from designer.models.surgery import PassThrough, Removal, remove
 from designer.probing.calling import Inputs, call_model, first_tensor
 from designer.pruning.removable import removable_blocks
+from tests.support.command import Command
+from tests.support.texts import CLASSES, VOCABULARY, text_loaders, text_net, texts
 
 transformers: Any = import_module("transformers")  # most of its functions have no types
 
@@ -159,3 +163,64 @@ def test_a_folder_that_names_no_model_is_refused(saved: Path, content: str, mess
     (saved / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(ModelError, match=message):
         load_model(f"hf:{saved}")
+
+
+# --- the command line ---
+
+
+def trained_bert() -> Any:
+    """Return a small BERT that has learnt the classes of the texts."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        num_hidden_layers=LAYERS, num_labels=CLASSES, vocab_size=VOCABULARY, pad_token_id=0, **SIZES
+    )
+    model = transformers.BertForSequenceClassification(config)
+    optimizer, data = torch.optim.AdamW(model.parameters(), 5e-3), texts(400, 0)
+    for _ in range(6):
+        for rows in torch.split(torch.randperm(400), 25):
+            optimizer.zero_grad()
+            model(**{name: tensor[rows] for name, tensor in data.items()}).loss.backward()
+            optimizer.step()
+    return model.eval()
+
+
+def test_prune_writes_a_folder_that_from_pretrained_reads(command: Command, folder: Path) -> None:
+    whole = trained_bert()
+    whole.save_pretrained(folder / "bert")
+    (folder / "bert" / "tokenizer.json").write_text("{}", encoding="utf-8")
+    data = "tests.support.texts:text_loaders"
+    options = ["--remove", "1", "--epochs", "0", "--no-baselines", "--out", "small"]
+    outcome = command("prune", "hf:bert", "--data", data, *options)
+    assert outcome.code == OK, outcome.err
+    assert "hf/" in outcome.err
+    kind = transformers.BertForSequenceClassification
+    again, inputs = kind.from_pretrained(folder / "small" / "hf"), texts(20, 3)
+    del inputs["labels"]
+    assert again.config.num_hidden_layers == LAYERS - 1
+    smaller: Any = load(folder / "small").model
+    assert torch.equal(output(again, inputs), output(smaller, inputs))
+    assert (folder / "small" / "hf" / "tokenizer.json").is_file()
+    left = sum(p.numel() for p in smaller.bert.encoder.parameters())
+    before = sum(p.numel() for p in whole.bert.encoder.parameters())
+    assert left * LAYERS == before * (LAYERS - 1)
+
+
+def test_a_pruning_result_saves_itself(tmp_path: Path) -> None:
+    model, (inputs, labels) = trained_bert(), texts_pair()
+    result = designer.prune(model, ((inputs, labels), (inputs, labels)), remove=1, epochs=0)
+    result.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    assert torch.equal(output(again, inputs), output(result.model, inputs))
+    assert model.config.num_hidden_layers == LAYERS
+
+
+def test_other_models_are_not_saved_for_a_library() -> None:
+    result = designer.prune(text_net(), (text_loaders()["train"], texts_pair()), remove=1, epochs=0)
+    with pytest.raises(ModelError, match="Expected a model of transformers"):
+        result.save_pretrained("nowhere")
+
+
+def texts_pair() -> tuple[dict[str, Tensor], Tensor]:
+    """Return held-out texts and their labels."""
+    data = texts(100, 1)
+    return data, data.pop("labels")
