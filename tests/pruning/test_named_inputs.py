@@ -39,7 +39,7 @@ def test_a_whole_layer_goes_with_batches_by_name() -> None:
     model, loaders = trained_text_net(), text_loaders()
     before = copy.deepcopy(model.state_dict())
     data = BatchedData("loaders", **loaders)
-    result = designer.prune(model, data, remove=1, **QUICK)
+    result = designer.prune(model, data, remove=1, criterion="contribution", **QUICK)
     assert size_of(model) - size_of(result.model) == size_of(model.layers[0])
     assert set(result.report.removed) < set(LAYERS)
     used = result.report.data
