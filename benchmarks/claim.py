@@ -18,6 +18,7 @@ Figures = dict[str, Any]
 
 CLAIMS = {
     "paper": "what He & Su say of the law, figure by figure",
+    "pretrained": "the law in networks that others trained, before and after pruning",
     "separation": "how much faster D is than the textbook form",
     "criterion": "which figure of a short run predicts the accuracy after long training",
     "score": "which form of the score ranks architectures best",
