@@ -27,6 +27,7 @@ CLAIMS = {
     "payoff": "whether the search pays, beside what Optuna offers",
     "edits": "whether edits that a search tries pay, and what to try first",
     "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",
+    "peers": "which tool names the layers that do nothing: ours, delve or rfa_toolbox",
     "looks": "what a look between two epochs costs",
     "analysis": "what looking inside costs, in time and in memory",
     "contribution": "which criterion says what every block is needed for, and which can go",
