@@ -28,6 +28,7 @@ CLAIMS = {
     "edits": "whether edits that a search tries pay, and what to try first",
     "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",
     "peers": "which tool names the layers that do nothing: ours, delve or rfa_toolbox",
+    "receptive_field": "whether convolutions that see nothing new can go",
     "looks": "what a look between two epochs costs",
     "analysis": "what looking inside costs, in time and in memory",
     "contribution": "which criterion says what every block is needed for, and which can go",

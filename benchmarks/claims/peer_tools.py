@@ -117,7 +117,7 @@ def by_rfa(model: nn.Module, data: Dataset) -> Flags:
     shape = data.input_shape
     if not any(isinstance(part, nn.Conv2d) for part in model.modules()):
         raise NotApplicable("there are no convolutions")
-    graph = _graph(model, shape)
+    graph = graph_by_rfa(model, shape)
     border: dict[str, list[bool]] = {name: [] for name in _block_names(model)}
     for node in graph.all_layers:
         if node.layer_info.name.startswith("Conv") and np.max(node.kernel_size) > 1:
@@ -128,8 +128,12 @@ def by_rfa(model: nn.Module, data: Dataset) -> Flags:
     return Flags(dict.fromkeys(flagged, frozenset({REMOVE})))
 
 
-def _graph(model: nn.Module, shape: tuple[int, ...]) -> Any:
-    """Return the tool's graph of a network for images of a shape."""
+def graph_by_rfa(model: nn.Module, shape: tuple[int, ...]) -> Any:
+    """Return the graph that ``rfa_toolbox`` makes of a network, for images of a shape.
+
+    Raises:
+        NotApplicable: if it is not installed.
+    """
     for name in ("Sequence", "Mapping", "Iterable"):  # where Python below 3.10 has them
         if not hasattr(collections, name):
             setattr(collections, name, getattr(collections.abc, name))
