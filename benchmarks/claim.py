@@ -21,6 +21,7 @@ CLAIMS = {
     "pretrained": "the law in networks that others trained, before and after pruning",
     "separation": "how much faster D is than the textbook form",
     "criterion": "which figure of a short run predicts the accuracy after long training",
+    "alpha": "whether WeightWatcher's alpha predicts the accuracy after long training",
     "score": "which form of the score ranks architectures best",
     "published": "what scores of untrained networks are worth in a published table",
     "search": "why the sampler and the pruner are what they are",

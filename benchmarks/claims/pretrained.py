@@ -97,7 +97,8 @@ def measured_states(job: PretrainedJob) -> Figures:
     """Return the figures of a network as it is, and after a short training."""
     splits = cifar_splits(Path(job.source))
     model: nn.Module = pretrained_resnet(job.network, Path(job.models))
-    names, gone = (AS_TRAINED, TRAINED_ON), ()
+    names = (AS_TRAINED, TRAINED_ON)
+    gone: tuple[str, ...] = ()
     if job.removed:
         names = (REMOVED, RECOVERED)
         count = round(SHARE * 3 * BLOCKS_PER_STAGE[job.network])
@@ -175,20 +176,17 @@ def contribution_of(
     """Return what the network loses without each block, beside the steps of log D."""
     assert splits.test is not None
     blocks = contributions(model, splits.train, splits.test, samples=CONTRIBUTION_SAMPLES)
-    effects = [block.contribution and block.contribution.cross_entropy for block in blocks]
+    measured = [block.contribution for block in blocks]
+    effects = [None if block is None else block.cross_entropy for block in measured]
+    losses = [None if block is None else block.accuracy for block in measured]
     steps = {
-        features: [layer.step_heldout for layer in layer_reports([measured])]
-        for features, measured in profiles.items()
+        features: [layer.step_heldout for layer in layer_reports([inside])]
+        for features, inside in profiles.items()
     }
     return {
         "cross_entropy": [None if effect is None else rounded(effect.value) for effect in effects],
         "needed": [None if effect is None else effect.is_positive for effect in effects],
-        "accuracy": [
-            None
-            if block.contribution is None or block.contribution.accuracy is None
-            else rounded(block.contribution.accuracy.value)
-            for block in blocks
-        ],
+        "accuracy": [None if loss is None else rounded(loss.value) for loss in losses],
         "spearman_with_steps": {
             features: _agreement(
                 column, [None if effect is None else effect.value for effect in effects]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.claim import Figures
 from benchmarks.claims.peer_tools import DESIGNER, TOOLS
@@ -35,24 +35,7 @@ def peers() -> Iterator[str]:
         "",
         "The defect is named, in brackets with the right advice:",
     )
-    whole = [group for group in result["groups"] if group["family"] == ALL]
-    yield from table(
-        ("defect", "networks", *TOOLS),
-        [[group["defect"], str(group["networks"]), *_each(group, _named)] for group in whole],
-    )
-    yield from (
-        "",
-        "The same by family:",
-    )
-    yield from table(
-        ("defect", "family", "networks", *TOOLS),
-        [
-            [group["defect"], group["family"], str(group["networks"]), *_each(group, _named)]
-            for group in result["groups"]
-            if group["family"] != ALL
-        ],
-        text_columns=2,
-    )
+    yield from _recall_tables(result["groups"])
     yield from (
         "",
         "False alarms: flagged blocks of healthy networks, and others than the planted one; in "
@@ -61,6 +44,23 @@ def peers() -> Iterator[str]:
     )
     yield from table(("networks", *TOOLS, "seconds"), list(_alarm_rows(result)))
     yield from ("", *losses(result), "")
+
+
+def _recall_tables(groups: Sequence[Figures]) -> Iterator[str]:
+    """Yield how many defects each tool names, over all families and by family."""
+    rows = {
+        family: [
+            [group["defect"], family, str(group["networks"]), *_each(group, _named)]
+            for group in groups
+            if group["family"] == family
+        ]
+        for family in dict.fromkeys(group["family"] for group in groups)
+    }
+    whole = rows.pop(ALL)
+    yield from table(("defect", "networks", *TOOLS), [[row[0], *row[2:]] for row in whole])
+    yield from ("", "The same by family:")
+    by_family = [row for members in rows.values() for row in members]
+    yield from table(("defect", "family", "networks", *TOOLS), by_family, text_columns=2)
 
 
 def _alarm_rows(result: Figures) -> Iterator[list[str]]:

@@ -14,6 +14,8 @@ FILE = "pretrained.json"
 
 IN_WORDS = dict(zip(FEATURES, ("flat", "pooled"), strict=True))
 
+LAST_STAGE = "layer3"
+
 TOO_FEW = "-"
 """Stands for a stage of too few blocks."""
 
@@ -51,23 +53,27 @@ def states() -> list[Figures]:
 def figure() -> str:
     """Return the range of r and of the uniformity, over networks and kinds of features."""
     parts = [
-        f"{words} {_range(_whole_laws(part), 'r')}"
+        f"{words} {_range(_laws(part), 'r')}"
         for part, words in (("train", "training images"), ("heldout", "test images"))
     ]
-    laws = [*_whole_laws("train"), *_whole_laws("heldout")]
-    return f"Pearson r on {', '.join(parts)}; uniformity {_range(laws, 'uniformity')}"
+    laws = [*_laws("train"), *_laws("heldout")]
+    last = [law for part in ("train", "heldout") for law in _laws(part, LAST_STAGE)]
+    return (
+        f"Pearson r on {', '.join(parts)}; uniformity {_range(laws, 'uniformity')}, and within the "
+        f"last stage {_range(last, 'uniformity')}"
+    )
 
 
 def follows() -> bool:
     """Return True if the law holds in all networks, on training and on test images."""
-    laws = [*_whole_laws("train"), *_whole_laws("heldout")]
+    laws = [*_laws("train"), *_laws("heldout")]
     return all(law["status"] == LawStatus.HOLDS for law in laws)
 
 
-def _whole_laws(part: str) -> list[Figures]:
-    """Return the law over all blocks of each network as others trained it, by kind of features."""
+def _laws(part: str, stage: str = ALL) -> list[Figures]:
+    """Return the law in a part of each network as others trained it, by kind of features."""
     rows = [row for row in states() if row["state"] == AS_TRAINED]
-    return [row["law"][features][part][ALL] for row in rows for features in FEATURES]
+    return [row["law"][features][part][stage] for row in rows for features in FEATURES]
 
 
 def _range(laws: Sequence[Figures], key: str) -> str:
@@ -147,7 +153,7 @@ def _needed(row: Figures) -> Iterator[str]:
     needed = row["contribution"]["needed"]
     beyond = needed[row["law"][FEATURES[0]]["tunnel_by_accuracy"] :]
     for flags in (needed, beyond):
-        yield f"{sum(map(bool, flags))} of {len(flags)}"
+        yield f"{sum(map(bool, flags))} of {len(flags)}" if flags else "no tunnel"
 
 
 def _agreements(row: Figures) -> Iterator[str]:

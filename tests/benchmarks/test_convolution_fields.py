@@ -16,7 +16,7 @@ def by_name(model: nn.Module, shape: tuple[int, ...]) -> dict[str, ConvolutionFi
     return {field.name: field for field in convolution_fields(model, torch.zeros(2, *shape))}
 
 
-def reached(model: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+def reached(model: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[float, float]:
     """Return height and width of the pixels that a feature at the centre depends on."""
     for parameter in model.parameters():
         nn.init.constant_(parameter, 0.01)  # positive, so that nothing cancels or is cut off
@@ -32,7 +32,7 @@ def reached(model: nn.Module, name: str, shape: tuple[int, ...]) -> tuple[int, i
         output[0, 0, output.shape[2] // 2, output.shape[3] // 2], image
     )
     rows, columns = torch.nonzero(gradient[0].sum(0), as_tuple=True)
-    return int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+    return float(rows.max() - rows.min()) + 1, float(columns.max() - columns.min()) + 1
 
 
 class Odd(nn.Module):
@@ -72,8 +72,8 @@ def test_a_resnet_sees_what_gradients_reach(name: str) -> None:
 def test_shortcuts_keep_small_fields() -> None:
     fields = by_name(CifarResnet(3), (3, 32, 32))
     assert len(fields) == 19
-    assert fields["layer3.2.conv2"].gives.largest == (81, 81)
-    assert fields["layer3.2.conv1"].received.smallest == (3, 3)
+    assert fields["layer3.2.conv2"].gives.largest == (81.0, 81.0)
+    assert fields["layer3.2.conv1"].received.smallest == (3.0, 3.0)
     assert not any(field.nothing_new_at_centre for field in fields.values())
 
 

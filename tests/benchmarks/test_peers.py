@@ -23,7 +23,7 @@ def network(family: Family, defect: Defect, seed: int = 1) -> PlantedNetwork:
 def received_and_given(model: PlantedNetwork, place: int) -> tuple[torch.Tensor, torch.Tensor]:
     inputs = torch.rand(8, *SHAPE)
     features = model.stem(inputs if model.stem[0].weight.ndim == 4 else inputs.flatten(1))
-    for block in model.blocks[:place]:
+    for block in list(model.blocks)[:place]:
         features = block(features)
     return features, model.blocks[place](features)
 
