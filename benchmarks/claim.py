@@ -18,14 +18,18 @@ Figures = dict[str, Any]
 
 CLAIMS = {
     "paper": "what He & Su say of the law, figure by figure",
+    "pretrained": "the law in networks that others trained, before and after pruning",
     "separation": "how much faster D is than the textbook form",
     "criterion": "which figure of a short run predicts the accuracy after long training",
+    "alpha": "whether WeightWatcher's alpha predicts the accuracy after long training",
     "score": "which form of the score ranks architectures best",
     "published": "what scores of untrained networks are worth in a published table",
     "search": "why the sampler and the pruner are what they are",
     "payoff": "whether the search pays, beside what Optuna offers",
     "edits": "whether edits that a search tries pay, and what to try first",
     "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",
+    "peers": "which tool names the layers that do nothing: ours, delve or rfa_toolbox",
+    "receptive_field": "whether convolutions that see nothing new can go",
     "looks": "what a look between two epochs costs",
     "analysis": "what looking inside costs, in time and in memory",
     "contribution": "which criterion says what every block is needed for, and which can go",

@@ -16,6 +16,7 @@ from benchmarks.claims.contribution_orders import BLOCK_INFLUENCE, HELDOUT, OURS
 from benchmarks.claims.contribution_removals import FITTED, RECOVERED, REMOVED
 from benchmarks.claims.contribution_removals import RANDOM as RANDOM_ORDER
 from benchmarks.claims.edits import ADVISED, RANDOM
+from benchmarks.evidence import peers, pretrained, receptive_field
 from benchmarks.evidence.contribution import (
     EFFECT_FILES,
     LEAST_AGREEMENT,
@@ -129,6 +130,9 @@ def statements() -> list[Statement]:
         _workers(),
         *_zoo(),
         *_small_effects(),
+        *_pretrained(),
+        *_peers(),
+        *_receptive_field(),
         _looks(),
         _residual(),
         _plain_loop(),
@@ -449,6 +453,42 @@ def _residual() -> Statement:
         "residual",
         Page.LAW,
     )
+
+
+# --- networks and tools of others ---
+
+
+def _pretrained() -> Iterator[Statement]:
+    if is_measured(pretrained.FILE):
+        yield Statement(
+            "The law holds over all blocks of networks that others trained (ResNet-20, ResNet-56)",
+            pretrained.figure(),
+            _holds(pretrained.follows()),
+            "pretrained",
+            Page.LAW,
+        )
+
+
+def _peers() -> Iterator[Statement]:
+    if is_measured(peers.FILE):
+        yield Statement(
+            "The report names what is planted as often as other tools, and flags no more else",
+            peers.figure(),
+            _holds(peers.ahead_everywhere()),
+            "peers",
+            Page.ADVICE,
+        )
+
+
+def _receptive_field() -> Iterator[Statement]:
+    if is_measured(receptive_field.FILE):
+        yield Statement(
+            "A CNN does as well without the convolutions that see nothing new of the image",
+            receptive_field.figure(),
+            " / ".join(map(_holds, receptive_field.verdicts())),
+            "receptive_field",
+            Page.ADVICE,
+        )
 
 
 def _holds(holds: bool) -> str:
