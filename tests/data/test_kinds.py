@@ -156,6 +156,7 @@ def test_a_pruned_model_remembers_an_archive_of_several_inputs(here: Path) -> No
     assert torch.equal(*logits)
 
 
+@pytest.mark.usefixtures("folder")
 def test_a_kind_that_no_input_has(command: Command) -> None:
     line = refused(command("analyze", "tests.support.texts:text_net", "--data", "digits",
                            "--input", "text"))  # fmt: skip
