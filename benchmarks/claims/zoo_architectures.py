@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from designer.models.libraries import make_library_model
 from designer.probing.calling import Inputs
 
-SAMPLES = 24
+SAMPLES = 12
 """Inputs that are made for each architecture."""
 
 TOKENS, VOCABULARY = 12, 99
