@@ -21,7 +21,7 @@ SOURCES = --mnist $(MNIST) --fashion $(FASHION) --cifar $(CIFAR) --models $(MODE
 REPEATED = runs/benchmarks/repeated
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-.PHONY: search test coverage fuzz faults database browser lint structure docs picture results clean
+.PHONY: search test coverage fuzz faults database browser lint structure docs picture results zoo clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
@@ -74,8 +74,16 @@ results: $(INSTALLED)  ## repeat every result file, and write all figures from t
 	$(BIN)/python -m benchmarks.evidence
 	rm -r $(REPEATED)
 
+zoo:  ## look into models of torchvision, timm and transformers, in an environment of their own
+	$(PYTHON) -m venv .venv-zoo
+	.venv-zoo/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r benchmarks/zoo.txt -e '.[dev]'
+	@mkdir -p runs/benchmarks
+	OMP_NUM_THREADS=1 .venv-zoo/bin/python -m benchmarks.run zoo \
+		--runs runs/benchmarks/zoo.jsonl --json benchmarks/results/zoo.json
+
 clean:
-	rm -rf .venv build site .coverage *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-zoo build site .coverage *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

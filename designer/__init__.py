@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from designer.data.dataset import Dataset
     from designer.data.loading import load_dataset
     from designer.errors import DesignerError, InvalidInputError, TrialFailed
+    from designer.integrations.lightning import LightningLawMonitor as LightningLawMonitor
+    from designer.integrations.transformers import TrainerLawMonitor as TrainerLawMonitor
     from designer.measures.law import fit_law
     from designer.measures.score import design_score
     from designer.measures.separation import separation_fuzziness
@@ -97,11 +99,19 @@ _HOMES = {
 }
 """The module that each public name is loaded from."""
 
+_OPTIONAL = {
+    "LightningLawMonitor": "designer.integrations.lightning",
+    "TrainerLawMonitor": "designer.integrations.transformers",
+}
+"""The same for names that need a library which only some users have. `__all__` leaves them out, so
+that `from designer import *` works without these."""
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    home = _HOMES.get(name) or _OPTIONAL.get(name)
+    if home is None:
         raise AttributeError(f"module 'designer' has no attribute '{name}'")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

@@ -73,6 +73,19 @@ class Scaling(StrEnum):
     """Scale with a stored ``mean`` and ``scale``, as for a model that was trained earlier."""
 
 
+class InputKind(StrEnum):
+    """What an array of inputs holds."""
+
+    IMAGE = "image"
+    """Images (n, height, width), or with channels first or last."""
+    SERIES = "series"
+    """Series (n, channels, time), which stay of that shape."""
+    TOKENS = "tokens"
+    """Whole numbers (n, length) that stand for words and the like: neither scaled nor rounded."""
+    TABULAR = "tabular"
+    """Numbers (n, features)."""
+
+
 class Reduction(StrEnum):
     """How the output (n, ...) of a block becomes features (n, p)."""
 

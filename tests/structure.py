@@ -29,6 +29,7 @@ ROOMS = (
     "training",
     "models",
     "analysis",
+    "integrations",
     "search",
     "pruning",
     "report",

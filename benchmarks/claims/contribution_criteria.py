@@ -134,7 +134,7 @@ def profile_of(task: NetworkTask) -> SeparationProfile:
 
 def influences(subject: Subject) -> Values:
     """Return the Block Influence on held-out data."""
-    values = block_influence(subject.model, subject.splits.validation.inputs)
+    values = block_influence(subject.model, subject.splits.validation)
     return {"Block Influence": _of_pool(subject, values)}
 
 
@@ -267,22 +267,32 @@ def saturations(subject: Subject) -> Values:
     if subject.task.family == "ViT":
         raise Unmeasurable("delve takes only the last of all tokens")
     try:
-        from delve import SaturationTracker
-        from delve.metrics import compute_saturation
+        layers = layer_saturations(subject.model, subject.splits.train)
     except ImportError as error:
         raise Unmeasurable("delve is not installed") from error
+    return {"saturation": [_mean_within(block, layers) for block in subject.pool]}
+
+
+def layer_saturations(model: nn.Module, data: LabelledTensors) -> dict[str, float]:
+    """Return the saturation of every linear layer and convolution, by ``delve``.
+
+    Raises:
+        ImportError: if ``delve`` is not installed.
+    """
+    from delve import SaturationTracker
+    from delve.metrics import compute_saturation
+
     logging.getLogger("delve.logger").setLevel(logging.WARNING)
-    model = copy.deepcopy(subject.model).eval()  # delve leaves attributes and hooks behind
+    model = copy.deepcopy(model).eval()  # delve leaves attributes and hooks behind
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         tracker = SaturationTracker(folder, "csv", model, device="cpu")
-        for inputs, _ in subject.splits.train.batches(BATCH):
+        for inputs, _ in data.batches(BATCH):
             model(inputs)
         covariances = tracker.logs["eval-covariance-matrix"]
-        layers = {
+        return {
             name.replace("-", "."): float(compute_saturation(covariance.fix()))
             for name, covariance in covariances.items()
         }
-    return {"saturation": [_mean_within(block, layers) for block in subject.pool]}
 
 
 def _mean_within(block: Removable, layers: dict[str, float]) -> float | None:

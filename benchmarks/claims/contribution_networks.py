@@ -148,7 +148,7 @@ def tested(model: nn.Module, splits: Splits) -> Figures:
         raise ValueError("the benchmark's data have test sets")
     return {
         "accuracy": round(float(correct_mask(model, splits.test).float().mean()), 6),
-        "cross_entropy": round(mean_loss(model, splits.test.inputs, splits.test.labels), 6),
+        "cross_entropy": round(mean_loss(model, splits.test), 6),
     }
 
 

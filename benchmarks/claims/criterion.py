@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.table import Table
@@ -40,7 +39,14 @@ from benchmarks.command import (
     wide_console,
 )
 from benchmarks.pools.fresh_pool import Protocol, measure_pool
-from benchmarks.pools.pool import Network, ShortRun, network, read_pool, write_pool
+from benchmarks.pools.pool import (
+    Network,
+    ShortRun,
+    network,
+    read_pool,
+    stored_pool,
+    write_pool,
+)
 from benchmarks.statistics import (
     Indices,
     bootstrap,
@@ -204,7 +210,11 @@ def better_half(final: FloatArray) -> Indices:
 def configure(parser: Parser) -> None:
     """Add the claim's options."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--pool", type=Path, help="file of trained networks, one JSON line each")
+    source.add_argument(
+        "--pool",
+        type=stored_pool,
+        help="file of trained networks, one JSON line each, or the name of a stored one",
+    )
     source.add_argument("--data", help="train on this instead; as for `designer search`")
     parser.add_argument("--chance", type=float, default=0.1, help="of a pool that does not say")
     parser.add_argument("--archs", type=positive, default=40, help="architectures to train")

@@ -45,7 +45,7 @@ from benchmarks.claims.criterion import (
     short_separation,
 )
 from benchmarks.command import Parser, wide_console
-from benchmarks.pools.pool import Network, ShortRun, read_pool
+from benchmarks.pools.pool import STORED, Network, ShortRun, read_pool
 from benchmarks.statistics import bootstrap, interval, mean_and_t_interval, rounded
 from designer.errors import InvalidInputError
 from designer.measures.ranks import spearman
@@ -58,9 +58,6 @@ RIDGE = 1.0
 """Weight of the squared coefficients beside the sum of squared errors."""
 
 POOLS = "pool_*.jsonl.gz"
-
-STORED = Path(__file__).parents[1] / "results" / "pools"
-"""Where pools are kept, so that a new form is tried without any training."""
 
 
 @dataclass(frozen=True, eq=False)

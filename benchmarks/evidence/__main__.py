@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.evidence import costs, law, scaling, search
+from benchmarks.evidence.alpha import alpha
 from benchmarks.evidence.contribution import effects, removals
 from benchmarks.evidence.criterion import criterion
 from benchmarks.evidence.diagnosis import diagnosis
@@ -20,8 +21,13 @@ from benchmarks.evidence.edits import edits
 from benchmarks.evidence.markdown import replace_between_marks
 from benchmarks.evidence.max_drop import max_drop
 from benchmarks.evidence.payoff import payoff
+from benchmarks.evidence.peers import peers
 from benchmarks.evidence.pictures import draw, embedded
+from benchmarks.evidence.pretrained import pretrained
+from benchmarks.evidence.receptive_field import receptive_field
+from benchmarks.evidence.score_forms import score_forms
 from benchmarks.evidence.statements import Page, Statement, statements, summary
+from benchmarks.evidence.zoo import zoo
 
 ROOT = Path(__file__).parents[2]
 README, EVIDENCE = ROOT / "README.md", ROOT / "docs" / "evidence.md"
@@ -31,11 +37,11 @@ MANY_MACHINES = ROOT / "docs" / "tutorials" / "many_machines.md"
 Section = Callable[[], Iterator[str]]
 
 PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
-    Page.LAW: ("The law", (law.paper, law.residual)),
-    Page.SCORE: ("The design score", (criterion,)),
+    Page.LAW: ("The law", (law.paper, law.residual, pretrained)),
+    Page.SCORE: ("The design score", (criterion, score_forms, alpha)),
     Page.SEARCH: ("The search", (search.samplers, payoff)),
-    Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits)),
-    Page.BLOCKS: ("What a block contributes", (effects,)),
+    Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, peers, receptive_field)),
+    Page.BLOCKS: ("What a block contributes", (effects, zoo)),
     Page.PRUNING: ("Pruning", (removals, max_drop)),
     Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks)),
     Page.SCALING: ("Scaling", (scaling.scaling,)),

@@ -17,11 +17,13 @@ POOLS = {
         "criterion_mnist.json": "MNIST",
         "criterion_mnist_100.json": "MNIST, another draw",
         "criterion_digits.json": "digits",
+        "criterion_cifar.json": "CIFAR-10, 10x10",
     },
     "CNNs": {
-        "criterion_cnn_fashion.json": "Fashion-MNIST",
+        "criterion_cnn_fashion.json": "Fashion-MNIST (chosen here)",
         "criterion_cnn_mnist.json": "MNIST",
         "criterion_cnn_digits.json": "digits",
+        "criterion_cnn_cifar.json": "CIFAR-10, 16x16",
     },
     "ResNets": {
         "criterion_resnet_fashion.json": "Fashion-MNIST",
@@ -31,7 +33,11 @@ POOLS = {
 }
 """Result files and their titles, by kind of network."""
 
-CHOSEN_ON = ("criterion_fashion_mlp.json", "criterion_fashion.json")
+CHOSEN_ON = (
+    "criterion_fashion_mlp.json",
+    "criterion_fashion.json",
+    "criterion_cnn_fashion.json",
+)
 """Pools on which the form of the design score was chosen."""
 
 CRITERIA = {

@@ -18,6 +18,7 @@ from benchmarks.claims.contribution_removals import RANDOM as RANDOM_ORDER
 from benchmarks.claims.edits import ADVISED, RANDOM
 from benchmarks.claims.payoff_searches import NSGA2, REFERENCE
 from benchmarks.claims.payoff_searches import OURS as OUR_SEARCH
+from benchmarks.evidence import peers, pretrained, receptive_field
 from benchmarks.evidence.contribution import (
     EFFECT_FILES,
     LEAST_AGREEMENT,
@@ -51,6 +52,8 @@ from benchmarks.evidence.markdown import percent, table, verdict
 from benchmarks.evidence.max_drop import FILE as MAX_DROP_FILE
 from benchmarks.evidence.max_drop import groups as max_drop_groups
 from benchmarks.evidence.payoff import half_is_enough, mean_regret, payoffs, searches_near
+from benchmarks.evidence.zoo import FILE as ZOO_FILE
+from benchmarks.evidence.zoo import RIGHT_SHARE, totals_by_library
 from benchmarks.result_files import is_measured, read_result
 
 BLOCK_INFLUENCE_CRITERION, HELDOUT_STEP = "Block Influence", "held-out step"
@@ -121,7 +124,11 @@ def statements() -> list[Statement]:
         *_max_drop(),
         *_costs(),
         _workers(),
+        *_zoo(),
         *_small_effects(),
+        *_pretrained(),
+        *_peers(),
+        *_receptive_field(),
         _looks(),
         _residual(),
         _plain_loop(),
@@ -312,6 +319,24 @@ def _max_drop() -> Iterator[Statement]:
     )
 
 
+def _zoo() -> Iterator[Statement]:
+    if not is_measured(ZOO_FILE):
+        return
+    totals = totals_by_library()["all"]
+    right, wrong, everything = (
+        totals[key] for key in ("right", "wrong_without_warning", "architectures")
+    )
+    yield Statement(
+        "Blocks are found in models that people have",
+        f"right in {right} of {everything} architectures of torchvision, timm and transformers, "
+        f"wrong without a warning in {wrong}; a block can go in {totals['removable']}, and "
+        f"{totals['running']} of them run without it",
+        _holds(right >= RIGHT_SHARE * everything and not wrong),
+        "zoo",
+        Page.BLOCKS,
+    )
+
+
 # --- costs ---
 
 
@@ -420,6 +445,42 @@ def _residual() -> Statement:
         "residual",
         Page.LAW,
     )
+
+
+# --- networks and tools of others ---
+
+
+def _pretrained() -> Iterator[Statement]:
+    if is_measured(pretrained.FILE):
+        yield Statement(
+            "The law holds over all blocks of networks that others trained (ResNet-20, ResNet-56)",
+            pretrained.figure(),
+            _holds(pretrained.follows()),
+            "pretrained",
+            Page.LAW,
+        )
+
+
+def _peers() -> Iterator[Statement]:
+    if is_measured(peers.FILE):
+        yield Statement(
+            "The report names what is planted as often as other tools, and flags no more else",
+            peers.figure(),
+            _holds(peers.ahead_everywhere()),
+            "peers",
+            Page.ADVICE,
+        )
+
+
+def _receptive_field() -> Iterator[Statement]:
+    if is_measured(receptive_field.FILE):
+        yield Statement(
+            "A CNN does as well without the convolutions that see nothing new of the image",
+            receptive_field.figure(),
+            " / ".join(map(_holds, receptive_field.verdicts())),
+            "receptive_field",
+            Page.ADVICE,
+        )
 
 
 def _holds(holds: bool) -> str:

@@ -25,6 +25,9 @@ from designer.results.measured import FloatArray
 
 ZERO_COST = ("naswot", "synflow_log", "gradient_norm", "snip", "jacobian_covariance")
 
+STORED = Path(__file__).parents[1] / "results" / "pools"
+"""Where pools are kept, so that a new form of the score is tried without any training."""
+
 Row = Mapping[str, Any]
 
 
@@ -69,6 +72,12 @@ class Network:
     """Accuracy on test data after the long run."""
     short: dict[int, ShortRun]
     """Checkpoints of the short run, by number of epochs."""
+
+
+def stored_pool(text: str) -> Path:
+    """Return the path of a pool: a file, or the name of one that is kept in ``STORED``."""
+    path = Path(text)
+    return path if path.exists() or not (STORED / text).exists() else STORED / text
 
 
 def read_pool(path: Path, chance: float) -> list[Network]:

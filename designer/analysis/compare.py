@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from designer.analysis.analyze import IN_MEMORY, analyze, with_origin
-from designer.analysis.data_for_model import data_for_model
+from designer.analysis.data_for_model import ModelData, data_for_model
 from designer.analysis.passes import PassProgress
 from designer.analysis.warnings import coverage_warnings
+from designer.data.batches import batches_of
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
 from designer.importing import Trust, Trusted
@@ -24,6 +23,7 @@ from designer.measures.proportions import NORMAL_95, wilson
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.size import size_of_model
+from designer.probing.calling import samples_at
 from designer.probing.probes import probing
 from designer.results.analysis import AnalysisResult
 from designer.results.comparison import (
@@ -256,15 +256,14 @@ def _network_of_model(source: str, trust: Trust, progress: PassProgress | None) 
     data = data_for_model(loaded, None)
     result = analyze(loaded.model, data.train, data.heldout, progress=progress)
     result = with_origin(result, loaded, None, data)
-    return _network_of_analysis(source, result, flops=_flops(loaded))
+    return _network_of_analysis(source, result, flops=_flops(loaded, data))
 
 
-def _flops(loaded: LoadedModel) -> int | None:
-    """Return the operations per sample; None if the shape of the inputs is not known."""
-    if loaded.input_shape is None:
-        return None
+def _flops(loaded: LoadedModel, data: ModelData) -> int:
+    """Return the operations for the first training sample."""
+    inputs, _, _ = next(iter(batches_of(data.train)))
     with probing(loaded.model) as probe:
-        sample = probe.prepared(torch.zeros(1, *loaded.input_shape))
+        sample = probe.prepared(samples_at(inputs, slice(1)))
     return size_of_model(loaded.model, sample).flops
 
 

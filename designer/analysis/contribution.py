@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from designer.analysis.feature_choice import FeatureChoice
+from designer.analysis.feature_choice import FeatureChoice, suitable_reduction
 from designer.analysis.norm_statistics import NormStatistics
 from designer.analysis.options import AnalysisOptions
 from designer.analysis.passes import PassProgress
@@ -38,9 +38,10 @@ from designer.choices import Measure
 from designer.data.batches import Batches, LabelledData, batches_of, check_heldout
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
+from designer.measures.features import token_rows
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
-from designer.probing.calling import Inputs, first_tensor, tensors_of, unwrap
+from designer.probing.calling import Inputs, first_tensor, tensors_of, token_mask, unwrap
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
 from designer.probing.spans import Span
@@ -134,7 +135,8 @@ def measure_contributions(
     sampled = stratified_sample(train_data, samples, options.seed, BATCH)
     sampled_heldout = stratified_sample(heldout_data, samples, options.seed, BATCH)
     _check_classes(sampled)
-    choice = FeatureChoice(options, options.reduction_for(model), train_data, 1)
+    reduction = suitable_reduction(options, model, train_data, heldout_data)
+    choice = FeatureChoice(options, reduction, train_data, 1)
     first_inputs, _, _ = next(iter(sampled))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         omissions = [_Omission.of(span, linear=linear) for span in replayer.spans]
@@ -205,12 +207,12 @@ class _Omission:
         except NoStandIn as error:
             return cls(span, None, str(error))
 
-    def observe(self, replayer: Replayer) -> None:
+    def observe(self, replayer: Replayer, mask: Tensor | None) -> None:
         """Show the stand-in what the block received and gave in the latest whole pass."""
         if self.stand_in is None:
             return
         try:
-            self.stand_in.observe(replayer)
+            self.stand_in.observe(replayer, mask)
         except NoStandIn as error:
             self.give_up(str(error))
 
@@ -275,7 +277,7 @@ class _Ends:
         for inputs, _, rows in train:
             self._replayer.first_pass(self._probe.prepared(inputs))
             for omission in fitted:
-                omission.observe(self._replayer)
+                omission.observe(self._replayer, token_mask(inputs))
             progress("stand-ins", rows.stop, len(train))
         for omission in fitted:
             omission.fit()
@@ -298,8 +300,8 @@ class _Ends:
     def measure_training(self, train: Batches, measure: Measure, progress: PassProgress) -> None:
         """Fit the class means, or the linear prediction, at the end of every network."""
         classes = None if train.real_targets else train.num_classes
-        for inputs, targets, rows in train:
-            for tally, features, _ in self._ends(inputs, targets, tokens=train.tokens):
+        for inputs, targets, rows, mask in train.with_masks():
+            for tally, features, _ in self._ends(inputs, targets, mask, tokens=train.tokens):
                 ruler = tally.ruler or ruler_of(measure, classes, 1, crossing=False)
                 tally.ruler = ruler
                 ruler.add(features, [targets])
@@ -309,13 +311,14 @@ class _Ends:
 
     def measure_heldout(self, heldout: Batches, progress: PassProgress) -> None:
         """Measure held-out data at the end of every network."""
-        for inputs, targets, rows in heldout:
-            for tally, features, logits in self._ends(inputs, targets, tokens=heldout.tokens):
+        for inputs, targets, rows, mask in heldout.with_masks():
+            ends = self._ends(inputs, targets, mask, tokens=heldout.tokens)
+            for tally, features, logits in ends:
                 tally.add_heldout(features, targets, logits)
             progress("without each block, held-out data", rows.stop, len(heldout))
 
     def _ends(
-        self, inputs: Inputs, targets: Tensor, *, tokens: bool
+        self, inputs: Inputs, targets: Tensor, mask: Tensor | None, *, tokens: bool
     ) -> Iterator[tuple[_Tally, Tensor, Tensor | None]]:
         """Yield tally, features (rows, p) and logits (rows, K) of every network, the whole first.
 
@@ -323,14 +326,14 @@ class _Ends:
         """
         inputs = self._probe.prepared(inputs)
         output = self._replayer.first_pass(inputs)
-        yield self.whole, *self._end(output, targets, tokens=tokens)
+        yield self.whole, *self._end(output, targets, mask, tokens=tokens)
         for place, omission in enumerate(self._omissions):
             if omission.stand_in is None:
                 continue
             with self._norms.used(place):
                 output = self._output_without(place, omission, inputs)
             if omission.stand_in is not None:
-                yield omission.tally, *self._end(output, targets, tokens=tokens)
+                yield omission.tally, *self._end(output, targets, mask, tokens=tokens)
 
     def _output_without(self, place: int, omission: _Omission, inputs: Inputs) -> object:
         """Return the output without a block; its omission gives up if the model raises."""
@@ -346,13 +349,13 @@ class _Ends:
         return output
 
     def _end(
-        self, output: object, targets: Tensor, *, tokens: bool
+        self, output: object, targets: Tensor, mask: Tensor | None, *, tokens: bool
     ) -> tuple[Tensor, Tensor | None]:
         last = self._last_rows()
         rows = last.movedim(self._probe.last_sample_axis, 0)
-        logits = _logits_for(targets, first_tensor(output), tokens=tokens)
+        logits = logits_for(targets, first_tensor(output), mask, tokens=tokens)
         same = logits is not None and logits.shape == last.shape and torch.equal(logits, last)
-        return self._choice.reduce([rows])[0], None if same else logits
+        return self._choice.reduce([rows], mask)[0], None if same else logits
 
     def _last_rows(self) -> Tensor:
         last = self._replayer.last_features
@@ -361,11 +364,20 @@ class _Ends:
         return last
 
 
-def _logits_for(targets: Tensor, output: Tensor | None, *, tokens: bool) -> Tensor | None:
-    """Return the output as logits (rows, K), or None if it cannot be that for these targets."""
+def logits_for(
+    targets: Tensor, output: Tensor | None, mask: Tensor | None, *, tokens: bool
+) -> Tensor | None:
+    """Return an output as logits (rows, K), or None if it cannot be that for these targets.
+
+    Args:
+        targets: (rows,) labels, or real targets, for which there are no logits.
+        output: what the model gives; None if that is no tensor.
+        mask: (n, tokens), true for the tokens that are rows; None if all are.
+        tokens: whether rows are tokens; else they are samples.
+    """
     if output is None or targets.is_floating_point():
         return None
-    logits = output.flatten(0, 1) if tokens and output.ndim == 3 else output
+    logits = token_rows(output, mask) if tokens and output.ndim == 3 else output
     if logits.ndim != 2 or len(logits) != len(targets):
         return None
     if logits.shape[1] == 1:  # one logit tells two classes apart

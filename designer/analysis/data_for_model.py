@@ -6,15 +6,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from designer.analysis.scaling_check import SCALING_OPTION, Show, check_scaling, scaling_warning
-from designer.choices import DataPart, Scaling, choice
+from designer.choices import DataPart, InputKind, Scaling, choice
 from designer.data.batches import LabelledData
 from designer.data.dataset import BatchedData, Dataset
 from designer.data.loading import load_recorded, load_source
-from designer.errors import DataError, DesignerError, InvalidInputError
+from designer.errors import DataError, DesignerError, InvalidInputError, ModelError
 from designer.importing import Trust, typed
 from designer.models.loaded import LoadedModel
+from designer.probing.calling import call_model
+from designer.probing.probes import probing
+from designer.probing.tracing import EMBEDDINGS
 from designer.results.layers import ReportWarning
+
+LAYERS_FOR: dict[InputKind, tuple[type[nn.Module], ...]] = {
+    InputKind.TOKENS: EMBEDDINGS,
+    InputKind.SERIES: (nn.Conv1d, nn.RNNBase),
+}
+"""Layers that a model has if it is made for inputs of a kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +118,7 @@ def all_data_for_model(
     loaded = _load(model, source, asked)
     if isinstance(loaded, Dataset):
         _check_classes(model, loaded)
+        _check_kind(model, loaded)
         if model.scaling is None and "scaling" not in {**model.data_defaults, **asked}:
             check_scaling(model.model, loaded, show)
     return loaded
@@ -215,6 +227,25 @@ def _check_classes(model: LoadedModel, data: Dataset) -> None:
             f"({_shortened(model.class_names)}), got {len(data.class_names)} "
             f"({_shortened(data.class_names)})."
         )
+
+
+def _check_kind(model: LoadedModel, data: Dataset) -> None:
+    """Raise ``ModelError`` if the model runs only if the inputs are something else.
+
+    Whole numbers may be tokens, and images series; only the model can tell.
+    """
+    layers = LAYERS_FOR.get(data.other_kind or InputKind.TABULAR, ())
+    if not any(isinstance(module, layers) for module in model.model.modules()):
+        return
+    few = data.train.at(slice(2)).inputs
+    try:
+        with probing(model.model) as probe:
+            call_model(model.model, probe.prepared(few))
+    except ModelError as error:
+        raise ModelError(
+            f"{str(error).removesuffix('.')}; if the inputs are {data.other_kind}, say so with "
+            f"--input {data.other_kind} (in Python, input='{data.other_kind}')."
+        ) from error
 
 
 def _part(name: str | None, default: DataPart) -> DataPart:

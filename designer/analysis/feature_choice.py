@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from designer.analysis.options import AnalysisOptions
 from designer.choices import Measure, Reduction
@@ -16,6 +16,24 @@ MEMORY = 3 << 29
 
 DIMENSION = 2048
 """Number of features that a projection gives, unless memory asks for fewer."""
+
+
+def suitable_reduction(
+    options: AnalysisOptions, model: nn.Module, *data: Batches | None
+) -> Reduction | None:
+    """Return the reduction that the caller, the model or the data ask for; None if none does.
+
+    Data ask for means if their samples have different shapes: flat features would, too.
+
+    Args:
+        options: what the caller asks for.
+        model: may ask, see ``AnalysisOptions.reduction_for``.
+        data: all data that are measured; None for data that are not there.
+    """
+    reduction = options.reduction_for(model)
+    shapes = {shape for batches in data if batches is not None for shape in batches.input_shapes}
+    by_token = any(batches is not None and batches.tokens for batches in data)
+    return Reduction.POOL if reduction is None and len(shapes) > 1 and not by_token else reduction
 
 
 class FeatureChoice:
@@ -59,13 +77,18 @@ class FeatureChoice:
             return ""
         return f"{self._reducer.reduction} {self._reducer.dimension or ''}".strip()
 
-    def reduce(self, outputs: list[Tensor]) -> list[Tensor]:
-        """Return features (rows, p) of the outputs (n, ...) of every tap."""
+    def reduce(self, outputs: list[Tensor], mask: Tensor | None = None) -> list[Tensor]:
+        """Return features (rows, p) of the outputs (n, ...) of every tap.
+
+        Args:
+            outputs: what every tap saw.
+            mask: (n, tokens), true for the tokens that count; None if all do.
+        """
         if self._reducer is None:
             shapes = [tuple(output.shape) for output in outputs]
             self._reducer = self._choose(shapes)
             self.positions = [self._reducer.positions(shape) for shape in shapes]
-        return [self._reducer(output) for output in outputs]
+        return [self._reducer(output, mask) for output in outputs]
 
     def _choose(self, shapes: list[tuple[int, ...]]) -> Reducer:
         if self._reduction is Reduction.PROJECT:

@@ -183,7 +183,7 @@ def _parts(data: Batches, labels: Tensor) -> Iterator[_Part]:
     weights = torch.cat([shares - centre, centre])
     unused = nn.functional.pad(torch.where(counts > 0, 0.0, torch.inf), (0, 1), value=torch.inf)
     start = 0
-    for inputs, targets in data.source:
+    for inputs, targets in data.pairs():
         own = weights[:, start : start + len(targets)].contiguous()
         yield _Part(inputs, own, targets[own.shape[1] :], unused)
         start += len(targets)
@@ -201,7 +201,7 @@ def _within(bounds: Sequence[int], number: int) -> int:
 
 def _drawn(data: LabelledTensors, count: int, seed: int) -> LabelledTensors:
     """Return about ``count`` samples in which the classes have the shares of all data."""
-    return _joined(stratified_sample(batches_of(data), count, seed).source)
+    return _joined(stratified_sample(batches_of(data), count, seed).pairs())
 
 
 def _joined(parts: Iterable[Iterable[Any]]) -> LabelledTensors:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch import Tensor
 from designer.analysis.feature_choice import FeatureChoice
 from designer.data.batches import Batches
 from designer.errors import InvalidInputError
-from designer.probing.calling import Inputs, floating_inputs, map_tensors, tensors_of
+from designer.measures.features import token_rows
+from designer.probing.calling import Inputs, floating_inputs, samples_at, tensors_of
 from designer.probing.probes import Probe
 
 KEEP_FEATURES = 1 << 26
@@ -83,9 +83,9 @@ class Passes:
             yield from self._kept[data]
             return
         correct, kept = 0.0, list[TapFeatures]()
-        for inputs, targets, rows in data:
-            features = TapFeatures(self._features(inputs), targets, rows)
-            correct += self._count_correct(features, tokens=data.tokens)
+        for inputs, targets, rows, mask in data.with_masks():
+            features = TapFeatures(self._features(inputs, mask), targets, rows)
+            correct += self._count_correct(features, mask, tokens=data.tokens)
             if len(data) * sum(tap.shape[1] for tap in features.taps) <= KEEP_FEATURES:
                 kept.append(features)
             yield features
@@ -105,12 +105,13 @@ class Passes:
         if data in self._kept:
             yield from (features.at(mask[features.rows]) for features in self._kept[data])
             return
-        for inputs, targets, rows in data:
+        for inputs, targets, rows, counting in data.with_masks():
             chosen = mask[rows]
-            samples = chosen.view(len(tensors_of(inputs)[0]), -1)[:, 0]
+            samples = _samples_of(chosen, len(tensors_of(inputs)[0]), counting, tokens=data.tokens)
             if bool(samples.any()):
-                part = map_tensors(inputs, partial(_rows_under, mask=samples))
-                yield TapFeatures(self._features(part), targets[chosen], rows)
+                part = samples_at(inputs, samples)
+                of_part = None if counting is None else counting[samples.to(counting.device)]
+                yield TapFeatures(self._features(part, of_part), targets[chosen], rows)
             self._progress(name, rows.stop, len(data))
 
     def interval_share(self, data: Batches) -> float:
@@ -126,18 +127,18 @@ class Passes:
         """Return the accuracy of the model's own predictions; NaN if it gives no logits."""
         return self._correct[data] / len(data)
 
-    def _features(self, inputs: Inputs) -> list[Tensor]:
+    def _features(self, inputs: Inputs, mask: Tensor | None) -> list[Tensor]:
         outputs = self._probe.features(inputs)
         values = floating_inputs(inputs)
         if self._choice.tokens and not self._probe.enters and len(values) == 1:
             # The probe flattens the input, but here every token needs a row of its own.
             outputs[0] = outputs[0].view_as(values[0])
-        return self._choice.reduce(outputs)
+        return self._choice.reduce(outputs, mask)
 
-    def _count_correct(self, features: TapFeatures, *, tokens: bool) -> float:
+    def _count_correct(self, features: TapFeatures, mask: Tensor | None, *, tokens: bool) -> float:
         """Return how many rows the model classifies correctly; NaN if it gives no logits."""
         logits = self._probe.output
-        logits = logits.flatten(0, 1) if tokens and logits.ndim == 3 else logits
+        logits = token_rows(logits, mask) if tokens and logits.ndim == 3 else logits
         targets = features.targets
         # An output that is the last block's is no logits, unless the caller named that block and it
         # has one output per class.
@@ -163,5 +164,17 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and torch.equal(a, b)
 
 
-def _rows_under(tensor: Tensor, mask: Tensor) -> Tensor:
-    return tensor[mask.to(tensor.device)]
+def _samples_of(chosen: Tensor, samples: int, mask: Tensor | None, *, tokens: bool) -> Tensor:
+    """Return a mask (samples,) of the samples whose rows are chosen.
+
+    Args:
+        chosen: (rows,) mask, true for all rows of a sample or for none.
+        samples: number of samples.
+        mask: (samples, tokens), true for the tokens that are rows; None if all are.
+        tokens: whether rows are tokens; else they are samples.
+    """
+    if not tokens or mask is None:
+        return chosen.view(samples, -1)[:, 0]
+    by_token = torch.zeros_like(mask)
+    by_token[mask] = chosen
+    return by_token.any(1)

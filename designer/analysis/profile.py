@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor, nn
 
-from designer.analysis.feature_choice import FeatureChoice
+from designer.analysis.feature_choice import FeatureChoice, suitable_reduction
 from designer.analysis.options import AnalysisOptions
 from designer.analysis.passes import INTERVAL_SAMPLES, Passes, PassProgress
 from designer.choices import Measure, Reduction
@@ -25,6 +25,7 @@ from designer.measures.permutations import permuted_labels
 from designer.measures.rulers import PASSES, HeldoutRuler, Ruler, mean_null, ruler_of
 from designer.probing.calling import unwrap
 from designer.probing.probes import Probe, probing
+from designer.probing.untouched import random_kept
 from designer.results.measured import Draws, FloatArray, LayerSeparation, SeparationProfile
 
 
@@ -46,12 +47,15 @@ def profile(
     """Measure separation at the input and after every block of a model.
 
     Args:
-        model: any module; it is left exactly as it was.
+        model: any module; it is left exactly as it was, and so are the global random states.
         train: (inputs, labels), or batches of such pairs that come in the same order each time
             they are iterated, for example a ``DataLoader`` without shuffling. Inputs are a tensor
             (n, ...), or several as a tuple or a dict. Labels are integers (n,), or (n, tokens)
             where every token is a sample of its own; the residual also takes real targets (n,) or
-            (n, q).
+            (n, q). Instead of a pair, data or a batch may be a dict of the inputs with ``labels``
+            among them, as Hugging Face's collators give. Samples and tokens of label -100 are left
+            out. So is padding, if the inputs are a dict with an ``attention_mask`` (n, tokens) that
+            is 0 there, or one of torch's padding masks: it is in no mean, and 0 in flat features.
         heldout: data of the same form that the model was not trained on. They give the
             cross-fitted D and the nearest-class-mean accuracy.
         blocks: names of submodules, in which ``*`` stands for one part between dots. By default
@@ -59,10 +63,10 @@ def profile(
         measure: ``separation``, or ``residual`` for more than about 100 classes, next tokens and
             real targets.
         features: how outputs become feature vectors: ``flatten``, ``pool`` or ``project``. By
-            default the model's ``block_features``, else ``flatten``, or ``project`` if flat
-            features would not fit into memory. If features are pooled and there are layers before
-            the first block, the first row is what that block receives, pooled as well, instead of
-            the input.
+            default the model's ``block_features``, else ``flatten``, but ``project`` if flat
+            features would not fit into memory, and ``pool`` if samples differ in shape. If
+            features are pooled and there are layers before the first block, the first row is what
+            that block receives, pooled as well, instead of the input.
         dimension: number of features to project to; implies ``project``.
         permutations: label permutations for the null of separation, 0 for none; by default 3, or
             1 for more than 100 classes. The null of the residual is exact and needs none.
@@ -92,6 +96,7 @@ def profile(
     return profile_with_options(model, train, heldout, blocks, options, progress)
 
 
+@random_kept()  # a DataLoader draws a seed for its workers each time that it is iterated
 def profile_with_options(
     model: nn.Module,
     train: LabelledData,
@@ -103,7 +108,7 @@ def profile_with_options(
     """Measure a model as ``profile`` does, with options that are already checked.
 
     Args:
-        model: any module; it is left exactly as it was.
+        model: any module; it is left exactly as it was, and so are the global random states.
         train: training data.
         heldout: held-out data, if there are any.
         blocks: names of submodules; None for those that the model names or that are found.
@@ -117,7 +122,7 @@ def profile_with_options(
     data, heldout_data = _batched(train, heldout, options)
     permutations = options.permutations_for(data.outputs)
     labelings = [data.targets, *permuted_labels(data.targets, permutations, options.seed)]
-    reduction = options.reduction_for(model)
+    reduction = suitable_reduction(options, model, data, heldout_data)
     choice = FeatureChoice(options, reduction, data, len(labelings))
     with probing(model, blocks, entry=reduction is Reduction.POOL) as probe:
         passes = Passes(probe, choice, data.num_classes, progress or _ignore)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -134,6 +135,8 @@ def compare_scalings(model: nn.Module, data: Dataset) -> ScalingComparison:
     Returns:
         The comparison; ``used`` is NaN, and nothing is better, if the model gives no logits.
     """
+    if not data.is_scaled:
+        return ScalingComparison(math.nan, ())
     some = _some(data.train)
     used = _accuracy(model, some)
     if not used <= 1 - CLEARLY_BETTER:
@@ -157,8 +160,7 @@ def compare_scalings(model: nn.Module, data: Dataset) -> ScalingComparison:
 
 def _some(train: LabelledTensors) -> LabelledTensors:
     """Return samples from everywhere in the training data, which may be sorted by class."""
-    rows = torch.linspace(0, len(train) - 1, min(SCALING_SAMPLES, len(train))).long()
-    return LabelledTensors(train.inputs[rows], train.labels[rows])
+    return train.at(torch.linspace(0, len(train) - 1, min(SCALING_SAMPLES, len(train))).long())
 
 
 def _has_learnt(accuracy: float, samples: int, chance: float) -> bool:

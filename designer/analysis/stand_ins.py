@@ -31,7 +31,7 @@ from designer.models.least_squares import (
     set_weights,
 )
 from designer.models.surgery import Form, form_of
-from designer.probing.calling import first_tensor, floating_tensors
+from designer.probing.calling import first_tensor, floating_tensors, without_padding
 from designer.probing.replay import Answer, Key, Replayer
 from designer.probing.spans import Span
 
@@ -69,12 +69,19 @@ class StandIn:
     _last: Tensor = field(default_factory=lambda: torch.empty(0))
     """What the block received in the last pass that was observed."""
 
-    def observe(self, replayer: Replayer) -> None:
-        """Add the latest whole pass to the equations of the linear map, if there is one."""
+    def observe(self, replayer: Replayer, mask: Tensor | None = None) -> None:
+        """Add the latest whole pass to the equations of the linear map, if there is one.
+
+        Args:
+            replayer: has made the pass.
+            mask: (n, tokens), true for tokens and false for padding; None without any.
+        """
         if self.layer is None:
             return
         received, output = self._pair(replayer)
-        self._equations.add(self.layer, received, output)
+        self._equations.add(
+            self.layer, without_padding(received, mask), without_padding(output, mask)
+        )
         self._last = received
 
     def forget(self) -> None:

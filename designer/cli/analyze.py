@@ -23,6 +23,7 @@ from designer.cli.options import (
     HeldoutShare,
     ImageSize,
     InputScaling,
+    KindOfInput,
     MaxDataGib,
     ModelArguments,
     ModelName,
@@ -119,6 +120,7 @@ def _analyze(
     scaling: InputScaling = None,
     train_size: TrainSize = None,
     image_size: ImageSize = None,
+    input: KindOfInput = None,  # noqa: A002 - the name of the option
     validation_fraction: HeldoutShare = None,
     seed: Annotated[
         int | None,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from designer.choices import Scaling
+from designer.choices import InputKind, Scaling
 from designer.data.limits import DATA_LIMIT, DEFAULT_GIB
 from designer.errors import InvalidInputError
 
@@ -82,6 +82,13 @@ InputScaling = Annotated[
 ImageSize = Annotated[
     int | None,
     typer.Option(help="Height and width to resize images to, in pixels."),
+]
+KindOfInput = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What the arrays of inputs hold: {', '.join(InputKind)}. [default: tabular for (n, "
+        "features), else image, or series where there are no more than 3 rows]"
+    ),
 ]
 HeldoutShare = Annotated[
     float | None,
@@ -153,7 +160,7 @@ LONGEST_NAME = 80
 """Most letters of a folder's name that is made from a model's."""
 
 
-DATA_OPTIONS = ("scaling", "train_size", "image_size", "validation_fraction", "seed")
+DATA_OPTIONS = ("scaling", "train_size", "image_size", "validation_fraction", "seed", "input")
 """Names of the options that decide how a model's data are loaded."""
 
 

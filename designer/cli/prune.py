@@ -17,6 +17,7 @@ from designer.cli.options import (
     HeldoutShare,
     ImageSize,
     InputScaling,
+    KindOfInput,
     MaxDataGib,
     ModelArguments,
     ModelName,
@@ -129,6 +130,7 @@ def _prune(
     scaling: InputScaling = None,
     train_size: TrainSize = None,
     image_size: ImageSize = None,
+    input: KindOfInput = None,  # noqa: A002 - the name of the option
     validation_fraction: HeldoutShare = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the split and of all training. [default: 0]")
@@ -185,5 +187,5 @@ def _prune(
                     result = target.write(pruned, command)
     with interruptible(f"{kept}."):
         target.show(result, Format.JSON if as_json else form)
-        print_status(f"Written to {folder}: {', '.join(target.files)}")
+        print_status(f"Written to {folder}: {', '.join(target.written)}")
     return OK

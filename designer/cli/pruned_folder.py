@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -14,17 +15,21 @@ from designer.analysis.data_for_model import all_data_for_model, data_warnings
 from designer.choices import DataPart
 from designer.cli.options import Format
 from designer.cli.output import show_report, write_report
-from designer.data.dataset import Dataset
+from designer.data.dataset import BatchedData, Dataset
+from designer.errors import ModelError
 from designer.folders import HTML_FILE, MARKDOWN_FILE, PRUNED_FILE, REPORT_FILE, WEIGHTS_FILE
 from designer.models.loaded import LoadedModel
+from designer.models.pretrained import is_pretrained
 from designer.models.pruned import check_folder, pruned_files
 from designer.pruning.options import PruningOptions
 from designer.pruning.prune import PruningResult
-from designer.pruning.splits import arrays_of
 from designer.report.views.dispatch import view_of
 from designer.results.layers import ReportWarning
 from designer.training.devices import usable_device
 from designer.training.trainer import single_threaded
+
+LIBRARY_FOLDER = "hf"
+"""Folder for ``from_pretrained`` in that of a pruned model of transformers."""
 
 SMALL = 1_000_000
 """A network with fewer parameters than this gains nothing from several threads."""
@@ -40,10 +45,10 @@ class PrunedFolder:
     """The whole model, on the device that the user chose."""
     weights: Path | None
     """File that the weights were read from; None where they came with the model."""
-    data: Dataset
+    data: Dataset | BatchedData
     """Data that the model is pruned on."""
     doubts: tuple[ReportWarning, ...]
-    """Warnings about whether the data are those of the model."""
+    """Warnings about the data, and about whether they are those of the model."""
 
     files: ClassVar[tuple[str, ...]] = (
         WEIGHTS_FILE,
@@ -81,10 +86,12 @@ class PrunedFolder:
         """
         check_folder(folder, source)
         source.model.to(usable_device(device))
-        loaded = arrays_of(all_data_for_model(source, data, **data_options))
+        loaded = all_data_for_model(source, data, **data_options)
+        if isinstance(loaded, BatchedData):
+            return cls(folder, source, weights, loaded, ())
         scaling = data_options["scaling"]
-        doubts = tuple(data_warnings(source, loaded, DataPart.VALIDATION, scaling=scaling))
-        return cls(folder, source, weights, loaded, doubts)
+        doubts = data_warnings(source, loaded, DataPart.VALIDATION, scaling=scaling)
+        return cls(folder, source, weights, loaded, (*loaded.warnings, *doubts))
 
     def completed(self, options: PruningOptions, learning_rate: float | None) -> PruningOptions:
         """Return the options, completed by what only the model knows.
@@ -115,16 +122,48 @@ class PrunedFolder:
             RunFolderError: if the folder cannot be written.
         """
         weights = None if self.weights is None else self.weights.name
+        library_files, problems = self._library_files(result)
         report = replace(
             result.report,
             model=replace(result.report.model, name=self.source.name, weights=weights),
-            data=replace(result.report.data, scaling=str(self.data.options.get("scaling", ""))),
-            warnings=(*self.data.warnings, *self.doubts, *result.report.warnings),
+            data=replace(result.report.data, scaling=self._scaling),
+            warnings=(*self.doubts, *problems, *result.report.warnings),
             command=command,
         )
         model = pruned_files(self.folder, result.model, self.source, result.removals, self.data)
-        write_report(self.folder, report, model)
+        write_report(self.folder, report, {**model, **library_files})
+        if not library_files:  # there may be one of an earlier pruning
+            shutil.rmtree(self.folder / LIBRARY_FOLDER, ignore_errors=True)
         return replace(result, report=report)
+
+    def _library_files(
+        self, result: PruningResult
+    ) -> tuple[dict[Path, bytes], tuple[ReportWarning, ...]]:
+        """Return what transformers reads, for a model of it, and a warning if it cannot."""
+        if not is_pretrained(result.model):
+            return {}, ()
+        prefix, _, origin = str(self.source.origin.get("factory", "")).partition(":")
+        try:
+            files = result.pretrained_files(Path(origin) if prefix == "hf" else None)
+        except ModelError as error:
+            return {}, (
+                ReportWarning(
+                    "not_pretrained",
+                    f"There is no folder for from_pretrained beside the smaller model: {error}",
+                ),
+            )
+        return {self.folder / LIBRARY_FOLDER / name: file for name, file in files.items()}, ()
+
+    @property
+    def written(self) -> list[str]:
+        """Names of what was written."""
+        library = self.folder / LIBRARY_FOLDER
+        return [*self.files, *([f"{LIBRARY_FOLDER}/"] if library.is_dir() else [])]
+
+    @property
+    def _scaling(self) -> str:
+        """How inputs were scaled, a value of ``Scaling``; empty for batches."""
+        return str(self.data.options.get("scaling", "")) if isinstance(self.data, Dataset) else ""
 
     def show(self, result: PruningResult, form: Format) -> None:
         """Print the report to stdout."""

@@ -15,6 +15,7 @@ from designer.cli.options import (
     Devices,
     Format,
     ImageSize,
+    KindOfInput,
     MaxDataGib,
     SharedStorage,
     Storage,
@@ -121,6 +122,7 @@ def _search(
     ] = None,
     train_size: TrainSize = None,
     image_size: ImageSize = None,
+    input: KindOfInput = None,  # noqa: A002 - the name of the option
     validation_fraction: Annotated[
         float,
         typer.Option(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import cast
 
 import torch
@@ -13,14 +12,32 @@ from torch import Tensor
 from designer.data.dataset import LabelledTensors
 from designer.errors import DataError, InvalidInputError
 from designer.measures.checks import check_class_count
-from designer.probing.calling import Inputs, check_has_values, map_tensors, tensors_of
+from designer.probing.calling import (
+    Inputs,
+    check_has_values,
+    samples_at,
+    tensors_of,
+    token_mask,
+)
 
-Batch = tuple[Inputs, Tensor]
+Pair = tuple[Inputs, Tensor]
 """Inputs of n samples, and their labels or real targets."""
+
+
+Batch = Pair | LabelledTensors | Mapping[str, Tensor]
+"""A pair, or the inputs by name with ``labels`` among them, as Hugging Face's collators give."""
 
 
 LabelledData = Batch | LabelledTensors | Iterable[Batch]
 """(inputs, labels) in memory, or batches of such pairs that can be iterated more than once."""
+
+
+LABELS = ("labels", "label")
+"""Names of the labels in a batch by name; the first that is there is taken."""
+
+
+UNLABELLED = -100
+"""Samples and tokens with this label are left out, as torch's cross-entropy does."""
 
 
 BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 4096
@@ -43,7 +60,8 @@ ADVICE = "pass (inputs, labels), a list of batches or a DataLoader"
 class Batches:
     """Batches that come in the same order each time they are iterated.
 
-    A *row* is a sample, or a token where every token has a label.
+    A *row* is a sample, or a token where every token has a label. Samples and tokens labelled
+    ``UNLABELLED`` are no rows, and neither is padding that a mask in the inputs names.
     """
 
     source: Iterable[Batch]
@@ -54,6 +72,11 @@ class Batches:
     """Shape of the labels of each batch."""
     tokens: bool
     """True if labels have the shape (n, tokens)."""
+    counts: tuple[Tensor, ...] = ()
+    """For each batch of tokens, the number of rows of each sample (n,); else empty."""
+    input_shapes: frozenset[tuple[tuple[int, ...], ...]] = frozenset()
+    """All shapes of a sample's inputs, of which there are several if batches are padded to
+    different lengths."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -94,10 +117,14 @@ class Batches:
         """
         generator = torch.Generator().manual_seed(seed)
         masks = []
-        for shape in self.shapes:
+        for number, shape in enumerate(self.shapes):
             chosen = torch.rand(shape[0], generator=generator) < share
-            masks.append(chosen.repeat_interleave(shape[1]) if self.tokens else chosen)
+            masks.append(chosen.repeat_interleave(self.counts[number]) if self.tokens else chosen)
         return torch.cat(masks)
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yield inputs and labels of the samples that have any label, batch by batch."""
+        return _labelled_pairs(self.source)
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor, slice]]:
         """Yield inputs, their targets, and the slice of ``self.targets`` where these lie.
@@ -105,16 +132,28 @@ class Batches:
         Raises:
             InvalidInputError: if the batches differ from those of the first iteration.
         """
+        for inputs, targets, rows, _ in self.with_masks():
+            yield inputs, targets, rows
+
+    def with_masks(self) -> Iterator[tuple[Inputs, Tensor, slice, Tensor | None]]:
+        """Yield the same, and a mask (n, tokens) of the tokens that count; None if all do.
+
+        Where every token has a label, these are the rows; else all that is no padding.
+
+        Raises:
+            InvalidInputError: if the batches differ from those of the first iteration.
+        """
         start = 0
-        for inputs, labels in _iterated(self.source):
-            targets = _by_row(labels, tokens=self.tokens)
+        for inputs, labels in self.pairs():
+            mask = row_mask(inputs, labels) if self.tokens else token_mask(inputs)
+            targets = _by_row(labels, mask if self.tokens else None)
             rows = slice(start, start + len(targets))
             if not torch.equal(targets, self.targets[rows]):
                 raise InvalidInputError(
                     "Expected batches in the same order each time they are iterated, got other "
                     "labels the second time; use a DataLoader with shuffle=False."
                 )
-            yield inputs, targets, rows
+            yield inputs, targets, rows, mask
             start = rows.stop
         if start != len(self):
             raise InvalidInputError(
@@ -137,28 +176,46 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     if size is not None and size < 1:
         raise InvalidInputError(f"Expected a batch size of at least 1, got {size}.")
     source = _in_memory(data, size)
-    labels = []
-    for batch in _iterated(source):
-        labels.append(_checked_labels(batch))
-        if len(labels) > MOST_BATCHES:
+    labels, masks, shapes = [], list[Tensor | None](), set[tuple[tuple[int, ...], ...]]()
+    for number, batch in enumerate(_iterated(source)):
+        pair = _as_pair(batch)
+        _checked_labels(pair)
+        for inputs, kept in _with_labels(*pair):
+            labels.append(kept)
+            shapes.add(tuple(tuple(tensor.shape[1:]) for tensor in tensors_of(inputs)))
+            masks.append(row_mask(inputs, kept) if _kind(kept) == TOKENS else None)
+        if number >= MOST_BATCHES:
             raise InvalidInputError(
                 f"Expected data that come to an end, got more than {MOST_BATCHES:,} batches; "
                 f"{ADVICE}, or make the batches larger."
             )
     if not labels:
-        raise InvalidInputError(
-            f"Expected data that can be iterated more than once, got no batch; {ADVICE}."
-        )
+        raise InvalidInputError(_without_rows(source))
     tokens = _common_kind(labels) == TOKENS
-    targets = torch.cat([_by_row(part, tokens=tokens) for part in labels])
+    targets = torch.cat(list(map(_by_row, labels, masks)))
     _check_targets(targets)
-    return Batches(source, targets, tuple(tuple(part.shape) for part in labels), tokens)
+    counts = tuple(map(_rows_per_sample, labels, masks)) if tokens else ()
+    return Batches(
+        source,
+        targets,
+        shapes=tuple(tuple(part.shape) for part in labels),
+        tokens=tokens,
+        counts=counts,
+        input_shapes=frozenset(shapes),
+    )
+
+
+def _without_rows(source: Iterable[Batch]) -> str:
+    """Return what is wrong with data in which no sample has a label."""
+    if next(_iterated(source), None) is None:
+        return f"Expected data that can be iterated more than once, got no batch; {ADVICE}."
+    return f"Expected samples with labels, got none but {UNLABELLED}, which stands for no label."
 
 
 def tensors_in_memory(data: LabelledData) -> list[Tensor]:
     """Return all inputs (n, ...) of data in memory; nothing for data that come in batches."""
-    if isinstance(data, LabelledTensors):
-        return [data.inputs]
+    if isinstance(data, LabelledTensors | Mapping):
+        return tensors_of(_as_pair(data)[0])
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
         return tensors_of(data[0])
     return []
@@ -195,17 +252,85 @@ def check_heldout(heldout: Batches, train: Batches, *, allow_unseen: bool = Fals
 
 def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
     """Return data in memory in batches of one size; return batches unchanged."""
-    inputs: Inputs
-    if isinstance(data, LabelledTensors):
-        inputs, labels = data.inputs, data.labels
-    elif isinstance(data, tuple) and len(data) == 2 and not isinstance(data[1], tuple | list):
-        inputs, labels = data
-    else:
+    pair = isinstance(data, tuple) and len(data) == 2 and not _is_batch(data[1])
+    if not isinstance(data, LabelledTensors | Mapping) and not pair:
         return _iterable(data)
+    inputs, labels = _as_pair(data)
     _checked_labels((inputs, labels))
     size = size or _fitting_size(tensors_of(inputs))
     parts = [slice(start, start + size) for start in range(0, len(labels), size)]
-    return [(map_tensors(inputs, partial(_part, rows=rows)), labels[rows]) for rows in parts]
+    return [(samples_at(inputs, rows), labels[rows]) for rows in parts]
+
+
+def _is_batch(value: object) -> bool:
+    """True for what may be a batch, and cannot be labels."""
+    return isinstance(value, tuple | list | Mapping)
+
+
+def _as_pair(batch: object) -> Pair:
+    """Return a batch as inputs and labels.
+
+    Raises:
+        InvalidInputError: if it is no pair, and not by name with labels.
+    """
+    if isinstance(batch, Mapping):
+        inputs = dict(batch)
+        name = next((name for name in LABELS if name in inputs), None)
+        if name is None:
+            shown = ", ".join(map(str, inputs)) or "nothing"
+            raise InvalidInputError(
+                f"Expected labels under the name {LABELS[0]} in a batch by name, got {shown}."
+            )
+        labels = inputs.pop(name)
+        return inputs, labels
+    if isinstance(batch, LabelledTensors):
+        return batch.inputs, batch.labels
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise InvalidInputError(
+            f"Expected data as (inputs, labels) or batches of such pairs, got a batch of "
+            f"{type(batch).__name__}."
+        )
+    inputs, labels = batch
+    return inputs, labels
+
+
+def _labelled_pairs(source: Iterable[Batch]) -> Iterator[Pair]:
+    for batch in _iterated(source):
+        yield from _with_labels(*_as_pair(batch))
+
+
+def _with_labels(inputs: Inputs, labels: Tensor) -> Iterator[Pair]:
+    """Yield a batch without the samples that have no label; nothing if none has any."""
+    if labels.is_floating_point():
+        yield inputs, labels
+        return
+    labelled = labels != UNLABELLED
+    if _kind(labels) == TOKENS:
+        mask = row_mask(inputs, labels)
+        if mask is None or bool(mask.any()):
+            yield inputs, labels
+    elif bool(labelled.all()):
+        yield inputs, labels
+    elif bool(labelled.any()):
+        yield samples_at(inputs, labelled), labels[labelled]
+
+
+def row_mask(inputs: Inputs, labels: Tensor) -> Tensor | None:
+    """Return the mask (n, tokens) of the tokens that count, on the CPU; None if all do.
+
+    Args:
+        inputs: n samples, perhaps with a mask of padding.
+        labels: (n, tokens).
+    """
+    mask = labels.cpu() != UNLABELLED
+    padding = token_mask(inputs)
+    if padding is not None and padding.shape == mask.shape:
+        mask &= padding.cpu()
+    return None if bool(mask.all()) else mask
+
+
+def _rows_per_sample(labels: Tensor, mask: Tensor | None) -> Tensor:
+    return torch.full(labels.shape[:1], labels.shape[1]) if mask is None else mask.sum(1)
 
 
 def _iterable(data: object) -> Iterable[Batch]:
@@ -241,15 +366,12 @@ def _fitting_size(tensors: list[Tensor]) -> int:
     return min(max(BATCH_VALUES // max(values, 1), SMALLEST_BATCH), LARGEST_BATCH)
 
 
-def _part(tensor: Tensor, rows: slice) -> Tensor:
-    return tensor[rows]
-
-
-def _by_row(labels: Tensor, *, tokens: bool) -> Tensor:
+def _by_row(labels: Tensor, mask: Tensor | None) -> Tensor:
     """Return the targets of one batch by row, on the CPU."""
     labels = labels.detach().cpu()
-    labels = labels if labels.is_floating_point() else labels.long()
-    return labels.flatten() if tokens else labels
+    if labels.is_floating_point():
+        return labels
+    return labels.long().flatten() if mask is None else labels.long()[mask]
 
 
 def _common_kind(labels: list[Tensor]) -> str:
@@ -266,13 +388,8 @@ def _kind(targets: Tensor) -> str:
     return TOKENS if targets.ndim > 1 else "labels (n,)"
 
 
-def _checked_labels(batch: object) -> Tensor:
+def _checked_labels(batch: Pair) -> Tensor:
     """Return the labels of a batch, once it is known to be inputs with labels."""
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise InvalidInputError(
-            f"Expected data as (inputs, labels) or batches of such pairs, got a batch of "
-            f"{type(batch).__name__}."
-        )
     inputs, labels = batch
     tensors = _checked_inputs(inputs)
     if not isinstance(labels, Tensor):

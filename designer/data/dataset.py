@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from designer.choices import Scaling
+from designer.choices import InputKind, Scaling
+from designer.probing.calling import map_tensors, samples_at, tensors_of
 from designer.results.layers import ReportWarning
 from designer.results.search import DataSummary
 
@@ -22,30 +23,45 @@ Array = NDArray[Any]
 class LabelledTensors:
     """The samples of one part of a data set."""
 
-    inputs: Tensor
-    """(n, ...) float32."""
+    inputs: Any
+    """A tensor (n, ...): float32, or int64 for tokens; or several by name or as a tuple."""
     labels: Tensor
-    """(n,) int64."""
+    """(n,) int64; (n, tokens) where every token has a label, and -100 stands for none."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Any]:
         return iter((self.inputs, self.labels))
+
+    @property
+    def targets(self) -> Tensor:
+        """Labels (rows,) of the samples, or of the tokens that have one."""
+        return self.labels if self.labels.ndim == 1 else self.labels[self.labels >= 0]
 
     @property
     def chance(self) -> float:
         """Accuracy of always naming the largest class."""
-        return float(torch.bincount(self.labels).max()) / len(self)
+        return float(torch.bincount(self.targets).max()) / len(self.targets)
 
-    def batches(self, size: int) -> list[tuple[Tensor, Tensor]]:
+    @property
+    def device(self) -> torch.device:
+        """The device of inputs and labels."""
+        return self.labels.device
+
+    def at(self, rows: slice | Tensor) -> LabelledTensors:
+        """Return some samples: a slice of them, or those under a mask (n,) or at indices."""
+        labels = self.labels[rows.to(self.device) if isinstance(rows, Tensor) else rows]
+        return LabelledTensors(samples_at(self.inputs, rows), labels)
+
+    def batches(self, size: int) -> list[LabelledTensors]:
         """Return all samples in order as (inputs, labels), ``size`` samples at a time."""
-        pairs = zip(torch.split(self.inputs, size), torch.split(self.labels, size), strict=True)
-        return list(pairs)
+        return [self.at(slice(start, start + size)) for start in range(0, len(self), size)]
 
     def to(self, device: torch.device) -> LabelledTensors:
         """Return a copy on another device."""
-        return LabelledTensors(self.inputs.to(device), self.labels.to(device))
+        inputs = map_tensors(self.inputs, lambda tensor: tensor.to(device))
+        return LabelledTensors(inputs, self.labels.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +89,8 @@ class Dataset:
     """True if all labels were permuted."""
     warnings: tuple[ReportWarning, ...] = ()
     """What a reader of results on these data should know."""
+    other_kind: InputKind | None = None
+    """What the inputs may be as well, which nobody said; None for nothing."""
     split_here: bool = False
     """True if the source had no test set, so one was split off."""
 
@@ -84,8 +102,15 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input: (features,) or (channels, height, width)."""
-        return tuple(self.train.inputs.shape[1:])
+        """Shape of one input: (features,), (length,) of tokens, (channels, time) or (channels,
+        height, width); that of the first of several inputs."""
+        return tuple(tensors_of(self.train.inputs)[0].shape[1:])
+
+    @property
+    def is_scaled(self) -> bool:
+        """True if the inputs are one tensor of real numbers, which scaling is made for."""
+        inputs = self.train.inputs
+        return isinstance(inputs, Tensor) and inputs.is_floating_point()
 
     @property
     def num_classes(self) -> int:
@@ -123,15 +148,20 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class BatchedData:
-    """Training and held-out batches to analyze a model with, as a callable returned them.
+    """Training and held-out batches to analyze or prune a model with, as a callable returned them.
 
-    A batch is a pair of inputs, which the model receives unchanged, and labels. Inputs are a tensor
-    (n, ...), or a tuple or dict of such tensors. Batches can be iterated more than once.
+    A batch is a pair of inputs, which the model receives unchanged, and labels; or the inputs by
+    name with ``labels`` among them. Inputs are a tensor (n, ...), or a tuple or dict of such
+    tensors. Batches can be iterated more than once.
     """
 
     name: str
     """Name for reports."""
-    train: Iterable[tuple[Any, Tensor]]
+    train: Iterable[Any]
     """Batches of training data."""
-    heldout: Iterable[tuple[Any, Tensor]] | None = None
+    heldout: Iterable[Any] | None = None
     """Batches of held-out data, if there are any."""
+    test: Iterable[Any] | None = None
+    """Batches that no decision is made on, if there are any."""
+    source: str = ""
+    """How the callable is named, as ``--data`` takes it."""

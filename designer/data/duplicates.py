@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from designer.data.dataset import Array, LabelledTensors
+from designer.probing.calling import tensors_of, token_mask
 from designer.results.layers import ReportWarning
 
 LARGEST_LEAK = 0.05
@@ -77,8 +78,8 @@ def leaks_of(
         validation: data that decisions are made on.
         test: data that are only reported on; None without any.
     """
-    known, held = set(sample_digests([train.inputs])), sample_digests([validation.inputs])
-    tested = [] if test is None else sample_digests([test.inputs])
+    known, held = set(_digests(train)), _digests(validation)
+    tested = [] if test is None else _digests(test)
     return (
         *_leak("validation", "training", held, known),
         *_leak("test", "training or validation", tested, known.union(held)),
@@ -96,31 +97,42 @@ def leaks_between(train: Sequence[Tensor], heldout: Sequence[Tensor]) -> tuple[L
     return tuple(_leak("held-out", "training", sample_digests(heldout), known))
 
 
-def sample_digests(inputs: Sequence[Array | Tensor]) -> list[bytes]:
+def sample_digests(inputs: Sequence[Array | Tensor], mask: Tensor | None = None) -> list[bytes]:
     """Return a digest for each of n samples; equal samples have equal digests.
 
     Args:
         inputs: one or several arrays or tensors (n, ...), which together are the inputs.
+        mask: (n, tokens), true for the tokens that count; None if all do.
     """
     digests = []
     for start in range(0, len(inputs[0]), ROWS_AT_ONCE):
-        parts = [_plain(x[start : start + ROWS_AT_ONCE]) for x in inputs]
+        rows = slice(start, start + ROWS_AT_ONCE)
+        parts = [_plain(x[rows]) for x in inputs]
+        kept = None if mask is None else mask[rows].cpu().numpy()
         for row in range(len(parts[0])):
             digest = hashlib.blake2b(digest_size=16)
             for part in parts:
-                digest.update(part[row].tobytes())
+                sample = part[row]
+                if kept is not None and part.shape[:2] == kept.shape:
+                    sample = sample[kept[row]]
+                digest.update(sample.tobytes())
             digests.append(digest.digest())
     return digests
 
 
-def equal_samples(x: Array) -> Array | None:
+def _digests(data: LabelledTensors) -> list[bytes]:
+    """Return a digest for each sample, which does not depend on how far it is padded."""
+    return sample_digests(tensors_of(data.inputs), token_mask(data.inputs))
+
+
+def equal_samples(x: Sequence[Array]) -> Array | None:
     """Return for each of n samples (n,) a number that equal samples share; None if all differ.
 
     Args:
-        x: (n, ...) inputs.
+        x: one or several arrays (n, ...), which together are the inputs.
     """
     numbers: dict[bytes, int] = {}
-    groups = [numbers.setdefault(digest, len(numbers)) for digest in sample_digests([x])]
+    groups = [numbers.setdefault(digest, len(numbers)) for digest in sample_digests(x)]
     return None if len(numbers) == len(groups) else np.array(groups)
 
 

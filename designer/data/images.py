@@ -255,16 +255,17 @@ def _size(pixels: Array) -> str:
     return f"{width} x {height}"
 
 
-def to_inputs(x: Array, image_size: int | None) -> Tensor:
+def to_inputs(x: Array, image_size: int | None, *, series: bool = False) -> Tensor:
     """Return a copy of inputs as a tensor: features, or images with channels first.
 
     Args:
         x: (n, p) features, (n, height, width), or with channels first or last.
         image_size: height and width in pixels to resize to; None keeps the size.
+        series: True if (n, a, b) are no images, but series that stay of that shape.
 
     Returns:
-        (n, p) or (n, channels, height, width); float32 where that holds all values exactly, else
-        float64. Bytes are divided by 255.
+        (n, p), (n, channels, time) or (n, channels, height, width); float32 where that holds all
+        values exactly, else float64. Bytes are divided by 255.
 
     Raises:
         DataError: if ``image_size`` is below 1, or the inputs are no images.
@@ -273,7 +274,7 @@ def to_inputs(x: Array, image_size: int | None) -> Tensor:
     inputs = torch.from_numpy(np.array(x, dtype=exact, order="C"))
     if x.dtype == np.uint8:
         inputs /= 255
-    if x.ndim == 3:
+    if x.ndim == 3 and not series:
         inputs = inputs.unsqueeze(1)
     elif x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
         inputs = inputs.permute(0, 3, 1, 2)

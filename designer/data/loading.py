@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import torch
 
-from designer.choices import Scaling
+from designer.choices import InputKind, Scaling
 from designer.data.dataset import Array, BatchedData, Dataset, LabelledTensors
 from designer.data.duplicates import equal_samples
-from designer.data.images import to_inputs
+from designer.data.kinds import NO_SCALING, check_unscaled, inputs_of, kind_of, other_kind
 from designer.data.options import DataOptions
-from designer.data.raw import RawArrays, check_arrays
+from designer.data.raw import RawArrays, RawInputs, arrays_of, check_arrays, map_arrays
 from designer.data.scaling import scale_inputs
 from designer.data.sources import display_name, read_source
 from designer.data.splitting import (
@@ -30,7 +31,7 @@ from designer.data.splitting import (
 from designer.errors import DataError
 from designer.importing import Trust, typed
 
-Samples = tuple[Array, Array]
+Samples = tuple[RawInputs, Array]
 """Inputs (n, ...) and labels (n,) of one part of a data set, as arrays."""
 
 
@@ -38,7 +39,7 @@ Samples = tuple[Array, Array]
 class _Pool:
     """Samples that are still to be split."""
 
-    x: Array
+    x: RawInputs
     """(n, ...) inputs."""
     y: Array
     """(n,) labels from 0 on."""
@@ -49,8 +50,9 @@ class _Pool:
         """Return the samples that are kept, and those that are held out."""
         kept, held = stratified_split(self.y, self.groups, held_out, keep, seed)
         groups = None if self.groups is None else np.unique(self.groups[kept], return_inverse=True)
-        pool = _Pool(self.x[kept], self.y[kept], None if groups is None else groups[1])
-        return pool, (self.x[held], self.y[held])
+        x_kept, x_held = (map_arrays(self.x, itemgetter(rows)) for rows in (kept, held))
+        pool = _Pool(x_kept, self.y[kept], None if groups is None else groups[1])
+        return pool, (x_held, self.y[held])
 
 
 def load_dataset(
@@ -63,6 +65,7 @@ def load_dataset(
     shuffle_labels: bool = False,
     split_duplicates: bool = False,
     scaling: str | Mapping[str, Sequence[float]] = Scaling.STANDARD,
+    input: str | None = None,  # noqa: A002 - the name of the option on the command line
 ) -> Dataset:
     """Load, check, split and scale a data set.
 
@@ -80,7 +83,12 @@ def load_dataset(
             so that no held-out sample stands in the training data, too.
         scaling: ``standard``; ``none``, which divides bytes by 255 and leaves other values as
             they are; ``0..1``, ``0..255`` or ``imagenet`` for pixel values, see ``Scaling``; or a
-            ``Dataset.scaling`` to apply, for example that of a trained model.
+            ``Dataset.scaling`` to apply, for example that of a trained model. Tokens and several
+            inputs are not scaled.
+        input: what the inputs are: ``image``, ``series`` (n, channels, time), ``tokens`` (n,
+            length), which stay whole numbers, or ``tabular``. By default arrays (n, p) are tabular,
+            and others are images, unless they have no more than 3 rows of at least 16 numbers,
+            which are series. Several inputs, in a dict or a tuple, are used as they come.
 
     Returns:
         Training, validation and test tensors, and how they were made.
@@ -97,6 +105,7 @@ def load_dataset(
         shuffle_labels=shuffle_labels,
         split_duplicates=split_duplicates,
         scaling=scaling,
+        input=input,
     )
     return load_with_options(source, options, typed(source))
 
@@ -192,11 +201,14 @@ def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
         name=display_name(source),
         class_names=tuple(str(label) for label in classes),
         scaling=scaling,
-        fingerprint=fingerprint_of([array for samples in parts.values() for array in samples]),
+        fingerprint=fingerprint_of(
+            [array for x, y in parts.values() for array in (*arrays_of(x), y)]
+        ),
         options={"source": source, **options.record()},
         shuffled_labels=options.shuffle_labels,
         warnings=(*raw.warnings, *class_warnings(parts, classes)),
         split_here=raw.x_test is None,
+        other_kind=other_kind(raw.x, options.input),
         **tensors,
     )
 
@@ -211,7 +223,7 @@ def _checked_classes(raw: RawArrays) -> Array:
 
 def _with_test_set(raw: RawArrays, classes: Array, options: DataOptions) -> tuple[_Pool, Samples]:
     """Return training and validation samples together, and the test set; labels are 0..K-1."""
-    groups = None if options.split_duplicates else equal_samples(raw.x)
+    groups = None if options.split_duplicates else equal_samples(arrays_of(raw.x))
     pool = _Pool(raw.x, np.searchsorted(classes, raw.y), groups)
     if raw.x_test is not None and raw.y_test is not None:
         return pool, (raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, raw.x, classes))
@@ -239,9 +251,13 @@ def _tensors(
     parts: Mapping[str, Samples], options: DataOptions
 ) -> tuple[dict[str, LabelledTensors], dict[str, list[float]]]:
     """Return all parts as scaled tensors, and the mean and scale that were applied."""
-    inputs, scaling = scale_inputs(
-        {name: to_inputs(x, options.image_size) for name, (x, _) in parts.items()},
-        options.scaling,
-    )
+    kind = kind_of(parts["train"][0], options.input)
+    kinds = {name: kind_of(x, options.input) and kind for name, (x, _) in parts.items()}
+    inputs = {n: inputs_of(x, kinds[n], options.image_size) for n, (x, _) in parts.items()}
+    if kind in (InputKind.TOKENS, None):
+        check_unscaled(options.scaling)
+        scaling = NO_SCALING
+    else:
+        inputs, scaling = scale_inputs(inputs, options.scaling)
     labels = {name: torch.as_tensor(y, dtype=torch.int64) for name, (_, y) in parts.items()}
     return {name: LabelledTensors(inputs[name], labels[name]) for name in parts}, scaling

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from designer.choices import Scaling
+from designer.choices import InputKind, Scaling
 from designer.errors import DataError
 
 NAMED_SCALINGS = tuple(scaling for scaling in Scaling if scaling is not Scaling.GIVEN)
@@ -42,6 +42,9 @@ class DataOptions:
     """A value of ``Scaling`` other than ``given``; the ``mean`` and ``scale`` to apply, such as
     those of a ``Dataset``; or the ``mean`` and ``std`` of pixel values from 0 to 1."""
 
+    input: str | None = None
+    """What the arrays hold, a value of ``InputKind``; None where their shape says it."""
+
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:
             raise DataError(
@@ -53,6 +56,11 @@ class DataOptions:
             raise DataError(
                 f"Expected a scaling among {', '.join(NAMED_SCALINGS)}, or a mapping with mean and "
                 f"scale, got '{self.scaling}'."
+            )
+
+        if self.input is not None and self.input not in list(InputKind):
+            raise DataError(
+                f"Expected a kind of input among {', '.join(InputKind)}, got '{self.input}'."
             )
 
     def record(self) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from designer.data.batches import Batch, Batches, batches_of
-from designer.probing.calling import map_tensors, tensors_of
+from designer.data.batches import Batches, Pair, batches_of
+from designer.data.gathering import joined
+from designer.probing.calling import samples_at, tensors_of
 
 
 def stratified_sample(data: Batches, count: int, seed: int, size: int | None = None) -> Batches:
@@ -29,7 +29,7 @@ def stratified_sample(data: Batches, count: int, seed: int, size: int | None = N
     parts = list(_chosen(data, mask))
     first = [(t.shape[1:], t.dtype) for t in tensors_of(parts[0][0])]
     if all([(t.shape[1:], t.dtype) for t in tensors_of(inputs)] == first for inputs, _ in parts):
-        return batches_of(_joined(parts), size)
+        return batches_of(joined(parts), size)
     return batches_of(parts)
 
 
@@ -49,24 +49,11 @@ def _sample_mask(data: Batches, count: int, seed: int) -> Tensor:
     return mask
 
 
-def _chosen(data: Batches, mask: Tensor) -> Iterator[Batch]:
+def _chosen(data: Batches, mask: Tensor) -> Iterator[Pair]:
     """Yield what a mask (samples,) chooses of each batch; leave out batches without any."""
     start = 0
-    for inputs, labels in data.source:
+    for inputs, labels in data.pairs():
         rows = mask[start : start + len(labels)]
         start += len(labels)
         if bool(rows.any()):
-            yield map_tensors(inputs, partial(_rows, mask=rows)), labels[rows]
-
-
-def _rows(tensor: Tensor, mask: Tensor) -> Tensor:
-    return tensor[mask.to(tensor.device)]
-
-
-def _joined(parts: list[Batch]) -> Batch:
-    labels = torch.cat([labels for _, labels in parts])
-    tensors = [
-        torch.cat(list(column)) for column in zip(*(tensors_of(x) for x, _ in parts), strict=True)
-    ]
-    remaining = iter(tensors)
-    return map_tensors(parts[0][0], lambda _: next(remaining)), labels
+            yield samples_at(inputs, rows), labels[rows.to(labels.device)]

@@ -34,7 +34,7 @@ def scale_inputs(
     The arithmetic is in float64, some samples at a time; only the result is float32.
 
     Args:
-        inputs: inputs (n, features) or (n, channels, height, width) by the name of their part; mean
+        inputs: inputs (n, features) or (n, channels, ...) by the name of their part; mean
             and scale come from "train".
         scaling: a value of ``Scaling`` other than ``given``; the ``mean`` and ``scale`` to apply;
             or the ``mean`` and ``std`` of pixel values from 0 to 1, as timm and torchvision state
@@ -161,4 +161,4 @@ def _chunks(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def _all_but_channels(x: Tensor) -> tuple[int, ...]:
-    return (0, 2, 3) if x.ndim == 4 else (0,)
+    return (0, *range(2, x.ndim))

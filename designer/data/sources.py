@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from designer.data.dataset import Array, BatchedData
+from designer.data.dataset import Array, BatchedData, LabelledTensors
 from designer.data.images import read_image_folder
 from designer.data.limits import check_data_size
 from designer.data.raw import ARRAYS, RawArrays, raw_arrays, raw_from_mapping
@@ -24,10 +24,15 @@ SOURCES = {
     "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "
-    "or a dict with those names; to analyze a model also a dict with train and optionally heldout: "
-    "batches (inputs, labels) that can be iterated more than once, such as a DataLoader",
+    "or a dict with those names; x may be a tuple or dict of arrays. To analyze or prune a model "
+    "also a dict with train, heldout and optionally test: batches (inputs, labels), or batches by "
+    "name with labels among them, that can be iterated more than once, such as a DataLoader",
 }
 """Forms that ``--data`` takes, and what each of them means."""
+
+
+BATCHES = ("train", "heldout", "test")
+"""Names of the batches that a callable may return; only the first has to be there."""
 
 
 def read_source(source: str, image_size: int | None, trust: Trust) -> RawArrays | BatchedData:
@@ -115,9 +120,9 @@ def _opened_npz(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _unpacked(path: Path) -> int:
     """Return how many bytes the arrays of an archive unpack to, which none of them can exceed."""
-    names = {f"{name}.npy" for name in ARRAYS} | set(ARRAYS)
     with zipfile.ZipFile(path) as archive:
-        return sum(member.file_size for member in archive.infolist() if member.filename in names)
+        members = [m for m in archive.infolist() if m.filename.partition(".")[0] in ARRAYS]
+        return sum(member.file_size for member in members)
 
 
 def _is_folder(source: str) -> bool:
@@ -171,16 +176,17 @@ def _read_callable(source: str, trust: Trust) -> RawArrays | BatchedData:
 
 
 def _batched_data(data: Mapping[str, Any], source: str) -> BatchedData:
-    unknown = sorted(str(name) for name in data if name not in ("train", "heldout"))
+    unknown = sorted(str(name) for name in data if name not in BATCHES)
     if unknown:
         raise DataError(
-            f"Expected batches train and optionally heldout in '{source}', found "
+            f"Expected batches train and optionally heldout and test in '{source}', found "
             f"{', '.join(unknown)}, too."
         )
     for name, batches in data.items():
         if name == "train" or batches is not None:
             _check_batches(batches, f"{name} in '{source}'")
-    return BatchedData(display_name(source), data["train"], data.get("heldout"))
+    name, train = display_name(source), data["train"]
+    return BatchedData(name, train, data.get("heldout"), data.get("test"), source)
 
 
 def _check_batches(batches: Any, what: str) -> None:
@@ -200,7 +206,12 @@ def _check_batches(batches: Any, what: str) -> None:
 
 
 def _are_pairs(batches: list[Any] | tuple[Any, ...]) -> bool:
-    return len(batches) > 0 and all(isinstance(b, list | tuple) and len(b) == 2 for b in batches)
+    """True for batches (inputs, labels), and for batches by name."""
+    return len(batches) > 0 and all(
+        isinstance(batch, Mapping | LabelledTensors)
+        or (isinstance(batch, list | tuple) and len(batch) == 2)
+        for batch in batches
+    )
 
 
 def display_name(source: str) -> str:

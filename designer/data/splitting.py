@@ -9,7 +9,7 @@ import numpy as np
 
 from designer.data.dataset import Array
 from designer.data.duplicates import split_groups
-from designer.data.raw import check_arrays
+from designer.data.raw import RawInputs, arrays_of, check_arrays
 from designer.errors import DataError, first_line
 from designer.results.layers import ReportWarning
 
@@ -38,7 +38,7 @@ def check_classes(classes: Array, counts: Array, needed: int) -> None:
         )
 
 
-def encoded_test_labels(x_test: Array, y_test: Array, x: Array, classes: Array) -> Array:
+def encoded_test_labels(x_test: RawInputs, y_test: Array, x: RawInputs, classes: Array) -> Array:
     """Return the test labels (n,) as positions in ``classes``, once they fit the training data.
 
     Args:
@@ -52,11 +52,7 @@ def encoded_test_labels(x_test: Array, y_test: Array, x: Array, classes: Array) 
             type or classes that training lacks.
     """
     check_arrays(x_test, y_test, "test")
-    if x_test.shape[1:] != x.shape[1:]:
-        raise DataError(
-            f"Expected test inputs of shape (n, {', '.join(map(str, x.shape[1:]))}) as in "
-            f"training, got {x_test.shape}."
-        )
+    _check_same_form(x_test, x)
     if (y_test.dtype.kind == "U") != (classes.dtype.kind == "U"):
         raise DataError(
             f"Expected test labels of the kind of the training labels, {classes.dtype}, got "
@@ -67,6 +63,28 @@ def encoded_test_labels(x_test: Array, y_test: Array, x: Array, classes: Array) 
         raise DataError(f"Expected test labels known from training, got class {unknown[0]}, too.")
     labels: Array = np.searchsorted(classes, y_test)
     return labels
+
+
+def _check_same_form(x_test: RawInputs, x: RawInputs) -> None:
+    """Check that test inputs have the names and the shapes of training inputs."""
+    names, test_names = (list(part) if isinstance(part, dict) else [] for part in (x, x_test))
+    if set(names) != set(test_names):
+        shown = ", ".join(test_names) or "no names"
+        wanted = ", ".join(names) or "none"
+        raise DataError(f"Expected test inputs named {wanted} as in training, got {shown}.")
+    if isinstance(x, dict) and isinstance(x_test, dict):
+        x_test = {name: x_test[name] for name in x}
+    parts, test_parts = arrays_of(x), arrays_of(x_test)
+    if len(parts) != len(test_parts):
+        raise DataError(
+            f"Expected {len(parts)} arrays of test inputs as in training, got {len(test_parts)}."
+        )
+    for part, test_part in zip(parts, test_parts, strict=True):
+        if test_part.shape[1:] != part.shape[1:]:
+            raise DataError(
+                f"Expected test inputs of shape (n, {', '.join(map(str, part.shape[1:]))}) as in "
+                f"training, got {test_part.shape}."
+            )
 
 
 def validation_size(n: int, classes: int, train_size: int | None, fraction: float) -> int:
@@ -140,7 +158,7 @@ def stratified_split(
 
 
 def class_warnings(
-    parts: dict[str, tuple[Array, Array]], classes: Array
+    parts: dict[str, tuple[RawInputs, Array]], classes: Array
 ) -> Iterator[ReportWarning]:
     """Yield a warning for every part of the data that lacks a class.
 

@@ -44,17 +44,22 @@ class Reducer:
     """True if every token of (n, tokens, features) is a sample of its own."""
     _matrices: dict[tuple[int, torch.device], Tensor] = field(default_factory=dict)
 
-    def __call__(self, output: Tensor) -> Tensor:
-        """Return features (n, p) of an output (n, ...); (n * tokens, p) if tokens are samples.
+    def __call__(self, output: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return features (n, p) of an output (n, ...); (rows, p) if tokens are samples.
+
+        Args:
+            output: what a block gives.
+            mask: (n, tokens), true for the tokens that count; None if all do. Tokens that do not
+                count are no rows, are left out of means, and are 0 in flat features.
 
         Raises:
             InvalidInputError: if tokens are samples and the output has none.
         """
         if self.tokens:
-            output = _by_token(output)
+            output, mask = _by_token(output, mask), None
         if self.reduction is Reduction.POOL:
-            return pooled(output)
-        flat = output.flatten(1)
+            return pooled(output, mask)
+        flat = _without_padding(output, mask).flatten(1)
         if self.reduction is Reduction.PROJECT and flat.shape[1] > self.dimension:
             return self._projected(flat)
         return flat
@@ -83,28 +88,62 @@ class Reducer:
         return (matrix @ flat.to(matrix.dtype).T).T
 
 
-def _by_token(output: Tensor) -> Tensor:
+def token_rows(output: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (rows, ...) of an output (n, tokens, ...): its tokens, or those under a mask.
+
+    Args:
+        output: (n, tokens, ...).
+        mask: (n, tokens) on any device; None for all tokens.
+
+    Raises:
+        InvalidInputError: if the output has another number of tokens than the mask.
+    """
+    if mask is None:
+        return output.flatten(0, 1)
+    if output.shape[:2] != mask.shape:
+        raise InvalidInputError(
+            f"Expected blocks to give {mask.shape[1]} tokens per sample, as many as there are "
+            f"labels, got shape {tuple(output.shape)}; name other blocks."
+        )
+    return output[mask.to(output.device)]
+
+
+def _without_padding(output: Tensor, mask: Tensor | None) -> Tensor:
+    """Return an output with 0 in the place of tokens that do not count, if it has these tokens."""
+    if mask is None or output.ndim != 3 or output.shape[:2] != mask.shape:
+        return output
+    return output.masked_fill(~mask.to(output.device).unsqueeze(2), 0)
+
+
+def _by_token(output: Tensor, mask: Tensor | None) -> Tensor:
     if output.ndim < 3:
         raise InvalidInputError(
             f"Expected blocks to give (n, tokens, features) for labels (n, tokens), got shape "
             f"{tuple(output.shape)}; name other blocks, or give one label per sample."
         )
-    return output.flatten(0, 1)
+    return token_rows(output, mask)
 
 
-def pooled(output: Tensor) -> Tensor:
+def pooled(output: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the mean over the positions of maps or the tokens of sequences.
 
     Args:
         output: maps (n, channels, ...) of two or more spatial axes, sequences (n, tokens,
             features), or vectors (n, features), which stay as they are.
+        mask: (n, tokens), true for the tokens of sequences that count; None if all do. The mean is
+            0 where none does.
 
     Returns:
         (n, channels) or (n, features).
     """
     if output.ndim > 3:
         return output.flatten(2).mean(2)
-    return output.mean(1) if output.ndim == 3 else output.flatten(1)
+    if output.ndim != 3:
+        return output.flatten(1)
+    if mask is None or output.shape[:2] != mask.shape:
+        return output.mean(1)
+    counts = mask.sum(1, keepdim=True).clamp(min=1).to(output)
+    return _without_padding(output, mask).sum(1) / counts
 
 
 def projection(width: int, dimension: int, seed: int) -> Tensor:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import save_model
 from torch import nn
 
-from designer.data.dataset import Dataset
+from designer.data.dataset import BatchedData, Dataset
 from designer.errors import RunFolderError
 from designer.folders import (
     PRUNED_FILE,
@@ -61,7 +61,7 @@ def write_pruned(
     model: nn.Module,
     source: LoadedModel,
     removals: Sequence[Removal],
-    data: Dataset | None = None,
+    data: Dataset | BatchedData | None = None,
 ) -> None:
     """Write a pruned model so that ``load`` gives back the same outputs to the bit.
 
@@ -86,7 +86,7 @@ def pruned_files(
     model: nn.Module,
     source: LoadedModel,
     removals: Sequence[Removal],
-    data: Dataset | None = None,
+    data: Dataset | BatchedData | None = None,
 ) -> dict[Path, bytes]:
     """Return what ``write_pruned`` writes, by the paths to write it to.
 
@@ -118,8 +118,15 @@ def _safetensors_of(model: nn.Module) -> bytes:
         return path.read_bytes()
 
 
-def _known_from(data: Dataset) -> dict[str, Any]:
+def _known_from(data: Dataset | BatchedData) -> dict[str, Any]:
     """Return what is stored about the data that a model was pruned with, as JSON values."""
+    if isinstance(data, BatchedData):
+        return {
+            "input_shape": None,
+            "class_names": [],
+            "scaling": None,
+            "data_options": {"source": data.source, "split_duplicates": False},
+        }
     return {
         "input_shape": list(data.input_shape),
         "class_names": list(data.class_names),
@@ -130,11 +137,11 @@ def _known_from(data: Dataset) -> dict[str, Any]:
 
 
 def _known_of(source: LoadedModel) -> dict[str, Any] | None:
-    """Return what a model records about its data, as JSON values; None if it records no scaling."""
-    if source.scaling is None or source.input_shape is None:
+    """Return what a model records about its data, as JSON values; None if it records none."""
+    if not source.data_options and (source.scaling is None or source.input_shape is None):
         return None
     return {
-        "input_shape": list(source.input_shape),
+        "input_shape": None if source.input_shape is None else list(source.input_shape),
         "class_names": list(source.class_names),
         "scaling": source.scaling,
         "data_options": source.data_options,

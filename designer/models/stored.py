@@ -99,12 +99,12 @@ Numbers = list[Annotated[float, Field(allow_inf_nan=False)]]
 class StoredData:
     """What a file says about the data of a model."""
 
-    input_shape: Shape
-    """Shape of one sample."""
-    class_names: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Names of the classes in the order of the logits."""
-    scaling: Annotated[dict[Literal["mean", "scale"], Numbers], Field(min_length=2)]
-    """``mean`` and ``scale`` per channel or feature."""
+    input_shape: Shape | None
+    """Shape of one sample; None for batches and several inputs."""
+    class_names: tuple[str, ...]
+    """Names of the classes in the order of the logits; empty for batches."""
+    scaling: Annotated[dict[Literal["mean", "scale"], Numbers], Field(min_length=2)] | None
+    """``mean`` and ``scale`` per channel or feature; None for batches."""
     data_options: DataArguments = field(default_factory=dict)
     """Arguments of ``load_dataset``; empty in older files."""
     data_fingerprint: str = ""
@@ -119,6 +119,12 @@ class StoredData:
 class StoredSpec(StoredData):
     """The content of ``spec.json``."""
 
+    input_shape: Shape
+    """Shape of one sample."""
+    class_names: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of the classes in the order of the logits."""
+    scaling: Annotated[dict[Literal["mean", "scale"], Numbers], Field(min_length=2)]
+    """``mean`` and ``scale`` per channel or feature."""
     schema: Literal["designer.model/1"]
     """``MODEL_SCHEMA``; another version is not read."""
     space: Name

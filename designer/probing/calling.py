@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +49,47 @@ def tensors_of(inputs: Inputs) -> list[Tensor]:
     return [*args, *named.values()]
 
 
+TOKEN_MASKS = ("attention_mask",)
+"""Names of inputs (n, tokens) that are not 0 at tokens, as in Hugging Face's models."""
+
+PADDING_MASKS = ("src_key_padding_mask", "key_padding_mask", "padding_mask")
+"""Names of inputs (n, tokens) that are true, or not 0, at padding, as in torch's transformers."""
+
+
+def token_mask(inputs: Inputs) -> Tensor | None:
+    """Return the mask (n, tokens) that inputs by name give: true for tokens, false for padding.
+
+    None if there is no such mask, or nothing is padded.
+    """
+    if not isinstance(inputs, Mapping):
+        return None
+    for name in (*TOKEN_MASKS, *PADDING_MASKS):
+        values = inputs.get(name)
+        if isinstance(values, Tensor) and values.ndim == 2:
+            mask = values != 0 if name in TOKEN_MASKS else values == 0
+            return None if bool(mask.all()) else mask
+    return None
+
+
+def without_padding(tensor: Tensor, mask: Tensor | None) -> Tensor:
+    """Return the rows (rows, ...) of a tensor (n, tokens, ...) under a mask (n, tokens).
+
+    Without a mask, or if the tensor has other axes, it is returned as it is.
+    """
+    if mask is None or tensor.ndim < 3 or tensor.shape[:2] != mask.shape:
+        return tensor
+    return tensor[mask.to(tensor.device)]
+
+
 def floating_inputs(inputs: Inputs) -> list[Tensor]:
     """Return the floating tensors of a batch of inputs, without masks.
 
-    A floating tensor with one number per token, in the shape of the tokens themselves, is a mask.
+    A mask is a floating tensor with the name of one, or with one number per token, in the shape of
+    the tokens themselves.
     """
+    if isinstance(inputs, Mapping):
+        masks = (*TOKEN_MASKS, *PADDING_MASKS)
+        inputs = {name: tensor for name, tensor in inputs.items() if name not in masks}
     tensors = tensors_of(inputs)
     token_shapes = [tensor.shape for tensor in tensors if not tensor.is_floating_point()]
     return [t for t in tensors if t.is_floating_point() and t.shape not in token_shapes]
@@ -67,15 +104,39 @@ def map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     return tuple(map(change, inputs))
 
 
+def samples_at(inputs: Inputs, rows: slice | Tensor) -> Inputs:
+    """Return some samples of inputs.
+
+    Args:
+        inputs: n samples.
+        rows: a slice, a mask (n,) or indices; a tensor may be on another device.
+    """
+    if isinstance(inputs, Tensor):
+        return inputs[rows.to(inputs.device) if isinstance(rows, Tensor) else rows]
+    return map_tensors(inputs, lambda tensor: cast("Tensor", samples_at(tensor, rows)))
+
+
+def cloned(inputs: Inputs) -> Inputs:
+    """Return a copy of inputs, so that a first layer that works in place cannot change the data."""
+    return map_tensors(inputs, torch.clone)
+
+
+def run_model(model: nn.Module, inputs: Inputs) -> Any:
+    """Run a model and return whatever it gives; what it raises is left as it is."""
+    if isinstance(inputs, Tensor):
+        return model(inputs)
+    args, named = arguments(inputs)
+    return model(*args, **named)
+
+
 def call_model(model: nn.Module, inputs: Inputs) -> object:
     """Run a model and return whatever it gives.
 
     Raises:
         ModelError: if the model raises anything, also ``SystemExit``.
     """
-    args, named = arguments(inputs)
     try:
-        return model(*args, **named)
+        return cast("object", run_model(model, inputs))
     except (Exception, SystemExit) as error:  # the model is the user's and may raise anything
         shapes = ", ".join(f"(n, {', '.join(map(str, t.shape[1:]))})" for t in tensors_of(inputs))
         raise ModelError(
@@ -128,9 +189,10 @@ def first_tensor(value: object) -> Tensor | None:
     """Return the first floating tensor in what a module gives; None if there is none.
 
     Tuples, lists and dicts are searched in order; in a dict ``logits`` comes before all others.
+    Tensors without axes, such as a loss, do not count.
     """
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
+        return value if value.is_floating_point() and value.ndim else None
     if isinstance(value, Mapping):
         parts: Iterable[object] = (value.get("logits"), *value.values())
     elif isinstance(value, tuple | list):

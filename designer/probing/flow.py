@@ -50,7 +50,7 @@ class Flow:
     """
 
     def __init__(self, output: Any, sources: Iterable[Collection[Any]]) -> None:
-        self._order = [] if output is None else _topological(output)
+        self._order = [] if output is None else topological_order(output)
         self._place = {node: i for i, node in enumerate(self._order)}
         """Places of the nodes in topological order, from the output backwards."""
         known = ([node for node in group if node in self._place] for group in sources)
@@ -130,7 +130,7 @@ def _paths_to_output(order: Sequence[Any]) -> Mapping[Any, int]:
     return to_output
 
 
-def _topological(output: Any) -> list[Any]:
+def topological_order(output: Any) -> list[Any]:
     """Return all nodes from the output backwards, each before those that it depends on.
 
     Deep networks have more nodes in a row than Python allows nested calls, hence the stack.

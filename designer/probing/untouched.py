@@ -143,6 +143,13 @@ def _gpus(model: nn.Module) -> list[torch.device]:
 
 
 @contextmanager
+def random_kept() -> Iterator[None]:
+    """Restore the global random states on leaving, but for those of GPUs."""
+    with torch.random.fork_rng(devices=[]), _python_random_kept():
+        yield
+
+
+@contextmanager
 def _python_random_kept() -> Iterator[None]:
     """Restore Python's and NumPy's global generators on leaving."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's code may use it

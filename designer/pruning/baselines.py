@@ -63,7 +63,7 @@ def from_scratch(
         build: builds the original anew for a seed; None to reset the layers of ``smaller``.
         progress: called after every epoch.
     """
-    device = splits.train.inputs.device
+    device = splits.train.device
 
     def untrained() -> nn.Module:
         if build is None:

@@ -16,15 +16,16 @@ the order of the last measurements holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from designer.analysis.contribution import BATCH, SAMPLES
+from designer.analysis.contribution import BATCH, SAMPLES, logits_for
 from designer.analysis.passes import PassProgress
 from designer.analysis.stand_ins import NoStandIn, StandIn, stand_in_of
 from designer.data.batches import Batches, batches_of
@@ -32,7 +33,7 @@ from designer.data.dataset import LabelledTensors
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
 from designer.measures.proportions import beats_chance
-from designer.probing.calling import Inputs, first_tensor
+from designer.probing.calling import Inputs, first_tensor, token_mask
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
 from designer.pruning.removable import Removable
@@ -41,6 +42,10 @@ from designer.pruning.splits import Splits
 AGAIN = 8
 """How many blocks are measured again after a removal: those that were missed least before.  Without
 one more block the others are mostly missed more, so the next one is nearly always among them."""
+
+
+Score = Callable[[object], tuple[float, int]]
+"""Returns summed cross-entropy in nats, and correct answers, from what the network gives."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def _least_first(rises: Mapping[int, float]) -> list[int]:
 
 
 def _sample(data: LabelledTensors, seed: int) -> Batches:
-    return stratified_sample(batches_of((data.inputs, data.labels)), SAMPLES, seed, BATCH)
+    return stratified_sample(batches_of(data), SAMPLES, seed, BATCH)
 
 
 def _stand_ins(replayer: Replayer, removables: Sequence[Removable]) -> dict[int, StandIn]:
@@ -164,13 +169,13 @@ class _Rounds:
         whole, correct = 0.0, 0
         losses = {place: 0.0 if place in self.left else math.inf for place in places}
         places = [place for place in places if place in self.left]
-        for batch, targets, rows in validation:
+        for batch, targets, rows, mask in validation.with_masks():
             inputs = self.probe.prepared(batch)
-            output = self.replayer.first_pass(inputs)
-            loss, right = _loss_and_correct(output, targets)
+            score = partial(_loss_and_correct, targets=targets, mask=mask, tokens=validation.tokens)
+            loss, right = score(self.replayer.first_pass(inputs))
             whole, correct = whole + loss, correct + right
             for place in places:
-                losses[place] += self._loss_without(place, inputs, targets)
+                losses[place] += self._loss_without(place, inputs, score)
             self.progress(f"contribution, {len(self.removed)} gone", rows.stop, len(validation))
         self._samples = len(validation)
         self._accuracy = correct / self._samples
@@ -190,7 +195,7 @@ class _Rounds:
             self.replayer.first_pass(self.probe.prepared(inputs))
             for place in list(fitted):
                 with self._dropping(place, fitted):
-                    fitted[place].observe(self.replayer)
+                    fitted[place].observe(self.replayer, token_mask(inputs))
         for place in list(fitted):
             with self._dropping(place, fitted):
                 fitted[place].fit()
@@ -203,19 +208,21 @@ class _Rounds:
         except NoStandIn:
             del fitted[place], self.left[place]
 
-    def _loss_without(self, place: int, inputs: Inputs, targets: Tensor) -> float:
+    def _loss_without(self, place: int, inputs: Inputs, score: Score) -> float:
         """Return the summed cross-entropy without a block; infinite if the model raises."""
         answers = self.left[place].answers(self.replayer)
         try:
             output = self.replayer.pass_without(place, answers, inputs)
         except DesignerError:
             return math.inf
-        return _loss_and_correct(output, targets)[0]
+        return score(output)[0]
 
 
-def _loss_and_correct(output: object, targets: Tensor) -> tuple[float, int]:
-    """Return the summed cross-entropy in nats, and how many samples are classified correctly."""
-    logits = first_tensor(output)
+def _loss_and_correct(
+    output: object, targets: Tensor, mask: Tensor | None, *, tokens: bool
+) -> tuple[float, int]:
+    """Return the summed cross-entropy in nats, and how many rows are classified correctly."""
+    logits = logits_for(targets, first_tensor(output), mask, tokens=tokens)
     if logits is None:
         return math.inf, 0
     labels = targets.to(logits.device)

@@ -20,11 +20,14 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from designer.analysis.passes import PassProgress
-from designer.choices import Criterion
+from designer.choices import Criterion, Reduction
+from designer.data.dataset import LabelledTensors
+from designer.measures.features import Reducer
+from designer.probing.calling import token_mask
 from designer.probing.probes import probing
 from designer.pruning.contribution_order import order_by_contribution
 from designer.pruning.cut import cut
@@ -121,7 +124,7 @@ def training_steps(evidence: Evidence) -> Sequence[float | None]:
 
 def heldout_influences(evidence: Evidence) -> Sequence[float | None]:
     """Return the Block Influence of each block on validation data."""
-    return block_influence(evidence.model, evidence.splits.validation.inputs, evidence.blocks)
+    return block_influence(evidence.model, evidence.splits.validation, evidence.blocks)
 
 
 def losses_without(evidence: Evidence) -> Sequence[float | None]:
@@ -137,7 +140,7 @@ def losses_without(evidence: Evidence) -> Sequence[float | None]:
             continue
         smaller = cut(evidence.model, [block], evidence.splits.train).model
         evidence.progress("ablation", done, len(evidence.removables))
-        losses.append(mean_loss(smaller, validation.inputs, validation.labels))
+        losses.append(mean_loss(smaller, validation))
     return losses
 
 
@@ -187,7 +190,7 @@ BEST_OF = (Criterion.CONTRIBUTION, Criterion.HELDOUT, Criterion.BLOCK_INFLUENCE)
 
 @torch.no_grad()
 def block_influence(
-    model: nn.Module, inputs: Tensor, blocks: Sequence[str] | None = None
+    model: nn.Module, data: LabelledTensors, blocks: Sequence[str] | None = None
 ) -> list[float]:
     """Return 1 - mean cosine of what each block receives and gives.
 
@@ -196,17 +199,18 @@ def block_influence(
 
     Args:
         model: unwrapped, in eval mode; left as it was.
-        inputs: (n, ...), at least one sample.
+        data: at least one sample. Padding does not count.
         blocks: names of submodules; by default those that ``designer.profile`` takes.
 
     Returns:
         A value from 0 to 2 per block, in running order; nan if the shapes differ.
     """
     sums: list[float] = []
+    flatten = Reducer(Reduction.FLATTEN)
     with probing(model, blocks) as probe:
-        for batch in torch.split(inputs, INFLUENCE_BATCH):
-            first, *rest = probe.features(batch)
-            flat = [first, *(tap.flatten(1) for tap in rest)]
+        for inputs, _ in data.batches(INFLUENCE_BATCH):
+            mask = token_mask(inputs)
+            flat = [flatten(tap, mask) for tap in probe.features(inputs)]
             influences = [
                 float((1 - functional.cosine_similarity(a, b)).sum())
                 if a.shape == b.shape
@@ -214,4 +218,4 @@ def block_influence(
                 for a, b in pairwise(flat)
             ]
             sums = [a + b for a, b in zip(sums or [0.0] * len(influences), influences, strict=True)]
-    return [total / len(inputs) for total in sums]
+    return [total / len(data) for total in sums]

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from designer.data.dataset import LabelledTensors
 from designer.errors import ModelError, first_line
@@ -35,7 +35,15 @@ from designer.models.least_squares import (
     set_weights,
 )
 from designer.models.surgery import Removal, remove
-from designer.probing.calling import first_tensor, submodules
+from designer.probing.calling import (
+    Inputs,
+    cloned,
+    first_tensor,
+    run_model,
+    submodules,
+    token_mask,
+    without_padding,
+)
 from designer.probing.untouched import untouched
 from designer.pruning.fits import BatchNorm, LayerFit
 from designer.pruning.forward_passes import Place, received
@@ -90,7 +98,7 @@ def cut(
             smaller = copy.deepcopy(model, copies)
             remove(smaller, removals)
             fitted = _fit_all(model, smaller, copies, blocks, samples, fit=fit)
-            _check_output(model, smaller, samples.inputs[:2])
+            _check_output(model, smaller, samples.at(slice(2)).inputs)
     except Exception as error:  # the model is the user's and may raise anything
         names = ", ".join(f"'{block.name}'" for block in blocks)
         raise ModelError(
@@ -107,8 +115,8 @@ def _shuffled_part(data: LabelledTensors) -> LabelledTensors:
     Data are often sorted by class, and the first batches must stand for all of them.
     """
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randperm(len(data), generator=generator)[:FIT_SAMPLES].to(data.labels.device)
-    return LabelledTensors(data.inputs[rows], data.labels[rows])
+    rows = torch.randperm(len(data), generator=generator)[:FIT_SAMPLES].to(data.device)
+    return data.at(rows)
 
 
 def _restore_packing(model: nn.Module, copies: dict[int, Any]) -> None:
@@ -175,8 +183,9 @@ def _repair(
 
 
 @torch.no_grad()
-def _check_output(model: nn.Module, smaller: nn.Module, few: Tensor) -> None:
-    before, after = (first_tensor(network(few.clone())) for network in (model, smaller))
+def _check_output(model: nn.Module, smaller: nn.Module, few: Inputs) -> None:
+    networks = (model, smaller)
+    before, after = (first_tensor(run_model(network, cloned(few))) for network in networks)
     if before is None or after is None or before.shape != after.shape:
         raise ModelError("its output changes shape")
 
@@ -224,7 +233,8 @@ def _fit(
             return False
         # forward() itself, since hooks of the user have already changed what was received
         y = layer.forward(received(model, layer, inputs))
-        equations.add(copied, x, y)
+        mask = token_mask(inputs)
+        equations.add(copied, without_padding(x, mask), without_padding(y, mask))
         if equations.rows >= FIT_ROWS:
             break
     try:
@@ -250,7 +260,7 @@ def _renew_norms(model: nn.Module, data: LabelledTensors, until: LinearLayer | N
     """
     norms = [m for m in model.modules() if isinstance(m, BatchNorm) and m.track_running_stats]
     # a single sample has no variance
-    batches = [inputs for inputs, _ in data.batches(FIT_BATCH) if len(inputs) > 1]
+    batches = [batch.inputs for batch in data.batches(FIT_BATCH) if len(batch) > 1]
     if not norms or not batches:
         return
     before = [(norm.momentum, copy.deepcopy(norm.state_dict())) for norm in norms]
@@ -258,7 +268,7 @@ def _renew_norms(model: nn.Module, data: LabelledTensors, until: LinearLayer | N
         norm.train().reset_running_stats()
         norm.momentum = None  # the mean of all batches
     for inputs in batches:
-        model(inputs.clone()) if until is None else received(model, until, inputs)
+        run_model(model, cloned(inputs)) if until is None else received(model, until, inputs)
     for norm, (momentum, state) in zip(norms, before, strict=True):
         norm.eval().momentum = momentum
         if not norm.num_batches_tracked:

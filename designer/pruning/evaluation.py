@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
-from designer.probing.calling import check_rows
-from designer.training.trainer import correct_answers
+from designer.probing.calling import Inputs, cloned, run_model, samples_at, tensors_of
+from designer.training.trainer import correct_answers, scored_rows
 
 EVALUATION_BATCH, LOSS_BATCH = 1024, 512
 
@@ -20,49 +20,49 @@ LATENCY_BATCH, LATENCY_ROUNDS = 128, 15
 
 
 @torch.no_grad()
-def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Return the logits (n, K) in eval mode, as float32; the model's mode is restored.
+def logits_of(model: nn.Module, data: LabelledTensors) -> Tensor:
+    """Return the logits (rows, K) in eval mode, as float32; the model's mode is restored.
+
+    Rows are samples, or tokens that have a label.
 
     Args:
-        model: gives logits (n, K).
-        inputs: (n, ...), at least one sample.
+        model: gives logits (n, K) or (n, tokens, K).
+        data: at least one sample; left as they are.
     """
     training = model.training
     model.eval()
     try:
-        # a first layer that works in place must not change the data
-        copies = [batch.clone() for batch in torch.split(inputs, EVALUATION_BATCH)]
-        logits = torch.cat([model(batch).float() for batch in copies])
+        logits = [
+            scored_rows(run_model(model, cloned(inputs)), labels)[0].float()
+            for inputs, labels in data.batches(EVALUATION_BATCH)
+        ]
     finally:
         model.train(training)
-    check_rows(logits, len(inputs))
-    return logits
+    return torch.cat(logits)
 
 
 def correct_mask(model: nn.Module, data: LabelledTensors) -> Tensor:
-    """Return a mask (n,) of the samples that the model classifies correctly."""
+    """Return a mask of the samples, or labelled tokens, that the model classifies correctly."""
     return correct_answers(model, data, EVALUATION_BATCH)
 
 
 @torch.no_grad()
-def mean_loss(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
+def mean_loss(model: nn.Module, data: LabelledTensors) -> float:
     """Return the mean cross-entropy in nats.
 
     Args:
-        model: in eval mode, gives logits (n, K).
-        inputs: (n, ...), at least one sample.
-        labels: (n,), integers below K.
+        model: in eval mode, gives logits (n, K) or (n, tokens, K).
+        data: at least one sample; left as they are.
     """
-    # a first layer that works in place must not change the data
-    batches = zip(torch.split(inputs, LOSS_BATCH), torch.split(labels, LOSS_BATCH), strict=True)
-    total = sum(
-        float(functional.cross_entropy(model(x.clone()).float(), y, reduction="sum"))
-        for x, y in batches
-    )
-    return total / len(labels)
+    total, rows = 0.0, 0
+    for inputs, labels in data.batches(LOSS_BATCH):
+        logits, targets = scored_rows(run_model(model, cloned(inputs)), labels)
+        total += float(functional.cross_entropy(logits.float(), targets, reduction="sum"))
+        rows += len(targets)
+    return total / rows
 
 
-def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Tensor) -> float:
+def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Inputs) -> float:
     """Return the time of a forward pass divided by that of the original.
 
     The two run in turn, so that whatever else slows the machine down slows both; the median of
@@ -73,19 +73,19 @@ def latency_ratio(original: nn.Module, smaller: nn.Module, inputs: Tensor) -> fl
         smaller: the network in question.
         inputs: (n, ...); the first ``LATENCY_BATCH`` are one batch.
     """
-    batch = inputs[:LATENCY_BATCH]
+    batch = samples_at(inputs, slice(LATENCY_BATCH))
     _seconds(original, batch), _seconds(smaller, batch)  # the first runs allocate memory
     ratios = [_seconds(smaller, batch) / _seconds(original, batch) for _ in range(LATENCY_ROUNDS)]
     return statistics.median(ratios)
 
 
 @torch.no_grad()
-def _seconds(model: nn.Module, batch: Tensor) -> float:
-    batch = batch.clone()
-    _synchronize(batch.device)
+def _seconds(model: nn.Module, batch: Inputs) -> float:
+    batch, device = cloned(batch), tensors_of(batch)[0].device
+    _synchronize(device)
     started = time.perf_counter()
-    model(batch)
-    _synchronize(batch.device)
+    run_model(model, batch)
+    _synchronize(device)
     return time.perf_counter() - started
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError
 from designer.pruning.cut import cut
 from designer.pruning.removable import Removable
@@ -80,7 +79,7 @@ def fewest_for(
     Raises:
         InvalidInputError: if the model has more parameters even without all of them.
     """
-    few = LabelledTensors(*(tensor[:SHAPE_SAMPLES] for tensor in splits.train))
+    few = splits.train.at(slice(SHAPE_SAMPLES))
     sizes = [sum(p.numel() for p in model.parameters())]
     for count in range(1, len(order) + 1):
         try:

@@ -23,9 +23,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from designer.choices import Reduction
 from designer.data.dataset import LabelledTensors
 from designer.measures.class_sums import ClassSums
-from designer.probing.calling import first_tensor, submodules
+from designer.measures.features import Reducer
+from designer.probing.calling import (
+    Inputs,
+    cloned,
+    first_tensor,
+    run_model,
+    submodules,
+    token_mask,
+)
 from designer.probing.probes import probing, taps_of
 from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
@@ -75,12 +84,13 @@ def narrow(
     low = [layer.name for layer in layers if layer.verdict in {Verdict.LOW, Verdict.NEGATIVE}]
     narrower = copy.deepcopy(model)
     changed: dict[str, tuple[int, int]] = {}
+    few = data.at(slice(FEW)).inputs
     for block in low:
-        name = _producer(narrower, block, data.inputs[:FEW], blocks)
+        name = _producer(narrower, block, few, blocks)
         use = unit_use(narrower, block, data, blocks)
         if name is None or len(use) != _units(narrower, name):
             continue
-        smaller = _without_units(narrower, name, unused(use), data.inputs[:FEW])
+        smaller = _without_units(narrower, name, unused(use), few)
         if smaller is not None:
             narrower = smaller
             changed[name] = len(use), _units(narrower, name)
@@ -104,13 +114,18 @@ def unit_use(
         the class means coincide.
     """
     sums = ClassSums(int(data.labels.max()) + 1)
+    flatten = Reducer(Reduction.FLATTEN)
     shape: tuple[int, ...] = ()
     with probing(model, blocks) as probe:
         for inputs, labels in data.batches(BATCH):
             outputs = probe.features(inputs)
             output = outputs[1 + probe.names.index(block)]
             shape = tuple(output.shape)
-            sums.update(output.flatten(1), labels)
+            if labels.ndim > 1:  # every token has a label
+                sums.update(output[labels >= 0], labels[labels >= 0])
+                shape = shape[1:]
+            else:
+                sums.update(flatten(output, token_mask(inputs)), labels)
     directions = sums.directions()
     v = directions.basis * directions.singular_values
     use = v.square().sum(1) / max(v.shape[1], 1)
@@ -132,7 +147,7 @@ def unused(use: Tensor) -> list[int]:
 
 
 def _producer(
-    model: nn.Module, block: str, few: Tensor, blocks: Sequence[str] | None
+    model: nn.Module, block: str, few: Inputs, blocks: Sequence[str] | None
 ) -> str | None:
     """Return the name of the last linear layer or convolution in a block, which gives its units."""
     trace, taps = taps_of(model, few, blocks)
@@ -151,7 +166,7 @@ def _units(model: nn.Module, name: str) -> int:
     return len(weight)  # type: ignore[arg-type]
 
 
-def _without_units(model: nn.Module, name: str, units: list[int], few: Tensor) -> nn.Module | None:
+def _without_units(model: nn.Module, name: str, units: list[int], few: Inputs) -> nn.Module | None:
     """Return a copy in which a layer, and everything that depends on it, has lost units.
 
     None if that cannot be done, or would change the shape of the model's output.
@@ -164,7 +179,7 @@ def _without_units(model: nn.Module, name: str, units: list[int], few: Tensor) -
     layer = submodules(narrower)[name]
     try:
         with warnings.catch_warnings(action="ignore"):
-            graph = torch_pruning.DependencyGraph().build_dependency(narrower, few.clone())
+            graph = torch_pruning.DependencyGraph().build_dependency(narrower, cloned(few))
             prune = graph.get_pruner_of_module(layer).prune_out_channels
             group = graph.get_pruning_group(layer, prune, idxs=units)
             if not graph.check_pruning_group(group):
@@ -177,6 +192,6 @@ def _without_units(model: nn.Module, name: str, units: list[int], few: Tensor) -
 
 
 @torch.no_grad()
-def _shape_of_output(model: nn.Module, few: Tensor) -> tuple[int, ...]:
-    output = first_tensor(model.eval()(few.clone()))
+def _shape_of_output(model: nn.Module, few: Inputs) -> tuple[int, ...]:
+    output = first_tensor(run_model(model.eval(), cloned(few)))
     return () if output is None else tuple(output.shape)

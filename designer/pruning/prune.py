@@ -13,10 +13,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from designer.analysis.contribution import SAMPLES
 from designer.analysis.options import AnalysisOptions
@@ -25,9 +26,20 @@ from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
 from designer.choices import Criterion, choice
 from designer.errors import InvalidInputError, ModelError, first_line
+from designer.folders import write_all
 from designer.measures.proportions import beats_chance
+from designer.models.pretrained import is_pretrained, pretrained_files, remade
 from designer.models.surgery import Removal
-from designer.probing.calling import call_model, check_has_values, check_rows, unwrap
+from designer.probing.calling import (
+    Inputs,
+    call_model,
+    check_has_values,
+    check_rows,
+    cloned,
+    first_tensor,
+    tensors_of,
+    unwrap,
+)
 from designer.probing.untouched import device_of
 from designer.pruning.criteria import criteria_of
 from designer.pruning.evaluation import correct_mask
@@ -57,6 +69,36 @@ class PruningResult:
     _report_with_baselines: Callable[[PassProgress], PruningReport] | None = field(
         default=None, repr=False
     )
+    _few: Inputs | None = field(default=None, repr=False)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a smaller model of transformers as its library does.
+
+        Its configuration says how many layers are left, and ``from_pretrained`` gives the same
+        outputs to the bit.
+
+        Args:
+            folder: created if it does not exist.
+
+        Raises:
+            ModelError: if the model is none of transformers, or no configuration says what is left.
+            RunFolderError: if the folder cannot be written.
+        """
+        write_all({Path(folder) / name: file for name, file in self.pretrained_files().items()})
+
+    def pretrained_files(self, origin: Path | None = None) -> dict[str, bytes]:
+        """Return what ``save_pretrained`` writes, by the names of the files.
+
+        Args:
+            origin: folder that the whole model came from, whose tokenizer comes along.
+
+        Raises:
+            ModelError: if the model is none of transformers, or no configuration says what is left.
+        """
+        if not is_pretrained(self.model) or self._few is None:
+            kind = type(self.model).__name__
+            raise ModelError(f"Expected a model of transformers that was pruned, got {kind}.")
+        return pretrained_files(remade(self.model, self.removals, self._few), origin)
 
     def with_baselines(self, progress: PassProgress | None = None) -> PruningResult:
         """Return the result with the two baselines in the report.
@@ -99,11 +141,15 @@ def prune(
     Exactly one of ``remove``, ``max_drop`` and ``target_params`` says how many blocks go.
 
     Args:
-        model: any module that gives logits (n, K); left exactly as it was.
+        model: any module that gives logits (n, K), or (n, tokens, K) where every token has a label,
+            alone or as the first floating tensor or the ``logits`` among other outputs; left
+            exactly as it was.
         data: in the form that the model takes: a ``Dataset``, the name of one, which is used as it
-            comes (see ``load_dataset``, scaling ``none``), or (train, heldout[, test]), each
-            (inputs, labels). Blocks are judged on training and held-out data, decisions are made on
-            held-out data, and test data are only reported on.
+            comes (see ``load_dataset``, scaling ``none``), or (train, heldout[, test]), each in any
+            form that ``designer.profile`` takes, such as (inputs, labels), a ``DataLoader`` or
+            batches by name with ``labels``, which are kept in memory. Blocks are judged on training
+            and held-out data, decisions are made on held-out data, and test data are only reported
+            on.
         remove: how many blocks to remove, or their names.
         max_drop: remove as many blocks as possible while held-out accuracy drops by no more than
             this, with 95 % confidence; a fraction, 0.01 is one point.
@@ -180,7 +226,7 @@ def prune_with(
     original, precisions = _working_copy(model)
     splits = splits_of(data, original).to(device_of(original))
     _check_classifier(original, splits)
-    removables = removable_blocks(original, splits.train.inputs[:FEW], options.blocks)
+    removables = removable_blocks(original, splits.train.at(slice(FEW)).inputs, options.blocks)
     _check_removable(removables)
     _check_request(options.request, removables)
 
@@ -221,6 +267,7 @@ def _result(builder: ReportBuilder, precisions: Precisions) -> PruningResult:
         report=builder.report(),
         removals=() if candidate is None else candidate.cut.removals,
         _report_with_baselines=None if candidate is None else builder.report_with_baselines,
+        _few=builder.splits.train.at(slice(FEW)).inputs,
     )
 
 
@@ -273,13 +320,16 @@ def _copied(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _check_classifier(model: nn.Module, splits: Splits) -> None:
     """Check that the model gives logits, and is right more often than by chance."""
-    check_has_values(*model.parameters(), *model.buffers(), splits.train.inputs)
-    output = call_model(model, splits.train.inputs[:2].clone())
-    classes = splits.num_classes
-    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < classes:
-        kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ModelError(f"Expected a classifier that gives logits (n, {classes}), got {kind}.")
-    check_rows(output, len(splits.train.inputs[:2]))
+    few = splits.train.at(slice(2))
+    check_has_values(*model.parameters(), *model.buffers(), *tensors_of(few.inputs))
+    answer = call_model(model, cloned(few.inputs))
+    output, classes = first_tensor(answer), splits.num_classes
+    shape = f"(n, {'tokens, ' if splits.tokens else ''}{classes})"
+    axes = 3 if splits.tokens else 2
+    if output is None or output.ndim != axes or output.shape[-1] < classes:
+        kind = type(answer).__name__ if output is None else tuple(output.shape)
+        raise ModelError(f"Expected a classifier that gives logits {shape}, got {kind}.")
+    check_rows(output, len(few))
     mask = correct_mask(model, splits.validation)
     accuracy = float(mask.float().mean())
     if not beats_chance(accuracy, len(mask), splits.chance):

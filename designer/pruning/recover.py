@@ -45,8 +45,8 @@ class _BestEpoch:
             _Enough: after ``patience`` epochs without a better one.
         """
         self.epochs = epoch
-        labels = self._splits.validation.labels
-        logits = logits_of(model, self._splits.validation.inputs)
+        labels = self._splits.validation.targets
+        logits = logits_of(model, self._splits.validation)
         accuracy = float((logits.argmax(1) == labels).float().mean())
         loss = float(functional.cross_entropy(logits, labels))
         score = (accuracy, -loss)
@@ -105,9 +105,11 @@ def recover(
 
 
 def _targets(data: LabelledTensors, teacher: nn.Module | None) -> LabelledTensors:
-    """Return the data with labels (n,), or with probabilities (n, K) that are half a teacher's."""
+    """Return the data with labels, or with probabilities (n, ..., K) that are half a teacher's."""
     if teacher is None:
         return data
-    soft = logits_of(teacher, data.inputs).softmax(1)
-    hard = functional.one_hot(data.labels, soft.shape[1]).to(soft)
-    return LabelledTensors(data.inputs, SOFT * soft + (1 - SOFT) * hard)
+    soft = logits_of(teacher, data).softmax(1)
+    hard = functional.one_hot(data.targets, soft.shape[1]).to(soft)
+    targets = soft.new_zeros(*data.labels.shape, soft.shape[1])
+    targets[data.labels >= 0] = SOFT * soft + (1 - SOFT) * hard
+    return LabelledTensors(data.inputs, targets)

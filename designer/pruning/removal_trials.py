@@ -181,7 +181,7 @@ class RemovalTrials:
         """
         names = _names(gone)
         left = [block for block in self._removables if block.name not in names]
-        few = self._splits.train.inputs[:FEW]
+        few = self._splits.train.at(slice(FEW)).inputs
         here = removable_blocks(smaller, few, names_left(self._removables, names, self._blocks))
         by_name = dict(zip((block.name for block in left), here, strict=False))
         if len(left) != len(here) or not all(by_name[block.name].can_go for block in wanted):
@@ -221,7 +221,7 @@ class RemovalTrials:
     def _score(self, model: nn.Module) -> tuple[float, float]:
         """Return validation accuracy, and the negative loss to tell equal accuracies apart."""
         validation = self._splits.validation
-        loss = mean_loss(model, validation.inputs, validation.labels)
+        loss = mean_loss(model, validation)
         return float(correct_mask(model, validation).float().mean()), -loss
 
     def _judge(

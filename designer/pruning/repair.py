@@ -41,6 +41,7 @@ from designer.models.least_squares import (
     Unsolvable,
     fitted_width,
 )
+from designer.probing.calling import Inputs, token_mask, without_padding
 from designer.pruning.forward_passes import Place, observed
 
 REPAIR_BATCH = 256
@@ -93,7 +94,8 @@ def repair(model: nn.Module, smaller: nn.Module, branch: Branch, data: LabelledT
         ModelError: if a part does not run.
     """
     parts = max(FEWEST_PARTS, math.ceil(len(data) / REPAIR_BATCH))
-    *fitted, check = torch.chunk(data.inputs, parts)
+    size = math.ceil(len(data) / parts)
+    *fitted, check = (batch.inputs for batch in data.batches(size))
     if not fitted:
         return False
     pair = _Pair(model, smaller, branch)
@@ -129,22 +131,22 @@ class _Pair:
     _wholes: dict[int, Tensor] = field(default_factory=dict)
     """By the identity of a batch: the sum in the whole network, which does not change."""
 
-    def whole(self, inputs: Tensor) -> Tensor:
+    def whole(self, inputs: Inputs) -> Tensor:
         """Return the sum in the whole network."""
         if id(inputs) not in self._wholes:
             (self._wholes[id(inputs)],) = observed(self.model, [self.branch.whole_outlet], inputs)
         return self._wholes[id(inputs)]
 
-    def lacking(self, inputs: Tensor) -> Tensor:
+    def lacking(self, inputs: Inputs) -> Tensor:
         """Return E."""
         (now,) = observed(self.smaller, [self.branch.outlet], inputs)
-        return self.whole(inputs) - now
+        return without_padding(self.whole(inputs) - now, token_mask(inputs))
 
     def length(
         self,
         correction: Tensor,
         equations: NormalEquations,
-        inputs: Tensor,
+        inputs: Inputs,
         states: Sequence[dict[str, Tensor]],
     ) -> Tensor:
         """Return by how much each channel of a correction (p, q) is to be scaled, (q,).
@@ -162,7 +164,7 @@ class _Pair:
         lengths = torch.where(squares > 0, wanted / squares, torch.zeros_like(squares))
         return lengths.nan_to_num(0.0)
 
-    def equations(self, batches: list[Tensor]) -> NormalEquations | None:
+    def equations(self, batches: Sequence[Inputs]) -> NormalEquations | None:
         """Return the normal equations of the correction; None if they would be too many."""
         layer = self.branch.layer
         inverse = _inverse_slope(self.branch)
@@ -172,7 +174,9 @@ class _Pair:
             received, now = observed(self.smaller, places, inputs)
             if fitted_width(layer, received) > FIT_WIDTH:
                 return None
-            equations.add(layer, received, inverse(self.whole(inputs) - now))
+            lacking = inverse(self.whole(inputs) - now)
+            mask = token_mask(inputs)
+            equations.add(layer, without_padding(received, mask), without_padding(lacking, mask))
             enough = equations.rows >= ROWS_PER_WEIGHT * len(equations.xx)
             if enough and done >= REPAIR_BATCHES:
                 break

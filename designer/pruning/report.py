@@ -156,8 +156,8 @@ class ReportBuilder:
         validation, test = self.splits.validation, self.splits.test
         mask = correct_mask(network, validation)
         drop = drop_of(self.trials.correct, mask)
-        few = self.splits.train.inputs[:FEW]  # norms that go by the batch need several samples
-        size = size_of_model(network, few)
+        few = self.splits.train.at(slice(FEW))  # norms that go by the batch need several samples
+        size = size_of_model(network, few.inputs)
         separation = self._profile(network, removed)
         latency = (
             None
@@ -225,7 +225,7 @@ class ReportBuilder:
         yield from (leak.warning() for leak in self.splits.leaks)
         if not self.proposal.profile.blocks_named:
             yield from coverage_warnings("the model", self.proposal.profile.coverage)
-        samples, max_drop = len(self.splits.validation), self.options.request.max_drop
+        samples, max_drop = len(self.trials.correct), self.options.request.max_drop
         all_correct: Tensor = torch.ones(samples, dtype=torch.bool)
         least = drop_of(all_correct, all_correct).bound
         if max_drop is not None and least > max_drop:

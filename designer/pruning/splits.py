@@ -10,19 +10,24 @@ from torch import Tensor, nn
 
 from designer.analysis.data_for_model import all_data_for_model
 from designer.choices import Scaling
+from designer.data.batches import UNLABELLED, LabelledData
 from designer.data.dataset import BatchedData, Dataset, LabelledTensors
 from designer.data.duplicates import Leak, leaks_of
+from designer.data.gathering import gathered
 from designer.data.loading import load_source
 from designer.errors import DataError, InvalidInputError
 from designer.models.loaded import LoadedModel
+from designer.probing.calling import map_tensors
 
-Pair = LabelledTensors | tuple[Tensor, Tensor]
-"""Inputs (n, ...) and labels (n,)."""
-
-
-PruningData = str | Dataset | tuple[Pair, Pair] | tuple[Pair, Pair, Pair]
+PruningData = (
+    str
+    | Dataset
+    | BatchedData
+    | tuple[LabelledData, LabelledData]
+    | tuple[LabelledData, LabelledData, LabelledData]
+)
 """What pruning takes: a source for ``load_dataset``, whose data are used as they come, a
-``Dataset``, or (train, heldout[, test])."""
+``Dataset``, or (train, heldout[, test]), each in any form that ``designer.profile`` takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +56,11 @@ class Splits:
         return int(self.train.labels.max()) + 1
 
     @property
+    def tokens(self) -> bool:
+        """True if every token has a label."""
+        return self.train.labels.ndim > 1
+
+    @property
     def chance(self) -> float:
         """The share of the largest class in the validation data."""
         return self.validation.chance
@@ -66,7 +76,8 @@ def splits_of(data: PruningData, model: nn.Module | None = None) -> Splits:
     """Return training, validation and test data, in whatever form they come.
 
     Args:
-        data: see ``PruningData``. Labels are integers from 0; an empty test part is left out.
+        data: see ``PruningData``. Labels are integers from 0, and -100 stands for none; an empty
+            test part is left out. Batches are kept in memory.
         model: the model that is fed with them; None to load named data without checking that
             their scaling is the model's.
 
@@ -79,42 +90,41 @@ def splits_of(data: PruningData, model: nn.Module | None = None) -> Splits:
         data = _loaded(data, model)
     if isinstance(data, Dataset):
         return Splits(data.name, data.train, data.validation, data.test, data.fingerprint)
-    if not isinstance(data, tuple) or len(data) not in (2, 3):
+    name = data.name if isinstance(data, BatchedData) else "data in memory"
+    parts = _parts_of(data) if isinstance(data, BatchedData) else data
+    if not isinstance(parts, tuple) or len(parts) not in (2, 3):
         raise InvalidInputError(
             "Expected data with a held-out part to decide on, as the name of a data set, a "
-            f"Dataset, or (train, heldout[, test]), got {_shown(data)}."
+            f"Dataset, or (train, heldout[, test]), got {_shown(parts)}."
         )
-    train, validation, *test = map(_labelled, data)
+    train, validation, *test = map(_labelled, parts)
     _check_labels(train, validation)
-    return Splits("data in memory", train, validation, next(filter(len, test), None))
+    return Splits(name, train, validation, next(filter(len, test), None))
 
 
-def _loaded(source: str, model: nn.Module | None) -> Dataset:
+def _parts_of(data: BatchedData) -> tuple[LabelledData, ...]:
+    """Return the parts of batches that a callable returned.
+
+    Raises:
+        DataError: if there are no held-out batches.
+    """
+    if data.heldout is None:
+        raise DataError(
+            f"Expected held-out batches to decide on from '{data.name}', got train alone; return "
+            f"heldout, too."
+        )
+    return data.train, data.heldout, *([] if data.test is None else [data.test])
+
+
+def _loaded(source: str, model: nn.Module | None) -> Dataset | BatchedData:
     """Load a data set as it comes, and check that the model was trained on such data."""
 
     def show(scaling: Scaling) -> str:
         return f"load_dataset('{source}', scaling='{scaling}')"
 
-    loaded = (
-        load_source(source, {"scaling": Scaling.NONE})
-        if model is None
-        else all_data_for_model(LoadedModel(model), source, show)
-    )
-    return arrays_of(loaded)
-
-
-def arrays_of(loaded: Dataset | BatchedData) -> Dataset:
-    """Return data that were loaded as arrays.
-
-    Raises:
-        DataError: if they come in batches.
-    """
-    if isinstance(loaded, BatchedData):
-        raise DataError(
-            f"Expected arrays from '{loaded.name}', got batches; pruning trains what is left, so "
-            f"return x_train and y_train."
-        )
-    return loaded
+    if model is None:
+        return load_source(source, {"scaling": Scaling.NONE})
+    return all_data_for_model(LoadedModel(model), source, show)
 
 
 def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:
@@ -122,33 +132,45 @@ def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:
     if not len(train) or not len(validation):
         split = "held-out data to decide on" if len(train) else "training data"
         raise InvalidInputError(f"Expected {split}, got no sample.")
-    if int(train.labels.min()) < 0:
-        raise InvalidInputError(f"Expected labels from 0 on, got {int(train.labels.min())}.")
-    unknown = set(validation.labels.tolist()) - set(train.labels.tolist())
+    if train.labels.ndim != validation.labels.ndim:
+        raise InvalidInputError(
+            "Expected held-out labels of the same shape as in training, got labels (n,) in one and "
+            "(n, tokens) in the other."
+        )
+    known, heldout = (set(torch.unique(part.labels).tolist()) for part in (train, validation))
+    unlabelled = {UNLABELLED} if train.labels.ndim > 1 else set()
+    lowest = min(known - unlabelled)
+    if lowest < 0:
+        raise InvalidInputError(f"Expected labels from 0 on, got {lowest}.")
+    unknown = heldout - known - unlabelled
     if unknown:
         raise InvalidInputError(
             f"Expected held-out labels among the training classes, got class {min(unknown)}, too."
         )
 
 
-def _labelled(pair: object) -> LabelledTensors:
-    if isinstance(pair, LabelledTensors):
-        return pair
-    if (
-        isinstance(pair, tuple | list)
-        and len(pair) == 2
-        and all(isinstance(tensor, Tensor) for tensor in pair)
-        and len(pair[0]) == len(pair[1])
-        and pair[1].ndim == 1
-        and not pair[1].is_floating_point()
-    ):
-        inputs, labels = pair
-        return LabelledTensors(
-            inputs.float() if inputs.is_floating_point() else inputs, labels.long()
+def _labelled(part: LabelledData) -> LabelledTensors:
+    """Return one part of the data in memory, floating inputs in float32."""
+    plain = _plain(part)
+    data = gathered(part) if plain is None else plain
+    if data.labels.is_floating_point():
+        raise InvalidInputError(
+            f"Expected labels (n,) or (n, tokens) of an integer dtype, got real targets of shape "
+            f"{tuple(data.labels.shape)}; pruning needs classes."
         )
-    raise InvalidInputError(
-        f"Expected inputs (n, ...) and labels (n,) as torch tensors, got {_shown(pair)}."
-    )
+    inputs = map_tensors(data.inputs, lambda t: t.float() if t.is_floating_point() else t)
+    return LabelledTensors(inputs, data.labels.long())
+
+
+def _plain(part: object) -> LabelledTensors | None:
+    """Return tensors in memory as they are; they may be empty. None for data of other forms."""
+    if isinstance(part, LabelledTensors):
+        return part
+    if not isinstance(part, tuple | list) or len(part) != 2:
+        return None
+    inputs, labels = part
+    plain = isinstance(inputs, Tensor) and isinstance(labels, Tensor) and not len(labels)
+    return LabelledTensors(inputs, labels) if plain and not len(inputs) else None
 
 
 def _shown(value: object) -> str:

@@ -14,6 +14,7 @@ from designer.folders import REPORT_FILE, read_json
 from designer.results.analysis import ANALYSIS_SCHEMA, AnalysisResult
 from designer.results.comparison import COMPARISON_SCHEMA, ComparisonReport
 from designer.results.contribution import BlockContribution
+from designer.results.layers import LawRow
 from designer.results.measured import SeparationProfile
 from designer.results.pruning import PRUNING_SCHEMA, PruningReport
 from designer.results.search import REPORT_SCHEMA, SearchResult
@@ -23,6 +24,7 @@ Report = SearchResult | AnalysisResult | PruningReport | ComparisonReport
 
 _PROFILE = TypeAdapter(SeparationProfile)
 _CONTRIBUTIONS = TypeAdapter(tuple[BlockContribution, ...])
+_LAW_ROWS = TypeAdapter(list[LawRow])
 _SEARCH = TypeAdapter(SearchResult)
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     REPORT_SCHEMA: _SEARCH,
@@ -58,6 +60,20 @@ def contributions_from_json(content: bytes) -> tuple[BlockContribution, ...]:
         ValueError: if the content is no JSON, or no contributions.
     """
     return _CONTRIBUTIONS.validate_python(json.loads(content))
+
+
+def law_rows_to_json(rows: Sequence[LawRow]) -> bytes:
+    """Return rows of the law as JSON, for ``law_rows_from_json``."""
+    return _LAW_ROWS.dump_json(list(rows))
+
+
+def law_rows_from_json(content: bytes) -> list[LawRow]:
+    """Return the rows that ``law_rows_to_json`` wrote.
+
+    Raises:
+        ValueError: if the content is no JSON, or no rows.
+    """
+    return _LAW_ROWS.validate_json(content)
 
 
 def report_to_json(report: Report) -> str:

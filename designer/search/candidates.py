@@ -190,36 +190,12 @@ def train_and_measure_all(
     Returns:
         For each seed the trained candidate, or why it failed.
     """
-    data, rate = job.data, spec.learning_rate
-    models = [_built(job.space, spec, data, seed) for seed in seeds]
-    if len(models) > 1 and can_be_stacked(models, data.train.inputs):
-        latest = [_LatestAccuracies(job, epochs) for _ in models]
-
-        def after_epoch(epoch: int) -> None:
-            on_epoch(epoch, dict(enumerate(models)))
-            for accuracies, model in zip(latest, models, strict=True):
-                accuracies.after(epoch, model)
-
+    models = [_built(job.space, spec, job.data, seed) for seed in seeds]
+    if len(models) > 1 and can_be_stacked(models, job.data.train.inputs):
         with suppress(TrialFailed):  # there may be memory for one model at a time
-            histories = train_stacked(
-                models,
-                data.train,
-                epochs=epochs,
-                learning_rates=[rate] * len(models),
-                seeds=seeds,
-                schedule=schedule,
-                batch_size=job.options.batch_size,
-                augmentation=job.options.augment,
-                on_epoch=after_epoch,
+            return _stacked(
+                job, spec.learning_rate, models, seeds, epochs, schedule, resamples, on_epoch
             )
-            return [
-                _result_or_failure(
-                    partial(
-                        _measure_checked, job, model, history, rate, accuracies.values, resamples
-                    )
-                )
-                for model, history, accuracies in zip(models, histories, latest, strict=True)
-            ]
 
     def alone(i: int, seed: int) -> TrainedCandidate:
         return train_and_measure(
@@ -233,6 +209,43 @@ def train_and_measure_all(
         )
 
     return [_result_or_failure(partial(alone, i, seed)) for i, seed in enumerate(seeds)]
+
+
+def _stacked(
+    job: Job,
+    rate: float,
+    models: Sequence[nn.Module],
+    seeds: Sequence[int],
+    epochs: int,
+    schedule: Schedule,
+    resamples: int,
+    on_epoch: Callable[[int, Mapping[int, nn.Module]], None],
+) -> list[TrainedCandidate | TrialFailed]:
+    """Train models of one candidate in one step each; see ``train_and_measure_all``."""
+    latest = [_LatestAccuracies(job, epochs) for _ in models]
+
+    def after_epoch(epoch: int) -> None:
+        on_epoch(epoch, dict(enumerate(models)))
+        for accuracies, model in zip(latest, models, strict=True):
+            accuracies.after(epoch, model)
+
+    histories = train_stacked(
+        models,
+        job.data.train,
+        epochs=epochs,
+        learning_rates=[rate] * len(models),
+        seeds=seeds,
+        schedule=schedule,
+        batch_size=job.options.batch_size,
+        augmentation=job.options.augment,
+        on_epoch=after_epoch,
+    )
+    return [
+        _result_or_failure(
+            partial(_measure_checked, job, model, history, rate, accuracies.values, resamples)
+        )
+        for model, history, accuracies in zip(models, histories, latest, strict=True)
+    ]
 
 
 class _LatestAccuracies:

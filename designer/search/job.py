@@ -16,7 +16,11 @@ from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
 from search_spaces import Space
 
-ADDED_LATER = {"augment": str(Augmentation.NONE), "data_scaling": str(Scaling.STANDARD)}
+ADDED_LATER = {
+    "augment": str(Augmentation.NONE),
+    "data_scaling": str(Scaling.STANDARD),
+    "data_input": None,
+}
 """Settings that older studies did not store, and what they ran with."""
 
 OUTSIDE_IDENTITY = {"source", "seed", "split_duplicates"}

@@ -78,11 +78,12 @@ class SearchOptions:
     max_flops: int | None = None
     """Largest number of floating-point operations per sample; None for no limit."""
     train_size: int | None = DataOptions.train_size
-    """See ``DataOptions``; this goes for the next four, too."""
+    """See ``DataOptions``; this goes for the next five, too."""
     image_size: int | None = DataOptions.image_size
     validation_fraction: float = DataOptions.validation_fraction
     shuffle_labels: bool = DataOptions.shuffle_labels
     split_duplicates: bool = DataOptions.split_duplicates
+    input: str | None = DataOptions.input
     batch_size: int = DEFAULT_BATCH_SIZE
     """Samples per training step, at least 2."""
     prune: bool = True
@@ -178,6 +179,7 @@ class SearchOptions:
             seed=self.seed,
             shuffle_labels=self.shuffle_labels,
             split_duplicates=self.split_duplicates,
+            input=self.input,
         )
 
     def identity(self) -> dict[str, Any]:

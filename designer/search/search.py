@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_with_options
+from designer.errors import InvalidInputError
 from designer.folders import STORAGE_FILE, check_writable
 from designer.importing import typed
 from designer.interrupts import StopRequest, stop_on_signals
@@ -57,6 +60,7 @@ def search(
     validation_fraction: float = SearchOptions.validation_fraction,
     shuffle_labels: bool = SearchOptions.shuffle_labels,
     split_duplicates: bool = SearchOptions.split_duplicates,
+    input: str | None = SearchOptions.input,  # noqa: A002 - as in ``load_dataset``
     batch_size: int = SearchOptions.batch_size,
     prune: bool = SearchOptions.prune,
     augment: str = SearchOptions.augment,
@@ -87,7 +91,7 @@ def search(
             another learning rate; 0 for none.
         max_params: leave out architectures with more parameters.
         max_flops: leave out architectures with more floating-point operations per sample.
-        train_size, image_size, validation_fraction, shuffle_labels, split_duplicates: see
+        train_size, image_size, validation_fraction, shuffle_labels, split_duplicates, input: see
             ``load_dataset``; they are used only if ``data`` is a name.
         batch_size: samples per training step.
         prune: compare candidates after every epoch, and stop those below the median. ``law`` is
@@ -132,6 +136,7 @@ def search(
         validation_fraction=validation_fraction,
         shuffle_labels=shuffle_labels,
         split_duplicates=split_duplicates,
+        input=input,
         batch_size=batch_size,
         prune=prune,
         augment=augment,
@@ -228,6 +233,7 @@ def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOption
         if isinstance(data, str)
         else data
     )
+    _check_inputs(dataset)
     check_augmentable(options.augment, dataset.input_shape)
     try_out(found_space, dataset.input_shape, dataset.num_classes)
     location = _location(options, dataset, found_space)
@@ -244,6 +250,16 @@ def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOption
         options=replace(options, devices=devices),
         location=location,
     )
+
+
+def _check_inputs(data: Dataset) -> None:
+    """Raise ``InvalidInputError`` for inputs that the networks of a space do not take."""
+    if not data.is_scaled:
+        kind = "tokens" if isinstance(data.train.inputs, torch.Tensor) else "several inputs"
+        raise InvalidInputError(
+            f"Expected images, series or tabular data for a search, got {kind}, which the networks "
+            f"of a space do not take; analyze and prune take them."
+        )
 
 
 def _location(options: SearchOptions, data: Dataset, space: Space[Any]) -> StudyLocation:

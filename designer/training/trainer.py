@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,15 @@ from torch import Tensor, nn
 from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
-from designer.errors import InvalidInputError, TrialFailed, memory_ran_out
-from designer.probing.calling import check_rows
+from designer.errors import InvalidInputError, ModelError, TrialFailed, memory_ran_out
+from designer.probing.calling import (
+    Inputs,
+    check_rows,
+    cloned,
+    first_tensor,
+    run_model,
+    samples_at,
+)
 
 WEIGHT_DECAY = 5e-4
 """Weight decay of the default optimizer, as in He & Su, PNAS 2023."""
@@ -134,9 +142,9 @@ def train(
     check_trainable(data, batch_size, augmentation)
     stepper = optimizer(model.parameters(), learning_rate)
     generator = torch.Generator().manual_seed(seed)
-    vary = partial(augmented, kind=augmentation, generator=augmentation_generator(seed))
+    vary = _variation(augmentation, seed)
     losses: list[float] = []
-    with memory_exhaustion_as_failure(), _seeded(seed, data.inputs.device):
+    with memory_exhaustion_as_failure(), _seeded(seed, data.device):
         for epoch in range(1, epochs + 1):
             for group in stepper.param_groups:
                 group["lr"] = learning_rate * decay_factor(schedule, epoch - 1, epochs)
@@ -157,7 +165,7 @@ def accuracy(model: nn.Module, data: LabelledTensors, batch_size: int = EVALUATI
 def correct_answers(
     model: nn.Module, data: LabelledTensors, batch_size: int = EVALUATION_BATCH
 ) -> Tensor:
-    """Return, for each sample, whether a model classifies it correctly.
+    """Return, for each sample or labelled token, whether a model classifies it correctly.
 
     Args:
         model: gives logits (n, K); on the device of ``data``. It runs in eval mode, and afterwards
@@ -166,15 +174,35 @@ def correct_answers(
         batch_size: samples per forward pass.
 
     Returns:
-        (n,) mask, on the device of ``data``.
+        (n,) mask, or one of all labelled tokens, on the device of ``data``.
     """
     with _evaluating(model):
         masks = []
         for inputs, labels in data.batches(batch_size):
-            logits = model(inputs.clone())
-            check_rows(logits, len(labels))
-            masks.append(logits.argmax(1) == labels)
+            logits, targets = scored_rows(run_model(model, cloned(inputs)), labels)
+            masks.append(logits.argmax(1) == targets)
     return torch.cat(masks)
+
+
+def scored_rows(output: object, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (rows, K) and their targets: of all samples, or of the tokens with a label.
+
+    Args:
+        output: what a model gives: logits (n, K) or (n, tokens, K), alone or among other things.
+        labels: (n,) classes, or (n, tokens), where a negative one stands for no label; or
+            probabilities with one more axis, which are 0 where there is no label.
+
+    Raises:
+        ModelError: if the model does not give one row per sample.
+    """
+    logits = first_tensor(output)
+    if logits is None:
+        raise ModelError("Expected the model to give a floating tensor, got none.")
+    check_rows(logits, len(labels))
+    if logits.ndim != 3:
+        return logits, labels
+    labelled = labels.sum(2) > 0 if labels.is_floating_point() else labels >= 0
+    return logits[labelled], labels[labelled]
 
 
 @contextmanager
@@ -226,31 +254,38 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def _variation(augmentation: Augmentation, seed: int) -> Callable[[Any], Any]:
+    """Return what changes the inputs of a batch at random."""
+    if augmentation is Augmentation.NONE:
+        return lambda inputs: inputs
+    return partial(augmented, kind=augmentation, generator=augmentation_generator(seed))
+
+
 def _train_epoch(
     model: nn.Module,
     data: LabelledTensors,
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     generator: torch.Generator,
-    vary: Callable[[Tensor], Tensor],
+    vary: Callable[[Any], Any],
 ) -> float:
     """Train for one pass over the data and return the mean loss."""
     order = torch.randperm(len(data), generator=generator).to(data.labels.device)
-    total = torch.zeros((), device=data.inputs.device)
+    total = torch.zeros((), device=data.device)
     samples = 0
     for rows in torch.split(order, batch_size):
         if len(rows) < 2:  # BatchNorm cannot normalise a single sample
             continue
-        loss = _step(model, vary(data.inputs[rows]), data.labels[rows], optimizer)
+        loss = _step(model, vary(samples_at(data.inputs, rows)), data.labels[rows], optimizer)
         total += loss * len(rows)
         samples += len(rows)
     return float(total) / max(samples, 1)
 
 
 def _step(
-    model: nn.Module, inputs: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer
+    model: nn.Module, inputs: Inputs, labels: Tensor, optimizer: torch.optim.Optimizer
 ) -> Tensor:
-    loss = nn.functional.cross_entropy(model(inputs), labels)
+    loss = nn.functional.cross_entropy(*scored_rows(run_model(model, inputs), labels))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
@@ -268,7 +303,8 @@ def check_trainable(data: LabelledTensors, batch_size: int, augmentation: Augmen
         raise InvalidInputError(f"Expected a batch size of at least 2, got {batch_size}.")
     if len(data) < 2:
         raise InvalidInputError(f"Expected at least 2 training samples, got {len(data)}.")
-    check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
+    if augmentation is not Augmentation.NONE:
+        check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
 
 
 def augmentation_generator(seed: int) -> torch.Generator:

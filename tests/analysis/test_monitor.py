@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from designer import LawMonitor, design_score, profile
 from designer.errors import InvalidInputError
+from designer.probing.untouched import python_random_states
 from tests.support.helpers import labelled, small_mlp
 
 TRAIN, HELDOUT = labelled(60), labelled(45, seed=1)
@@ -60,6 +62,15 @@ def test_the_model_is_left_as_it_was_and_rows_follow_its_training() -> None:
     assert [row.epoch for row in monitor.rows] == [0, 1, 2]
     assert len({row.separation[-1] for row in monitor.rows}) == 3
     assert len({row.separation[0] for row in monitor.rows}) == 1  # the input does not change
+
+
+def test_random_states_are_left_as_they_were_by_loaders_that_draw_from_them() -> None:
+    loader = DataLoader(TensorDataset(TRAIN.inputs, TRAIN.labels), batch_size=20)
+    monitor = LawMonitor(small_mlp(), loader, loader)
+    before = torch.get_rng_state(), python_random_states()
+    monitor()
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert python_random_states() == before[1]
 
 
 def test_rows_are_added_to_a_file(tmp_path: Path) -> None:

@@ -299,8 +299,8 @@ def refusal(outcome: Outcome) -> str:
         (["--remove", "1", "--scaling", "much"], "got 'much'"),
         (["--remove", "1", "--data", "nowhere.npz"], "nowhere.npz"),
         (
-            ["--remove", "1", "--data", "tests.support.cli_models:batches"],
-            "got batches; pruning trains",
+            ["--data", "tests.support.cli_models:batches", "--remove", "1", "--train-size", "9"],
+            "for the option train size, got batches",
         ),
         (
             ["--remove", "1", "--validation-fraction", "0"],

@@ -260,7 +260,9 @@ class TestInPython:
         assert test_accuracy is not None
         assert test_accuracy.value == pytest.approx(standardised.accuracy)
 
-    def test_batches_cannot_be_pruned_with(self) -> None:
-        model = cli_models.perceptron()
-        with pytest.raises(designer.InvalidInputError, match="got batches; pruning trains"):
-            designer.prune(model, "tests.support.cli_models:batches", remove=1)
+    def test_batches_are_pruned_with_as_they_are(self, standardised: Trained) -> None:
+        model = load_model(NET, standardised.weights).model
+        data = standardised.test.batches(64), standardised.test.batches(32)
+        report = designer.prune(model, data, remove=1, epochs=0).report
+        accuracy = report.networks[0].validation_accuracy
+        assert accuracy.value == pytest.approx(standardised.accuracy)

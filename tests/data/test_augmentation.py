@@ -246,7 +246,7 @@ def test_where_data_lie_is_not_part_of_it(stripes: str, tmp_path: Path) -> None:
     names = {name for name in identity(tmp_path / "a") if name.startswith("data")}
     assert names == {
         *("data", "data_fingerprint", "data_train_size", "data_image_size"),
-        *("data_validation_fraction", "data_shuffle_labels", "data_scaling"),
+        *("data_validation_fraction", "data_shuffle_labels", "data_scaling", "data_input"),
     }
     json.dumps(identity(tmp_path / "a"))
 

@@ -183,10 +183,10 @@ def test_proportions_are_kept_to_the_sample(counts: list[int], share: float) -> 
 
 def test_equal_numbers_are_equal_samples() -> None:
     x = np.array([[0.0, 1.0], [2.0, 3.0], [-0.0, 1.0], [2.0, 3.0]])
-    groups = equal_samples(x)
+    groups = equal_samples([x])
     assert groups is not None
     assert groups.tolist() == [0, 1, 0, 1]
-    assert equal_samples(x[:2]) is None
+    assert equal_samples([x[:2]]) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64, torch.bool])

@@ -130,4 +130,5 @@ def test_scaling_and_seed_are_recorded_and_change_no_fingerprint(source: Source)
         "shuffle_labels": False,
         "split_duplicates": False,
         "scaling": "standard",
+        "input": None,
     }

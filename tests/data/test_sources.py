@@ -175,7 +175,7 @@ def test_what_are_no_batches(
 
 
 def test_batches_of_other_names_are_refused(source: Source) -> None:
-    refused_source(source({"train": BATCHES, "test": BATCHES}), "found test, too")
+    refused_source(source({"train": BATCHES, "valid": BATCHES}), "found valid, too")
     refused_source(source({"train": None}), "Expected train in 'made_up:data' as batches")
     refused_source(source({"heldout": BATCHES}), "x_train and y_train .* found heldout")
 

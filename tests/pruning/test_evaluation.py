@@ -65,10 +65,11 @@ def test_the_bound_holds_its_level(lost: float, won: float) -> None:
 
 def test_logits_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     model, inputs = small_mlp(), torch.randn(50, 5, generator=torch.Generator().manual_seed(0))
-    whole = logits_of(model, inputs)
+    data = LabelledTensors(inputs, torch.zeros(50, dtype=torch.long))
+    whole = logits_of(model, data)
     assert model.training  # as before, though the logits are those of eval mode
     monkeypatch.setattr(evaluation, "EVALUATION_BATCH", 7)
-    assert torch.allclose(logits_of(model, inputs), whole)
+    assert torch.allclose(logits_of(model, data), whole)
     assert torch.equal(whole, model.eval()(inputs))
     assert not whole.requires_grad
 
@@ -76,7 +77,7 @@ def test_logits_do_not_depend_on_the_batches(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_mode_comes_back_where_the_model_raises() -> None:
     model = small_mlp()
     with pytest.raises(RuntimeError):
-        logits_of(model, torch.zeros(3, 4))
+        logits_of(model, LabelledTensors(torch.zeros(3, 4), torch.zeros(3)))
     assert model.training
 
 

@@ -165,7 +165,7 @@ class TestTrials:
             by_hand,
             key=lambda start: (
                 float(correct_mask(start, data).float().mean()),
-                -mean_loss(start, data.inputs, data.labels),
+                -mean_loss(start, data),
             ),
         )
         assert same_state(candidate.cut.model, state_of(better))

@@ -188,13 +188,11 @@ def test_the_model_is_left_as_it_was(
 def test_influence_does_not_depend_on_the_batches(
     monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
 ) -> None:
-    whole = block_influence(model, splits.validation.inputs)
+    whole = block_influence(model, splits.validation)
     monkeypatch.setattr(criteria, "INFLUENCE_BATCH", 7)
-    assert block_influence(model, splits.validation.inputs) == pytest.approx(
-        whole, rel=1e-4, nan_ok=True
-    )
+    assert block_influence(model, splits.validation) == pytest.approx(whole, rel=1e-4, nan_ok=True)
     data = splits.validation
-    assert mean_loss(model, data.inputs, data.labels) == pytest.approx(
+    assert mean_loss(model, data) == pytest.approx(
         float(functional.cross_entropy(model(data.inputs), data.labels).detach())
     )
 

@@ -140,19 +140,19 @@ def test_soft_targets_are_half_of_the_teacher(
     for soft in (True, False):
         recover(model, splits, RecoveryOptions(epochs=1, soft_targets=soft), teacher)
     labels = splits.train.labels
-    by_hand = 0.5 * logits_of(teacher, splits.train.inputs).softmax(1) + 0.5 * torch.eye(3)[labels]
+    by_hand = 0.5 * logits_of(teacher, splits.train).softmax(1) + 0.5 * torch.eye(3)[labels]
     assert torch.allclose(targets[0].labels, by_hand)
     assert targets[1] is splits.train
 
 
 def test_soft_targets_pull_towards_the_teacher(splits: Splits) -> None:
     teacher = train_briefly(blob_net(3, seed=5), splits.train, epochs=1)
-    wanted = logits_of(teacher, splits.validation.inputs).softmax(1)
+    wanted = logits_of(teacher, splits.validation).softmax(1)
 
     def distance(*, soft: bool) -> float:
         model = blob_net(3).eval()
         how = RecoveryOptions(epochs=6, learning_rate=1e-2, soft_targets=soft)
         recover(model, splits, how, teacher)
-        return float((logits_of(model, splits.validation.inputs).softmax(1) - wanted).abs().mean())
+        return float((logits_of(model, splits.validation).softmax(1) - wanted).abs().mean())
 
     assert distance(soft=True) < distance(soft=False)

@@ -59,7 +59,7 @@ def test_a_record_is_written_to_the_letter_as_it_was_read(folder: Path) -> None:
         assert {key: json.dumps(value) for key, value in written.items()} == texts
 
 
-def test_new_trials_store_the_same_keys_in_the_same_order_and_losses(folder: Path) -> None:
+def test_new_trials_store_the_same_keys_in_the_same_order_and_what_was_added(folder: Path) -> None:
     def keys() -> set[tuple[str, ...]]:
         searched, confirmed = studies(folder)
         return {
@@ -70,12 +70,12 @@ def test_new_trials_store_the_same_keys_in_the_same_order_and_losses(folder: Pat
 
     before = keys()
     continued(folder, trials=6, confirm=3)
-    with_losses = keys() - before
-    assert keys() == before | with_losses
-    assert all({"confirms", "losses"} <= set(names) for names in with_losses)
-    without_losses = {tuple(name for name in names if name != "losses") for names in with_losses}
-    assert without_losses
-    assert without_losses <= before
+    new = keys() - before
+    assert keys() == before | new
+    added = {"losses", "accuracy_above_chance"}
+    assert all(("confirms" in names) == ("losses" in names) for names in new)
+    assert new
+    assert {tuple(name for name in names if name not in added) for names in new} <= before
 
 
 def test_a_finished_study_gives_its_report_again_without_training(folder: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_finished_study_gives_its_report_again_without_training(folder: Path) 
     assert comparable(again)["trials"] == comparable(before)["trials"]
     assert comparable(again)["criterion"] == comparable(before)["criterion"]
     assert again.study.trials == before.study.trials
-    assert again.study.settings == before.study.settings
+    assert again.study.settings == {**before.study.settings, "data_input": None}
     pairs = zip(again.recommendations, before.recommendations, strict=True)
     for now, earlier in pairs:
         assert (now.trial, now.roles, now.spec) == (earlier.trial, earlier.roles, earlier.spec)

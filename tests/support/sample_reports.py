@@ -206,6 +206,7 @@ def trial_row(number: int, state: str = "complete") -> TrialRow:
         learning_rate=0.003,
         score=0.5 + number / 1000 if complete else None,
         heldout_separation=0.6 if complete else None,
+        accuracy_above_chance=0.7 if complete else None,
         adherence=0.9 if complete else None,
         validation_accuracy=0.7 + number / 10_000 if complete else None,
         train_accuracy=0.99 if complete else None,

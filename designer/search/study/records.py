@@ -14,7 +14,7 @@ from designer.results.layers import Curve, LawSummary
 from designer.results.ranges import Measured
 from designer.search.study import keys
 
-MAY_BE_UNMEASURED = frozenset({"score", "heldout_separation", "accuracy_above_chance", "adherence"})
+MAY_BE_UNMEASURED = frozenset({"score", "heldout_separation", "adherence"})
 """Values that a trained candidate stores as null where they could not be measured."""
 
 
