@@ -33,9 +33,17 @@ from benchmarks.command import Parser, output_file, wide_console
 from benchmarks.kept_outcomes import KeptOutcomes
 from designer.analysis.analyze import analyze
 from designer.analysis.warnings import LEAST_COVERAGE
-from designer.models.surgery import remove
-from designer.probing.calling import Inputs, arguments, call_model, first_tensor, map_tensors
+from designer.data.dataset import LabelledTensors
+from designer.probing.calling import (
+    Inputs,
+    arguments,
+    call_model,
+    first_tensor,
+    map_tensors,
+    tensors_of,
+)
 from designer.probing.probes import probing
+from designer.pruning.cut import cut
 from designer.pruning.removable import FEW, removable_blocks
 
 LIBRARIES = ("torchvision", "timm", "transformers")
@@ -82,8 +90,8 @@ def outcome_of(task: ZooTask) -> Figures:
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     row |= _tried("find", lambda: _blocks(model, inputs, architecture))
     row |= _tried("analysis", lambda: _analysis(model, inputs))
-    row |= {"untouched": _is_same(model, state), "copyable": _is_copyable(model)}
     row |= _tried("removal", lambda: _removal(model, inputs))
+    row |= {"untouched": _is_same(model, state), "copyable": _is_copyable(model)}
     return {**row, "seconds": round(time.perf_counter() - started, 1)}
 
 
@@ -126,8 +134,10 @@ def _analysis(model: nn.Module, inputs: Inputs) -> Figures:
     labels = torch.arange(SAMPLES) % 2
     output = first_tensor(call_model(model, inputs))
     if output is not None and output.ndim == 2 and output.shape[1] > 1:
-        logits = output.detach()
-        model, labels = _Centred(model, logits.mean(0)), (logits - logits.mean(0)).argmax(1)
+        mean = output.detach().mean(0)
+        own = (output.detach() - mean).argmax(1)
+        if bool((own != own[0]).any()):  # some heads begin with weights of 0
+            model, labels = _Centred(model, mean), own
     data = (inputs, labels)
     started = time.perf_counter()
     with torch.no_grad():
@@ -146,10 +156,9 @@ def _removal(model: nn.Module, inputs: Inputs) -> Figures:
     row: Figures = {"blocks": len(blocks), "removable": len(going)}
     if not going:
         return row
-    smaller = copy.deepcopy(model)
-    before = _parameters(smaller)
-    remove(smaller, going[0].removals)
-    row |= {"parameters_removed": before - _parameters(smaller)}
+    labels = torch.arange(len(tensors_of(inputs)[0])) % 2
+    smaller = cut(model, [going[0]], LabelledTensors(inputs, labels), fit=False).model
+    row |= {"parameters_removed": _parameters(model) - _parameters(smaller)}
     row |= _tried("run", lambda: _runs(smaller, few))
     return row | _tried("export", lambda: _exports(smaller, few))
 
