@@ -41,7 +41,7 @@ def finish(out: Path, trials: int) -> int:
 
 def command(out: Path, trials: int) -> list[str]:
     options = (
-        f"--data tests.support.toy:blobs --trials {trials} --epochs 60 --workers 2 --confirm 1 "
+        f"--data tests.support.toy:blobs --trials {trials} --epochs 25 --workers 2 --confirm 1 "
         f"--confirm-epochs 5 --edits 0 --json --out {out}"
     )
     return [sys.executable, "-m", "designer", "search", *options.split()]
