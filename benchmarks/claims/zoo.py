@@ -39,7 +39,8 @@ from designer.probing.calling import (
     arguments,
     call_model,
     first_tensor,
-    map_tensors,
+    run_model,
+    samples_at,
     tensors_of,
 )
 from designer.probing.probes import probing
@@ -106,7 +107,7 @@ def _tried(part: str, measure: Any) -> Figures:
 def _blocks(model: nn.Module, inputs: Inputs, architecture: Architecture) -> Figures:
     expected = architecture.expected(model)
     with probing(model) as probe:
-        probe.features(_first(inputs, FEW))
+        probe.features(samples_at(inputs, slice(FEW)))
         names, coverage = {name.partition("#")[0] for name in probe.names}, probe.coverage.share
     return {
         "expected": len(expected),
@@ -150,7 +151,7 @@ def _analysis(model: nn.Module, inputs: Inputs) -> Figures:
 
 
 def _removal(model: nn.Module, inputs: Inputs) -> Figures:
-    few = _first(inputs, FEW)
+    few = samples_at(inputs, slice(FEW))
     blocks = removable_blocks(model, few)
     going = [block for block in blocks if block.can_go]
     row: Figures = {"blocks": len(blocks), "removable": len(going)}
@@ -164,9 +165,8 @@ def _removal(model: nn.Module, inputs: Inputs) -> Figures:
 
 
 def _runs(model: nn.Module, few: Inputs) -> Figures:
-    args, named = arguments(few)
     with torch.no_grad():
-        model(*args, **named)
+        run_model(model, few)
     return {"runs": True}
 
 
@@ -174,13 +174,6 @@ def _exports(model: nn.Module, few: Inputs) -> Figures:
     args, named = arguments(few)
     torch.export.export(model, args, named)
     return {"exported": True}
-
-
-def _first(inputs: Inputs, count: int) -> Inputs:
-    def part(tensor: Tensor) -> Tensor:
-        return tensor[:count]
-
-    return map_tensors(inputs, part)
 
 
 def _parameters(model: nn.Module) -> int:

@@ -49,12 +49,6 @@ def score_forms() -> Iterator[str]:
         yield ""
 
 
-def lead_of(name: str, epochs: str, which: str) -> Figures:
-    """Return the mean lead of a form over validation accuracy, with its interval over pools."""
-    lead: Figures = read_result(FILE)["over_pools"][epochs][name][f"{which}_lead"]
-    return lead
-
-
 def _row(name: str, form: Figures) -> list[str]:
     return [
         LABELS.get(name, name),

@@ -45,7 +45,21 @@ def load_named_model(
         arguments=read_arguments(model_args),
         data=data,
     )
-    feeding = None if data is None else loaded.feeding(data_options)
+    feeding = None if data is None else _feeding(loaded, data_options)
     if feeding is not None:
         print_status(feeding)
     return loaded
+
+
+def _feeding(loaded: LoadedModel, asked: Mapping[str, Any]) -> str | None:
+    """Return how a model is fed where nobody asks for anything else; None if nothing is left."""
+    left = {k: v for k, v in loaded.data_defaults.items() if asked.get(k) is None}
+    parts = []
+    if "image_size" in left:
+        parts.append(f"images of {left['image_size']} pixels (--image-size)")
+    if "scaling" in left:
+        numbers = (f"{k} {', '.join(f'{x:g}' for x in v)}" for k, v in left["scaling"].items())
+        parts.append(f"pixels scaled by {' and '.join(numbers)} (--scaling)")
+    if not parts:
+        return None
+    return f"As its library says, '{loaded.name}' is fed with {' and '.join(parts)}."

@@ -23,6 +23,9 @@ Arguments = Mapping[str, Any]
 PRETRAINED = ("pretrained", "weights")
 """Arguments that ask timm and torchvision for trained weights."""
 
+CLASSES = "num_classes"
+"""Argument by which timm and torchvision are told the number of classes."""
+
 CONFIG_FILE = "config.json"
 
 SIMILAR_NAMES = 3
@@ -38,8 +41,8 @@ class Library:
     make: Callable[[Any, str, dict[str, Any], bool], nn.Module]
     """Returns a model of the imported package by name, with arguments; False as the last one for
     initial weights in place of trained ones."""
-    classes: str | None
-    """Argument that says the number of classes; None where the model itself says it."""
+    told_classes: bool
+    """True if it is told the number of classes; False where the model itself says it."""
 
 
 def library_of(source: str) -> Library | None:
@@ -51,9 +54,8 @@ def library_of(source: str) -> Library | None:
 def lacks_classes(source: str, arguments: Arguments) -> bool:
     """True if a library is to be told how many classes a model has, and nobody said it."""
     library = library_of(source)
-    if library is None or library.classes is None:
-        return False
-    return not any(arguments.get(name) for name in (library.classes, *PRETRAINED))
+    told = library is not None and library.told_classes
+    return told and not any(arguments.get(name) for name in (CLASSES, *PRETRAINED))
 
 
 def make_library_model(source: str, arguments: Arguments, *, trained: bool) -> nn.Module:
@@ -207,11 +209,11 @@ def _check_name(name: str, *, known: bool, names: Callable[[], list[str]]) -> No
         raise ModelError(f"Expected the name of a model that the library has, got '{name}'{hint}.")
 
 
-_TIMM = Library("timm", _from_timm, "num_classes")
-_TRANSFORMERS = Library("transformers", _from_transformers, None)
+_TIMM = Library("timm", _from_timm, told_classes=True)
+_TRANSFORMERS = Library("transformers", _from_transformers, told_classes=False)
 
 LIBRARIES = {
-    "torchvision": Library("torchvision", _from_torchvision, "num_classes"),
+    "torchvision": Library("torchvision", _from_torchvision, told_classes=True),
     "timm": _TIMM,
     "hf": _TRANSFORMERS,
 }

@@ -73,23 +73,6 @@ class LoadedModel:
         whole = partial(build_from_origin, self.origin, self.trust, seed)
         return rebuild_pruned(whole, self.removed, self.model.state_dict(), seed)
 
-    def feeding(self, asked: Mapping[str, Any]) -> str | None:
-        """Return how it is fed where nobody asks for anything else, in a sentence; None if as said.
-
-        Args:
-            asked: options of ``load_dataset``, None where nobody asked for one.
-        """
-        left = {k: v for k, v in self.data_defaults.items() if asked.get(k) is None}
-        if not left:
-            return None
-        parts = []
-        if "image_size" in left:
-            parts.append(f"images of {left['image_size']} pixels (--image-size)")
-        if "scaling" in left:
-            numbers = (f"{k} {', '.join(f'{x:g}' for x in v)}" for k, v in left["scaling"].items())
-            parts.append(f"pixels scaled by {' and '.join(numbers)} (--scaling)")
-        return f"As its library says, '{self.name}' is fed with {' and '.join(parts)}."
-
     @property
     def learning_rate(self) -> float | None:
         """Learning rate that it was trained with; None if unknown."""

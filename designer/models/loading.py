@@ -16,7 +16,7 @@ from designer.data.classes import count_classes
 from designer.errors import DesignerError, ModelError, RunFolderError, TrustError, first_line
 from designer.folders import BEST_FOLDER, PRUNED_FILE, SPEC_FILE, WEIGHTS_FILE
 from designer.importing import Trust, Trusted
-from designer.models.libraries import Arguments, data_options_of, lacks_classes
+from designer.models.libraries import CLASSES, Arguments, data_options_of, lacks_classes
 from designer.models.loaded import (
     LoadedModel,
     build_from_origin,
@@ -81,7 +81,7 @@ def _from_factory(
 ) -> LoadedModel:
     """Return the model of a callable or a library, with how timm would feed it."""
     if data is not None and lacks_classes(name, arguments):
-        arguments = {**arguments, "num_classes": count_classes(data)}
+        arguments = {**arguments, CLASSES: count_classes(data)}
     allowed = trust.with_names(name)
     make = partial(make_model, name, allowed, arguments, trained=True)
     return LoadedModel(

@@ -48,7 +48,9 @@ SCORE_EXPLANATION = (
     "The design score is the mean of two accuracies on validation data (0 is chance, 1 is "
     "perfect): the nearest-class-mean accuracy averaged over the later two thirds of the depth, "
     "and that of the network itself over its last epochs; it is reduced by up to "
-    f"{ADHERENCE_WEIGHT:.0%} the less equally the blocks share the work of separating the classes."
+    f"{ADHERENCE_WEIGHT:.0%} the less equally the blocks share the work of separating the classes. "
+    "It holds validation accuracy itself, so it agrees with it by construction; held-out "
+    "separation and adherence do not."
 )
 
 

@@ -45,7 +45,6 @@ TRIALS_SHOWN = 5
 CRITERIA = {
     "design_score": "design score",
     "heldout_separation": "held-out separation",
-    "accuracy_above_chance": "accuracy over the last epochs",
     "adherence": "adherence to the law",
     "training_loss": "summed training loss (negated)",
     "parameters": "parameters",
