@@ -23,10 +23,12 @@ class KeptOutcomes:
     Args:
         path: the file, to which every outcome is added as soon as it is there; None to keep them
             in memory only.
+        processes: how many jobs run at the same time.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, processes: int = PROCESSES) -> None:
         self._path = path
+        self._processes = processes
         lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
         rows = {key_of(row["job"]): row for row in map(json.loads, lines)}
         self._outcomes: dict[str, Figures] = {key: row["outcome"] for key, row in rows.items()}
@@ -49,10 +51,10 @@ class KeptOutcomes:
             what: the jobs' name in the progress on stderr.
         """
         for key in dict.fromkeys(map(_key, jobs)):  # what is measured below counts as this run's
-            self.earlier_seconds += self._seconds.pop(key, 0.0) / PROCESSES
+            self.earlier_seconds += self._seconds.pop(key, 0.0) / self._processes
         missing = [job for job in dict.fromkeys(jobs) if _key(job) not in self._outcomes]
         if missing:
-            outcomes = in_processes(partial(_timed, function), missing, what)
+            outcomes = in_processes(partial(_timed, function), missing, what, self._processes)
             for job, (outcome, seconds) in zip(missing, outcomes, strict=True):
                 self._outcomes[_key(job)] = outcome
                 self._keep(job, outcome, seconds)

@@ -19,18 +19,22 @@ Outcome = TypeVar("Outcome")
 
 
 def in_processes(
-    function: Callable[[Task], Outcome], tasks: Sequence[Task], what: str
+    function: Callable[[Task], Outcome],
+    tasks: Sequence[Task],
+    what: str,
+    processes: int = PROCESSES,
 ) -> Iterator[Outcome]:
-    """Yield the outcomes in the order of the tasks, from ``PROCESSES`` processes.
+    """Yield the outcomes in the order of the tasks, from processes of one thread each.
 
     Args:
         function: a function of a module, so that a new process can import it.
         tasks: its arguments.
         what: the tasks' name in the progress on stderr.
+        processes: how many run at the same time.
     """
     started = time.perf_counter()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(PROCESSES, len(tasks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(processes, len(tasks)), mp_context=context) as pool:
         outcomes = pool.map(partial(_on_one_thread, function), tasks)
         for done, outcome in enumerate(outcomes, start=1):
             if 10 * done // len(tasks) != 10 * (done - 1) // len(tasks):

@@ -31,8 +31,10 @@ from benchmarks.claims.contribution_removals import (
     show_removals,
     summary_of_removals,
 )
+from benchmarks.claims.pretrained_resnets import ALL, TRAIN
 from benchmarks.command import Parser, output_file, positive, refuse
 from benchmarks.kept_outcomes import KeptOutcomes
+from benchmarks.processes import PROCESSES
 
 NETWORKS = 3
 """Small networks of each family on each data set."""
@@ -58,6 +60,11 @@ def configure(parser: Parser) -> None:
         "--count", action="append", type=positive, help="only this many blocks removed"
     )
     parser.add_argument("--order", action="append", choices=ORDERS, help="only these, and ours")
+    parser.add_argument(
+        "--all-images", action="store_true", help="train a pretrained network on all images"
+    )
+    parser.add_argument("--device", default="cpu", help="of the pretrained networks")
+    parser.add_argument("--processes", type=positive, default=PROCESSES, help="at the same time")
     parser.add_argument("--runs", type=output_file, help="file that keeps what is measured")
     parser.checks.append(_check)
 
@@ -73,10 +80,13 @@ def _check(parser: Parser, options: argparse.Namespace) -> None:
 
 def tasks_of(options: argparse.Namespace) -> list[NetworkTask]:
     """Return all networks."""
-    models = str(options.models or "")
+    sources = [(name, source) for name, _, source in (text.partition("=") for text in options.data)]
+    models, images = str(options.models or ""), ALL if options.all_images else TRAIN
     return [
-        NetworkTask(name, source, family, seed, models if family in PRETRAINED else "")
-        for name, _, source in (text.partition("=") for text in options.data)
+        NetworkTask(name, source, family, 0, models, options.device, images)
+        if family in PRETRAINED
+        else NetworkTask(name, source, family, seed)
+        for name, source in sources
         for family in options.family
         for seed in range(1 if family in PRETRAINED else options.networks)
     ]
@@ -84,7 +94,7 @@ def tasks_of(options: argparse.Namespace) -> list[NetworkTask]:
 
 def run(options: argparse.Namespace) -> Result:
     """Measure effects of single blocks, or removals of several."""
-    tasks, kept = tasks_of(options), KeptOutcomes(options.runs)
+    tasks, kept = tasks_of(options), KeptOutcomes(options.runs, options.processes)
     if not options.removals:
         seeds = sorted({task.seed for task in tasks})
         figures = summary_of_effects(measure_effects(tasks, kept))

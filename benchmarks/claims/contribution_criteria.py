@@ -204,7 +204,7 @@ def gradients_of_gates(
             output is added to what flows past it gives zeros in any case.
     """
     modules = submodules(model)
-    gates = [torch.ones((), requires_grad=True) for _ in blocks]
+    gates = [torch.ones((), device=data.device, requires_grad=True) for _ in blocks]
     handles = []
     for block, gate in zip(blocks, gates, strict=True):
         first, last = block.removals[0], block.removals[-1].block
@@ -285,7 +285,7 @@ def layer_saturations(model: nn.Module, data: LabelledTensors) -> dict[str, floa
     logging.getLogger("delve.logger").setLevel(logging.WARNING)
     model = copy.deepcopy(model).eval()  # delve leaves attributes and hooks behind
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        tracker = SaturationTracker(folder, "csv", model, device="cpu")
+        tracker = SaturationTracker(folder, "csv", model, device=str(data.device))
         for inputs, _ in data.batches(BATCH):
             model(inputs)
         covariances = tracker.logs["eval-covariance-matrix"]

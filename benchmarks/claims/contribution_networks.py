@@ -14,7 +14,9 @@ from torch.nn import functional
 
 from benchmarks.claim import Figures
 from benchmarks.claims.pretrained_resnets import (
+    ALL,
     BLOCKS_PER_STAGE,
+    TRAIN,
     cifar_splits,
     pretrained_resnet,
 )
@@ -29,6 +31,7 @@ from designer.pruning.options import RecoveryOptions
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.splits import Splits
+from designer.training.devices import usable_device
 
 SMALL, PRETRAINED = tuple(FAMILIES), tuple(BLOCKS_PER_STAGE)
 
@@ -50,9 +53,9 @@ class Recovery:
     images: int
 
 
-SHORT, LONG = Recovery(1, 2000), Recovery(2, 4000)
-"""After the removal of a single block, and of several. Small networks recover as the product does
-by default, after any removal."""
+SHORT, LONG, FULL = Recovery(1, 2000), Recovery(2, TRAIN), Recovery(10, ALL)
+"""After the removal of a single block, of several, and of several with all images that there are.
+Small networks recover as the product does by default, after any removal."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class NetworkTask:
     """Seed of a small network's data and training; 0 for a pretrained one."""
     models: str = ""
     """The folder of the pretrained weights."""
+    device: str = "cpu"
+    images: int = TRAIN
+    """Training images of a pretrained network."""
 
     @property
     def pretrained(self) -> bool:
@@ -99,8 +105,9 @@ class Subject:
 def subject_of(task: NetworkTask) -> Subject:
     """Return the network with its data; the latest one is kept."""
     if task.pretrained:
-        model: nn.Module = pretrained_resnet(task.family, Path(task.models))
-        splits = cifar_splits(Path(task.source))
+        device = usable_device(task.device)
+        model: nn.Module = pretrained_resnet(task.family, Path(task.models)).to(device)
+        splits = cifar_splits(Path(task.source), task.images).to(device)
     else:
         trained = trained_subject(Task(task.data, task.source, task.family, task.seed), VALIDATION)
         model, splits = trained.model, trained.splits

@@ -17,6 +17,7 @@ from rich.table import Table
 from benchmarks.claim import Figures
 from benchmarks.claims.contribution_criteria import CriteriaJob, criteria_of
 from benchmarks.claims.contribution_networks import (
+    FULL,
     LONG,
     NetworkTask,
     RemovalJob,
@@ -36,6 +37,7 @@ from benchmarks.claims.contribution_orders import (
     orders_by_value,
     random_orders,
 )
+from benchmarks.claims.pretrained_resnets import ALL
 from benchmarks.claims.small_networks import by_family
 from benchmarks.command import wide_console
 from benchmarks.kept_outcomes import KeptOutcomes
@@ -127,7 +129,8 @@ def _jobs(
 def _pair(
     task: NetworkTask, blocks: tuple[str, ...], seeds: tuple[int, ...]
 ) -> tuple[RemovalJob, RemovalJob]:
-    fitted = RemovalJob(task, blocks, fit=bool(blocks), recovery=LONG, seeds=seeds)
+    recovery = FULL if task.images == ALL else LONG
+    fitted = RemovalJob(task, blocks, fit=bool(blocks), recovery=recovery, seeds=seeds)
     return RemovalJob(task, blocks, fit=False), fitted
 
 

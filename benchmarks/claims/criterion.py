@@ -22,6 +22,7 @@ The higher a criterion the better; where it does not exist, it counts as worse t
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ from benchmarks.command import (
     verdict,
     wide_console,
 )
+from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.pools.fresh_pool import Protocol, measure_pool
 from benchmarks.pools.pool import (
     Network,
@@ -47,6 +49,7 @@ from benchmarks.pools.pool import (
     stored_pool,
     write_pool,
 )
+from benchmarks.processes import PROCESSES
 from benchmarks.statistics import (
     Indices,
     bootstrap,
@@ -55,9 +58,7 @@ from benchmarks.statistics import (
     regret,
     rounded,
 )
-from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError
-from designer.importing import typed
 from designer.measures.law import fit_law
 from designer.measures.ranks import spearman
 from designer.measures.score import (
@@ -67,7 +68,6 @@ from designer.measures.score import (
     combine,
     heldout_separation,
 )
-from designer.models.spaces import find_space
 from designer.results.measured import FloatArray
 
 REFERENCE = "validation_accuracy"
@@ -90,6 +90,11 @@ FRESH_OPTIONS = (
     "validation_fraction",
     "space",
     "seed",
+    "min_flops",
+    "max_flops",
+    "device",
+    "processes",
+    "runs",
     "pool_out",
 )
 
@@ -228,6 +233,11 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of the draw, the split and the first run"
     )
+    parser.add_argument("--min-flops", type=float, default=0.0, help="of an architecture")
+    parser.add_argument("--max-flops", type=float, default=math.inf, help="of an architecture")
+    parser.add_argument("--device", default="cpu", help="where to train")
+    parser.add_argument("--processes", type=positive, default=PROCESSES, help="at the same time")
+    parser.add_argument("--runs", type=output_file, help="file that keeps what is measured")
     parser.add_argument("--pool-out", type=output_file, help="write the trained pool here")
     parser.checks.append(_check)
 
@@ -450,18 +460,21 @@ def ceiling(networks: Sequence[Network]) -> Figures | None:
 
 
 def _trained(options: argparse.Namespace) -> list[Network]:
-    data = load_dataset(
-        options.data,
+    protocol = Protocol(
+        space=options.space,
+        source=options.data,
         train_size=options.train_size,
         image_size=options.image_size,
         validation_fraction=options.validation_fraction,
         seed=options.seed,
-    )
-    protocol = Protocol(
-        find_space(options.space, typed(options.space)), data, options.epochs, options.final_epochs
+        epochs=options.epochs,
+        final_epochs=options.final_epochs,
+        flops=(options.min_flops, options.max_flops),
+        device=options.device,
     )
     seeds = [options.seed + i for i in range(options.seeds)]
-    rows = measure_pool(protocol, options.archs, seeds, options.seed)
+    kept = KeptOutcomes(options.runs, options.processes)
+    rows = measure_pool(protocol, options.archs, seeds, kept)
     if options.pool_out:
         write_pool(options.pool_out, rows)
     return [network(row) for row in rows]

@@ -28,7 +28,7 @@ WIDTHS = (16, 32, 64)
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """The networks take (x / 255 - mean) / sd, per channel."""
 
-TRAIN, HELDOUT = 4000, 2000
+TRAIN, ALL, HELDOUT = 4000, 8000, 2000
 """Images of the training part that layers are fitted and trained on, and that choices are made
 with; the two share no image."""
 
@@ -97,7 +97,7 @@ def pretrained_resnet(name: str, folder: Path) -> CifarResnet:
     return model.eval()
 
 
-def cifar_splits(source: Path, seed: int = 0) -> Splits:
+def cifar_splits(source: Path, images: int = TRAIN, seed: int = 0) -> Splits:
     """Return training, held-out and test images, scaled as the networks take them.
 
     Training and held-out images are drawn from the training part of the file, and the test images
@@ -106,17 +106,18 @@ def cifar_splits(source: Path, seed: int = 0) -> Splits:
     Args:
         source: an archive with ``x_train``, ``y_train``, ``x_test`` and ``y_test``; images are
             (n, height, width, 3) of bytes.
+        images: how many to train on.
         seed: seed of the draw.
     """
     with np.load(source) as arrays:
-        images, labels = arrays["x_train"], arrays["y_train"].ravel()
+        drawn, labels = arrays["x_train"], arrays["y_train"].ravel()
         test = _scaled(arrays["x_test"], arrays["y_test"].ravel())
     order = np.random.default_rng(seed).permutation(len(labels))
-    train, heldout = order[:TRAIN], order[TRAIN : TRAIN + HELDOUT]
+    train, heldout = order[:images], order[images : images + HELDOUT]
     return Splits(
         "CIFAR-10",
-        _scaled(images[train], labels[train]),
-        _scaled(images[heldout], labels[heldout]),
+        _scaled(drawn[train], labels[train]),
+        _scaled(drawn[heldout], labels[heldout]),
         test,
     )
 

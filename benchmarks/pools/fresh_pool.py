@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import optuna
@@ -12,6 +14,7 @@ from optuna.samplers import RandomSampler
 from torch import nn
 
 from benchmarks.command import say
+from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.pools.pool import Row
 from benchmarks.pools.zero_cost import (
     gradient_norm,
@@ -20,13 +23,16 @@ from benchmarks.pools.zero_cost import (
     snip,
     synflow_log,
 )
-from benchmarks.processes import in_processes
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
+from designer.data.loading import load_dataset
 from designer.errors import InvalidInputError, TrialFailed
+from designer.importing import typed
+from designer.models.spaces import find_space
 from designer.probing.probes import probing
 from designer.results.measured import FloatArray, measured
 from designer.search.candidates import size_of, spec_key, spec_values, train_spec
+from designer.training.devices import usable_device
 from designer.training.trainer import (
     EpochCallback,
     Schedule,
@@ -50,59 +56,112 @@ MAX_IN_VAIN = 300
 """Known specs drawn in a row after which the space counts as exhausted."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Protocol:
     """How every network of a pool is trained."""
 
-    space: Space[Any]
-    data: Dataset
+    space: str
+    """The space's name, as ``find_space`` takes it."""
+    source: str
+    """The data set, as ``load_dataset`` takes it."""
+    train_size: int | None
+    image_size: int | None
+    validation_fraction: float
+    seed: int
+    """Of the draw of architectures and of the split."""
     epochs: int
     """Of the short run, at the constant learning rate, as in a search trial."""
     final_epochs: int
     """Of the long run, with the learning rate falling in steps, as in the confirmation."""
+    flops: tuple[float, float] = (0.0, math.inf)
+    """Least and most operations of an architecture per sample; others are not drawn."""
+    device: str = "cpu"
 
     def checkpoints(self) -> list[int]:
         """Return the epochs of the short run after which to look inside."""
         return sorted({*(e for e in CHECKPOINTS if e < self.epochs), self.epochs})
 
 
+@dataclass(frozen=True)
+class PoolJob:
+    """One network of a pool."""
+
+    protocol: Protocol
+    architecture: int
+    """Place of the architecture among those that are drawn."""
+    seed: int
+
+
 @dataclass(frozen=True, eq=False)
 class _Task:
     protocol: Protocol
-    architecture: int
+    space: Space[Any]
+    data: Dataset
     spec: Spec
     seed: int
 
 
 def measure_pool(
-    protocol: Protocol, architectures: int, seeds: Sequence[int], sampling_seed: int
-) -> list[Row]:
+    protocol: Protocol, architectures: int, seeds: Sequence[int], kept: KeptOutcomes
+) -> Sequence[Row]:
     """Return the rows of a pool; an architecture is left out if one of its runs failed.
 
     Args:
         protocol: space, data and epochs.
         architectures: how many to draw.
         seeds: training seeds; every architecture is trained with each.
-        sampling_seed: the seed of the draw.
+        kept: does the jobs.
 
     Raises:
         InvalidInputError: if the space has fewer distinct specs.
         TrialFailed: if every architecture failed.
     """
-    specs = distinct_specs(protocol.space, architectures, sampling_seed)
-    tasks = [_Task(protocol, i, spec, seed) for i, spec in enumerate(specs) for seed in seeds]
-    outcomes = list(in_processes(_measured, tasks, "networks"))
-    failed = {t.architecture for t, row in zip(tasks, outcomes, strict=True) if row is None}
+    _specs(protocol, architectures)
+    jobs = [PoolJob(protocol, i, seed) for i in range(architectures) for seed in seeds]
+    outcomes = kept.measure(measured_network, jobs, "networks")
+    failed = {job.architecture for job, row in zip(jobs, outcomes, strict=True) if not row}
     if failed:
         say(f"{len(failed)} of {architectures} architectures failed to train and are left out")
-    rows = [row for row in outcomes if row is not None and row["architecture"] not in failed]
+    rows = [row for row in outcomes if row and row["architecture"] not in failed]
     if not rows:
         raise TrialFailed("Every architecture failed to train.")
     return rows
 
 
-def distinct_specs(space: Space[Any], count: int, seed: int) -> list[Spec]:
-    """Return ``count`` different specs, drawn at random."""
+@lru_cache(maxsize=1)
+def _data(protocol: Protocol) -> Dataset:
+    return load_dataset(
+        protocol.source,
+        train_size=protocol.train_size,
+        image_size=protocol.image_size,
+        validation_fraction=protocol.validation_fraction,
+        seed=protocol.seed,
+    ).to(usable_device(protocol.device))
+
+
+def _space(protocol: Protocol) -> Space[Any]:
+    return find_space(protocol.space, typed(protocol.space))
+
+
+def _specs(protocol: Protocol, count: int) -> list[Spec]:
+    """Return the first architectures that are drawn; those before them are the same for all."""
+    data, space = _data(protocol), _space(protocol)
+    low, high = protocol.flops
+
+    def fits(spec: Spec) -> bool:
+        return low <= size_of(space, spec, data.input_shape, data.num_classes).flops <= high
+
+    wanted = fits if (low, high) != (0.0, math.inf) else lambda _: True
+    return distinct_specs(space, count, protocol.seed, wanted)
+
+
+def distinct_specs(
+    space: Space[Any],
+    count: int,
+    seed: int,
+    wanted: Callable[[Spec], bool] = lambda _: True,
+) -> list[Spec]:
+    """Return ``count`` different specs that are wanted, drawn at random."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
     specs: dict[str, Spec] = {}
@@ -110,7 +169,8 @@ def distinct_specs(space: Space[Any], count: int, seed: int) -> list[Spec]:
     while len(specs) < count:
         spec = space.suggest(study.ask())
         known = len(specs)
-        specs.setdefault(spec_key(spec_values(spec)), spec)
+        if wanted(spec):
+            specs.setdefault(spec_key(spec_values(spec)), spec)
         in_vain = in_vain + 1 if len(specs) == known else 0
         if in_vain == MAX_IN_VAIN:
             raise InvalidInputError(
@@ -120,24 +180,26 @@ def distinct_specs(space: Space[Any], count: int, seed: int) -> list[Spec]:
     return list(specs.values())
 
 
-def _measured(task: _Task) -> Row | None:
-    """Return a row of the pool, or None if training failed."""
-    space, data = task.protocol.space, task.protocol.data
+def measured_network(job: PoolJob) -> Row:
+    """Return a row of the pool; an empty one if training failed."""
+    protocol = job.protocol
+    spec = _specs(protocol, job.architecture + 1)[-1]
+    task = _Task(protocol, _space(protocol), _data(protocol), spec, job.seed)
     try:
         short, final = _short_run(task), _long_run(task)
     except TrialFailed:
-        return None
+        return {}
     untrained = _untrained(task)
-    size = size_of(space, task.spec, data.input_shape, data.num_classes)
+    size = size_of(task.space, spec, task.data.input_shape, task.data.num_classes)
     return {
-        "architecture": task.architecture,
-        "seed": task.seed,
-        "spec": spec_values(task.spec),
-        "widths": _widths(untrained, data),
+        "architecture": job.architecture,
+        "seed": job.seed,
+        "spec": spec_values(spec),
+        "widths": _widths(untrained, task.data),
         "parameters": size.parameters,
         "flops": size.flops,
-        **_zero_cost(untrained, data),
-        "chance": data.chance,
+        **_zero_cost(untrained, task.data),
+        "chance": task.data.chance,
         "final": final,
         "short": short,
     }
@@ -145,7 +207,7 @@ def _measured(task: _Task) -> Row | None:
 
 def _short_run(task: _Task) -> dict[str, Row]:
     """Return what each checkpoint shows, by number of epochs."""
-    data, checkpoints = task.protocol.data, task.protocol.checkpoints()
+    data, checkpoints = task.data, task.protocol.checkpoints()
     shown: dict[int, Row] = {}
     accuracies: list[float] = []
     aside = 0.0
@@ -178,7 +240,7 @@ def _short_run(task: _Task) -> dict[str, Row]:
 
 def _long_run(task: _Task) -> Row:
     model, _ = _trained(task, task.protocol.final_epochs, Schedule.STEP)
-    data = task.protocol.data
+    data = task.data
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     accuracies = {f"{name}_accuracy": accuracy(model, part) for name, part in parts.items()}
     return {"epoch": task.protocol.final_epochs, **accuracies}
@@ -188,9 +250,9 @@ def _trained(
     task: _Task, epochs: int, schedule: Schedule, on_epoch: EpochCallback | None = None
 ) -> tuple[nn.Module, TrainingHistory]:
     return train_spec(
-        task.protocol.space,
+        task.space,
         task.spec,
-        task.protocol.data,
+        task.data,
         seed=task.seed,
         epochs=epochs,
         schedule=schedule,
@@ -199,7 +261,7 @@ def _trained(
 
 
 def _untrained(task: _Task) -> nn.Module:
-    space, data = task.protocol.space, task.protocol.data
+    space, data = task.space, task.data
     device = data.train.inputs.device
     return build_seeded(
         lambda: space.build(task.spec, data.input_shape, data.num_classes), task.seed, device
