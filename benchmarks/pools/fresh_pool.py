@@ -13,6 +13,7 @@ import optuna
 from optuna.samplers import RandomSampler
 from torch import nn
 
+from benchmarks.claim import Figures
 from benchmarks.command import say
 from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.pools.pool import Row
@@ -180,7 +181,7 @@ def distinct_specs(
     return list(specs.values())
 
 
-def measured_network(job: PoolJob) -> Row:
+def measured_network(job: PoolJob) -> Figures:
     """Return a row of the pool; an empty one if training failed."""
     protocol = job.protocol
     spec = _specs(protocol, job.architecture + 1)[-1]
