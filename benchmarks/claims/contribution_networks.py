@@ -53,7 +53,7 @@ class Recovery:
     images: int
 
 
-SHORT, LONG, FULL = Recovery(1, 2000), Recovery(2, TRAIN), Recovery(10, ALL)
+SHORT, LONG, FULL = Recovery(1, 2000), Recovery(2, TRAIN), Recovery(5, ALL)
 """After the removal of a single block, of several, and of several with all images that there are.
 Small networks recover as the product does by default, after any removal."""
 
