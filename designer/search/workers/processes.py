@@ -8,13 +8,13 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from ctypes import c_byte
 from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from typing import Protocol
 
 from designer.errors import first_line
@@ -106,7 +106,9 @@ class WorkerPool:
     def __init__(self, job: Job, storage: CachingStorage) -> None:
         self._job = job
         self._storage = storage
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("forkserver")
+        # A server imports torch once, and all workers of this process are forks of it.
+        self._context.set_forkserver_preload([__name__])
         # Without a lock: a worker that is killed while it holds one would block all others.
         self._stop_flag = self._context.RawValue("b", 0)
         self._workers: list[_WorkerProcess] = []
@@ -152,13 +154,15 @@ class WorkerPool:
         ours, theirs = self._context.Pipe()
         job = replace(self._job, options=replace(self._job.options, devices=(device,)))
         process = self._context.Process(
-            target=_worker_main, args=(job, theirs, self._stop_flag), daemon=True
+            target=_worker_main,
+            args=(job, theirs, self._stop_flag, dict(os.environ)),
+            daemon=True,
         )
         # Ctrl-C goes to all processes of a terminal, and schedulers send SIGTERM to all of a job.
         # Workers never act on either: this process decides, and tells them by the flag.
         resource_tracker.ensure_running()  # else its start would end the blocking
         with inherited_by_children_as_blocked():
-            process.start()
+            process.start()  # the first start starts the server, too
         return _WorkerProcess(process, ours, device)
 
     def _replace_dead(self, phase: Phase, claims: TrialClaims, stop: Stop) -> None:
@@ -184,7 +188,7 @@ class WorkerPool:
 class _WorkerProcess:
     """A worker process and the pipe to it: it gets a phase and sends it back when it is over."""
 
-    def __init__(self, process: SpawnProcess, pipe: Connection, device: str) -> None:
+    def __init__(self, process: ForkServerProcess, pipe: Connection, device: str) -> None:
         self.process, self.device = process, device
         self._pipe = pipe
         self._busy = False
@@ -225,8 +229,18 @@ class _WorkerProcess:
         self.process.join()
 
 
-def _worker_main(job: Job, pipe: Connection, stop_flag: c_byte) -> None:
-    """Run the phases that the leader sends, until it sends None."""
+def _worker_main(
+    job: Job, pipe: Connection, stop_flag: c_byte, environment: Mapping[str, str]
+) -> None:
+    """Run the phases that the leader sends, until it sends None.
+
+    Args:
+        job: what the search is asked for.
+        pipe: to the leader.
+        stop_flag: 1 once trials are to stop.
+        environment: that of the leader; the server, which this is a fork of, has an older one.
+    """
+    os.environ.update(environment)
     threading.Thread(target=_end_with_leader, daemon=True).start()
 
     def stop() -> bool:
