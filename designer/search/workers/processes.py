@@ -108,7 +108,7 @@ class WorkerPool:
         self._storage = storage
         self._context = multiprocessing.get_context("forkserver")
         # A server imports torch once, and all workers of this process are forks of it.
-        self._context.set_forkserver_preload([__name__])
+        self._context.set_forkserver_preload([__name__, "torch._dynamo"])
         # Without a lock: a worker that is killed while it holds one would block all others.
         self._stop_flag = self._context.RawValue("b", 0)
         self._workers: list[_WorkerProcess] = []
