@@ -55,6 +55,7 @@ class ClassSums:
         self._counts = torch.zeros(num_classes, dtype=torch.float64)
         self._epsilon = 0.0
         self._norm = 0.0
+        self._squares = torch.zeros((), dtype=torch.float64)
         self._origin: Tensor | None = None
 
     def update(self, features: Tensor, *labelings: Tensor) -> None:
@@ -72,6 +73,7 @@ class ClassSums:
             shape = (self._labelings, self.num_classes, features.shape[1])
             self._sums = torch.zeros(shape, dtype=torch.float64, device=features.device)
             self._origin = origin_of(features)
+            self._squares = self._sums.new_zeros(())
         if features.shape[1] != self._sums.shape[2]:
             raise InvalidInputError(
                 f"Expected features of width {self._sums.shape[2]} as in the first batch, "
@@ -84,13 +86,16 @@ class ClassSums:
             )
         self._counts += counts
         placed = [labels.to(features.device).long() for labels in labelings]
-        squares = self._sums.new_zeros(())
+        squares = self._squares.new_zeros(())
         for rows, wide in float64_chunks(features, self._origin):
             numbers = wide.reshape(-1)
             squares += numbers.dot(numbers)
             for sums, labels in zip(self._sums, placed, strict=True):
                 sums.index_add_(0, labels[rows], wide)
-        self._norm = math.hypot(self._norm, self._root(float(squares), features))
+        if features.dtype == torch.float64:
+            self._norm = math.hypot(self._norm, self._root(float(squares), features))
+        else:  # these squares stay in range, and to read them would keep a GPU waiting
+            self._squares += squares
         self._epsilon = max(self._epsilon, epsilon_of(features.dtype))
 
     @property
@@ -103,8 +108,8 @@ class ClassSums:
 
         Only features in float64 can leave it.
         """
-        if features.dtype != torch.float64 or SMALLEST < squares < math.inf:
-            return math.sqrt(squares) if squares >= 0 else math.nan
+        if SMALLEST < squares < math.inf:
+            return math.sqrt(squares)
         norms = [norm_of(wide) for _, wide in float64_chunks(features, self._origin)]
         if bool(features.isfinite().all()):
             norms = [min(norm, sys.float_info.max) for norm in norms]
@@ -129,7 +134,9 @@ class ClassSums:
         return PermutedScatter(decompose(sums[1:], counts, self._size()))
 
     def _size(self) -> FeatureSize:
-        return FeatureSize(self._epsilon, self._norm / math.sqrt(self.samples), self._origin)
+        squares = float(self._squares)
+        norm = math.hypot(self._norm, math.sqrt(squares) if squares >= 0 else math.nan)
+        return FeatureSize(self._epsilon, norm / math.sqrt(self.samples), self._origin)
 
     def _totals(self) -> tuple[Tensor, Tensor]:
         if self._sums is None:

@@ -85,7 +85,11 @@ class Reducer:
             matrix = projection(flat.shape[1], self.dimension, self.seed)
             self._matrices[key] = matrix.to(flat.device)
         matrix = self._matrices[key]
-        return (matrix @ flat.to(matrix.dtype).T).T
+        columns = flat.to(matrix.dtype).T
+        if flat.device.type == "cuda":  # a number of the matrix then reads one piece of memory
+            columns = columns.contiguous()
+        with torch.autocast(flat.device.type, enabled=False):
+            return (matrix @ columns).T
 
 
 def token_rows(output: Tensor, mask: Tensor | None) -> Tensor:

@@ -26,6 +26,9 @@ from torch import Tensor
 CHUNK_ELEMENTS = 1 << 20
 """Features are converted to float64 this many at a time, so that a chunk stays in the cache."""
 
+DEVICE_CHUNK_ELEMENTS = 1 << 25
+"""The same on other devices than the CPU, where each chunk costs launches (256 MiB)."""
+
 SINGLE = float(torch.finfo(torch.float32).eps)
 """Relative rounding of single precision."""
 
@@ -98,7 +101,8 @@ def float64_chunks(
         features: x (n, p).
         origin: c (p,) float64; None for 0.
     """
-    step = max(1, CHUNK_ELEMENTS // features.shape[1])
+    elements = CHUNK_ELEMENTS if features.device.type == "cpu" else DEVICE_CHUNK_ELEMENTS
+    step = max(1, elements // features.shape[1])
     if origin is None and (features.dtype == torch.float64 or step >= len(features)):
         yield slice(None), features.double()
         return
@@ -136,7 +140,8 @@ def projected_residuals(
         offsets: b (r, n) float64.
         origin: c (p,) float64; None for 0.
     """
-    if features.dtype == torch.float32 and features.shape[1] >= WIDE and origin is None:
+    exact = features.dtype == torch.float32 and not _rounds_products(features.device)
+    if exact and features.shape[1] >= WIDE and origin is None:
         quick = _float32_residuals(features, onto, offsets)
         if quick is not None:
             return quick
@@ -150,9 +155,20 @@ def _float32_residuals(features: Tensor, onto: Tensor, offsets: Tensor) -> Tenso
     """
     rank = onto.shape[1]
     padded = torch.nn.functional.pad(onto.float(), (0, -rank % 16))
-    z = (features @ padded)[:, :rank].double().T - offsets
+    with torch.autocast(features.device.type, enabled=False):
+        z = (features @ padded)[:, :rank].double().T - offsets
     sample = features[:: max(1, len(features) // 64)]  # all would cost as much as the product
     magnitude = float(torch.linalg.vector_norm(sample)) / math.sqrt(sample.numel())
     products = magnitude * torch.linalg.vector_norm(onto, dim=0)
     rounding = 4 * SINGLE * (products + 1)
     return z if bool((rounding.square() < 1e-7 * z.square().mean(1)).all()) else None
+
+
+def _rounds_products(device: torch.device) -> bool:
+    """True if torch may round the factors of float32 products on a device to TF32."""
+    if device.type != "cuda":
+        return False
+    try:
+        return bool(torch.backends.cuda.matmul.allow_tf32)
+    except RuntimeError:  # torch refuses to answer if its older and its newer setting disagree
+        return True

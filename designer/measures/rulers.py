@@ -84,10 +84,11 @@ class HeldoutRuler(ABC):
     """Measures one tap on held-out data."""
 
     def __init__(self) -> None:
-        self._error = 0.0
-        self._scale = 0.0
+        # sums stay on the device: to read one after every batch would keep a GPU waiting
+        self._error: Tensor | float = 0.0
+        self._scale: Tensor | float = 0.0
         self._n = 0
-        self._hits = 0
+        self._hits: Tensor | int = 0
         self._errors: list[Tensor] = []
         self._scales: list[Tensor] = []
 
@@ -111,11 +112,12 @@ class HeldoutRuler(ABC):
         return float("nan")
 
     def _take(self, errors: Tensor, scales: Tensor, kept: Tensor) -> None:
-        self._error += float(errors.sum())
-        self._scale += float(scales.sum())
+        self._error = self._error + errors.sum()
+        self._scale = self._scale + scales.sum()
         self._n += len(errors)
-        self._errors.append(errors[kept.to(errors.device)])
-        self._scales.append(scales[kept.to(scales.device)])
+        rows = kept.nonzero().flatten().to(errors.device)
+        self._errors.append(errors[rows])
+        self._scales.append(scales[rows])
 
 
 class SeparationRuler(Ruler):
@@ -187,7 +189,7 @@ class HeldoutSeparation(HeldoutRuler):
         z = self._directions.whitened_residuals(features, targets)
         self._squares += z.square().sum(0)
         nearest = nearest_class(self._directions, features)
-        self._hits += int((nearest == targets.to(nearest.device)).sum())
+        self._hits = self._hits + (nearest == targets.to(nearest.device)).sum()
         errors = z.square().sum(1)
         self._take(errors, torch.ones_like(errors), kept)
 
@@ -196,7 +198,7 @@ class HeldoutSeparation(HeldoutRuler):
 
     def accuracy(self) -> float:
         broken = self._directions.status is SeparationStatus.NON_FINITE
-        return float("nan") if broken else self._hits / self._n
+        return float("nan") if broken else float(self._hits) / self._n
 
 
 class ResidualRuler(Ruler):
@@ -248,7 +250,7 @@ class HeldoutResidual(HeldoutRuler):
         self._take(errors, self._fit.squared_deviations(targets), kept)
 
     def separation(self) -> Separation:
-        return self._fit.separation_of(self._error, self._scale)
+        return self._fit.separation_of(float(self._error), float(self._scale))
 
 
 def ruler_of(measure: Measure, num_classes: int | None, labelings: int, *, crossing: bool) -> Ruler:

@@ -31,6 +31,7 @@ from designer.probing.calling import (
     run_model,
     samples_at,
 )
+from designer.training.graphs import GraphedStep, check_graphable, set_learning_rate
 
 WEIGHT_DECAY = 5e-4
 """Weight decay of the default optimizer, as in He & Su, PNAS 2023."""
@@ -115,6 +116,7 @@ def train(
     batch_size: int = DEFAULT_BATCH_SIZE,
     augmentation: Augmentation = Augmentation.NONE,
     optimizer: MakeOptimizer = adam,
+    cuda_graphs: bool = False,
     on_epoch: EpochCallback | None = None,
 ) -> TrainingHistory:
     """Train a classifier in place with cross-entropy.
@@ -129,27 +131,32 @@ def train(
         batch_size: samples per step, at least 2.
         augmentation: applied to every training batch, with new random numbers in every epoch.
         optimizer: makes the optimizer; Adam by default.
+        cuda_graphs: True to replay the step from a CUDA graph; see ``designer.training.graphs``.
+            The model must not decide anything on the values of tensors.
         on_epoch: called after each epoch.
 
     Returns:
         The mean loss of each epoch.
 
     Raises:
-        InvalidInputError: on batches or data of fewer than two samples, and on inputs that the
-            augmentation is not made for.
+        InvalidInputError: on batches or data of fewer than two samples, on inputs that the
+            augmentation is not made for, and if there can be no CUDA graph.
         TrialFailed: if a loss is not finite, or memory runs out.
     """
     check_trainable(data, batch_size, augmentation)
     stepper = optimizer(model.parameters(), learning_rate)
+    step: Callable[[Any, Tensor], Tensor] = partial(_step, model, stepper)
+    if cuda_graphs:
+        check_graphable(data)
+        step = GraphedStep(step, stepper, data.device)
     generator = torch.Generator().manual_seed(seed)
     vary = _variation(augmentation, seed)
     losses: list[float] = []
     with memory_exhaustion_as_failure(), _seeded(seed, data.device):
         for epoch in range(1, epochs + 1):
-            for group in stepper.param_groups:
-                group["lr"] = learning_rate * decay_factor(schedule, epoch - 1, epochs)
+            set_learning_rate(stepper, learning_rate * decay_factor(schedule, epoch - 1, epochs))
             model.train()
-            losses.append(_train_epoch(model, data, stepper, batch_size, generator, vary))
+            losses.append(_train_epoch(step, data, batch_size, generator, vary))
             TrainingHistory(tuple(losses)).check(learning_rate)
             if on_epoch is not None:
                 on_epoch(epoch, model)
@@ -262,9 +269,8 @@ def _variation(augmentation: Augmentation, seed: int) -> Callable[[Any], Any]:
 
 
 def _train_epoch(
-    model: nn.Module,
+    step: Callable[[Any, Tensor], Tensor],
     data: LabelledTensors,
-    optimizer: torch.optim.Optimizer,
     batch_size: int,
     generator: torch.Generator,
     vary: Callable[[Any], Any],
@@ -276,14 +282,14 @@ def _train_epoch(
     for rows in torch.split(order, batch_size):
         if len(rows) < 2:  # BatchNorm cannot normalise a single sample
             continue
-        loss = _step(model, vary(samples_at(data.inputs, rows)), data.labels[rows], optimizer)
+        loss = step(vary(samples_at(data.inputs, rows)), data.labels[rows])
         total += loss * len(rows)
         samples += len(rows)
     return float(total) / max(samples, 1)
 
 
 def _step(
-    model: nn.Module, inputs: Inputs, labels: Tensor, optimizer: torch.optim.Optimizer
+    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Inputs, labels: Tensor
 ) -> Tensor:
     loss = nn.functional.cross_entropy(*scored_rows(run_model(model, inputs), labels))
     optimizer.zero_grad(set_to_none=True)
