@@ -18,6 +18,7 @@ Reference: Li, Hastie & Church, "Very sparse random projections", KDD 2006.
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from math import prod
@@ -153,19 +154,24 @@ def pooled(output: Tensor, mask: Tensor | None = None) -> Tensor:
 def projection(width: int, dimension: int, seed: int) -> Tensor:
     """Return a random projection: a sparse float32 matrix (dimension, width).
 
-    One in sqrt(width) numbers is not 0; their signs are random.
-    """
-    from sklearn.random_projection import SparseRandomProjection
+    Each number is not 0 with probability 1 / sqrt(width), independently of all others; their signs
+    are random.  So the gaps from one such number to the next, row after row, are geometric, and
+    only these are drawn.
 
-    fitted = SparseRandomProjection(n_components=dimension, random_state=seed).fit(
-        np.zeros((1, width), dtype=np.float32)
-    )
-    rows = fitted.components_.tocsr()
+    Reference: Li, Hastie & Church, "Very sparse random projections", KDD 2006.
+    """
+    generator = np.random.default_rng(seed)
+    share, size = 1 / math.sqrt(width), dimension * width
+    expected = share * size
+    enough = round(expected + 10 * math.sqrt(expected)) + 10  # ten standard deviations more
+    places = generator.geometric(share, enough).cumsum() - 1
+    places = places[places < size]
+    signs = 2 * generator.integers(2, size=len(places)) - 1
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # "CSR is in beta"
         return torch.sparse_csr_tensor(
-            torch.from_numpy(rows.indptr).long(),
-            torch.from_numpy(rows.indices).long(),
-            torch.from_numpy(rows.data).float(),
+            torch.from_numpy(places.searchsorted(np.arange(dimension + 1) * width)),
+            torch.from_numpy(places % width),
+            torch.from_numpy(signs).float() * math.sqrt(1 / share / dimension),
             size=(dimension, width),
         )
 
