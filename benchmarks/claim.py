@@ -36,6 +36,7 @@ CLAIMS = {
     "zoo": "whether models of torchvision, timm and transformers can be looked into and pruned",
     "max_drop": "whether pruning with --max-drop keeps what it promises",
     "scaling": "how a search scales over cores, workers and trials",
+    "gpu": "whether a GPU gives the same figures, and how fast everything is there",
     "residual": "the law with the prediction residual, in a character-level transformer",
 }
 """The question that each claim answers, by the name of its module."""

@@ -75,6 +75,8 @@ EPOCHS = 10
 SEED = 0
 STACKED, STACKED_DEPTHS = 16, (4, 8, 20)
 
+CPU = torch.device("cpu")
+
 CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -352,8 +354,8 @@ def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
         location.folder.mkdir()
         trials = PLAIN_TRIALS if pair >= 0 else 2
         own = replace(job.options, seed=max(pair, 0), trials=trials)
-        done, seconds = _by_us(replace(job, options=own, location=location))
-        by_hand = _by_hand(job, done, folder / f"theirs-{pair}.db")
+        done, seconds = by_us(replace(job, options=own, location=location))
+        by_hand = plain_loop(job, done, folder / f"theirs-{pair}.db")
         if pair >= 0:
             ours.append(seconds)
             theirs.append(by_hand)
@@ -370,7 +372,8 @@ def _against_plain(folder: Path, job: Job, pairs: int) -> Figures:
     }
 
 
-def _by_us(job: Job) -> tuple[list[FrozenTrial], float]:
+def by_us(job: Job) -> tuple[list[FrozenTrial], float]:
+    """Run the search of a job; return its complete trials and the seconds that it took."""
     with open_storage(job.location) as storage:
         study = study_of(job, storage, Phase.SEARCH)
         study.set_user_attr(WANTED, job.options.trials)
@@ -380,26 +383,36 @@ def _by_us(job: Job) -> tuple[list[FrozenTrial], float]:
         return _complete(study.get_trials()), seconds
 
 
-def _by_hand(job: Job, done: Sequence[FrozenTrial], path: Path) -> float:
-    """Time an Optuna loop with a ``DataLoader`` that tries the same networks."""
-    data = job.data
+def plain_loop(
+    job: Job, done: Sequence[FrozenTrial], path: Path, device: torch.device = CPU
+) -> float:
+    """Return the seconds of an Optuna loop with a ``DataLoader`` that tries the same networks.
+
+    Args:
+        job: space, epochs and data, which are on the CPU.
+        done: trials of the same networks.
+        path: file for the study.
+        device: where the networks are trained.
+    """
+    data, validation = job.data, job.data.validation.to(device)
 
     def objective(trial: optuna.Trial) -> float:
         spec = job.space.suggest(trial)
         torch.manual_seed(0)
-        model = job.space.build(spec, data.input_shape, data.num_classes)
+        model = job.space.build(spec, data.input_shape, data.num_classes).to(device)
         loader = DataLoader(
             TensorDataset(data.train.inputs, data.train.labels), batch_size=128, shuffle=True
         )
         optimizer = torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
-        for _ in range(EPOCHS):
+        for _ in range(job.options.epochs):
             model.train()
             for inputs, labels in loader:
                 optimizer.zero_grad()
-                loss = nn.functional.cross_entropy(model(inputs), labels)
+                logits = model(inputs.to(device))
+                loss = nn.functional.cross_entropy(logits, labels.to(device))
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-        return accuracy(model, data.validation)
+        return accuracy(model, validation)
 
     study = optuna.create_study(storage=f"sqlite:///{path}", direction="maximize")
     for trial in done:
