@@ -7,6 +7,8 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,8 +30,8 @@ class Setting:
     """The device that is compared with the processor, or with itself."""
     quick: bool
     """True for tiny networks and data."""
-    profile: bool = False
-    """True to print where the device's time goes."""
+    profile: Path | None = None
+    """File that is told where the device's time goes; None for no such profile."""
 
 
 def seconds(call: Callable[[], Any], device: torch.device) -> float:
@@ -95,20 +97,28 @@ def or_error(call: Callable[[], Figures]) -> Figures:
         return {"error": f"{type(error).__name__}: {error}"[:500]}
 
 
-def print_profile(call: Callable[[], Any], device: torch.device, title: str) -> None:
-    """Print which kernels and calls take the time of a call; only on a GPU."""
-    if device.type != "cuda":
+def note_profile(call: Callable[[], Any], setting: Setting, title: str) -> None:
+    """Add which kernels and calls take the time of a call to the profile, if there is to be one."""
+    if setting.profile is None:
         return
-    kinds = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    or_error(partial(_profiled, call, setting.device, title, setting.profile))
+
+
+def _profiled(call: Callable[[], Any], device: torch.device, title: str, file: Path) -> Figures:
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    columns = ["self_cpu_time_total"]
+    if device.type == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+        columns.insert(0, "self_cuda_time_total")
     with torch.profiler.profile(activities=kinds) as profiled:
         call()
         wait(device)
     averages = profiled.key_averages()
-    for column in ("self_cuda_time_total", "self_cpu_time_total"):
-        table = averages.table(
-            sort_by=column, row_limit=KERNELS, max_name_column_width=40, header=f"{title}, {column}"
-        )
-        say(_narrow(table))
+    with file.open("a", encoding="utf-8") as notes:
+        for column in columns:
+            table = averages.table(sort_by=column, row_limit=KERNELS, max_name_column_width=60)
+            notes.write(f"{title}, by {column}\n{_narrow(table)}\n\n")
+    return {}
 
 
 def _narrow(table: str) -> str:

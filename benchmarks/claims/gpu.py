@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.claim import Figures, Result
 from benchmarks.claims import gpu_analysis, gpu_parity, gpu_search, gpu_separation
-from benchmarks.command import Parser, say, wide_console
+from benchmarks.command import Parser, output_file, say, wide_console
 from benchmarks.gpu_timing import SEED, Setting
 from designer.training.devices import usable_device
 
@@ -48,7 +48,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="torch device"
     )
-    parser.add_argument("--profile", action="store_true", help="print where a GPU's time goes")
+    parser.add_argument("--profile", type=output_file, help="file that says where time goes")
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> Result:
         started = time.perf_counter()
         part = outcome_of(PARTS[name], setting)
         figures["parts"][name] = {**part, "seconds": round(time.perf_counter() - started, 1)}
-        say(f"{name}: {json.dumps(figures['parts'][name])}")
+        say(f"{name}: {figures['parts'][name]['seconds']} s")
         if options.json:
             options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
         if device.type == "cuda":

@@ -22,8 +22,8 @@ from benchmarks.gpu_timing import (
     Setting,
     against,
     in_turns,
+    note_profile,
     or_error,
-    print_profile,
     seconds,
 )
 from designer import analyze
@@ -126,9 +126,8 @@ def _row(
     row = against(*in_turns(calls, device, 1 if setting.quick else ROUNDS, LIMIT))
     row |= {"first_two_batches_seconds": round(first_seconds, 2)}
     row |= _memory(partial(in_precision, _analyzed, model, first, batch), device)
-    if setting.profile:
-        few = tuple(part[: PROFILED_BATCHES * batch] for part in data)
-        print_profile(partial(in_precision, _analyzed, model, few, batch), device, title)
+    few = tuple(part[: PROFILED_BATCHES * batch] for part in data)
+    note_profile(partial(in_precision, _analyzed, model, few, batch), setting, title)
     return row
 
 

@@ -28,7 +28,7 @@ from torch import nn
 from benchmarks.claim import Figures
 from benchmarks.claims.scaling import by_us, plain_loop
 from benchmarks.command import say
-from benchmarks.gpu_timing import SEED, Setting, or_error, print_profile, seconds
+from benchmarks.gpu_timing import SEED, Setting, note_profile, or_error, seconds
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset
 from designer.search.job import Job
@@ -161,12 +161,11 @@ class _Row:
                 self._trained(model, spec, self._job.options.epochs, cuda_graphs=cuda_graphs)
                 accuracy(model, self._there.validation)
 
-        if self._setting.profile:
-            title = f"{self._job.space.name}, graphs {cuda_graphs}"
-            model, spec = self._built(self._specs(done)[0], SEED), self._specs(done)[0]
-            training = partial(self._trained, model, spec, 2, cuda_graphs=cuda_graphs)
-            print_profile(training, self._setting.device, title)
-        return {"per_hour": 3600 * len(done) / seconds(train_all, self._setting.device)}
+        figures = {"per_hour": 3600 * len(done) / seconds(train_all, self._setting.device)}
+        spec = self._specs(done)[0]
+        training = partial(self._trained, self._built(spec, SEED), spec, 2, cuda_graphs=cuda_graphs)
+        note_profile(training, self._setting, f"{self._job.space.name}, graphs: {cuda_graphs}")
+        return figures
 
     def _trained(
         self, model: nn.Module, spec: Spec, epochs: int, *, cuda_graphs: bool,

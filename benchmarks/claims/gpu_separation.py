@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +15,8 @@ from benchmarks.gpu_timing import (
     Setting,
     against,
     in_turns,
+    note_profile,
     or_error,
-    print_profile,
     seconds,
 )
 from designer.measures.separation import separation_fuzziness
@@ -41,12 +43,14 @@ def _row(p: int, n: int, setting: Setting) -> Figures:
     features = torch.empty(n, p, device=device).normal_(generator=generator)
     for rows in torch.split(torch.arange(n, device=device), 256):
         features[rows] += means[labels[rows]]
-    calls = [partial(separation_fuzziness, features, labels), partial(_read_twice, features)]
+    calls: list[Callable[[], Any]] = [
+        partial(separation_fuzziness, features, labels),
+        partial(_read_twice, features),
+    ]
     for call in calls:
         seconds(call, device)
     row = against(*in_turns(calls, device, 1 if setting.quick else ROUNDS, LIMIT))
-    if setting.profile:
-        print_profile(calls[0], device, f"D, width {p}")
+    note_profile(calls[0], setting, f"D, width {p}")
     return {"samples": n, **row, "d": separation_fuzziness(features, labels).value}
 
 

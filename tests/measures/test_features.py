@@ -235,3 +235,20 @@ def test_an_unknown_name(name: str) -> None:
         match=rf"^Expected `features` among flatten, pool, project, got '{name}'\.$",
     ):
         reduction_of(name)
+
+
+def test_a_projection_has_the_share_and_the_size_of_numbers_that_it_should() -> None:
+    matrix = projection(400, 300, seed=1).to_dense()
+    n, share = matrix.numel(), 1 / 20
+    nonzero = matrix != 0
+    assert int(nonzero.sum()) == pytest.approx(n * share, abs=4 * (n * share) ** 0.5)
+    assert int((matrix > 0).sum()) == pytest.approx(n * share / 2, abs=4 * (n * share / 2) ** 0.5)
+    assert matrix[nonzero].abs().unique().tolist() == pytest.approx([(20 / 300) ** 0.5])
+    rows = nonzero.sum(1).double()  # binomial: as many in each row, with the variance of 400 draws
+    assert float(rows.var()) == pytest.approx(400 * share * (1 - share), rel=0.35)
+    columns = nonzero.sum(0).double()
+    assert float(columns.var()) == pytest.approx(300 * share * (1 - share), rel=0.35)
+
+
+def test_a_projection_of_a_single_feature_keeps_it() -> None:
+    assert projection(1, 4, seed=0).to_dense().abs().flatten().tolist() == [0.5] * 4

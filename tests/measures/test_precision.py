@@ -84,3 +84,11 @@ def test_wide_float32_is_exact_where_samples_vary_much_across_the_class_directio
     assert separation_value(features, y) == pytest.approx(
         separation_value(features.double(), y), rel=1e-4
     )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_autocast_around_a_measurement_rounds_nothing(device: str) -> None:
+    x, y = (t.to(device) for t in gaussian_classes(64, WIDE, 3, dtype=torch.float32))
+    with torch.autocast(device, torch.bfloat16):
+        inside = separation_value(x, y)
+    assert inside == separation_value(x, y)
