@@ -43,8 +43,9 @@ def synflow_log(model: nn.Module, input_shape: tuple[int, ...]) -> float:
     with torch.no_grad():
         for parameter in linear.parameters():
             parameter.abs_()
-    flow: Tensor = linear(torch.ones(1, *input_shape, dtype=torch.float64)).sum()
     weights = list(linear.parameters())
+    ones = torch.ones(1, *input_shape, dtype=torch.float64, device=weights[0].device)
+    flow: Tensor = linear(ones).sum()
     gradients = torch.autograd.grad(flow, weights)
     with torch.no_grad():
         terms = [(w * g).sum() for w, g in zip(weights, gradients, strict=True)]
