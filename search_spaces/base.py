@@ -81,8 +81,11 @@ class Space(Protocol[SpecT]):
             A module that takes a batch (n, *``input_shape``) and gives (n, ``num_classes``) logits.
             Its attribute ``block_names`` lists the submodules to look at, in the order in which
             they run and without the classifier head. Its optional attribute ``block_features``
-            says how their outputs become features: ``flatten``, ``pool`` or ``project``. Initial
-            weights come from torch's global generator, which the caller seeds. Building under
+            says how their outputs become features: ``flatten``, ``pool`` or ``project``. Its
+            optional attribute ``cuda_graphs`` is True if its forward pass in training mode decides
+            nothing in Python, by values of tensors or at random, so that a GPU may replay a step
+            that was recorded; that is several times as fast for small networks. Initial weights
+            come from torch's global generator, which the caller seeds. Building under
             ``torch.device("meta")`` must work.
         """
         ...

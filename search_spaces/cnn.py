@@ -98,6 +98,8 @@ class CnnSpace:
 class Cnn(nn.Module):
     """Stages of blocks, average pooling, linear head; ``block_names`` lists the blocks."""
 
+    cuda_graphs = True
+
     def __init__(self, spec: CnnSpec, channels: int, num_classes: int) -> None:
         super().__init__()
         self.stages = nn.ModuleList()

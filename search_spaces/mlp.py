@@ -135,6 +135,8 @@ def _parameters(spec: MlpSpec) -> dict[str, Any]:
 class Mlp(nn.Module):
     """Flatten, hidden blocks, linear head; ``block_names`` lists the blocks."""
 
+    cuda_graphs = True
+
     def __init__(self, spec: MlpSpec, inputs: int, num_classes: int) -> None:
         super().__init__()
         dims = (inputs, *spec.widths)

@@ -99,6 +99,8 @@ class ResnetSpace:
 class Resnet(nn.Module):
     """Stem, stages, average pooling, linear head; ``block_names`` lists the stem and the blocks."""
 
+    cuda_graphs = True
+
     def __init__(self, spec: ResnetSpec, channels: int, num_classes: int) -> None:
         super().__init__()
         first = _inner_width(spec.block, spec.widths[0])

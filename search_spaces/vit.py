@@ -108,6 +108,7 @@ class Vit(nn.Module):
     """
 
     block_features = "pool"
+    cuda_graphs = True
 
     def __init__(self, spec: VitSpec, shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()

@@ -357,6 +357,7 @@ def train_spec(
         schedule=schedule,
         batch_size=batch_size,
         augmentation=augmentation,
+        cuda_graphs=data.train.device.type == "cuda" and getattr(model, "cuda_graphs", False),
         on_epoch=on_epoch,
     )
     return model, history
