@@ -9,6 +9,11 @@ Where layers behind a removal will be fitted or repaired, the stand-in is the li
 the block receives to what it gives, fitted by least squares: it is about what those layers can take
 up.  Elsewhere it is what the removal leaves, zeros or what the block receives.
 
+Blocks that nothing flows past go from all stages alike: only a stage that has lost no larger share
+of its blocks than any other may lose one more.  A stage is the blocks with outputs of one shape.
+Training makes up for blocks as long as their stage still has some; a stage without any cannot learn
+again what it did.
+
 A network that is no better than chance has nothing left to tell blocks apart by, so from there on
 the order of the last measurements holds.
 """
@@ -16,6 +21,7 @@ the order of the last measurements holds.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +42,7 @@ from designer.measures.proportions import beats_chance
 from designer.probing.calling import Inputs, first_tensor, token_mask
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
+from designer.probing.spans import Span
 from designer.pruning.removable import Removable
 from designer.pruning.splits import Splits
 
@@ -92,15 +99,19 @@ def order_by_contribution(
         rises = rounds.losses_without(list(rounds.left), train, validation)
         first = tuple(rises.get(place, math.inf) for place in range(len(removables)))
         most = len(rises) if count is None else count
+        stages = _Stages(rounds.left)
         while len(rises) > 1 and len(rounds.removed) + 1 < most and rounds.beats_chance(chance):
-            least, *others = _least_first(rises)
+            least = stages.next_of(rises)
             if math.isinf(rises[least]):  # nothing that is left can be measured
                 break
             rounds.remove(least)
             del rises[least]
-            again = [place for place in others if place in rounds.left][:AGAIN]
+            again = [place for place in _least_first(rises) if place in rounds.left][:AGAIN]
             rises |= rounds.losses_without(again, train, validation)
-    last = _least_first(rises)
+    last = []
+    while rises:
+        last.append(stages.next_of(rises))
+        del rises[last[-1]]
     without = [
         place
         for place, block in enumerate(removables)
@@ -112,6 +123,37 @@ def order_by_contribution(
 def _least_first(rises: Mapping[int, float]) -> list[int]:
     """Return places by their values; of equal ones the later block comes first."""
     return sorted(rises, key=lambda place: (rises[place], -place))
+
+
+class _Stages:
+    """Says which block may go next, so that plain stages lose their blocks alike.
+
+    Args:
+        stand_ins: what takes the place of each block that can go, by its place in running order.
+    """
+
+    def __init__(self, stand_ins: Mapping[int, StandIn]) -> None:
+        self._stage = {place: _stage_of(stand_in.span) for place, stand_in in stand_ins.items()}
+        self._sizes = Counter(self._stage.values())
+
+    def next_of(self, rises: Mapping[int, float]) -> int:
+        """Return the least missed of the blocks that are left and whose stage may lose one.
+
+        Args:
+            rises: the rise of cross-entropy without each block that is left, by place.
+        """
+        left = Counter(self._stage[place] for place in rises)
+        shares = {stage: left[stage] / size for stage, size in self._sizes.items() if stage}
+        most = max(shares.values(), default=0.0)
+        stages = {stage for stage, share in shares.items() if share == most} | {None}
+        return next(place for place in _least_first(rises) if self._stage[place] in stages)
+
+
+def _stage_of(span: Span) -> tuple[int, ...] | None:
+    """Return the shape of what a plain block gives for a sample; None if something flows past."""
+    if span.output is None or span.added or not span.plain:
+        return None
+    return tuple(span.output.shape[1:])
 
 
 def _sample(data: LabelledTensors, seed: int) -> Batches:

@@ -144,6 +144,20 @@ def test_a_plain_block_counts_as_what_the_next_layer_cannot_take_up(splits: Spli
     assert result.rises[1] == pytest.approx(0.0, abs=1e-3)
 
 
+def test_plain_stages_lose_their_blocks_alike(splits: Splits) -> None:
+    """The blocks of the second stage are linear, so they alone would go first."""
+    torch.manual_seed(3)
+    first = [nn.Sequential(nn.Linear(8 if i else 6, 8), nn.Tanh()) for i in range(4)]
+    second = [nn.Sequential(nn.Linear(5 if i else 8, 5), nn.Identity()) for i in range(4)]
+    plain = train_briefly(nn.Sequential(*first, *second, nn.Linear(5, 3)), splits.train)
+    blocks = removable_blocks(plain, splits.train.inputs[:5])
+    stages = [{b.place for b in blocks[:4] if b.can_go}, {b.place for b in blocks[4:] if b.can_go}]
+    order = ordered(plain, splits).order
+    for gone in range(sum(map(len, stages))):
+        lost = [len({*order[:gone]} & stage) / len(stage) for stage in stages]
+        assert abs(lost[0] - lost[1]) <= 1 / min(map(len, stages))
+
+
 def test_the_model_stays_as_it_was(model: nn.Module, splits: Splits) -> None:
     before = state_of(model)
     ordered(model, splits)
