@@ -18,6 +18,7 @@ from benchmarks.evidence.contribution import effects, removals
 from benchmarks.evidence.criterion import criterion
 from benchmarks.evidence.diagnosis import diagnosis
 from benchmarks.evidence.edits import edits
+from benchmarks.evidence.gpu import gpu
 from benchmarks.evidence.markdown import replace_between_marks
 from benchmarks.evidence.max_drop import max_drop
 from benchmarks.evidence.payoff import payoff
@@ -43,7 +44,7 @@ PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
     Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, peers, receptive_field)),
     Page.BLOCKS: ("What a block contributes", (effects, zoo)),
     Page.PRUNING: ("Pruning", (removals, max_drop)),
-    Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks)),
+    Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks, gpu)),
     Page.SCALING: ("Scaling", (scaling.scaling,)),
 }
 """Title and sections of each page of tables."""
