@@ -118,8 +118,8 @@ def _jobs(
         chosen = (int(name.split()[-1]),) if name.startswith(RANDOM) else every[:1]
         own = every if name in SEEDED or not task.pretrained else chosen
         own_counts = counts_of(len(blocks)) if counts is None else tuple(counts)
-        if counts is None and name == OURS and len(blocks) >= LARGE:
-            own_counts = (*own_counts, *PUBLISHED_COUNTS)
+        if name == OURS and len(blocks) >= LARGE:
+            own_counts = tuple(sorted({*own_counts, *PUBLISHED_COUNTS}))
         for k in own_counts:
             gone = tuple(block for block in blocks if block in order[:k])
             jobs[task, k, name] = _pair(task, gone, own)
