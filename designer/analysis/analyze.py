@@ -41,7 +41,13 @@ from designer.results.analysis import (
 )
 from designer.results.contribution import BlockContribution
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
-from designer.results.measured import Separation, SeparationProfile, SeparationStatus, measured
+from designer.results.measured import (
+    Separation,
+    SeparationProfile,
+    SeparationStatus,
+    measured,
+    perplexity_of,
+)
 from designer.results.provenance import versions
 
 NORMALISATIONS = (
@@ -68,7 +74,7 @@ def analyze(
     heldout: LabelledData | None = None,
     blocks: Sequence[str] | None = None,
     *,
-    measure: str = "separation",
+    measure: str | None = None,
     features: str | None = None,
     dimension: int | None = None,
     permutations: int | None = None,
@@ -86,7 +92,7 @@ def analyze(
         heldout: held-out data; without them there is no cross-fitted D, no contribution and no
             tunnel.
         blocks: names of submodules; see ``designer.profile``.
-        measure: ``separation`` or ``residual``.
+        measure: ``separation`` or ``residual``; by default as for ``designer.profile``.
         features: ``flatten``, ``pool`` or ``project``; see ``designer.profile``.
         dimension: number of features to project to; implies ``project``.
         permutations: label permutations for the null of separation.
@@ -209,6 +215,8 @@ def _model_summary(profile: SeparationProfile, model: nn.Module) -> ModelSummary
         accuracy_heldout=measured(profile.accuracy_heldout),
         coverage=profile.coverage,
         embedding_parameters=profile.embedding_parameters,
+        perplexity=measured(perplexity_of(profile.loss)),
+        perplexity_heldout=measured(perplexity_of(profile.loss_heldout)),
     )
 
 

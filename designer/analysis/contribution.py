@@ -23,19 +23,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from designer.analysis.data_parts import DataParts
 from designer.analysis.feature_choice import FeatureChoice, suitable_reduction
 from designer.analysis.norm_statistics import NormStatistics
 from designer.analysis.options import AnalysisOptions
 from designer.analysis.passes import PassProgress
 from designer.analysis.stand_ins import NoStandIn, StandIn, stand_in_of
 from designer.choices import Measure
-from designer.data.batches import Batches, LabelledData, batches_of, check_heldout
+from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
 from designer.measures.features import token_rows
@@ -60,7 +61,7 @@ def contributions(
     heldout: LabelledData,
     blocks: Sequence[str] | None = None,
     *,
-    measure: str = "separation",
+    measure: str | None = None,
     features: str | None = None,
     dimension: int | None = None,
     samples: int = SAMPLES,
@@ -76,7 +77,8 @@ def contributions(
         train: training data, in any form that ``designer.profile`` takes.
         heldout: data that the model was not trained on.
         blocks: names of submodules; see ``designer.profile``.
-        measure: ``separation`` or ``residual``, which is measured behind the last block.
+        measure: ``separation`` or ``residual``, which is measured behind the last block; by default
+            as for ``designer.profile``.
         features: ``flatten``, ``pool`` or ``project``; see ``designer.profile``.
         dimension: number of features to project to.
         samples: how many training samples, and how many held-out samples, are used; the draw is
@@ -129,14 +131,17 @@ def measure_contributions(
     progress: PassProgress | None = None,
 ) -> tuple[BlockContribution, ...]:
     """Measure contributions as ``contributions`` does, with options that are already checked."""
-    train_data = batches_of(train, options.batch_size)
-    heldout_data = batches_of(heldout, options.batch_size)
-    check_heldout(heldout_data, train_data, allow_unseen=options.measure == Measure.RESIDUAL)
-    sampled = stratified_sample(train_data, samples, options.seed, BATCH)
-    sampled_heldout = stratified_sample(heldout_data, samples, options.seed, BATCH)
+    data = DataParts.of(model, train, heldout, options)
+    if data.heldout is None:
+        raise InvalidInputError("Expected held-out data to measure contributions on, got none.")
+    sampled = stratified_sample(data.train, samples, options.seed, BATCH)
+    sampled_heldout = stratified_sample(data.heldout, samples, options.seed, BATCH)
+    if data.language:
+        classes = max(sampled.num_classes, sampled_heldout.num_classes)
+        sampled = replace(sampled, least_classes=classes)
     _check_classes(sampled)
-    reduction = suitable_reduction(options, model, train_data, heldout_data)
-    choice = FeatureChoice(options, reduction, train_data, 1)
+    reduction = suitable_reduction(data.options, model, data.train, data.heldout)
+    choice = FeatureChoice(data.options, reduction, data.train, 1)
     first_inputs, _, _ = next(iter(sampled))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         omissions = [_Omission.of(span, linear=linear) for span in replayer.spans]
@@ -144,7 +149,7 @@ def measure_contributions(
         ends.fit_stand_ins(sampled, progress or _ignore)
         if renew_norms:
             ends.estimate_norms(sampled, progress or _ignore)
-        ends.measure_training(sampled, Measure(options.measure), progress or _ignore)
+        ends.measure_training(sampled, data.options.measured, progress or _ignore)
         ends.measure_heldout(sampled_heldout, progress or _ignore)
     return tuple(omission.result(ends.whole) for omission in omissions)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from designer.analysis.options import AnalysisOptions
-from designer.choices import Measure, Reduction
+from designer.choices import Reduction
 from designer.data.batches import Batches
 from designer.measures.features import Reducer
 from designer.measures.rulers import bytes_needed
@@ -123,5 +123,5 @@ class FeatureChoice:
     def _bytes_needed(self, reducer: Reducer, shapes: list[tuple[int, ...]]) -> int:
         """Return the bytes that rulers hold for outputs of these shapes."""
         widths = [reducer.width(shape) for shape in shapes]
-        measure = Measure(self._options.measure)
+        measure = self._options.measured
         return bytes_needed(measure, widths, self._data.outputs, self._num_labelings)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from designer.choices import Measure, Reduction
+from designer.data.batches import Batches
+from designer.data.language import is_language
 from designer.errors import InvalidInputError
 from designer.measures.features import reduction_of
 from designer.measures.rulers import measure_of
@@ -25,8 +27,9 @@ class AnalysisOptions:
         InvalidInputError: if a name is unknown, or a number out of its range.
     """
 
-    measure: str = Measure.SEPARATION
-    """``separation``, or ``residual`` for many classes, next tokens and real targets."""
+    measure: str | None = None
+    """``separation``, or ``residual`` for many classes, next tokens and real targets; None for the
+    one that suits the data, see ``for_data``."""
     features: str | None = None
     """``flatten``, ``pool`` or ``project``; None leaves the choice to the model and to memory."""
     dimension: int | None = None
@@ -41,13 +44,33 @@ class AnalysisOptions:
     """Seed of permutations, resamples and projections."""
 
     def __post_init__(self) -> None:
-        measure_of(self.measure)
+        if self.measure is not None:
+            measure_of(self.measure)
         if self.features is not None:
             reduction_of(self.features)
         _check_at_least(0, "`permutations`", self.permutations)
         _check_at_least(0, "`resamples`", self.resamples)
         _check_at_least(1, "a batch size", self.batch_size)
         _check_at_least(1, "a dimension", self.dimension)
+
+    def for_data(self, model: nn.Module, data: Batches) -> AnalysisOptions:
+        """Return the same options with a measure: the one asked for, else the one that suits.
+
+        Language models get the residual, because D would need many samples of every token.
+
+        Args:
+            model: the model that is measured.
+            data: its training data.
+        """
+        if self.measure is not None:
+            return self
+        language = is_language(model, data)
+        return replace(self, measure=Measure.RESIDUAL if language else Measure.SEPARATION)
+
+    @property
+    def measured(self) -> Measure:
+        """What is measured: separation, unless ``measure`` says something else."""
+        return Measure(self.measure or Measure.SEPARATION)
 
     def permutations_for(self, outputs: int) -> int:
         """Return how many permutations the null needs; 0 for the residual, whose null is exact.

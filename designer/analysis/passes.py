@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from designer.analysis.feature_choice import FeatureChoice
 from designer.data.batches import Batches
@@ -69,6 +70,7 @@ class Passes:
         self._progress = progress
         self._kept: dict[Batches, list[TapFeatures]] = {}
         self._correct: dict[Batches, float] = {}
+        self._losses: dict[Batches, float] = {}
         self.logits: int | None = None
         """Number of logits that the model gives; None if it gives none, or did not run yet."""
 
@@ -82,15 +84,17 @@ class Passes:
         if data in self._kept:
             yield from self._kept[data]
             return
-        correct, kept = 0.0, list[TapFeatures]()
+        correct, loss, kept = 0.0, 0.0, list[TapFeatures]()
         for inputs, targets, rows, mask in data.with_masks():
             features = TapFeatures(self._features(inputs, mask), targets, rows)
-            correct += self._count_correct(features, mask, tokens=data.tokens)
+            logits = self._logits(features, mask, tokens=data.tokens)
+            correct += _count_correct(logits, targets)
+            loss += _summed_loss(logits if data.tokens else None, targets)
             if len(data) * sum(tap.shape[1] for tap in features.taps) <= KEEP_FEATURES:
                 kept.append(features)
             yield features
             self._progress(name, rows.stop, len(data))
-        self._correct[data] = correct
+        self._correct[data], self._losses[data] = correct, loss
         if kept:
             self._kept[data] = kept
 
@@ -127,6 +131,13 @@ class Passes:
         """Return the accuracy of the model's own predictions; NaN if it gives no logits."""
         return self._correct[data] / len(data)
 
+    def loss_of(self, data: Batches) -> float:
+        """Return the mean cross-entropy of the model's own predictions of tokens, in nats.
+
+        It is NaN if not every token has a label, or the model gives no logits.
+        """
+        return self._losses[data] / len(data)
+
     def _features(self, inputs: Inputs, mask: Tensor | None) -> list[Tensor]:
         outputs = self._probe.features(inputs)
         values = floating_inputs(inputs)
@@ -135,8 +146,8 @@ class Passes:
             outputs[0] = outputs[0].view_as(values[0])
         return self._choice.reduce(outputs, mask)
 
-    def _count_correct(self, features: TapFeatures, mask: Tensor | None, *, tokens: bool) -> float:
-        """Return how many rows the model classifies correctly; NaN if it gives no logits."""
+    def _logits(self, features: TapFeatures, mask: Tensor | None, *, tokens: bool) -> Tensor | None:
+        """Return the logits (rows, K) that the model gives for the features' targets, or None."""
         logits = self._probe.output
         logits = token_rows(logits, mask) if tokens and logits.ndim == 3 else logits
         targets = features.targets
@@ -146,9 +157,9 @@ class Passes:
             self._probe.named and logits.shape[-1] == self._num_classes
         )
         if targets.is_floating_point() or logits.ndim != 2 or is_a_block:
-            return float("nan")
+            return None
         if len(logits) != len(targets):
-            return float("nan")
+            return None
         if logits.shape[1] == 1:  # one logit tells two classes apart
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         if int(targets.max()) >= logits.shape[1]:
@@ -157,7 +168,23 @@ class Passes:
                 f"tells apart, got {int(targets.max())}."
             )
         self.logits = logits.shape[1]
-        return float((logits.argmax(1).cpu() == targets).sum())
+        return logits
+
+
+def _count_correct(logits: Tensor | None, targets: Tensor) -> float:
+    """Return how many rows are classified correctly; NaN without logits."""
+    if logits is None:
+        return float("nan")
+    return float((logits.argmax(1).cpu() == targets).sum())
+
+
+def _summed_loss(logits: Tensor | None, targets: Tensor) -> float:
+    """Return the summed cross-entropy in nats; NaN without logits."""
+    if logits is None:
+        return float("nan")
+    precise = logits if logits.dtype is torch.float64 else logits.float()
+    labels = targets.to(logits.device)
+    return float(functional.cross_entropy(precise, labels, reduction="none").double().sum())
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor, nn
 
+from designer.analysis.data_parts import DataParts
 from designer.analysis.feature_choice import FeatureChoice, suitable_reduction
 from designer.analysis.options import AnalysisOptions
 from designer.analysis.passes import INTERVAL_SAMPLES, Passes, PassProgress
-from designer.choices import Measure, Reduction
-from designer.data.batches import Batches, LabelledData, batches_of, check_heldout
+from designer.choices import Reduction
+from designer.data.batches import Batches, LabelledData
 from designer.measures.intervals import resample
 from designer.measures.law import fit_law
 from designer.measures.permutations import permuted_labels
@@ -35,7 +36,7 @@ def profile(
     heldout: LabelledData | None = None,
     blocks: Sequence[str] | None = None,
     *,
-    measure: str = "separation",
+    measure: str | None = None,
     features: str | None = None,
     dimension: int | None = None,
     permutations: int | None = None,
@@ -56,12 +57,16 @@ def profile(
             among them, as Hugging Face's collators give. Samples and tokens of label -100 are left
             out. So is padding, if the inputs are a dict with an ``attention_mask`` (n, tokens) that
             is 0 there, or one of torch's padding masks: it is in no mean, and 0 in flat features.
+            Labels of causal models of transformers are their ``input_ids``, as the models
+            themselves take them; for any other model, the label of a token is what the logits
+            there are about, for example the next token.
         heldout: data of the same form that the model was not trained on. They give the
             cross-fitted D and the nearest-class-mean accuracy.
         blocks: names of submodules, in which ``*`` stands for one part between dots. By default
             those in the model's ``block_names``, else those that ``find_blocks`` finds.
         measure: ``separation``, or ``residual`` for more than about 100 classes, next tokens and
-            real targets.
+            real targets. By default the residual for language models, where every token has a
+            label, and else separation.
         features: how outputs become feature vectors: ``flatten``, ``pool`` or ``project``. By
             default the model's ``block_features``, else ``flatten``, but ``project`` if flat
             features would not fit into memory, and ``pool`` if samples differ in shape. If
@@ -119,7 +124,8 @@ def profile_with_options(
         ModelError: if the model raises.
         InvalidInputError: if data are malformed, blocks are unknown, or batches change their order.
     """
-    data, heldout_data = _batched(train, heldout, options)
+    parts = DataParts.of(model, train, heldout, options)
+    data, heldout_data, options = parts.train, parts.heldout, parts.options
     permutations = options.permutations_for(data.outputs)
     labelings = [data.targets, *permuted_labels(data.targets, permutations, options.seed)]
     reduction = suitable_reduction(options, model, data, heldout_data)
@@ -130,7 +136,7 @@ def profile_with_options(
         held_out = _measure_heldout(passes, heldout_data, training.rulers, options)
         sized = zip(probe.taps, probe.parameters, strict=True)
         taps = [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
-        notes = (*choice.notes, *_notes(probe, reduction))
+        notes = (*parts.notes, *choice.notes, *_notes(probe, reduction))
         coverage = probe.coverage
     return SeparationProfile(
         layers=tuple(
@@ -152,6 +158,8 @@ def profile_with_options(
         features=choice.description,
         accuracy=training.accuracy,
         accuracy_heldout=held_out.accuracy,
+        loss=training.loss if parts.language else float("nan"),
+        loss_heldout=held_out.loss if parts.language else float("nan"),
         notes=notes,
         parameters=sum(parameter.numel() for parameter in unwrap(model).parameters()),
         embedding_parameters=coverage.embeddings,
@@ -183,6 +191,8 @@ class _TrainingSide:
     """(resamples, L + 1) bootstrap values; empty without resamples."""
     accuracy: float
     """Accuracy of the model's own predictions; NaN if it gives no logits."""
+    loss: float = float("nan")
+    """Their mean cross-entropy in nats where every token has a label; else NaN."""
 
     @property
     def values(self) -> FloatArray:
@@ -200,6 +210,8 @@ class _HeldoutSide:
     """(resamples, L + 1) bootstrap values; empty without resamples."""
     accuracy: float = float("nan")
     """Accuracy of the model's own predictions; NaN if it gives no logits."""
+    loss: float = float("nan")
+    """Their mean cross-entropy in nats where every token has a label; else NaN."""
 
     @property
     def values(self) -> FloatArray:
@@ -207,31 +219,19 @@ class _HeldoutSide:
         return _heldout_values(self.rulers)
 
 
-def _batched(
-    train: LabelledData, heldout: LabelledData | None, options: AnalysisOptions
-) -> tuple[Batches, Batches | None]:
-    """Return training and held-out data as batches, after checking that they fit each other."""
-    data = batches_of(train, options.batch_size)
-    if heldout is None:
-        return data, None
-    heldout_data = batches_of(heldout, options.batch_size)
-    check_heldout(heldout_data, data, allow_unseen=options.measure == Measure.RESIDUAL)
-    return data, heldout_data
-
-
 def _measure_training(
     passes: Passes, data: Batches, labelings: list[Tensor], options: AnalysisOptions
 ) -> _TrainingSide:
     rulers = _rulers_after(passes, data, labelings, options)
     draws = _draws(passes, data, rulers, options)
-    return _TrainingSide(rulers, draws, passes.accuracy_of(data))
+    return _TrainingSide(rulers, draws, passes.accuracy_of(data), passes.loss_of(data))
 
 
 def _rulers_after(
     passes: Passes, data: Batches, labelings: list[Tensor], options: AnalysisOptions
 ) -> list[Ruler]:
     """Return a ruler per tap, the input first, after all passes of the training data."""
-    measure = Measure(options.measure)
+    measure = options.measured
     classes = None if data.real_targets else data.num_classes
     crossing = options.resamples > 0
     rulers: list[Ruler] = []
@@ -279,7 +279,7 @@ def _measure_heldout(
         for ruler, tap in zip(heldout_rulers, features.taps, strict=True):
             ruler.add(tap, features.targets, kept[features.rows])
     draws = _heldout_draws(heldout_rulers, len(data), options)
-    return _HeldoutSide(heldout_rulers, draws, passes.accuracy_of(data))
+    return _HeldoutSide(heldout_rulers, draws, passes.accuracy_of(data), passes.loss_of(data))
 
 
 def _heldout_draws(rulers: list[HeldoutRuler], samples: int, options: AnalysisOptions) -> Draws:

@@ -87,12 +87,12 @@ def _analyze(
         ),
     ] = False,
     measure: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help=f"What to measure: {', '.join(Measure)}. The residual is for many classes, next "
-            "tokens and regression."
+            help=f"What to measure: {', '.join(Measure)}. The residual is for many classes, tokens "
+            "and regression. [default: residual for language models, else separation]"
         ),
-    ] = Measure.SEPARATION,
+    ] = None,
     features: Annotated[
         str | None,
         typer.Option(
@@ -181,9 +181,10 @@ def _analyze(
     return OK
 
 
-def _check_names(measure: str, features: str | None, heldout: str | None) -> None:
+def _check_names(measure: str | None, features: str | None, heldout: str | None) -> None:
     """Refuse names that no option has, before anything heavy is loaded."""
-    choice(Measure, measure, "a measure")
+    if measure is not None:
+        choice(Measure, measure, "a measure")
     if features is not None:
         choice(Reduction, features, "features")
     if heldout is not None:

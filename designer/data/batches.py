@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from designer.data.dataset import LabelledTensors
+from designer.data.dataset import LabelledTensors, sequences_at_once
 from designer.errors import DataError, InvalidInputError
 from designer.measures.checks import check_class_count
 from designer.probing.calling import (
@@ -77,6 +77,8 @@ class Batches:
     input_shapes: frozenset[tuple[tuple[int, ...], ...]] = frozenset()
     """All shapes of a sample's inputs, of which there are several if batches are padded to
     different lengths."""
+    least_classes: int = 0
+    """The least number of classes, if other data are known to have so many."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -94,7 +96,7 @@ class Batches:
     @property
     def num_classes(self) -> int:
         """Number of classes K; 0 for real targets."""
-        return 0 if self.real_targets else int(self.targets.max()) + 1
+        return 0 if self.real_targets else max(self.least_classes, int(self.targets.max()) + 1)
 
     @property
     def outputs(self) -> int:
@@ -257,7 +259,8 @@ def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
         return _iterable(data)
     inputs, labels = _as_pair(data)
     _checked_labels((inputs, labels))
-    size = size or _fitting_size(tensors_of(inputs))
+    fitting = _fitting_size(tensors_of(inputs))
+    size = size or min(fitting, sequences_at_once(labels) or fitting)
     parts = [slice(start, start + size) for start in range(0, len(labels), size)]
     return [(samples_at(inputs, rows), labels[rows]) for rows in parts]
 

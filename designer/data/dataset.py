@@ -19,6 +19,23 @@ Array = NDArray[Any]
 """A NumPy array of any dtype."""
 
 
+LOGIT_VALUES, TOKEN_ROWS = 1 << 26, 1 << 15
+"""A batch in which every token has a label has at most so many logits, 256 MiB as float32, and at
+most so many tokens."""
+
+
+def sequences_at_once(labels: Tensor) -> int | None:
+    """Return the most sequences in a batch if every token has a label; None for other labels.
+
+    Args:
+        labels: (n, tokens), where a negative one stands for none; or labels or targets (n,).
+    """
+    if labels.ndim != 2 or labels.is_floating_point() or not labels.numel():
+        return None
+    vocabulary = max(1, int(labels.max()) + 1)
+    return max(1, min(LOGIT_VALUES // vocabulary, TOKEN_ROWS) // labels.shape[1])
+
+
 @dataclass(frozen=True, eq=False)
 class LabelledTensors:
     """The samples of one part of a data set."""
@@ -55,7 +72,11 @@ class LabelledTensors:
         return LabelledTensors(samples_at(self.inputs, rows), labels)
 
     def batches(self, size: int) -> list[LabelledTensors]:
-        """Return all samples in order as (inputs, labels), ``size`` samples at a time."""
+        """Return all samples in order as (inputs, labels), ``size`` samples at a time.
+
+        Sequences with a label per token come in fewer, if their logits would take much memory.
+        """
+        size = min(size, sequences_at_once(self.labels) or size)
         return [self.at(slice(start, start + size)) for start in range(0, len(self), size)]
 
     def to(self, device: torch.device) -> LabelledTensors:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from designer.data.batches import Batches, Pair, batches_of
+from designer.data.dataset import sequences_at_once
 from designer.data.gathering import joined
 from designer.probing.calling import samples_at, tensors_of
 
@@ -29,7 +30,9 @@ def stratified_sample(data: Batches, count: int, seed: int, size: int | None = N
     parts = list(_chosen(data, mask))
     first = [(t.shape[1:], t.dtype) for t in tensors_of(parts[0][0])]
     if all([(t.shape[1:], t.dtype) for t in tensors_of(inputs)] == first for inputs, _ in parts):
-        return batches_of(joined(parts), size)
+        whole = joined(parts)
+        most = sequences_at_once(whole[1])
+        return batches_of(whole, size if most is None else min(size or most, most))
     return batches_of(parts)
 
 

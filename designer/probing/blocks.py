@@ -51,7 +51,7 @@ from torch import Tensor, nn
 
 from designer.errors import InvalidInputError
 from designer.probing.calling import submodules
-from designer.probing.tracing import Call, Tap, Trace, weights_of
+from designer.probing.tracing import EMBEDDINGS, Call, Tap, Trace, weights_of
 
 RESHAPING = re.compile(
     r"View|Reshape|Squeeze|Flatten|Pool|Mean|Transpose|Permute|Clone|Copy|Slice|Select"
@@ -302,8 +302,8 @@ class _BlockFinder:
         """Step 6: leave out a last block that gives the logits.
 
         A single last layer always does. A last block made of parts does if it is unlike all others
-        and the output is (n, K), such as a classifier of two layers; a stack of equal blocks
-        without a head keeps its last one.
+        and gives (n, K), such as a classifier of two layers, or (n, tokens, K), such as the head of
+        BERT; a stack of equal blocks without a head keeps its last one.
         """
         taken = [call for call in self._trace.by_end if call in self._taps]
         output = self._trace.output
@@ -312,7 +312,8 @@ class _BlockFinder:
         last = taken[-1]
         unlike_others = all(call.structure != last.structure for call in taken[:-1])
         is_final = self._trace.next_call(last, with_weights=True) is None
-        if is_final and (not last.is_compound or (unlike_others and output.ndim == 2)):
+        head = output.ndim == 2 or _gives_tokens(last, self._trace)
+        if is_final and (not last.is_compound or (unlike_others and head)):
             del self._taps[last]
             self._reasons[last] = "gives the model's output"
 
@@ -451,6 +452,13 @@ def _nodes_between(produced: Any, received: Any, allowed: re.Pattern[str]) -> li
         names.append(received.name())
         received = received.next_functions[0][0]
     return names
+
+
+def _gives_tokens(call: Call, trace: Trace) -> bool:
+    """True if a part makes (n, tokens, K) of (n, tokens, features) in a model with an embedding."""
+    received, output = _shape(call.received), _shape(call.output)
+    embeds = any(isinstance(other.module, EMBEDDINGS) for other in trace.calls)
+    return embeds and len(output) == 3 and received[:2] == output[:2] and received != output
 
 
 def _runs_once(call: Call, trace: Trace) -> bool:

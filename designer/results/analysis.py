@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from designer.results.diagnosis import Finding
 from designer.results.layers import InputReport, LawSummary, LayerReport, ReportWarning, StageLaw
-from designer.results.ranges import Count, CountFrom1, Fraction
+from designer.results.ranges import Count, CountFrom1, Fraction, Measured
 
 ANALYSIS_SCHEMA = "designer.analysis/1"
 """Name and version of the records in this file."""
@@ -34,6 +34,11 @@ class ModelSummary:
     embedding_parameters: int = 0
     """How many parameters lie in embeddings, which turn tokens into vectors and are no layers; 0 in
     reports of earlier versions."""
+    perplexity: Measured = None
+    """exp of the mean cross-entropy of a language model's predictions of tokens, on training data;
+    None for other models, and in reports of earlier versions."""
+    perplexity_heldout: Measured = None
+    """The same on held-out data."""
 
 
 @dataclass(frozen=True)

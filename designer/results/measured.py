@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,6 +16,9 @@ FloatArray = NDArray[np.float64]
 
 Draws = tuple[tuple[float, ...], ...]
 """Bootstrap draws, one row per resample."""
+
+LARGEST_LOSS = 700.0
+"""The largest cross-entropy, in nats, whose perplexity is still a number of float64."""
 
 LOW_SHARE, HIGH_SHARE = 0.5, 2.0
 """A share below the first bound is too small a contribution, one above the second too large."""
@@ -196,6 +200,11 @@ class SeparationProfile:
     """Number of logits that the model gives; None if it gives none."""
     blocks_named: bool = False
     """True if the caller or the model named the blocks, so that none were looked for."""
+    loss: float = float("nan")
+    """Mean cross-entropy of a language model's predictions on training data, in nats; nan for other
+    models."""
+    loss_heldout: float = float("nan")
+    """The same on held-out data."""
 
     @property
     def values(self) -> FloatArray:
@@ -229,6 +238,14 @@ class DesignScore:
     """How equal the blocks' steps are beyond the label-permutation null, -1..1."""
     explanation: str
     """One sentence with the numbers filled in."""
+
+
+def perplexity_of(loss: float) -> float:
+    """Return exp(loss), with which a language model's mean cross-entropy in nats is reported.
+
+    It is nan for nan, and infinite where the number is too large.
+    """
+    return math.exp(loss) if not loss > LARGEST_LOSS else math.inf
 
 
 def measured(value: float) -> Measured:

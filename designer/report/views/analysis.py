@@ -76,6 +76,12 @@ def _analysis_tiles(result: AnalysisResult) -> Iterator[Tile]:
     ):
         if accuracy is not None:
             yield Tile(f"{part} accuracy", f"{100 * accuracy:.1f} %")
+    for part, perplexity in (
+        ("training", result.model.perplexity),
+        (result.data.heldout_part, result.model.perplexity_heldout),
+    ):
+        if perplexity is not None:
+            yield Tile(f"{part} perplexity", number(perplexity))
     yield Tile("the law", law_in_a_word(result.law), f"rho {number(result.law.rho)} per layer")
 
 
@@ -152,9 +158,18 @@ def _model_sentence(model: ModelSummary) -> str:
         if accuracy is not None
     ]
     accuracy = f"Its accuracy is {' and '.join(accuracies)}." if accuracies else ""
+    perplexities = [
+        f"{number(perplexity)} on {part} data"
+        for part, perplexity in (
+            ("training", model.perplexity),
+            ("held-out", model.perplexity_heldout),
+        )
+        if perplexity is not None
+    ]
+    perplexity = f"Its perplexity is {' and '.join(perplexities)}." if perplexities else ""
     size = f"The model has {model.parameters:,} parameters{weights}."
     coverage = coverage_sentence(model.coverage, embeddings=model.embedding_parameters > 0)
-    return " ".join(filter(None, (size, coverage, accuracy)))
+    return " ".join(filter(None, (size, coverage, perplexity, accuracy)))
 
 
 def _analysis_notes(result: AnalysisResult) -> Iterator[str]:
