@@ -13,9 +13,13 @@ from designer.choices import DataPart, InputKind, Scaling, choice
 from designer.data.batches import LabelledData
 from designer.data.dataset import BatchedData, Dataset
 from designer.data.loading import load_recorded, load_source
+from designer.data.options import DataOptions
+from designer.data.sources import is_text
+from designer.data.texts import text_data
 from designer.errors import DataError, DesignerError, InvalidInputError, ModelError
 from designer.importing import Trust, typed
 from designer.models.loaded import LoadedModel
+from designer.models.text_readers import text_reader
 from designer.probing.calling import call_model
 from designer.probing.probes import probing
 from designer.probing.tracing import EMBEDDINGS
@@ -127,12 +131,35 @@ def all_data_for_model(
 def _load(
     model: LoadedModel, source: str | None, asked: Mapping[str, Any]
 ) -> Dataset | BatchedData:
+    named = model.data_options.get("source", "") if source is None else source
+    if is_text(named):
+        recorded = model.data_options if source in (None, model.data_options.get("source")) else {}
+        return _load_text(model, named, {**recorded, **asked}, asked)
+    if "context_length" in asked:
+        raise InvalidInputError(
+            f"Expected text, a file that ends in .txt, for --context-length, got '{named}'; leave "
+            f"it out."
+        )
     if source is None:
         return _load_recorded(model, model.trust, asked)
     if source == model.data_options.get("source"):
         return _load_recorded(model, typed(source), asked)
     renamed = None if asked else _load_renamed(model, source)
     return _load_named(model, source, asked) if renamed is None else renamed
+
+
+def _load_text(
+    model: LoadedModel, source: str, options: Mapping[str, Any], asked: Mapping[str, Any]
+) -> BatchedData:
+    """Load text in blocks of tokens, which a language model of Hugging Face reads by itself."""
+    for name in ("scaling", "image_size", "input"):
+        if name in asked:
+            raise InvalidInputError(
+                f"Expected no {name.replace('_', ' ')} for the text '{source}', got "
+                f"{asked[name]}; leave it out."
+            )
+    kept = {k: v for k, v in options.items() if k not in ("source", "split_duplicates")}
+    return text_data(source, text_reader(model), DataOptions(**kept))
 
 
 def _load_named(model: LoadedModel, source: str, asked: Mapping[str, Any]) -> Dataset | BatchedData:

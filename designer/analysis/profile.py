@@ -9,7 +9,7 @@ Memory depends on blocks, classes and features, not on the number of samples.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor, nn
@@ -139,12 +139,7 @@ def profile_with_options(
         notes = (*parts.notes, *choice.notes, *_notes(probe, reduction))
         coverage = probe.coverage
     return SeparationProfile(
-        layers=tuple(
-            replace(layer, positions=positions)
-            for layer, positions in zip(
-                _layers(taps, training.rulers, held_out.rulers), choice.positions, strict=True
-            )
-        ),
+        layers=tuple(_layers(taps, training.rulers, held_out.rulers, choice.positions)),
         law=fit_law(training.values),
         law_heldout=fit_law(held_out.values) if held_out.rulers else None,
         num_classes=data.num_classes,
@@ -300,7 +295,10 @@ def _heldout_values(rulers: list[HeldoutRuler]) -> FloatArray:
 
 
 def _layers(
-    taps: Sequence[_MeasuredTap], rulers: list[Ruler], heldout_rulers: list[HeldoutRuler]
+    taps: Sequence[_MeasuredTap],
+    rulers: list[Ruler],
+    heldout_rulers: list[HeldoutRuler],
+    positions: Sequence[int],
 ) -> Iterator[LayerSeparation]:
     """Yield what was measured at every tap."""
     for i, (tap, ruler) in enumerate(zip(taps, rulers, strict=True)):
@@ -316,6 +314,7 @@ def _layers(
             kind=tap.kind,
             nulls=nulls,
             parameters=tap.parameters,
+            positions=positions[i],
         )
 
 

@@ -18,6 +18,7 @@ from designer.cli.app import OK, app
 from designer.cli.models import load_named_model
 from designer.cli.options import (
     AsJson,
+    ContextLength,
     Device,
     Format,
     HeldoutShare,
@@ -121,6 +122,7 @@ def _analyze(
     train_size: TrainSize = None,
     image_size: ImageSize = None,
     input: KindOfInput = None,  # noqa: A002 - the name of the option
+    context_length: ContextLength = None,
     validation_fraction: HeldoutShare = None,
     seed: Annotated[
         int | None,

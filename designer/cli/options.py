@@ -90,6 +90,13 @@ KindOfInput = Annotated[
         "features), else image, or series where there are no more than 3 rows]"
     ),
 ]
+ContextLength = Annotated[
+    int | None,
+    typer.Option(
+        help="Tokens in a block of text, for a file that ends in .txt. [default: 128, or fewer if "
+        "the model takes fewer]"
+    ),
+]
 HeldoutShare = Annotated[
     float | None,
     typer.Option(help="Share of the samples, those for testing aside, to hold out for validation."),
@@ -160,7 +167,15 @@ LONGEST_NAME = 80
 """Most letters of a folder's name that is made from a model's."""
 
 
-DATA_OPTIONS = ("scaling", "train_size", "image_size", "validation_fraction", "seed", "input")
+DATA_OPTIONS = (
+    "scaling",
+    "train_size",
+    "image_size",
+    "validation_fraction",
+    "seed",
+    "input",
+    "context_length",
+)
 """Names of the options that decide how a model's data are loaded."""
 
 

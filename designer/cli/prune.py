@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from designer.choices import Criterion, choice
+from designer.choices import Criterion, Measure, choice
 from designer.cli.app import OK, app
 from designer.cli.models import load_named_model
 from designer.cli.options import (
     AsJson,
+    ContextLength,
     Device,
     Format,
     HeldoutShare,
@@ -63,7 +64,8 @@ def _prune(
         float | None,
         typer.Option(
             help="Remove as many blocks as possible while validation accuracy drops by no more "
-            "than this, with 95 % confidence; 0.01 is one point."
+            "than this, with 95 % confidence; 0.01 is one point. For a language model: while "
+            "perplexity rises by no more than this share; 0.05 is 5 %."
         ),
     ] = None,
     target_params: Annotated[
@@ -76,6 +78,13 @@ def _prune(
     criterion: Annotated[
         str, typer.Option(help=f"Which blocks are removed first: {', '.join(Criterion)}.")
     ] = Criterion.BEST,
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What to measure behind every block: {', '.join(Measure)}. [default: residual "
+            "for language models, else separation]"
+        ),
+    ] = None,
     blocks: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +140,7 @@ def _prune(
     train_size: TrainSize = None,
     image_size: ImageSize = None,
     input: KindOfInput = None,  # noqa: A002 - the name of the option
+    context_length: ContextLength = None,
     validation_fraction: HeldoutShare = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the split and of all training. [default: 0]")
@@ -165,6 +175,7 @@ def _prune(
         ),
         split_names(blocks),
         narrower=narrow,
+        measure=measure,
     )
     with importing():
         from designer.cli.pruned_folder import PrunedFolder, few_threads

@@ -185,4 +185,6 @@ class BatchedData:
     test: Iterable[Any] | None = None
     """Batches that no decision is made on, if there are any."""
     source: str = ""
-    """How the callable is named, as ``--data`` takes it."""
+    """How the callable, or the file with text, is named, as ``--data`` takes it."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Fields of ``DataOptions`` that text was cut into blocks with; empty for a callable."""

@@ -44,6 +44,8 @@ class DataOptions:
 
     input: str | None = None
     """What the arrays hold, a value of ``InputKind``; None where their shape says it."""
+    context_length: int | None = None
+    """Tokens in a block of text; None for a number that suits the model. For text alone."""
 
     def __post_init__(self) -> None:
         if not 0 < self.validation_fraction < 1:
@@ -58,6 +60,8 @@ class DataOptions:
                 f"scale, got '{self.scaling}'."
             )
 
+        if self.context_length is not None and self.context_length < 2:
+            raise DataError(f"Expected a context of at least 2 tokens, got {self.context_length}.")
         if self.input is not None and self.input not in list(InputKind):
             raise DataError(
                 f"Expected a kind of input among {', '.join(InputKind)}, got '{self.input}'."
@@ -66,4 +70,5 @@ class DataOptions:
     def record(self) -> dict[str, Any]:
         """Return the options as JSON values; a scaling in numbers is recorded as ``given``."""
         in_numbers = isinstance(self.scaling, Mapping)
-        return {**vars(self), "scaling": str(Scaling.GIVEN if in_numbers else self.scaling)}
+        known = {k: v for k, v in vars(self).items() if k != "context_length" or v is not None}
+        return {**known, "scaling": str(Scaling.GIVEN if in_numbers else self.scaling)}

@@ -21,6 +21,8 @@ from designer.importing import Trust
 SOURCES = {
     "digits": "scikit-learn's bundled 8x8 digits: 1,797 images, 10 classes",
     "FILE.npz": "arrays x_train, y_train and optionally x_test, y_test",
+    "FILE.txt": "text that the tokenizer of hf:FOLDER, a language model, reads, to analyze or prune "
+    "it; its later parts are held out",
     "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "
@@ -53,6 +55,11 @@ def read_source(source: str, image_size: int | None, trust: Trust) -> RawArrays 
         return _read_openml(source.removeprefix("openml:"))
     if is_npz(source):
         return _read_npz(Path(source))
+    if is_text(source):
+        raise DataError(
+            f"Expected data with labels, got the text '{source}', which only a language model of "
+            f"hf:FOLDER can read, to be analyzed or pruned."
+        )
     if _is_folder(source):  # checked before callables, because C:\images has a colon, too
         return read_image_folder(Path(source), image_size)
     if is_callable(source):
@@ -65,9 +72,15 @@ def is_npz(source: str) -> bool:
     return source.endswith(".npz") and not source.startswith("openml:")
 
 
+def is_text(source: str) -> bool:
+    """True if a source names a file with text."""
+    return source.endswith(".txt") and not source.startswith("openml:")
+
+
 def is_callable(source: str) -> bool:
     """True if a source names a callable, which has to be imported."""
-    other = source.startswith("openml:") or source.endswith(".npz") or _is_folder(source)
+    named = source.startswith("openml:") or source.endswith((".npz", ".txt"))
+    other = named or _is_folder(source)
     return ":" in source and not other
 
 
@@ -217,6 +230,6 @@ def _are_pairs(batches: list[Any] | tuple[Any, ...]) -> bool:
 def display_name(source: str) -> str:
     """Return the name of a source for reports: the last part of a path, else the source itself."""
     path = Path(source)
-    if source.endswith(".npz"):
+    if source.endswith((".npz", ".txt")):
         return path.stem
     return (path.name or path.resolve().name or source) if _is_folder(source) else source

@@ -125,7 +125,7 @@ def _known_from(data: Dataset | BatchedData) -> dict[str, Any]:
             "input_shape": None,
             "class_names": [],
             "scaling": None,
-            "data_options": {"source": data.source, "split_duplicates": False},
+            "data_options": {"source": data.source, "split_duplicates": False, **data.options},
         }
     return {
         "input_shape": list(data.input_shape),

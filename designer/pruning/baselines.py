@@ -1,12 +1,14 @@
 """What a pruned network is compared with: the same size from scratch, and greedy ablation.
 
-Greedy ablation removes, again and again, the block without which validation accuracy is best
-after one epoch of recovery.  It is the standard to compare with, at many times the cost.
+Greedy ablation removes, again and again, the block without which validation accuracy, or for a
+language model cross-entropy, is best after one epoch of recovery.  It is the standard to compare
+with, at many times the cost.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,8 +21,8 @@ from designer.analysis.passes import PassProgress
 from designer.errors import ModelError, TrialFailed
 from designer.models.surgery import Removal, remove, resize
 from designer.pruning.cut import cut
-from designer.pruning.evaluation import correct_mask
 from designer.pruning.options import RecoveryOptions
+from designer.pruning.quality import quality_of
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable
 from designer.pruning.splits import Splits
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 GREEDY_EPOCHS = 1
 """Epochs of recovery in each trial of greedy ablation."""
+
+IMPOSSIBLE = (-math.inf, -math.inf)
+"""The score of a removal that cannot be made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +189,7 @@ def greedy_order(
     order: list[Removable] = []
     epochs, tried, total = 0, 0, sum(len(pool) - i for i in range(count))
     for _ in range(count):
-        accuracies: dict[int, float] = {}
+        scores: dict[int, tuple[float, float]] = {}
         for i, block in enumerate(pool):
             if block in order:
                 continue
@@ -192,13 +197,14 @@ def greedy_order(
             try:
                 smaller = cut(model, [*order, block], splits.train, fit=False).model
             except ModelError:  # it cannot go together with those that are gone
-                accuracies[i] = -1.0
+                scores[i] = IMPOSSIBLE
                 continue
             epochs += recover(smaller, splits, recovery, model)
-            accuracies[i] = float(correct_mask(smaller, splits.validation).float().mean())
+            quality = quality_of(smaller, splits.validation, language=splits.language)
+            scores[i] = quality.score if splits.language else (quality.accuracy, 0.0)
             progress("greedy ablation", tried, total)
-        best = max(accuracies, key=lambda i: (accuracies[i], i))
-        if accuracies[best] < 0:
+        best = max(scores, key=lambda i: (scores[i], i))
+        if scores[best] == IMPOSSIBLE:
             break
         order.append(pool[best])
     return order, epochs

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from designer.choices import DEFAULT_BATCH_SIZE, Criterion
+from designer.choices import DEFAULT_BATCH_SIZE, Criterion, Measure, choice
 from designer.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class RemovalRequest:
     """The number of blocks to remove, or their names."""
     max_drop: float | None = None
     """Remove as many blocks as possible while validation accuracy drops by no more than this, with
-    95 % confidence; a fraction, 0.01 is one point."""
+    95 % confidence; a fraction, 0.01 is one point. For a language model while perplexity rises by
+    no more than this share, 0.05 is 5 %."""
     target_params: float | None = None
     """Remove the fewest blocks that leave at most this share of the parameters."""
 
@@ -48,8 +49,8 @@ class RemovalRequest:
             raise InvalidInputError(f"Expected at least 1 block to remove, got {self.remove}.")
         if self.max_drop is not None and not 0 <= self.max_drop < 1:
             raise InvalidInputError(
-                f"Expected a largest drop of accuracy from 0 to 1, such as 0.01, got "
-                f"{self.max_drop:g}."
+                f"Expected a largest drop of accuracy, or rise of perplexity, from 0 to 1, such as "
+                f"0.01, got {self.max_drop:g}."
             )
         if self.target_params is not None and not 0 < self.target_params < 1:
             raise InvalidInputError(
@@ -122,3 +123,10 @@ class PruningOptions:
     """True if layers that contribute too little for their width also lose output units."""
     build: Build | None = None
     """Builds the original anew for the network from scratch; None to reset its layers."""
+    measure: str | None = None
+    """What is measured behind every block, ``separation`` or ``residual``; None for what suits the
+    model."""
+
+    def __post_init__(self) -> None:
+        if self.measure is not None:
+            choice(Measure, self.measure, "a measure")

@@ -82,6 +82,7 @@ def propose(
         splits.train,
         splits.validation,
         blocks,
+        measure=splits.measure,
         permutations=0,
         seed=seed,
         progress=progress,

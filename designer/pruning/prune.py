@@ -123,6 +123,7 @@ def prune(
     max_drop: float | None = None,
     target_params: float | None = None,
     criterion: str = "best",
+    measure: str | None = None,
     blocks: Sequence[str] | None = None,
     narrower: bool = False,
     epochs: int = RecoveryOptions.epochs,
@@ -152,12 +153,16 @@ def prune(
             on.
         remove: how many blocks to remove, or their names.
         max_drop: remove as many blocks as possible while held-out accuracy drops by no more than
-            this, with 95 % confidence; a fraction, 0.01 is one point.
+            this, with 95 % confidence; a fraction, 0.01 is one point. For a language model: while
+            held-out perplexity rises by no more than this share, 0.05 is 5 %.
         target_params: remove the fewest blocks that leave at most this share of the parameters.
         criterion: which blocks go first: ``contribution``, ``heldout``, ``train``,
             ``block-influence``, ``ablation``, ``last``, ``random``, or ``best``, which tries the
             first, the second and ``block-influence`` and takes the one that leaves most validation
             accuracy once what is left is repaired; the report names it.
+        measure: what is measured behind every block, ``separation`` or ``residual``. By default the
+            residual for language models, see ``designer.profile``; for these, cross-entropy on
+            held-out data decides wherever accuracy does for classes.
         blocks: names of submodules, see ``designer.profile``.
         narrower: True if blocks that contribute too little for their width also lose the output
             units that the class directions do not use.
@@ -198,6 +203,7 @@ def prune(
         blocks,
         narrower,
         build,
+        measure,
     )
     result = prune_with(model, data, options, progress)
     return result.with_baselines(progress) if baselines else result
@@ -224,7 +230,7 @@ def prune_with(
     """
     progress = progress or _ignore
     original, precisions = _working_copy(model)
-    splits = splits_of(data, original).to(device_of(original))
+    splits = splits_of(data, original, options.measure).to(device_of(original))
     _check_classifier(original, splits)
     removables = removable_blocks(original, splits.train.at(slice(FEW)).inputs, options.blocks)
     _check_removable(removables)
@@ -382,7 +388,7 @@ def _proposals(
     """Return a proposal per criterion that is tried; the network is measured only once."""
     seed, remove = options.recovery.seed, options.request.remove
     count = remove if isinstance(remove, int) else None
-    measuring = AnalysisOptions(permutations=0, seed=seed)
+    measuring = AnalysisOptions(measure=splits.measure, permutations=0, seed=seed)
     data = (splits.train, splits.validation, options.blocks, measuring)
     known = profile_with_options(original, *data, progress)
     contributions = contributions_or_reasons(

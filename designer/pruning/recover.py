@@ -14,6 +14,7 @@ from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
 from designer.pruning.evaluation import logits_of
 from designer.pruning.options import RecoveryOptions
+from designer.pruning.quality import quality_of
 from designer.pruning.splits import Splits
 from designer.training.trainer import Schedule, train
 
@@ -27,11 +28,14 @@ class _Enough(Exception):
 
 
 class _BestEpoch:
-    """Keeps the best state so far, by validation accuracy and then by loss."""
+    """Keeps the best state so far, by validation accuracy and then by loss.
+
+    For a language model loss alone decides.
+    """
 
     def __init__(self, model: nn.Module, splits: Splits, patience: int) -> None:
         self._splits, self._patience = splits, patience
-        self._score = (-1.0, 0.0)
+        self._score = (-math.inf, 0.0)
         self._state: dict[str, Tensor] = {}
         self._epoch = 0
         self.epochs = 0
@@ -45,11 +49,8 @@ class _BestEpoch:
             _Enough: after ``patience`` epochs without a better one.
         """
         self.epochs = epoch
-        labels = self._splits.validation.targets
-        logits = logits_of(model, self._splits.validation)
-        accuracy = float((logits.argmax(1) == labels).float().mean())
-        loss = float(functional.cross_entropy(logits, labels))
-        score = (accuracy, -loss)
+        quality = quality_of(model, self._splits.validation, language=self._splits.language)
+        loss, score = quality.loss, quality.score
         # the state before training always counts; logits of nan have an argmax, too, so a finite
         # loss is asked for besides the accuracy
         if epoch == 0 or (math.isfinite(loss) and score > self._score):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from torch import Tensor, nn
+from torch import nn
 
 from designer.analysis.advice import layer_reports
 from designer.analysis.passes import PassProgress
@@ -15,12 +15,13 @@ from designer.analysis.profile import profile
 from designer.errors import InvalidInputError, ModelError
 from designer.measures.proportions import drop_of
 from designer.pruning.cut import Cut, cut
-from designer.pruning.evaluation import correct_mask, mean_loss
 from designer.pruning.narrow import narrow
 from designer.pruning.options import RecoveryOptions
+from designer.pruning.quality import Quality, quality_of
 from designer.pruning.recover import recover
 from designer.pruning.removable import FEW, Removable, names_left, removable_blocks
 from designer.pruning.splits import Splits
+from designer.results.measured import measured
 from designer.results.pruning import RemovalTrial
 
 REMEMBERED_CUTS = 4
@@ -33,8 +34,8 @@ class PrunedCandidate:
 
     cut: Cut
     """The network, recovered, and what was removed from it."""
-    correct: Tensor
-    """Mask (n,) of the validation samples that it classifies correctly."""
+    quality: Quality
+    """How well it does on validation data."""
     trial: RemovalTrial
     """What its removal cost."""
     epochs: int
@@ -55,8 +56,8 @@ class RemovalTrials:
         model: the original network, unwrapped, in eval mode, in float32; left as it was.
         splits: layers are fitted and trained on the training data, judged on validation data.
         recovery: how to train what is left.
-        max_drop: the largest drop of validation accuracy that is allowed, as a fraction; None if
-            it is not asked for.
+        max_drop: the largest drop of validation accuracy that is allowed, or for a language model
+            the largest rise of perplexity, as a fraction; None if it is not asked for.
         progress: called during recovery.
         removables: all blocks of the original, for a recovery after every few removals.
         blocks: the names that the caller asked for; None if blocks are found.
@@ -76,13 +77,13 @@ class RemovalTrials:
         self._max_drop, self._progress = max_drop, progress
         self._removables, self._blocks = removables, blocks
         self._cuts: dict[tuple[str, ...], Cut] = {}
-        self.correct = correct_mask(model, splits.validation)
-        """Mask (n,) of the validation samples that the original classifies correctly."""
+        self.quality = self._quality(model)
+        """How well the original does on validation data."""
         self.done: list[RemovalTrial] = []
         """All trials so far."""
 
     def best_of(self, choices: Sequence[Sequence[Removable]]) -> list[Removable]:
-        """Return the choice of blocks whose removal leaves the most accuracy before any training.
+        """Return the choice of blocks whose removal leaves the best network before any training.
 
         Of equally good choices the first is returned. A single choice is returned untried.
         """
@@ -97,7 +98,7 @@ class RemovalTrials:
 
     def _score_without(self, blocks: Sequence[Removable]) -> tuple[float, float]:
         try:
-            return self._score(self._fitted_cut(blocks).model)
+            return self._quality(self._fitted_cut(blocks).model).score
         except ModelError:  # they cannot go together
             return -math.inf, -math.inf
 
@@ -168,7 +169,7 @@ class RemovalTrials:
             recover(start.model, self._splits, self._recovery, self._model, self._progress)
             for start in starts
         ]
-        scores = [self._score(start.model) for start in starts]
+        scores = [self._quality(start.model).score for start in starts]
         return starts[scores.index(max(scores))], sum(epochs)
 
     def _found_again(
@@ -202,7 +203,12 @@ class RemovalTrials:
         model, splits = candidate.cut.model, self._splits
         try:
             measurement = profile(
-                model, splits.train, splits.validation, blocks, seed=self._recovery.seed
+                model,
+                splits.train,
+                splits.validation,
+                blocks,
+                measure=splits.measure,
+                seed=self._recovery.seed,
             )
         except InvalidInputError:  # no blocks are left
             return candidate
@@ -218,28 +224,29 @@ class RemovalTrials:
         )
         return replace(narrower, narrowed=smaller.layers) if narrower.within else candidate
 
-    def _score(self, model: nn.Module) -> tuple[float, float]:
-        """Return validation accuracy, and the negative loss to tell equal accuracies apart."""
-        validation = self._splits.validation
-        loss = mean_loss(model, validation)
-        return float(correct_mask(model, validation).float().mean()), -loss
+    def _quality(self, model: nn.Module) -> Quality:
+        return quality_of(model, self._splits.validation, language=self._splits.language)
 
     def _judge(
         self, smaller: Cut, removed: tuple[str, ...], *, epochs: int, recovered: bool
     ) -> PrunedCandidate:
         """Compare a smaller network with the original on validation data, and note the trial."""
-        mask = correct_mask(smaller.model, self._splits.validation)
-        drop = drop_of(self.correct, mask)
+        quality = self._quality(smaller.model)
+        decisive = quality.drop_from(self.quality)
+        accuracy = drop_of(self.quality.correct, quality.correct)
         trial = RemovalTrial(
             removed=removed,
             recovered=recovered,
-            validation_accuracy=float(mask.float().mean()),
-            drop=drop.value,
-            drop_bound=drop.bound,
-            within=None if self._max_drop is None else drop.bound <= self._max_drop,
+            validation_accuracy=quality.accuracy,
+            drop=accuracy.value,
+            drop_bound=accuracy.bound,
+            within=None if self._max_drop is None else decisive.bound <= self._max_drop,
+            perplexity=measured(quality.perplexity),
+            perplexity_rise=measured(decisive.value) if quality.language else None,
+            perplexity_rise_bound=measured(decisive.bound) if quality.language else None,
         )
         self.done.append(trial)
-        return PrunedCandidate(smaller, mask, trial, epochs)
+        return PrunedCandidate(smaller, quality, trial, epochs)
 
 
 def _names(blocks: Sequence[Removable]) -> tuple[str, ...]:

@@ -11,21 +11,24 @@ from torch import Tensor, nn
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
 from designer.analysis.warnings import coverage_warnings
+from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
 from designer.models.size import size_of_model
 from designer.pruning.baselines import from_scratch, greedy
-from designer.pruning.evaluation import correct_mask, latency_ratio
+from designer.pruning.conclusion import changes_at_most, conclusion, may_change
+from designer.pruning.evaluation import latency_ratio
 from designer.pruning.options import PruningOptions
 from designer.pruning.propose import Proposal
+from designer.pruning.quality import Quality, quality_of
 from designer.pruning.removable import FEW, Removable, names_left
 from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
 from designer.pruning.splits import Splits
 from designer.results.analysis import DataUsed, ModelSummary
 from designer.results.layers import Curve, LawSummary, ReportWarning
-from designer.results.measured import SeparationProfile, measured
+from designer.results.measured import SeparationProfile, measured, perplexity_of
 from designer.results.provenance import versions
-from designer.results.pruning import PRUNING_SCHEMA, NetworkFigures, PruningReport
+from designer.results.pruning import PRUNING_SCHEMA, NetworkFigures, PruningReport, RemovalTrial
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ class ReportBuilder:
             self._figures("from scratch", scratch, recovery.scratch_epochs, removed),
             self._figures("greedy ablation", ablated.model, epochs, ablated.names),
         ]
-        standing = _standing(correct_mask(scratch, self.splits.validation), candidate.correct)
+        standing = _standing(self._quality(scratch), candidate.quality)
         return self._report(baselines, standing)
 
     def _report(
@@ -107,7 +110,7 @@ class ReportBuilder:
                     *(
                         self._why_nothing()
                         if candidate is None
-                        else _conclusion(networks, len(self.removables), scratch_standing)
+                        else conclusion(networks, len(self.removables), scratch_standing)
                     ),
                 )
             ),
@@ -136,6 +139,8 @@ class ReportBuilder:
             accuracy_heldout=measured(self.proposal.profile.accuracy_heldout),
             coverage=self.proposal.profile.coverage,
             embedding_parameters=self.proposal.profile.embedding_parameters,
+            perplexity=measured(perplexity_of(self.proposal.profile.loss)),
+            perplexity_heldout=measured(perplexity_of(self.proposal.profile.loss_heldout)),
         )
 
     def _data(self) -> DataUsed:
@@ -153,16 +158,16 @@ class ReportBuilder:
         self, name: str, network: nn.Module, epochs: int, removed: tuple[str, ...]
     ) -> NetworkFigures:
         """Return size, time, accuracy and law of a network, compared with the original."""
-        validation, test = self.splits.validation, self.splits.test
-        mask = correct_mask(network, validation)
-        drop = drop_of(self.trials.correct, mask)
+        quality, original = self._quality(network), self.trials.quality
+        drop, decisive = drop_of(original.correct, quality.correct), quality.drop_from(original)
+        test = None if self.splits.test is None else self._quality(network, self.splits.test)
         few = self.splits.train.at(slice(FEW))  # norms that go by the batch need several samples
         size = size_of_model(network, few.inputs)
         separation = self._profile(network, removed)
         latency = (
             None
             if network is self.original
-            else latency_ratio(self.original, network, validation.inputs)
+            else latency_ratio(self.original, network, self.splits.validation.inputs)
         )
         return NetworkFigures(
             name=name,
@@ -170,15 +175,24 @@ class ReportBuilder:
             parameters=size.parameters,
             flops=size.flops // len(few),
             latency=latency,
-            validation_accuracy=proportion(mask),
-            test_accuracy=None if test is None else proportion(correct_mask(network, test)),
+            validation_accuracy=proportion(quality.correct),
+            test_accuracy=None if test is None else proportion(test.correct),
             drop=drop.value,
             drop_bound=drop.bound,
             epochs=epochs,
             law=None if separation is None else LawSummary.of(separation.law),
             removed=removed,
             curve=None if separation is None else Curve.of(separation),
+            validation_perplexity=measured(quality.perplexity),
+            test_perplexity=None if test is None else measured(test.perplexity),
+            perplexity_rise=measured(decisive.value) if quality.language else None,
+            perplexity_rise_bound=measured(decisive.bound) if quality.language else None,
         )
+
+    def _quality(self, network: nn.Module, data: LabelledTensors | None = None) -> Quality:
+        """Return how well a network does, on validation data unless others are named."""
+        data = self.splits.validation if data is None else data
+        return quality_of(network, data, language=self.splits.language)
 
     def _profile(self, network: nn.Module, removed: tuple[str, ...]) -> SeparationProfile | None:
         """Return the separation in a network, or None if it has no blocks left."""
@@ -190,6 +204,7 @@ class ReportBuilder:
                 self.splits.train,
                 self.splits.validation,
                 blocks=names_left(self.removables, removed, self.options.blocks),
+                measure=self.splits.measure,
                 permutations=0,
                 resamples=0,
             )
@@ -198,17 +213,13 @@ class ReportBuilder:
 
     def _why_nothing(self) -> Iterator[str]:
         """Say why no block is removed, and what would have to be allowed to remove one."""
-        allowed = 100 * (self.options.request.max_drop or 0)
-        yield (
-            f"No block is removed: for every removal, validation accuracy may drop by more than "
-            f"{allowed:g} {'point' if allowed == 1 else 'points'}."
-        )
+        allowed, language = self.options.request.max_drop or 0, self.splits.language
+        yield (f"No block is removed: for every removal, {may_change(allowed, language=language)}.")
         if self.trials.done:
-            best = min(self.trials.done, key=lambda trial: trial.drop_bound)
+            best = min(self.trials.done, key=_bound)
             yield (
                 f"The least harmful removal that was tried is that of {', '.join(best.removed)}: "
-                f"accuracy drops by no more than {100 * best.drop_bound:.1f} points, with 95 % "
-                f"confidence."
+                f"{changes_at_most(best)}, with 95 % confidence."
             )
 
     def _doubts(self) -> Iterator[str]:
@@ -225,10 +236,13 @@ class ReportBuilder:
         yield from (leak.warning() for leak in self.splits.leaks)
         if not self.proposal.profile.blocks_named:
             yield from coverage_warnings("the model", self.proposal.profile.coverage)
-        samples, max_drop = len(self.trials.correct), self.options.request.max_drop
+        max_drop = self.options.request.max_drop
+        if self.splits.language or max_drop is None:
+            return
+        samples = len(self.trials.quality.correct)
         all_correct: Tensor = torch.ones(samples, dtype=torch.bool)
         least = drop_of(all_correct, all_correct).bound
-        if max_drop is not None and least > max_drop:
+        if least > max_drop:
             yield ReportWarning(
                 "few_heldout_samples",
                 f"With {samples:,} validation samples a drop of less than {100 * least:.1f} points "
@@ -237,45 +251,16 @@ class ReportBuilder:
             )
 
 
-def _standing(scratch: Tensor, pruned: Tensor) -> str:
-    """Say how good the network from scratch is beside the pruned one, with 95 % confidence.
+def _bound(trial: RemovalTrial) -> float:
+    """Return by how much a network may be worse, at most."""
+    bound = trial.perplexity_rise_bound
+    return trial.drop_bound if bound is None else bound
 
-    Both are masks (n,) of the validation samples that a network classifies correctly.
-    """
-    if drop_of(scratch, pruned).bound < 0:
+
+def _standing(scratch: Quality, pruned: Quality) -> str:
+    """Say how good the network from scratch is beside the pruned one, with 95 % confidence."""
+    if pruned.drop_from(scratch).bound < 0:
         return "is not as good"
-    if drop_of(pruned, scratch).bound < 0:
+    if scratch.drop_from(pruned).bound < 0:
         return "is better"
     return "is as good within the noise"
-
-
-def _conclusion(
-    networks: Sequence[NetworkFigures], blocks: int, scratch_standing: str
-) -> Iterator[str]:
-    by_name = {network.name: network for network in networks}
-    original, pruned = by_name["original"], by_name["pruned"]
-    yield (
-        f"{len(pruned.removed)} of {blocks} blocks were removed. "
-        f"{100 * pruned.parameters / original.parameters:.0f} % of the parameters and "
-        f"{100 * pruned.flops / max(original.flops, 1):.0f} % of the operations are left. "
-        f"Validation accuracy is {100 * pruned.validation_accuracy.value:.1f} % "
-        f"({_change(pruned)})."
-    )
-    scratch = by_name.get("from scratch")
-    if scratch is not None:
-        epochs = f"{scratch.epochs} {'epoch' if scratch.epochs == 1 else 'epochs'}"
-        accuracy = 100 * scratch.validation_accuracy.value
-        yield (
-            f"A network of this size, trained from scratch for {epochs}, {scratch_standing} "
-            f"({accuracy:.1f} %)."
-        )
-
-
-def _change(pruned: NetworkFigures) -> str:
-    """Say how accuracy changed, and how much at most."""
-    points = 100 * (pruned.drop or 0.0)
-    change = "unchanged"
-    if abs(points) >= 0.05:
-        change = f"{points:.1f} points lost" if points > 0 else f"{-points:.1f} points gained"
-    most = max(100 * (pruned.drop_bound or 0.0), 0)
-    return f"{change}, no more than {most:.1f} lost with 95 % confidence"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from designer.analysis.data_for_model import all_data_for_model
-from designer.choices import Scaling
-from designer.data.batches import UNLABELLED, LabelledData
+from designer.analysis.options import AnalysisOptions
+from designer.choices import Measure, Scaling
+from designer.data.batches import UNLABELLED, LabelledData, batches_of
 from designer.data.dataset import BatchedData, Dataset, LabelledTensors
 from designer.data.duplicates import Leak, leaks_of
 from designer.data.gathering import gathered
+from designer.data.language import data_for
 from designer.data.loading import load_source
 from designer.errors import DataError, InvalidInputError
 from designer.models.loaded import LoadedModel
@@ -44,6 +46,8 @@ class Splits:
     """Only reported on, if there is any."""
     fingerprint: str = ""
     """Identifies the samples; empty for data in memory."""
+    measure: Measure = Measure.SEPARATION
+    """What is measured behind every block."""
 
     @cached_property
     def leaks(self) -> tuple[Leak, ...]:
@@ -52,8 +56,14 @@ class Splits:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes."""
-        return int(self.train.labels.max()) + 1
+        """The number of classes; of tokens that occur anywhere, where these are predicted."""
+        parts = (self.train, self.validation, self.test) if self.language else (self.train,)
+        return max(int(part.labels.max()) for part in parts if part is not None) + 1
+
+    @property
+    def language(self) -> bool:
+        """True if tokens are predicted, so that perplexity says how well a network does."""
+        return self.tokens and self.measure is Measure.RESIDUAL
 
     @property
     def tokens(self) -> bool:
@@ -67,12 +77,17 @@ class Splits:
 
     def to(self, device: torch.device) -> Splits:
         """Return the same data on another device."""
-        test = None if self.test is None else self.test.to(device)
-        train, validation = self.train.to(device), self.validation.to(device)
-        return Splits(self.name, train, validation, test, self.fingerprint)
+        return replace(
+            self,
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=None if self.test is None else self.test.to(device),
+        )
 
 
-def splits_of(data: PruningData, model: nn.Module | None = None) -> Splits:
+def splits_of(
+    data: PruningData, model: nn.Module | None = None, measure: str | None = None
+) -> Splits:
     """Return training, validation and test data, in whatever form they come.
 
     Args:
@@ -80,6 +95,7 @@ def splits_of(data: PruningData, model: nn.Module | None = None) -> Splits:
             test part is left out. Batches are kept in memory.
         model: the model that is fed with them; None to load named data without checking that
             their scaling is the model's.
+        measure: what is measured behind every block; None for what suits the model.
 
     Raises:
         InvalidInputError: if the data have another form, no held-out part, no samples, or held-out
@@ -89,7 +105,8 @@ def splits_of(data: PruningData, model: nn.Module | None = None) -> Splits:
     if isinstance(data, str):
         data = _loaded(data, model)
     if isinstance(data, Dataset):
-        return Splits(data.name, data.train, data.validation, data.test, data.fingerprint)
+        chosen = _measure(data.train, model, measure)
+        return Splits(data.name, data.train, data.validation, data.test, data.fingerprint, chosen)
     name = data.name if isinstance(data, BatchedData) else "data in memory"
     parts = _parts_of(data) if isinstance(data, BatchedData) else data
     if not isinstance(parts, tuple) or len(parts) not in (2, 3):
@@ -97,9 +114,21 @@ def splits_of(data: PruningData, model: nn.Module | None = None) -> Splits:
             "Expected data with a held-out part to decide on, as the name of a data set, a "
             f"Dataset, or (train, heldout[, test]), got {_shown(parts)}."
         )
-    train, validation, *test = map(_labelled, parts)
-    _check_labels(train, validation)
-    return Splits(name, train, validation, next(filter(len, test), None))
+    own = parts if model is None else [data_for(model, part) for part in parts]
+    train, validation, *test = map(_labelled, own)
+    _check_part_sizes(train, validation)
+    chosen = _measure(train, model, measure)
+    splits = Splits(name, train, validation, next(filter(len, test), None), measure=chosen)
+    _check_labels(train, validation, language=splits.language)
+    return splits
+
+
+def _measure(train: LabelledTensors, model: nn.Module | None, measure: str | None) -> Measure:
+    """Return the measure that was asked for, else the one that suits a model and its data."""
+    options = AnalysisOptions(measure=measure)
+    if model is None or train.labels.ndim == 1:
+        return options.measured
+    return options.for_data(model, batches_of(train)).measured
 
 
 def _parts_of(data: BatchedData) -> tuple[LabelledData, ...]:
@@ -127,8 +156,8 @@ def _loaded(source: str, model: nn.Module | None) -> Dataset | BatchedData:
     return all_data_for_model(LoadedModel(model), source, show)
 
 
-def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:
-    """Check that there are samples to learn from and to decide on, of the same classes."""
+def _check_part_sizes(train: LabelledTensors, validation: LabelledTensors) -> None:
+    """Check that there are samples to learn from and to decide on, with labels of one kind."""
     if not len(train) or not len(validation):
         split = "held-out data to decide on" if len(train) else "training data"
         raise InvalidInputError(f"Expected {split}, got no sample.")
@@ -137,13 +166,17 @@ def _check_labels(train: LabelledTensors, validation: LabelledTensors) -> None:
             "Expected held-out labels of the same shape as in training, got labels (n,) in one and "
             "(n, tokens) in the other."
         )
+
+
+def _check_labels(train: LabelledTensors, validation: LabelledTensors, *, language: bool) -> None:
+    """Check that held-out labels are among the classes; text may hold tokens that are new."""
     known, heldout = (set(torch.unique(part.labels).tolist()) for part in (train, validation))
     unlabelled = {UNLABELLED} if train.labels.ndim > 1 else set()
     lowest = min(known - unlabelled)
     if lowest < 0:
         raise InvalidInputError(f"Expected labels from 0 on, got {lowest}.")
     unknown = heldout - known - unlabelled
-    if unknown:
+    if unknown and not language:
         raise InvalidInputError(
             f"Expected held-out labels among the training classes, got class {min(unknown)}, too."
         )

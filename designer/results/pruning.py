@@ -97,6 +97,15 @@ class NetworkFigures:
     """Blocks of the original that it lacks."""
     curve: Curve | None = None
     """D through the network; None if it was not measured."""
+    validation_perplexity: Measured = None
+    """Perplexity of a language model on validation data; None for other models, and in reports of
+    earlier versions."""
+    test_perplexity: Measured = None
+    """The same on test data."""
+    perplexity_rise: Measured = None
+    """Validation perplexity divided by that of the original, minus 1."""
+    perplexity_rise_bound: Measured = None
+    """Upper 95 % confidence bound on ``perplexity_rise`` (paired by sequence)."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,15 @@ class RemovalTrial:
     drop_bound: Number
     """Upper 95 % confidence bound on ``drop`` (paired)."""
     within: bool | None
-    """True if ``drop_bound`` is at most ``max_drop``; None if no ``max_drop`` was set."""
+    """True if ``drop_bound``, or ``perplexity_rise_bound`` of a language model, is at most
+    ``max_drop``; None if no ``max_drop`` was set."""
+    perplexity: Measured = None
+    """Perplexity of a language model on validation data after the removal; None for other models,
+    and in reports of earlier versions."""
+    perplexity_rise: Measured = None
+    """That perplexity divided by the original's, minus 1."""
+    perplexity_rise_bound: Measured = None
+    """Upper 95 % confidence bound on ``perplexity_rise`` (paired by sequence)."""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ def correct_answers(
     Returns:
         (n,) mask, or one of all labelled tokens, on the device of ``data``.
     """
-    with _evaluating(model):
+    with evaluating(model):
         masks = []
         for inputs, labels in data.batches(batch_size):
             logits, targets = scored_rows(run_model(model, cloned(inputs)), labels)
@@ -250,7 +250,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode; on leaving, every submodule has the mode that it had."""
     modes = {module: module.training for module in model.modules()}
     model.eval()

@@ -133,7 +133,7 @@ class TestTrials:
         smaller = candidate.cut.model
         mask = correct_mask(smaller, splits.validation)
         drop = drop_of(correct_mask(model, splits.validation), mask)
-        assert torch.equal(candidate.correct, mask)
+        assert torch.equal(candidate.quality.correct, mask)
         assert candidate.trial.removed == ("blocks.1", "blocks.2")
         assert candidate.trial.recovered
         assert candidate.trial.validation_accuracy == pytest.approx(float(mask.float().mean()))

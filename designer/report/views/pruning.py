@@ -25,7 +25,7 @@ from designer.report.views.page import (
 )
 from designer.report.words import MISSING, interval_text, number
 from designer.results.effects import decisive_effect
-from designer.results.pruning import BlockProposal, NetworkFigures, PruningReport
+from designer.results.pruning import BlockProposal, NetworkFigures, PruningReport, RemovalTrial
 from designer.results.ranges import Measured
 
 ORIGINAL = "original"
@@ -75,6 +75,9 @@ def _pruning_tiles(report: PruningReport) -> Iterator[Tile]:
         yield Tile(what, short_count(after), share)
     if pruned.latency is not None:
         yield Tile("time", f"{pruned.latency:.2f}", "of the original's time")
+    if pruned.validation_perplexity is not None:
+        risen = f"{accuracy_points(pruned.perplexity_rise, '+')} % risen"
+        yield Tile("validation perplexity", number(pruned.validation_perplexity), risen)
     accuracy = pruned.validation_accuracy
     lost = f"{accuracy_points(pruned.drop, '+')} points lost"
     yield Tile("validation accuracy", f"{100 * accuracy.value:.1f} %", lost)
@@ -102,11 +105,22 @@ LOST_BOUND = "95 % bound"
 """Title of the upper confidence bound on the points lost."""
 
 
+JUDGED_BY_ACCURACY = ("validation %", "points lost", LOST_BOUND)
+"""Titles of what decides between classifiers."""
+
+RISE_BOUND = "95 % bound, rise"
+"""Title of the upper confidence bound on the rise of perplexity."""
+
+
 ROWS: dict[str, Callable[[NetworkFigures], str]] = {
     "blocks": lambda network: str(network.blocks),
     "parameters": lambda network: short_count(network.parameters),
     "operations": lambda network: short_count(network.flops),
     "time": lambda network: "1.00" if network.latency is None else f"{network.latency:.2f}",
+    "perplexity": lambda network: _known(network.validation_perplexity),
+    "rise %": lambda network: _lost(network, network.perplexity_rise, "+"),
+    RISE_BOUND: lambda network: _lost(network, network.perplexity_rise_bound),
+    "test perplexity": lambda network: _known(network.test_perplexity),
     "validation %": lambda network: percent_with_margin(network.validation_accuracy),
     "points lost": lambda network: _lost(network, network.drop, "+"),
     LOST_BOUND: lambda network: _lost(network, network.drop_bound),
@@ -114,6 +128,11 @@ ROWS: dict[str, Callable[[NetworkFigures], str]] = {
     "rho of the law": lambda network: number(network.law.rho) if network.law else MISSING,
 }
 """Rows of the table that compares the networks, with how a cell is written."""
+
+
+def _known(value: Measured) -> str:
+    """Return a number as text; empty for None, so that a row without any number is left out."""
+    return "" if value is None else number(value)
 
 
 def _lost(network: NetworkFigures, drop: Measured, sign: str = "") -> str:
@@ -182,14 +201,14 @@ def _ways(blocks: Sequence[BlockProposal]) -> TableView:
 
 def _removal_trials(report: PruningReport) -> TableView:
     limited = any(trial.within is not None for trial in report.trials)
-    columns = ("removed", "recovery", "validation %", "points lost", LOST_BOUND)
+    language = any(trial.perplexity is not None for trial in report.trials)
+    judged = ("perplexity", "rise %", LOST_BOUND) if language else JUDGED_BY_ACCURACY
+    columns = ("removed", "recovery", *judged)
     rows = tuple(
         (
             str(len(trial.removed)),
             "trained" if trial.recovered else "fitted only",
-            number(100 * trial.validation_accuracy, 1),
-            accuracy_points(trial.drop, "+"),
-            accuracy_points(trial.drop_bound),
+            *(_perplexity_cells(trial) if language else _accuracy_cells(trial)),
             *(["yes" if trial.within else "no"] if limited else []),
         )
         for trial in report.trials
@@ -197,6 +216,22 @@ def _removal_trials(report: PruningReport) -> TableView:
     numeric = frozenset({"removed", *columns[2:]})
     titles = (*columns, *(["allowed"] if limited else []))
     return TableView("Removals that were tried", titles, rows, numeric)
+
+
+def _accuracy_cells(trial: RemovalTrial) -> tuple[str, str, str]:
+    return (
+        number(100 * trial.validation_accuracy, 1),
+        accuracy_points(trial.drop, "+"),
+        accuracy_points(trial.drop_bound),
+    )
+
+
+def _perplexity_cells(trial: RemovalTrial) -> tuple[str, str, str]:
+    return (
+        number(trial.perplexity),
+        accuracy_points(trial.perplexity_rise, "+") or MISSING,
+        accuracy_points(trial.perplexity_rise_bound) or MISSING,
+    )
 
 
 def _pruning_notes(report: PruningReport) -> Iterator[str]:
@@ -210,6 +245,12 @@ def _pruning_notes(report: PruningReport) -> Iterator[str]:
         "it. Some of the blocks to keep can still go if what is left is repaired and trained: "
         "the removals that were tried tell."
     )
+    if any(network.validation_perplexity is not None for network in report.networks):
+        yield (
+            "Perplexity is exp of the mean cross-entropy per token of held-out text. The rise is "
+            "relative to the original's, and its 95 % bound counts sequences, not tokens. For a "
+            "language model it decides in the place of accuracy."
+        )
     if len(report.networks) > 2:
         yield (
             "Greedy ablation removes each block in turn, trains the rest for one epoch, keeps the "
