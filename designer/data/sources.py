@@ -21,8 +21,8 @@ from designer.importing import Trust
 SOURCES = {
     "digits": "scikit-learn's bundled 8x8 digits: 1,797 images, 10 classes",
     "FILE.npz": "arrays x_train, y_train and optionally x_test, y_test",
-    "FILE.txt": "text that the tokenizer of hf:FOLDER, a language model, reads, to analyze or prune "
-    "it; its later parts are held out",
+    "FILE.txt": "text that the tokenizer of hf:FOLDER, a language model, reads, to analyze or "
+    "prune it; its later parts are held out",
     "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "
