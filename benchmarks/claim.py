@@ -34,7 +34,7 @@ CLAIMS = {
     "analysis": "what looking inside costs, in time and in memory",
     "contribution": "which criterion says what every block is needed for, and which can go",
     "zoo": "whether models of torchvision, timm and transformers can be looked into and pruned",
-    "language": "which layers of a language model can go: by our criterion or by what others publish",
+    "language": "which layers of a language model can go: ours or what others publish",
     "max_drop": "whether pruning with --max-drop keeps what it promises",
     "scaling": "how a search scales over cores, workers and trials",
     "gpu": "whether a GPU gives the same figures, and how fast everything is there",
