@@ -19,6 +19,7 @@ from benchmarks.evidence.criterion import criterion
 from benchmarks.evidence.diagnosis import diagnosis
 from benchmarks.evidence.edits import edits
 from benchmarks.evidence.gpu import gpu
+from benchmarks.evidence.language import language
 from benchmarks.evidence.markdown import replace_between_marks
 from benchmarks.evidence.max_drop import max_drop
 from benchmarks.evidence.payoff import payoff
@@ -27,7 +28,8 @@ from benchmarks.evidence.pictures import draw, embedded
 from benchmarks.evidence.pretrained import pretrained
 from benchmarks.evidence.receptive_field import receptive_field
 from benchmarks.evidence.score_forms import score_forms
-from benchmarks.evidence.statements import Page, Statement, statements, summary
+from benchmarks.evidence.statement import Page, Statement
+from benchmarks.evidence.statements import statements, summary
 from benchmarks.evidence.zoo import zoo
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,7 @@ PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
     Page.SEARCH: ("The search", (search.samplers, payoff)),
     Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, peers, receptive_field)),
     Page.BLOCKS: ("What a block contributes", (effects, zoo)),
-    Page.PRUNING: ("Pruning", (removals, max_drop)),
+    Page.PRUNING: ("Pruning", (removals, max_drop, language)),
     Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks, gpu)),
     Page.SCALING: ("Scaling", (scaling.scaling,)),
 }

@@ -6,8 +6,6 @@ The first of them make the table of the README, all of them the page of the evid
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from statistics import fmean
 
 from benchmarks.claim import Figures
@@ -47,11 +45,13 @@ from benchmarks.evidence.diagnosis import (
 from benchmarks.evidence.diagnosis import FILE as DIAGNOSIS_FILE
 from benchmarks.evidence.edits import FILE as EDITS_FILE
 from benchmarks.evidence.edits import GOOD_SHARE, RUNS_SHARE, better_share
+from benchmarks.evidence.language import language_statements
 from benchmarks.evidence.law import verdicts as paper_verdicts
 from benchmarks.evidence.markdown import percent, table, verdict
 from benchmarks.evidence.max_drop import FILE as MAX_DROP_FILE
 from benchmarks.evidence.max_drop import groups as max_drop_groups
 from benchmarks.evidence.payoff import half_is_enough, mean_regret, payoffs, searches_near
+from benchmarks.evidence.statement import Page, Statement
 from benchmarks.evidence.zoo import FILE as ZOO_FILE
 from benchmarks.evidence.zoo import RIGHT_SHARE, totals_by_library
 from benchmarks.result_files import is_measured, read_result
@@ -81,37 +81,6 @@ IN_README = 12
 """Rows of the table of the README."""
 
 
-class Page(StrEnum):
-    """The pages with the full tables, by the names of their files."""
-
-    LAW = "law"
-    SCORE = "score"
-    SEARCH = "search"
-    ADVICE = "advice"
-    BLOCKS = "blocks"
-    PRUNING = "pruning"
-    COSTS = "costs"
-    SCALING = "scaling"
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One claim, and what was measured of it."""
-
-    sentence: str
-    """The claim."""
-    figure: str
-    """The figures that decide, those of the rivals beside ours."""
-    verdict: str
-    """If it holds."""
-    program: str
-    """The program of ``benchmarks.claims`` that measured it."""
-    page: Page
-    """Where the full table is."""
-    picture: str = ""
-    """Name of a picture that shows it."""
-
-
 def statements() -> list[Statement]:
     """Return all claims, those that matter most first."""
     return [
@@ -125,6 +94,7 @@ def statements() -> list[Statement]:
         *_costs(),
         _workers(),
         *_zoo(),
+        *language_statements(),
         *_small_effects(),
         *_pretrained(),
         *_peers(),
