@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from benchmarks.claim import Figures
 from benchmarks.claims.language import RANDOM_MEAN, RIVALS, STATES
+from benchmarks.claims.language_models import ENCODER_COUNTS
 from benchmarks.claims.layer_criteria import ANGLE, INFLUENCE, LAST, OURS, RANDOM
 from benchmarks.evidence.markdown import table
 from benchmarks.evidence.statement import Page, Statement
 from benchmarks.result_files import is_measured, read_result
 
 FILE = "language.json"
+
+ENCODER_SIZES = [(count, repaired) for count in ENCODER_COUNTS for repaired in (False, True)]
+"""How many layers of the encoder go, and if what is left is repaired."""
+
+ALIKE = 0.002
+"""Cosines that differ by less count as equal."""
 
 IN_WORDS = {"before": "without recovery", "after": "after recovery"}
 """What the states are called."""
@@ -62,11 +70,13 @@ def _embeddings(encoder: Figures) -> Iterator[str]:
         "similarities of all pairs. Layers are left out as they are, or what is left is repaired "
         "by least squares, as `designer prune` does before any training."
     )
-    keys = [(count, repaired) for count in (1, 2) for repaired in (False, True)]
-    titles = [f"{c} gone, {'repaired' if r else 'as it is'}: cosine / ranks" for c, r in keys]
+    titles = [
+        f"{count} gone, {'repaired' if repaired else 'as it is'}: cosine / ranks"
+        for count, repaired in ENCODER_SIZES
+    ]
     names = (OURS, INFLUENCE, ANGLE, LAST, RANDOM_MEAN)
     rows = (
-        [name, *(_likeness(encoder["rows"], name, c, repaired=r) for c, r in keys)]
+        [name, *(_likeness(encoder["rows"], name, c, repaired=r) for c, r in ENCODER_SIZES)]
         for name in names
     )
     yield from table(("order", *titles), rows)
@@ -99,6 +109,15 @@ def language_statements() -> Iterator[Statement]:
         "language",
         Page.PRUNING,
     )
+    if read_result(FILE)["encoder"]["rows"]:
+        yield Statement(
+            "A sentence encoder without layers embeds as before by contribution at least as well "
+            "as by Block Influence and by angular distance",
+            encoder_figure(),
+            "holds" if encoder_holds() else "does not hold",
+            "language",
+            Page.PRUNING,
+        )
     yield Statement(
         "Pruning a language model makes it faster",
         speed_figure(),
@@ -126,6 +145,29 @@ def holds() -> bool:
     return all(states[state]["met"] for states in removed.values() for state in STATES)
 
 
+def encoder_figure() -> str:
+    """Return the mean cosines by size, as layers are left out and after the repair."""
+    rows = read_result(FILE)["encoder"]["rows"]
+    parts = []
+    for count, repaired in ENCODER_SIZES:
+        values = {n: _mean(rows, n, count, "cosine", repaired=repaired) for n in (OURS, *RIVALS)}
+        rivals = ", ".join(f"{name} {values[name]:.3f}" for name in RIVALS)
+        how = "repaired" if repaired else "as it is"
+        parts.append(f"{count} of 6 gone, {how}: {values[OURS]:.3f} ({rivals})")
+    return f"cosine to the whole encoder's embeddings; {'; '.join(parts)}"
+
+
+def encoder_holds() -> bool:
+    """Return True if embeddings are as alike as by the rivals, or nearly, at both sizes."""
+    rows = read_result(FILE)["encoder"]["rows"]
+    return all(
+        _mean(rows, OURS, count, "cosine", repaired=repaired)
+        >= _mean(rows, rival, count, "cosine", repaired=repaired) - ALIKE
+        for count, repaired in ENCODER_SIZES
+        for rival in RIVALS
+    )
+
+
 def speed_figure() -> str:
     """Return which share of the time is left."""
     rows = read_result(FILE)["speed"]["rows"]
@@ -139,14 +181,20 @@ def is_faster() -> bool:
 
 
 def _likeness(rows: Sequence[Figures], name: str, removed: int, *, repaired: bool) -> str:
+    cosine, ranks = (
+        _mean(rows, name, removed, key, repaired=repaired) for key in ("cosine", "ranks")
+    )
+    return f"{cosine:.3f} / {ranks:.3f}"
+
+
+def _mean(rows: Sequence[Figures], name: str, removed: int, key: str, *, repaired: bool) -> float:
+    """Return a figure of one order, or its mean over the random draws."""
     names = RANDOM if name == RANDOM_MEAN else (name,)
-    chosen = [
-        row
+    return fmean(
+        row[key]
         for row in rows
         if (row["removed"], row["repaired"]) == (removed, repaired) and row["criterion"] in names
-    ]
-    cosine, ranks = (sum(row[key] for row in chosen) / len(chosen) for key in ("cosine", "ranks"))
-    return f"{cosine:.3f} / {ranks:.3f}"
+    )
 
 
 def _number(value: float) -> str:

@@ -29,7 +29,8 @@ from benchmarks.evidence.markdown import (
     with_interval,
 )
 from benchmarks.evidence.scaling import workers
-from benchmarks.evidence.statements import IN_README, Page, statements, summary
+from benchmarks.evidence.statement import Page
+from benchmarks.evidence.statements import IN_README, statements, summary
 
 
 def between_marks(path: Path) -> list[str]:
