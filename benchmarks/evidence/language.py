@@ -134,7 +134,8 @@ def figure() -> str:
     for count, states in figures["removed"].items():
         for state in STATES:
             values = states[state]["perplexity"]
-            rivals = ", ".join(f"{name} {values[name]:.2f}" for name in (*RIVALS, RANDOM_MEAN))
+            others = (*RIVALS, LAST, RANDOM_MEAN)
+            rivals = ", ".join(f"{name} {values[name]:.2f}" for name in others)
             parts.append(f"{count} of 12 gone, {IN_WORDS[state]}: {values[OURS]:.2f} ({rivals})")
     return f"perplexity per byte, {figures['whole']:.2f} with all layers; {'; '.join(parts)}"
 
