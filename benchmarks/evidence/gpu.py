@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.claim import Figures
 from benchmarks.evidence.markdown import table
+from benchmarks.evidence.statement import Page, Statement, holds
 from benchmarks.result_files import is_measured, read_result
 
 FILE, SEARCH_FILE = "gpu.json", "gpu_search.json"
@@ -29,6 +30,20 @@ WAYS = {
     "stacked": "its trainer, 16 seeds in one step",
 }
 """How trials are trained, by its name in the result file."""
+
+
+def gpu_statement() -> Iterator[Statement]:
+    """Yield what a GPU changes."""
+    if is_measured(FILE):
+        same, fast, cheap = verdicts()
+        yield Statement(
+            "On a GPU the figures stay the same, a search is faster than a plain Optuna loop, and "
+            "an analysis costs at most 1.3 times two forward passes",
+            figure(),
+            f"{holds(same)}; {holds(fast)}; {holds(cheap)}",
+            "gpu",
+            Page.COSTS,
+        )
 
 
 def gpu() -> Iterator[str]:

@@ -10,7 +10,7 @@ from benchmarks.claims.language import RANDOM_MEAN, RIVALS, STATES
 from benchmarks.claims.language_models import ENCODER_COUNTS
 from benchmarks.claims.layer_criteria import ANGLE, INFLUENCE, LAST, OURS, RANDOM
 from benchmarks.evidence.markdown import table
-from benchmarks.evidence.statement import Page, Statement
+from benchmarks.evidence.statement import Page, Statement, holds
 from benchmarks.result_files import is_measured, read_result
 
 FILE = "language.json"
@@ -114,7 +114,7 @@ def language_statements() -> Iterator[Statement]:
             "A sentence encoder without layers embeds as before by contribution at least as well "
             "as by Block Influence and by angular distance",
             encoder_figure(),
-            "holds" if encoder_holds() else "does not hold",
+            holds(encoder_holds()),
             "language",
             Page.PRUNING,
         )

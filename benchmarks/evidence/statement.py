@@ -35,3 +35,8 @@ class Statement:
     """Where the full table is."""
     picture: str = ""
     """Name of a picture that shows it."""
+
+
+def holds(is_so: bool) -> str:
+    """Return the verdict on a claim that is so or is not."""
+    return "holds" if is_so else "does not hold"

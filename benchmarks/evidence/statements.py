@@ -45,13 +45,14 @@ from benchmarks.evidence.diagnosis import (
 from benchmarks.evidence.diagnosis import FILE as DIAGNOSIS_FILE
 from benchmarks.evidence.edits import FILE as EDITS_FILE
 from benchmarks.evidence.edits import GOOD_SHARE, RUNS_SHARE, better_share
+from benchmarks.evidence.gpu import gpu_statement
 from benchmarks.evidence.language import language_statements
 from benchmarks.evidence.law import verdicts as paper_verdicts
 from benchmarks.evidence.markdown import percent, table, verdict
 from benchmarks.evidence.max_drop import FILE as MAX_DROP_FILE
 from benchmarks.evidence.max_drop import groups as max_drop_groups
 from benchmarks.evidence.payoff import half_is_enough, mean_regret, payoffs, searches_near
-from benchmarks.evidence.statement import Page, Statement
+from benchmarks.evidence.statement import Page, Statement, holds
 from benchmarks.evidence.zoo import FILE as ZOO_FILE
 from benchmarks.evidence.zoo import RIGHT_SHARE, totals_by_library
 from benchmarks.result_files import is_measured, read_result
@@ -99,6 +100,7 @@ def statements() -> list[Statement]:
         *_pretrained(),
         *_peers(),
         *_receptive_field(),
+        *gpu_statement(),
         _looks(),
         _residual(),
         _plain_loop(),
@@ -161,7 +163,7 @@ def _payoff() -> Iterator[Statement]:
         f"points below the best known at equal time, mean over {len(results)} searches (within "
         f"half a point): {', '.join(regrets)}; ours after half of the time "
         f"{'-' if half is None else f'{half:.2f}'}",
-        _holds(half_is_enough(results)),
+        holds(half_is_enough(results)),
         "payoff",
         Page.SEARCH,
         "payoff",
@@ -177,7 +179,7 @@ def _diagnosis() -> Iterator[Statement]:
     yield Statement(
         "The diagnosis names what is wrong with a network, and is silent on healthy ones",
         f"named: {', '.join(named)}; {wrong:.1%} of the blocks of healthy networks to change",
-        f"{_holds(defects_are_named(groups))}; {_holds(wrong <= FALSE_ALARMS)}",
+        f"{holds(defects_are_named(groups))}; {holds(wrong <= FALSE_ALARMS)}",
         "diagnosis",
         Page.ADVICE,
     )
@@ -195,7 +197,7 @@ def _edits() -> Iterator[Statement]:
         f"{advised['size']:.0%} of their parameters and "
         f"{100 * advised['test_change']['mean']:+.1f} points; {level[ADVISED]:.1f} runs where "
         f"random order takes {level[RANDOM]:.1f}",
-        f"{_holds(better_share(whole) >= GOOD_SHARE)}; {_holds(level['ratio'] <= RUNS_SHARE)}",
+        f"{holds(better_share(whole) >= GOOD_SHARE)}; {holds(level['ratio'] <= RUNS_SHARE)}",
         "edits",
         Page.ADVICE,
     )
@@ -221,7 +223,7 @@ def _effects_of(group: Figures) -> Statement:
         f"What a block contributes says what its removal costs (pretrained {RESNET})",
         "Spearman with the accuracy lost: "
         + ", ".join(f"{name} {by_name[name]['mean']:.2f}" for name in names),
-        _holds(by_name[RULER]["mean"] >= LEAST_AGREEMENT),
+        holds(by_name[RULER]["mean"] >= LEAST_AGREEMENT),
         "contribution",
         Page.BLOCKS,
     )
@@ -260,7 +262,7 @@ def _small_removals(groups: Sequence[Figures]) -> Statement:
         "In small networks no order is much better than contribution, the best order included",
         "mean points behind the best of all orders in hindsight (and by how much random choices "
         f"are behind contribution): {', '.join(figures)}",
-        _holds(all(mean <= TOLERANCE for mean, _ in behind.values())),
+        holds(all(mean <= TOLERANCE for mean, _ in behind.values())),
         "contribution",
         Page.PRUNING,
     )
@@ -283,7 +285,7 @@ def _max_drop() -> Iterator[Statement]:
     yield Statement(
         "`--max-drop 0.01` holds on test data",
         f"in {within} of {networks} networks ({', '.join(families)})",
-        _holds(within >= PROMISED * networks),
+        holds(within >= PROMISED * networks),
         "max_drop",
         Page.PRUNING,
     )
@@ -301,7 +303,7 @@ def _zoo() -> Iterator[Statement]:
         f"right in {right} of {everything} architectures of torchvision, timm and transformers, "
         f"wrong without a warning in {wrong}; a block can go in {totals['removable']}, and "
         f"{totals['running']} of them run without it",
-        _holds(right >= RIGHT_SHARE * everything and not wrong),
+        holds(right >= RIGHT_SHARE * everything and not wrong),
         "zoo",
         Page.BLOCKS,
     )
@@ -357,7 +359,7 @@ def _workers() -> Statement:
         f"Workers keep at least {KEPT:.0%} of the ideal rate",
         f"2 on {cores['meta']['machine']['cores']} cores finish {cores['ratio']:.2f} times the "
         f"trials per hour of one; {most} that sleep keep {', '.join(kept)}",
-        _holds(all(row["of_ideal"] >= KEPT for row in rows)),
+        holds(all(row["of_ideal"] >= KEPT for row in rows)),
         "scaling",
         Page.SCALING,
     )
@@ -370,7 +372,7 @@ def _plain_loop() -> Statement:
         f"Looking inside costs no trials: at least {TRIALS_PER_HOUR} times the trials per hour of "
         "a plain Optuna loop",
         ", ".join(figures),
-        _holds(all(row["ratio"] >= TRIALS_PER_HOUR for row in rows)),
+        holds(all(row["ratio"] >= TRIALS_PER_HOUR for row in rows)),
         "scaling",
         Page.SCALING,
     )
@@ -411,7 +413,7 @@ def _residual() -> Statement:
     return Statement(
         "The law holds for next characters, with the prediction residual",
         f"Pearson r {', '.join(f'{r:.3f}' for r in correlations)} over {len(correlations)} seeds",
-        _holds(max(correlations) <= FOLLOWS),
+        holds(max(correlations) <= FOLLOWS),
         "residual",
         Page.LAW,
     )
@@ -425,7 +427,7 @@ def _pretrained() -> Iterator[Statement]:
         yield Statement(
             "The law holds over all blocks of networks that others trained (ResNet-20, ResNet-56)",
             pretrained.figure(),
-            _holds(pretrained.follows()),
+            holds(pretrained.follows()),
             "pretrained",
             Page.LAW,
         )
@@ -436,7 +438,7 @@ def _peers() -> Iterator[Statement]:
         yield Statement(
             "The report names what is planted as often as other tools, and flags no more else",
             peers.figure(),
-            _holds(peers.ahead_everywhere()),
+            holds(peers.ahead_everywhere()),
             "peers",
             Page.ADVICE,
         )
@@ -447,11 +449,7 @@ def _receptive_field() -> Iterator[Statement]:
         yield Statement(
             "A CNN does as well without the convolutions that see nothing new of the image",
             receptive_field.figure(),
-            " / ".join(map(_holds, receptive_field.verdicts())),
+            " / ".join(map(holds, receptive_field.verdicts())),
             "receptive_field",
             Page.ADVICE,
         )
-
-
-def _holds(holds: bool) -> str:
-    return "holds" if holds else "does not hold"
