@@ -105,7 +105,7 @@ def language_statements() -> Iterator[Statement]:
         "Which layers of a language model can go is said by contribution at least as well as by "
         "Block Influence and by angular distance",
         figure(),
-        "holds" if holds() else "does not hold",
+        holds(is_level()),
         "language",
         Page.PRUNING,
     )
@@ -121,7 +121,7 @@ def language_statements() -> Iterator[Statement]:
     yield Statement(
         "Pruning a language model makes it faster",
         speed_figure(),
-        "holds" if is_faster() else "does not hold",
+        holds(is_faster()),
         "language",
         Page.PRUNING,
     )
@@ -140,7 +140,7 @@ def figure() -> str:
     return f"perplexity per byte, {figures['whole']:.2f} with all layers; {'; '.join(parts)}"
 
 
-def holds() -> bool:
+def is_level() -> bool:
     """Return True if ours is at least as good as its rivals at both sizes, in both states."""
     removed = read_result(FILE)["perplexity"]["removed"]
     return all(states[state]["met"] for states in removed.values() for state in STATES)
