@@ -10,9 +10,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -36,10 +37,11 @@ from designer.results.serialisation import read_result, report_to_json
 from designer.search.job import Job
 from designer.search.options import SearchOptions
 from designer.search.progress import Phase
+from designer.search.recommend import shortlist
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.database import DatabaseStorage
 from designer.search.storage.location import StudyLocation
-from designer.search.storage.opening import open_storage, quiet_optuna
+from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
 from designer.search.storage.retrying import RetryingStorage, RetryPolicy
 from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
 from designer.search.study import proposals, remembered
@@ -53,8 +55,9 @@ from search_spaces import MlpSpace
 SIZES = (100, 1_000, 10_000, 100_000)
 REPORTED = (5_000, 100_000)
 TIMED = 20
-TIMED_PLAIN = 5
+TIMED_SLOW = 5
 EPOCHS = 10
+PORT = 13400
 
 
 class Timed(RetryPolicy):
@@ -97,22 +100,47 @@ def growth(folder: Path, storage: str | None) -> Figures:
     """
     trials, reports = [], []
     for size in SIZES:
-        locations = {"SQLite": StudyLocation(folder / f"sqlite-{size}")}
-        if storage is not None:
-            name = f"growth-{size}-{os.getpid()}"
-            locations["PostgreSQL"] = StudyLocation(folder / name, storage, name)
-        for name, location in locations.items():
-            fill(location, size)
-            for way in WAYS if location.storage is None else OURS:
-                costs = _in_process(WAYS[way], location, size)
-                trials.append({"storage": name, "trials": size, "way": way, **costs})
-                say(str(trials[-1]))
+        for row in _trial_rows(folder, storage, size):
+            trials.append(row)
+            say(str(row))
     for size in REPORTED:
         location = StudyLocation(folder / f"report-{size}")
         fill(location, size)
         reports.append({"trials": size, **_in_process(report_cost, location, size)})
         say(str(reports[-1]))
     return {"trials": trials, "reports": reports}
+
+
+def _trial_rows(folder: Path, storage: str | None, size: int) -> Iterator[Figures]:
+    """Yield what a trial costs in a study of this many trials, by storage and way."""
+    file = StudyLocation(folder / f"sqlite-{size}")
+    fill(file, size)
+    for way, cost in WAYS.items():
+        costs = _in_process(cost, file, size)
+        yield {"storage": "SQLite", "trials": size, "way": way, **costs}
+    if storage is None:
+        return
+    name, proxy = f"growth-{size}-{os.getpid()}", f"grpc://127.0.0.1:{PORT}"
+    database = StudyLocation(folder / name, storage, name)
+    fill(database, size)
+    costs = _in_process(designers_cost, database, size)
+    yield {"storage": "PostgreSQL", "trials": size, "way": "designer", **costs}
+    with serving(storage, PORT):
+        costs = _in_process(designers_cost, replace(database, storage=proxy), size)
+    yield {"storage": "gRPC proxy", "trials": size, "way": "designer", **costs}
+
+
+@contextmanager
+def serving(address: str, port: int) -> Iterator[None]:
+    """Serve a proxy in front of a database until the block ends."""
+    context = multiprocessing.get_context("forkserver")
+    process = context.Process(target=serve_proxy, args=(address, "127.0.0.1", port))
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
 
 
 def fill(location: StudyLocation, size: int) -> None:
@@ -152,9 +180,9 @@ def _with_memory(function: Callable[..., Figures], *task: Any) -> Figures:
 # --- trials ---
 
 
-def designers_cost(location: StudyLocation, size: int) -> Figures:
+def designers_cost(location: StudyLocation, size: int, timed_trials: int = TIMED) -> Figures:
     """Return what a trial costs in a study of this many trials."""
-    job = job_at(location, 2 * size + TIMED)
+    job = job_at(location, 2 * size + 10 * TIMED)
     with open_storage(location) as opened:
         timed = Timed(location.shown)
         storage = CachingStorage(RetryingStorage(opened.inner.inner, timed))
@@ -164,21 +192,21 @@ def designers_cost(location: StudyLocation, size: int) -> Figures:
         first = time.perf_counter() - started
         timed.calls, timed.seconds_inside = 0, 0.0
         started = time.perf_counter()
-        for _ in range(TIMED):
+        for _ in range(timed_trials):
             untrained_trial(job, claims)
         seconds = time.perf_counter() - started
     return {
         "seconds_to_open": rounded(first),
-        "ms_in_storage": rounded(1000 * timed.seconds_inside / TIMED),
-        "ms_in_all": rounded(1000 * seconds / TIMED),
-        "questions": round(timed.calls / TIMED),
+        "ms_in_storage": rounded(1000 * timed.seconds_inside / timed_trials),
+        "ms_in_all": rounded(1000 * seconds / timed_trials),
+        "questions": round(timed.calls / timed_trials),
     }
 
 
 def unbounded_cost(location: StudyLocation, size: int) -> Figures:
     """Return what a trial would cost if the sampler learned from all trials."""
     with patch.object(remembered, "REMEMBERED", UNBOUNDED):
-        return designers_cost(location, size)
+        return designers_cost(location, size, TIMED_SLOW)
 
 
 def plain_cost(location: StudyLocation, size: int) -> Figures:
@@ -196,10 +224,10 @@ def plain_cost(location: StudyLocation, size: int) -> Figures:
     untrained()
     first = time.perf_counter() - started
     started = time.perf_counter()
-    for _ in range(TIMED_PLAIN):
+    for _ in range(TIMED_SLOW):
         untrained()
     seconds = time.perf_counter() - started
-    return {"seconds_to_open": rounded(first), "ms_in_all": rounded(1000 * seconds / TIMED_PLAIN)}
+    return {"seconds_to_open": rounded(first), "ms_in_all": rounded(1000 * seconds / TIMED_SLOW)}
 
 
 def untrained_trial(job: Job, claims: TrialClaims) -> None:
@@ -226,8 +254,6 @@ UNBOUNDED = 10**9
 WAYS = {"designer": designers_cost, "unbounded": unbounded_cost, "plain Optuna": plain_cost}
 """What is timed, by name."""
 
-OURS = ("designer", "unbounded")
-
 
 # --- reports ---
 
@@ -238,10 +264,11 @@ def report_cost(location: StudyLocation, size: int) -> Figures:
     started = time.perf_counter()
     with open_storage(location) as storage:
         study = study_of(job, storage, Phase.SEARCH)
+        shortlist(job, study)
         rows = trial_rows(study)
         result = SearchResult(
             schema=REPORT_SCHEMA,
-            study=study_summary(job, study, ()),
+            study=study_summary(job, study, rows, ()),
             recommendations=(),
             criterion=agreements(rows),
             trials=rows,
