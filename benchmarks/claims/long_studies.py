@@ -19,7 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, text
 
 from designer.choices import Objective
 from designer.results.layers import LawSummary
@@ -103,7 +103,8 @@ def write_trials(
         by_id = dict(zip(ids, chunk, strict=True))
         connection.execute(insert(PARAMS), [*_param_rows(by_id)])
         connection.execute(insert(USER_ATTRIBUTES), [*_attribute_rows(by_id)])
-        connection.execute(insert(VALUES), [*_value_rows(by_id)])
+        finite = insert(VALUES).values(value_type=text("'FINITE'"))  # of a type of PostgreSQL's own
+        connection.execute(finite, [*_value_rows(by_id)])
         number += len(chunk)
 
 
@@ -128,12 +129,7 @@ def _attribute_rows(trials: Mapping[int, MadeTrial]) -> Iterator[dict[str, Any]]
 def _value_rows(trials: Mapping[int, MadeTrial]) -> Iterator[dict[str, Any]]:
     for trial_id, trial in trials.items():
         for goal, value in enumerate(trial.values):
-            yield {
-                "trial_id": trial_id,
-                "objective": goal,
-                "value": value,
-                "value_type": "FINITE",
-            }
+            yield {"trial_id": trial_id, "objective": goal, "value": value}
 
 
 def _records_by_depth(job: Job) -> dict[int, Measurements]:
