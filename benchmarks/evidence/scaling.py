@@ -59,7 +59,8 @@ def _growth() -> Iterator[str]:
         "",
         "What a trial costs besides training, by the number of trials in the study: as it is, with "
         "a sampler that learns from all trials, and with Optuna's own TPE and storage. Opening "
-        "reads all trials once, in every process that works on the study:",
+        "reads all trials once, in every process that works on the study. Processor time, but for "
+        "the storage real time on a busy machine:",
     )
     yield from table(
         ("storage", "trials", "way", "ms in the storage", "ms in all", "s to open", "MiB"),
@@ -78,7 +79,8 @@ def _growth() -> Iterator[str]:
     )
     yield from (
         "",
-        "What a report takes: from a finished study to `report.json`, and from there to the page:",
+        "What a report takes, in processor time: from a finished study to `report.json`, and from "
+        "there to Markdown and the page:",
     )
     yield from table(
         ("trials", "s to write", "s to show", "report in MiB", "page in MiB", "memory in MiB"),
