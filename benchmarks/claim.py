@@ -25,6 +25,7 @@ CLAIMS = {
     "score": "which form of the score ranks architectures best",
     "published": "what scores of untrained networks are worth in a published table",
     "search": "why the sampler and the pruner are what they are",
+    "bounded_history": "whether a sampler that learns from a part of the history proposes as well",
     "payoff": "whether the search pays, beside what Optuna offers",
     "edits": "whether edits that a search tries pay, and what to try first",
     "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",

@@ -37,8 +37,8 @@ from designer.search.candidates import size_of, spec_values, train_spec
 from designer.search.options import SearchOptions
 from designer.search.progress import Phase, Progress
 from designer.search.study.claims import Rejected, check_new
+from designer.search.study.history import history_of
 from designer.search.study.keys import REJECTED, SPEC
-from designer.search.study.trials import trials_of
 from designer.training.trainer import Schedule, accuracy
 from search_spaces import CnnSpace, CnnSpec, MlpSpace, MlpSpec, Space
 
@@ -299,14 +299,13 @@ class _Optunas:
 
     def _proposed(self) -> tuple[Trial, Spec, int] | None:
         """Return a trial with its spec and size; None if it is known or too large."""
-        before = trials_of(self._study)
         trial = self._study.ask()
         setting = self._task.setting
         space = SPACES[setting.space][0]
         spec = cast("Spec", space.suggest(trial))
         trial.set_user_attr(SPEC, spec_values(spec))
         try:
-            check_new(before, spec_values(spec))
+            check_new(history_of(self._study), spec_values(spec), before=trial.number)
         except Rejected:
             trial.set_user_attr(REJECTED, "known")
             self._study.tell(trial, state=TrialState.FAIL)

@@ -5,8 +5,9 @@
 cores     trials per hour of two workers, divided by those of one; they run in turns
 workers   the share of the ideal rate that workers keep if each training is a sleep of 2 s: on
           SQLite, on ADDRESS, and through a proxy in front of ADDRESS
-growth    seconds per trial in the storage, and in everything else but training, in studies of 100
-          to 10,000 trials
+growth    what a trial costs besides training in studies of 100 to 100,000 trials, with and
+          without the bound on what the sampler learns from, and with Optuna alone; and what it
+          takes to report 5,000 and 100,000 trials
 plain     trials per hour, divided by those of a loop that trains the same networks with a
           ``DataLoader`` and Adam with its defaults, on one thread; and the share of a trial that
           measuring takes; for our own space, and for the networks of He & Su on MNIST
@@ -22,7 +23,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from multiprocessing.synchronize import Barrier
@@ -37,25 +38,21 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.claim import Figures, Result
+from benchmarks.claims.growth import growth, job_at
 from benchmarks.command import Parser, positive, say, wide_console
 from benchmarks.statistics import rounded
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.search import objective
-from designer.search.candidates import TrainedCandidate, spec_key, spec_values, train_and_measure
+from designer.search.candidates import TrainedCandidate, spec_key, train_and_measure
 from designer.search.job import Job
-from designer.search.options import SearchOptions
 from designer.search.progress import Phase
 from designer.search.search import search
-from designer.search.storage.caching import CachingStorage
 from designer.search.storage.location import StudyLocation
 from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
-from designer.search.storage.retrying import RetryingStorage, RetryPolicy
-from designer.search.storage.wrapper import Answer, Arguments
-from designer.search.study import proposals
-from designer.search.study.claims import Rejected, TrialClaims, study_of
-from designer.search.study.keys import RECORD, SPEC, WANTED
+from designer.search.study.claims import study_of
+from designer.search.study.keys import SPEC, WANTED
 from designer.search.workers.processes import SingleWorker
 from designer.training.stacked import train_stacked
 from designer.training.trainer import Schedule, accuracy, build_seeded, single_threaded, train
@@ -66,8 +63,6 @@ CROWDS = (8, 32)
 PER_WORKER = 8
 """Trials of each worker, besides one at the beginning and one at the end that are not counted."""
 
-SIZES = (100, 1_000, 10_000)
-TIMED = 20
 PAIRS = 3
 CORE_TRIALS = 30
 PLAIN_TRIALS = 20
@@ -98,17 +93,6 @@ def run(options: argparse.Namespace) -> Result:
 def show(result: Result) -> None:
     """Print the figures as they are: rows were shown while they were measured."""
     wide_console().print_json(data=result.figures)
-
-
-def job_at(location: StudyLocation, trials_wanted: int) -> Job:
-    """Return a search of small perceptrons on the digits."""
-    return Job(
-        MlpSpace(),
-        "mlp",
-        load_dataset("digits"),
-        SearchOptions(epochs=EPOCHS, trials=trials_wanted, prune=False),
-        location,
-    )
 
 
 # --- cores ---
@@ -228,94 +212,9 @@ def _some_parameters() -> dict[str, Any]:
 # --- growth ---
 
 
-class Timed(RetryPolicy):
-    """Count the questions to a storage and the seconds that they take."""
-
-    calls, seconds_inside = 0, 0.0
-
-    def call(
-        self,
-        method: Callable[Arguments, Answer],
-        *arguments: Arguments.args,
-        **named: Arguments.kwargs,
-    ) -> Answer:
-        """See ``RetryPolicy``."""
-        started = time.perf_counter()
-        try:
-            return super().call(method, *arguments, **named)
-        finally:
-            self.calls += 1
-            self.seconds_inside += time.perf_counter() - started
-
-
-def growth(folder: Path, options: argparse.Namespace) -> Figures:
-    """Measure what a trial costs besides training, in studies of several sizes."""
-    rows, address = [], options.storage
-    for size in SIZES:
-        locations = {"SQLite": StudyLocation(folder / f"sqlite-{size}")}
-        if address is not None:
-            locations["PostgreSQL"] = _shared(folder, address, size, "growth")
-        for name, location in locations.items():
-            rows.append({"storage": name, "trials": size, **_cost(location, size)})
-            say(str(rows[-1]))
-    return {"rows": rows}
-
-
-def _cost(location: StudyLocation, size: int) -> Figures:
-    location.folder.mkdir(exist_ok=True)
-    job = job_at(location, size + TIMED)
-    with open_storage(location) as opened:
-        timed = Timed(location.shown)
-        storage = CachingStorage(RetryingStorage(opened.inner.inner, timed))
-        claims = TrialClaims(study_of(job, storage, Phase.SEARCH), storage)
-        claims.study.add_trials(_random_trials(size))
-        _untrained_trial(job, claims)  # reads them all
-        timed.calls, timed.seconds_inside = 0, 0.0
-        started = time.perf_counter()
-        for _ in range(TIMED):
-            _untrained_trial(job, claims)
-        seconds = time.perf_counter() - started
-    return {
-        "ms_in_storage": rounded(1000 * timed.seconds_inside / TIMED),
-        "ms_in_all": rounded(1000 * seconds / TIMED),
-        "questions": round(timed.calls / TIMED),
-    }
-
-
-def _untrained_trial(job: Job, claims: TrialClaims) -> None:
-    """Propose, claim and end a trial without training."""
-
-    def propose(trials: Sequence[FrozenTrial]) -> FrozenTrial:
-        return proposals.propose(job, trials, "bench")
-
-    while True:
-        with suppress(Rejected):
-            trial = claims.claim(job.options.trials + 1, "bench", propose)
-            break
-    if trial is None:
-        raise RuntimeError("no trial was left")
-    trial.set_user_attr(RECORD, {})
-    claims.end(trial, TrialState.COMPLETE, [np.random.default_rng(trial.number).random()])
-
-
-def _random_trials(size: int) -> list[FrozenTrial]:
-    """Return finished trials with parameters of the space and random values."""
-    sampler = optuna.samplers.RandomSampler(seed=0)
-    source = optuna.create_study(sampler=sampler)
-    generator = np.random.default_rng(0)
-    trials = []
-    for _ in range(size):
-        trial = source.ask()
-        values = spec_values(MlpSpace().suggest(trial))
-        trials.append(
-            optuna.trial.create_trial(
-                params=trial.params,
-                distributions=trial.distributions,
-                user_attrs={SPEC: values},
-                value=float(generator.random()),
-            )
-        )
-    return trials
+def growing(folder: Path, options: argparse.Namespace) -> Figures:
+    """Measure what a trial costs besides training, and a report, in studies of several sizes."""
+    return growth(folder, options.storage)
 
 
 # --- plain ---
@@ -481,7 +380,7 @@ def _fresh(data: Dataset, spec: MlpSpec) -> list[nn.Module]:
 PARTS: dict[str, Callable[[Path, argparse.Namespace], Figures]] = {
     "cores": cores,
     "workers": workers,
-    "growth": growth,
+    "growth": growing,
     "plain": plain,
     "stacked": stacked,
 }

@@ -209,7 +209,7 @@ def best_so_far(task: TableTask) -> FloatArray:
     with _sampling_with(task.sampler):
         while len(values) < task.trials:
             trial = study.ask()
-            network = _network(trial)
+            network = network_of(trial)
             if network in known:
                 trial.set_user_attr(REJECTED, "known")
                 study.tell(trial, state=TrialState.FAIL)
@@ -399,7 +399,8 @@ def _sampling_with(sampler: str) -> Iterator[None]:
         yield
 
 
-def _network(trial: Trial) -> str:
+def network_of(trial: Trial) -> str:
+    """Return the network of the table that a trial proposes."""
     return "".join(str(trial.suggest_categorical(f"slot_{i}", KINDS)) for i in range(8))
 
 

@@ -22,6 +22,9 @@ from designer.results.search import REPORT_SCHEMA, SearchResult
 Report = SearchResult | AnalysisResult | PruningReport | ComparisonReport
 """The report of any command."""
 
+TRIALS = "trials"
+"""The field of a search's report that is written with one element a line."""
+
 _PROFILE = TypeAdapter(SeparationProfile)
 _CONTRIBUTIONS = TypeAdapter(tuple[BlockContribution, ...])
 _LAW_ROWS = TypeAdapter(list[LawRow])
@@ -77,8 +80,16 @@ def law_rows_from_json(content: bytes) -> list[LawRow]:
 
 
 def report_to_json(report: Report) -> str:
-    """Return the text of ``report.json``: strict, indented JSON with null for missing values."""
-    return _strict_json(_ADAPTERS[report.schema].dump_python(report, mode="json"))
+    """Return the text of ``report.json``: strict, indented JSON with null for missing values.
+
+    Trials of a search take a line each: there may be a hundred thousand.
+    """
+    values: dict[str, Any] = _ADAPTERS[report.schema].dump_python(report, mode="json")
+    parts = [
+        f"  {_strict_json(name)}: {_by_line(value) if name == TRIALS else _indented(value)}"
+        for name, value in values.items()
+    ]
+    return as_utf8("{\n" + ",\n".join(parts) + "\n}\n")
 
 
 def read_result(folder: Path) -> SearchResult:
@@ -160,8 +171,19 @@ def _json(path: Path) -> Any:
         ) from error
 
 
-def _strict_json(values: Any) -> str:
-    return as_utf8(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+def _strict_json(values: Any, indent: int | None = None) -> str:
+    return json.dumps(values, indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _indented(values: Any) -> str:
+    """Return JSON that is indented below a name; texts in it hold no line breaks."""
+    return _strict_json(values, indent=2).replace("\n", "\n  ")
+
+
+def _by_line(rows: Sequence[Any]) -> str:
+    """Return a list as JSON with one element a line."""
+    lines = ",\n".join(f"    {_strict_json(row)}" for row in rows)
+    return f"[\n{lines}\n  ]" if rows else "[]"
 
 
 def report_schema() -> dict[str, Any]:

@@ -12,11 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from statistics import median
 
 import optuna
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial
 from torch import nn
 
 from designer.analysis.look import Look
@@ -25,10 +24,11 @@ from designer.choices import Objective
 from designer.measures.score import above_chance, combine, design_score, heldout_separation
 from designer.search.job import Job
 from designer.search.options import SearchOptions
+from designer.search.study.history import history_of
 from designer.search.study.keys import RECORD
+from designer.search.study.looks_table import LooksTable
 from designer.search.study.records import TrialRecord
 from designer.search.study.sampler import STARTUP_TRIALS
-from designer.search.study.trials import trials_of
 from designer.training.trainer import accuracy
 
 LOOKED_AT = {
@@ -73,7 +73,7 @@ class Looks:
             self._score = intermediate_score(self._job, model)
         score = self._score()
         self.scores = (*self.scores, score)
-        if falls_behind(self.scores, self._scores_of_others(), self._fewest_complete()):
+        if falls_behind(self.scores, history_of(self._study).looks, self._fewest_complete()):
             self._trial.report(score, epoch)  # the sampler ranks pruned trials by it
             size = TrialRecord.read(self._trial).measurements
             record = replace(size, epochs=epoch, looks=self.scores)
@@ -86,12 +86,6 @@ class Looks:
     def _fewest_complete(self) -> int:
         """Return how many trials complete before any is pruned: enough to confirm from."""
         return max(STARTUP_TRIALS, self._job.options.confirm)
-
-    def _scores_of_others(self) -> list[Sequence[float]]:
-        """Return the looks of all complete trials that looked."""
-        complete = (t for t in trials_of(self._study) if t.state is TrialState.COMPLETE)
-        looks = (t.user_attrs.get(RECORD, {}).get("looks", ()) for t in complete)
-        return [scores for scores in looks if scores]
 
 
 def looking_epochs(options: SearchOptions) -> frozenset[int]:
@@ -107,16 +101,18 @@ def looking_epochs(options: SearchOptions) -> frozenset[int]:
     return frozenset(range(1, options.epochs))
 
 
-def falls_behind(scores: Sequence[float], others: Sequence[Sequence[float]], fewest: int) -> bool:
+def falls_behind(scores: Sequence[float], others: LooksTable, fewest: int) -> bool:
     """Return True if the best of the scores is below the median of the others' latest.
 
     Args:
         scores: the looks at a candidate so far, at least one.
-        others: the looks at each complete candidate.
+        others: the looks at all complete candidates.
         fewest: number of complete candidates from which on candidates are compared.
     """
-    latest = [other[len(scores) - 1] for other in others if len(other) >= len(scores)]
-    return len(others) >= fewest and bool(latest) and max(scores) < median(latest)
+    if others.trials < fewest:
+        return False
+    median = others.median(len(scores))
+    return median is not None and max(scores) < median
 
 
 def intermediate_score(job: Job, model: nn.Module) -> Callable[[], float]:

@@ -36,7 +36,8 @@ from designer.search.candidates import architecture_key
 from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandidate
 from designer.search.job import Job
 from designer.search.options import SearchOptions
-from designer.search.study.records import TrialRecord
+from designer.search.study.keys import SPEC
+from designer.search.study.records import Measurements, TrialRecord
 
 MOST_ACCURATE, SMALLEST, BEST_FOLLOWER, KNEE = "most accurate", "smallest", "best follower", "knee"
 """Roles, in the order in which they are shown."""
@@ -131,10 +132,12 @@ def shortlist(job: Job, study: Study) -> list[Candidate]:
     if not ranked:
         return []
     by_key = {_key_of_trial(trial): trial for trial in ranked}
-    contenders = [_contender_of_trial(trial, len(job.data.validation)) for trial in ranked]
+    measured = {_key_of_trial(trial): TrialRecord.read(trial).measurements for trial in ranked}
+    samples = len(job.data.validation)
+    contenders = [_contender_of_trial(key, measured[key], samples) for key in by_key]
     holders = role_holders(contenders)
     good = _good_enough(contenders, job.options)
-    sizes = {key: _size_and_score(by_key[key]) for key in good}
+    sizes = {key: (measured[key].parameters or 0, measured[key].score or 0.0) for key in good}
     wishes = [holders.get(SMALLEST), holders.get(BEST_FOLLOWER), knee_of(sizes)]
     special = [by_key[key] for key in wishes if key is not None]
     places = job.options.confirm
@@ -236,32 +239,26 @@ def _spread(trials: Sequence[FrozenTrial], count: int) -> list[FrozenTrial]:
     return [trials[i * (len(trials) - 1) // max(count - 1, 1)] for i in range(count)]
 
 
-def _size_and_score(trial: FrozenTrial) -> tuple[int, float]:
-    measurements = TrialRecord.read(trial).measurements
-    return measurements.parameters or 0, measurements.score or 0.0
-
-
 def _key_of_trial(trial: FrozenTrial) -> CandidateKey:
     return trial.number, ()
 
 
 def _architecture(trial: FrozenTrial) -> str:
-    return architecture_key(TrialRecord.read(trial).architecture())
+    return architecture_key(trial.user_attrs.get(SPEC) or {})
 
 
-def _contender_of_trial(trial: FrozenTrial, samples: int) -> Contender:
+def _contender_of_trial(key: CandidateKey, measurements: Measurements, samples: int) -> Contender:
     """Return the contender of a search trial, whose accuracy is too noisy to decide ties."""
-    measurements = TrialRecord.read(trial).measurements
     accuracy = measurements.validation_accuracy or 0.0
     error = _binomial_error(accuracy, samples)
     return Contender(
-        key=_key_of_trial(trial),
+        key=key,
         parameters=measurements.parameters or 0,
         accuracy=accuracy,
         error=error,
         binomial_error=error,
         uniformity=measurements.adherence,
-        precedence=(0.0, _key_of_trial(trial)),
+        precedence=(0.0, key),
     )
 
 

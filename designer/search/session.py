@@ -180,7 +180,7 @@ class Session:
         rows = trial_rows(self.study)
         return SearchResult(
             schema=REPORT_SCHEMA,
-            study=study_summary(job, self.study, (self.confirmation, self.edits)),
+            study=study_summary(job, self.study, rows, (self.confirmation, self.edits)),
             recommendations=tuple(with_outcomes(r, edits.tried) for r in recommendations),
             criterion=agreements(rows),
             trials=rows,

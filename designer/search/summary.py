@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from designer.analysis.warnings import law_warnings, no_normalisation_warning
 from designer.measures.proportions import beats_chance
-from designer.measures.ranks import spearman
+from designer.measures.ranks import resampled_spearman, spearman
 from designer.measures.score import ADHERENCE_WEIGHT
 from designer.results.layers import ReportWarning
 from designer.results.measured import measured
@@ -35,7 +35,10 @@ STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSta
 """Words of the report for Optuna's states."""
 
 BOOTSTRAP_DRAWS = 1000
-"""Resamples of the trials for the interval of a rank correlation."""
+"""Resamples of the trials for the interval of a rank correlation, of up to 5,000 trials."""
+
+FEWEST_DRAWS = 200
+"""Resamples of so many trials that their interval is narrow anyway."""
 
 MIN_FOR_AGREEMENT = 5
 """Fewer trials say nothing about how criteria agree."""
@@ -59,38 +62,40 @@ def trial_rows(study: Study) -> tuple[TrialRow, ...]:
     trials = trials_of(study)
     ended = sorted([*finished(trials), *failed(trials)], key=lambda t: t.number)
     rows = [_row(trial) for trial in ended]
-    best = sorted((row for row in rows if row.score is not None), key=lambda r: -(r.score or 0.0))
-    kept = {row.number for row in best[:CURVES_KEPT]}
-    return tuple(row if row.number in kept else replace(row, curve=None) for row in rows)
+    scored = [place for place, row in enumerate(rows) if row.score is not None]
+    for place in sorted(scored, key=lambda place: -(rows[place].score or 0.0))[:CURVES_KEPT]:
+        curve = TrialRecord.read(ended[place]).measurements.curve
+        rows[place] = replace(rows[place], curve=curve)
+    return tuple(rows)
 
 
-def study_summary(job: Job, study: Study, longer: Sequence[Study]) -> StudySummary:
+def study_summary(
+    job: Job, study: Study, rows: Sequence[TrialRow], longer: Sequence[Study]
+) -> StudySummary:
     """Return what was searched, how, and how long it took.
 
     Args:
         job: data and options.
         study: the search.
+        rows: its trials, from ``trial_rows``.
         longer: the confirmation and the edits.
     """
-    trials = trials_of(study)
-    states = [trial.state for trial in finished(trials)]
+    states = [row.state for row in rows]
     later = [trial for each in longer for trial in finished(trials_of(each))]
-    spent = [*finished(trials), *failed(trials), *later]
+    spent_later = [TrialRecord.read(trial).measurements.seconds or 0.0 for trial in later]
     return StudySummary(
         space=job.space.name,
         data=job.data.name,
         seed=job.options.seed,
         trials=TrialCounts(
-            complete=states.count(TrialState.COMPLETE),
-            pruned=states.count(TrialState.PRUNED),
-            failed=len(failed(trials)),
-            retried=retried(trials),
+            complete=states.count("complete"),
+            pruned=states.count("pruned"),
+            failed=states.count("failed"),
+            retried=retried(trials_of(study)),
         ),
         epochs=job.options.epochs,
         objective=str(job.options.objective),
-        seconds=round(
-            sum(TrialRecord.read(trial).measurements.seconds or 0.0 for trial in spent), 2
-        ),
+        seconds=round(sum(row.seconds for row in rows) + sum(spent_later), 2),
         dataset=job.data.summary(),
         confirmation={
             "candidates": job.options.confirm,
@@ -273,6 +278,7 @@ def _law_warnings(recommendations: Sequence[Recommendation]) -> Iterator[ReportW
 
 
 def _row(trial: FrozenTrial) -> TrialRow:
+    """Return what the report says of a trial, without its curve."""
     record = TrialRecord.read(trial)
     spec, measurements = record.architecture(), record.measurements
     return TrialRow(
@@ -292,9 +298,8 @@ def _row(trial: FrozenTrial) -> TrialRow:
         training_loss=measurements.training_loss,
         law=measurements.law,
         epochs=measurements.epochs or 0,
-        seconds=_seconds_of(trial),
+        seconds=measurements.seconds or 0.0,
         reason=record.reason or "",
-        curve=measurements.curve,
     )
 
 
@@ -306,20 +311,17 @@ def _agreement(values: Sequence[float | None], target: Sequence[float | None]) -
     n = len(pairs)
     if n < MIN_FOR_AGREEMENT:
         return RankAgreement(None, n, None)
-    drawn = np.random.default_rng(0).integers(n, size=(BOOTSTRAP_DRAWS, n))
     figures, targets = pairs.T
     rho = float(spearman(figures, targets))
-    draws = spearman(figures[drawn], targets[drawn])
+    generator = np.random.default_rng(0)
+    count = max(FEWEST_DRAWS, min(BOOTSTRAP_DRAWS, 5_000 * BOOTSTRAP_DRAWS // n))
+    resamples = (generator.integers(n, size=n) for _ in range(count))
+    draws = resampled_spearman(figures, targets, resamples)
     draws = draws[~np.isnan(draws)]
     if math.isnan(rho) or not len(draws):
         return RankAgreement(measured(rho), n, None)
     low, high = np.percentile(draws, [2.5, 97.5])
     return RankAgreement(rho, n, (float(low), float(high)))
-
-
-def _seconds_of(trial: FrozenTrial) -> float:
-    """Return how long a trial took; 0 if that was not recorded."""
-    return TrialRecord.read(trial).measurements.seconds or 0.0
 
 
 def _negated(value: float | None) -> float | None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.stats import rankdata, spearmanr
 
-from designer.measures.ranks import ranks, spearman
+from designer.measures.ranks import ranks, resampled_spearman, spearman
 from designer.results.measured import FloatArray
 
 few = settings(max_examples=50, deadline=None, derandomize=True)
@@ -51,3 +51,13 @@ def test_a_constant_side_has_no_correlation(other: list[float]) -> None:
 
 def test_nan_has_no_correlation() -> None:
     assert np.isnan(spearman(np.array([1.0, np.nan, 2.0]), np.arange(3.0)))
+
+
+@few
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 30), levels=st.integers(1, 30))
+def test_resamples_are_those_that_are_ranked_anew(seed: int, n: int, levels: int) -> None:
+    generator = np.random.default_rng(seed)
+    x, y = generator.integers(levels, size=(2, n)).astype(np.float64)
+    drawn = generator.integers(n, size=(5, n))
+    anew = spearman(x[drawn], y[drawn])
+    np.testing.assert_allclose(resampled_spearman(x, y, drawn), anew, rtol=0, atol=1e-12)

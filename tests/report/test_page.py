@@ -14,6 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 import designer
+from designer.report.figures.thinning import MOST_TRIALS
 from designer.report.html import html_report
 from designer.report.views.search import search_view
 from designer.results.layers import Curve
@@ -230,7 +231,7 @@ def test_awkward_studies_are_readable(kind: str, browser: Browser, folder: Path)
         assert not re.search(r"\b(nan|inf|None|undefined|NaN|Infinity)\b", shown)
         points = [row for row in result.trials if row.state == "complete" and row.parameters]
         if kind not in {"nan"}:
-            assert tab.marks("trials", "trials") == len(points)
+            assert tab.marks("trials", "trials") == min(len(points), MOST_TRIALS)
         for network in result.recommendations:
             assert tab.marks(f"architecture-{network.rank}", "slabs") == len(network.layers) + 1
 

@@ -13,6 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import event
 
 from designer.search.storage.database import DatabaseStorage
 from designer.search.study.keys import REASON, SPEC, WORKER
@@ -85,4 +86,36 @@ def test_only_trials_that_may_have_changed_are_read_again(tmp_path: Path) -> Non
             unknown()
     with pytest.raises(KeyError):
         database.create_new_trial(99, TEMPLATES[0])
+    database.close()
+
+
+@pytest.mark.parametrize("length", [5, 300])
+def test_the_rows_that_are_read_again_do_not_become_more(length: int, tmp_path: Path) -> None:
+    database = DatabaseStorage(RDBStorage(f"sqlite:///{tmp_path / 'study.db'}"))
+    study_id = database.create_new_study([StudyDirection.MAXIMIZE], "a")
+    ids = [database.create_new_trial(study_id, TEMPLATES[0]) for _ in range(length)]
+    for trial_id in ids[:-3] + ids[-2:]:  # all but the third from the end, which still runs
+        database.set_trial_state_values(trial_id, TrialState.COMPLETE, [1.0])
+    assert len(database.get_all_trials(study_id)) == length
+    database.create_new_trial(study_id, TEMPLATES[0])
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    @event.listens_for(database.engine, "checkout")
+    def _watch(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_progress_handler(count, 1)  # after every step of SQLite's own machine
+
+    again = database.get_all_trials(study_id, deepcopy=False)
+    assert [trial.number for trial in again] == list(range(length + 1))
+    assert 0 < steps < 1000
+    steps = 0
+    assert database.get_trial_id_from_study_id_trial_number(study_id, length) == again[-1]._trial_id
+    database.create_new_trial(study_id, TEMPLATES[1])
+    assert 0 < steps < 1000
+    assert database.get_all_trials(study_id)[-1].number == length + 1
+    with pytest.raises(KeyError):
+        database.get_trial_id_from_study_id_trial_number(study_id, length + 2)
     database.close()

@@ -26,6 +26,7 @@ from designer.search.looks import falls_behind, intermediate_score, looking_epoc
 from designer.search.options import SearchOptions
 from designer.search.progress import Progress
 from designer.search.storage.location import StudyLocation
+from designer.search.study.looks_table import LooksTable
 from designer.search.study.records import TrialRecord
 from designer.training.trainer import accuracy
 from search_spaces import MlpSpace, MlpSpec
@@ -63,7 +64,7 @@ def test_the_rule_is_that_of_optuna(
         [create_trial(value=0.0, intermediate_values=dict(enumerate(other))) for other in others]
     )
     trial = create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(own)))
-    assert falls_behind(own, others, fewest) == pruner.prune(study, trial)
+    assert falls_behind(own, LooksTable(others), fewest) == pruner.prune(study, trial)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,8 @@ def test_looks_of_complete_trials_are_those_that_pruned_trials_were_behind(
     complete: list[tuple[float, ...]] = []
     for trial in trials:  # one worker ends them in order
         looks = TrialRecord.read(trial).measurements.looks or ()
-        behind = [falls_behind(looks[:n], complete, 10) for n in range(1, len(looks) + 1)]
+        others = LooksTable(complete)
+        behind = [falls_behind(looks[:n], others, 10) for n in range(1, len(looks) + 1)]
         pruned = trial.state is TrialState.PRUNED
         assert behind == [False] * (len(looks) - pruned) + [True] * pruned
         if not pruned:

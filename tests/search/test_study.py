@@ -15,9 +15,10 @@ from designer.search.progress import Phase
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.opening import open_file, quiet_optuna
 from designer.search.study.claims import Rejected, TrialClaims, open_study
+from designer.search.study.history import history_of
 from designer.search.study.keys import REASON, REJECTED, SPEC, WORKER
 from designer.search.study.proposals import draft_trial
-from designer.search.study.trials import failed, rejected_in_a_row, running, trials_of
+from designer.search.study.trials import failed, running, trials_of
 
 
 def claims_on(storage: CachingStorage) -> TrialClaims:
@@ -127,9 +128,9 @@ def test_rejections_in_a_row_are_counted_from_the_latest(
 ) -> None:
     for why in ("a", "b"):
         claims.reject(study.ask(), why)
-    assert rejected_in_a_row(trials_of(study)) == 2
+    assert history_of(study).rejected_in_a_row == 2
     study.tell(study.ask(), 1.0)
-    assert rejected_in_a_row(trials_of(study)) == 0
+    assert history_of(study).rejected_in_a_row == 0
 
 
 def test_trials_of_a_dead_worker_are_released(claims: TrialClaims, study: optuna.Study) -> None:
@@ -188,7 +189,7 @@ def test_a_dead_workers_last_trial_is_found_however_late_it_began(
 def proposals(study: optuna.Study, options: SearchOptions, count: int) -> list[float]:
     values = []
     for _ in range(count):
-        draft = draft_trial(options, trials_of(study), "1")
+        draft = draft_trial(options, history_of(study), "1")
         x = draft.suggest_float("x", 0, 1)
         values.append(x)
         study.add_trial(create_trial(
@@ -215,7 +216,7 @@ def test_where_others_are_at_work_each_worker_draws_from_its_own_stream(
     study: optuna.Study,
 ) -> None:
     def drawn(worker: str) -> float:
-        return draft_trial(SearchOptions(), trials_of(study), worker).suggest_float("x", 0, 1)
+        return draft_trial(SearchOptions(), history_of(study), worker).suggest_float("x", 0, 1)
 
     assert drawn("1") == drawn("2")
     assert claimed(claims, 9, worker="3") is not None
@@ -226,7 +227,7 @@ def test_where_others_are_at_work_each_worker_draws_from_its_own_stream(
 def test_a_draft_is_nobodys_trial(study: optuna.Study) -> None:
     study.add_trial(create_trial(value=1.0))
     study.enqueue_trial({"x": 0.25})
-    drafted_x = draft_trial(SearchOptions(), trials_of(study), "1").suggest_float("x", 0, 1)
+    drafted_x = draft_trial(SearchOptions(), history_of(study), "1").suggest_float("x", 0, 1)
     assert drafted_x != 0.25
     assert [t.state for t in trials_of(study)] == [TrialState.COMPLETE, TrialState.WAITING]
 

@@ -28,8 +28,8 @@ MOST_ROWS = 100
 MOST_EPOCHS = 24
 """Most curves in a chart that has one for each epoch, or for each network."""
 
-MOST_TRIALS = 6000
-"""Most points in the chart of all trials."""
+MOST_TRIALS = 2000
+"""Most points in the chart of all trials, with those that are always shown."""
 
 MOST_TRIAL_CURVES = 100
 """Most trials whose curve can be looked at."""
@@ -105,13 +105,17 @@ def _(figure: EmergenceFigure) -> Figure:
 def _(figure: TrialsFigure) -> Figure:
     curves = figure.curves[:MOST_TRIAL_CURVES]
     clickable = {curve.trial for curve in curves}
-    points = tuple(replace(p, curve=p.trial in clickable) for p in figure.points)
-    kept = [p for p in points if p.front or p.curve or p.rank is not None]
-    others = [p for p in points if not (p.front or p.curve or p.rank is not None)]
-    chosen = {p.trial for p in (*kept, *spread(others, max(2, MOST_TRIALS - len(kept))))}
-    drawn = tuple(p for p in points if p.trial in chosen)
+    always = {p.trial for p in figure.points if p.front or p.rank is not None} | clickable
+    others = [p.trial for p in figure.points if p.trial not in always]
+    chosen = always.union(spread(others, max(2, MOST_TRIALS - len(always))))
+    drawn = tuple(
+        replace(p, curve=p.trial in clickable) for p in figure.points if p.trial in chosen
+    )
     thin = replace(figure, points=drawn, curves=curves)
-    noted = _noted(thin, len(points), len(drawn), "trials")
+    noted = _noted(thin, len(figure.points), len(drawn), "trials")
+    if len(drawn) < len(figure.points):
+        rest = " They are all of the line and an even part of the others."
+        noted = replace(noted, caption=noted.caption + rest)
     return _noted(noted, len(figure.curves), len(curves), "curves")
 
 

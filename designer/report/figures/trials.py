@@ -149,7 +149,7 @@ def _trial_points(
 def _trials_caption(points: Sequence[TrialPoint], curves: Sequence[TrialCurve]) -> str:
     n, kept = len(points), len(curves)
     trials = (
-        f"Each of the {n:,} points is a trial; its colour shows its design score."
+        f"Each point is one of {n:,} trials; its colour shows its design score."
         if n > 1
         else "The point is the only trial."
     )

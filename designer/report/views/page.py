@@ -131,11 +131,12 @@ def figures_of(view: ReportView) -> Iterator[Figure]:
 
 def readable(view: ReportView) -> ReportView:
     """Return a view with all text on one line, and with no more in its charts than can be drawn."""
-    plain: ReportView = map_text(view, one_line)
     sections = (
-        replace(section, figures=tuple(map(thinned, section.figures))) for section in plain.sections
+        replace(section, figures=tuple(map(thinned, section.figures))) for section in view.sections
     )
-    return replace(plain, sections=tuple(sections))
+    # The text of what is not drawn is never looked at: there may be a hundred thousand trials.
+    plain: ReportView = map_text(replace(view, sections=tuple(sections)), one_line)
+    return plain
 
 
 def map_text(view: Any, change: Callable[[str], str]) -> Any:

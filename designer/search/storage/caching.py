@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Container
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from optuna.trial import FrozenTrial, TrialState
 
 from designer.search.storage.retrying import RetryingStorage
-from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
+from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper, selected
 
 CACHE_SECONDS = 0.25
 """How long an answer about all trials, or about the study, may be used again."""
@@ -90,8 +89,7 @@ class CachingStorage(StorageWrapper):
         trials = self._recently(
             ("trials", study_id), lambda: self.inner.get_all_trials(study_id, deepcopy=False)
         )
-        wanted = [trial for trial in trials if states is None or trial.state in states]
-        return copy.deepcopy(wanted) if deepcopy else wanted
+        return selected(trials, states, deepcopy=deepcopy)
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """Return the attributes of a study as they were at most ``CACHE_SECONDS`` ago."""

@@ -8,9 +8,9 @@ workers is most of what a look costs. Both are done here in plain SQL on the sam
 
 from __future__ import annotations
 
-import copy
 import json
 import threading
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ from designer.search.storage.tables import (
     to_local,
     to_utc,
 )
-from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper
+from designer.search.storage.wrapper import Answer, Arguments, StorageWrapper, selected
 
 Rows = Mapping[int, Sequence[Row[Any]]]
 """Rows of one table by the id of the trial that they belong to."""
@@ -98,17 +98,25 @@ class DatabaseStorage(StorageWrapper):
                 if not known.trials:  # else it exists, and a question less is asked
                     _check_study(connection, study_id)
                 known.update(_read_trials(connection, known.may_have_changed(study_id)))
-            trials = sorted(known.trials.values(), key=lambda trial: trial.number)
-        wanted = [trial for trial in trials if states is None or trial.state in states]
-        return copy.deepcopy(wanted) if deepcopy else wanted
+            return selected(known.trials, states, deepcopy=deepcopy)
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        """Return the id of a trial, looked for from the latest one on."""
+        own = (TRIALS.c.study_id == study_id) & (TRIALS.c.number == trial_number)
+        query = select(TRIALS.c.trial_id).where(own).order_by(TRIALS.c.trial_id.desc()).limit(1)
+        with self.engine.connect() as connection:
+            trial_id = connection.scalar(query)
+        if trial_id is None:
+            raise KeyError(f"No trial with number {trial_number} in study {study_id}.")
+        return int(trial_id)
 
 
 @dataclass
 class _KnownTrials:
     """Trials of a study that were read before."""
 
-    trials: dict[int, FrozenTrial] = field(default_factory=dict)
-    """The latest state read of each trial, by id."""
+    trials: list[FrozenTrial] = field(default_factory=list)
+    """The latest state read of each trial, by number."""
     unfinished: set[int] = field(default_factory=set)
     """Ids of trials that may still change."""
     last_finished: int = -1
@@ -122,12 +130,20 @@ class _KnownTrials:
         # All with larger ids are asked for anyway, so that the list of ids stays short.
         listed = [trial_id for trial_id in self.unfinished if trial_id <= self.last_finished]
         later = TRIALS.c.trial_id > self.last_finished
-        return of_study & (or_(TRIALS.c.trial_id.in_(listed), later) if listed else later)
+        if not listed:
+            return of_study & later
+        # Without the bound, databases would go through all trials of the study for an "or".
+        return (
+            of_study
+            & (TRIALS.c.trial_id >= min(listed))
+            & or_(TRIALS.c.trial_id.in_(listed), later)
+        )
 
     def update(self, trials: Mapping[int, FrozenTrial]) -> None:
         """Take in trials by id as they are now."""
-        self.trials |= trials
         for trial_id, trial in trials.items():
+            place = bisect_left(self.trials, trial.number, key=lambda known: known.number)
+            self.trials[place : place + 1] = [trial]  # numbers have no gaps
             if trial.state.is_finished():
                 self.unfinished.discard(trial_id)
                 self.last_finished = max(self.last_finished, trial_id)
@@ -152,10 +168,12 @@ def _lock_study(connection: Connection, study_id: int) -> None:
 
 def _insert_trial(connection: Connection, study_id: int, template: FrozenTrial) -> int:
     """Store a trial with parameters and attributes; return its id."""
-    earlier = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == study_id)
+    # Numbers have no gaps and rise with the ids; counting trials would take ever longer.
+    last = select(TRIALS.c.number).where(TRIALS.c.study_id == study_id)
+    last = last.order_by(TRIALS.c.trial_id.desc()).limit(1)
     trial = insert(TRIALS).values(
         study_id=study_id,
-        number=earlier.scalar_subquery(),
+        number=func.coalesce(last.scalar_subquery() + 1, 0),
         state=template.state,
         datetime_start=to_utc(template.datetime_start),
         datetime_complete=to_utc(template.datetime_complete),

@@ -25,6 +25,7 @@ from designer.search.job import Job
 from designer.search.options import SearchOptions
 from designer.search.progress import Phase
 from designer.search.storage.caching import CachingStorage
+from designer.search.study.history import History, history_of
 from designer.search.study.keys import (
     CONFIRMATION_KEYS,
     CONFIRMS,
@@ -44,7 +45,6 @@ from designer.search.study.trials import (
     fresh_trials,
     is_rejected,
     running,
-    trials_of,
     waiting,
 )
 
@@ -104,7 +104,7 @@ class TrialClaims:
         self,
         wanted: int,
         worker: str,
-        propose: Callable[[Sequence[FrozenTrial]], FrozenTrial],
+        propose: Callable[[History], FrozenTrial],
         lock: Lock | None = None,
     ) -> Trial | None:
         """Return the next trial to run, or None if ``wanted`` are finished or under way.
@@ -118,19 +118,20 @@ class TrialClaims:
         Raises:
             Rejected: if the proposal is not worth training; the next one may be.
         """
-        trials = trials_of(self.study)
-        if count_under_way(trials) >= wanted:
+        history = history_of(self.study)
+        if history.under_way >= wanted:
             return None
-        trial = self._take(trials, worker, lock) or self._begin(propose(trials))
-        # Others may have begun trials since ``trials`` was read. Only those with a lower number
+        trial = self._take(history.waiting, worker, lock) or self._begin(propose(history))
+        # Others may have begun trials since the history was read. Only those with a lower number
         # count: every worker decides by the same order, so exactly the surplus gives way.
-        earlier = self._before(trial, trials)
+        newcomers = self._newcomers(history, trial)
         # Those that wait count, too: they repeat trials that already had a place in the budget.
-        if count_under_way(earlier) + len(waiting(earlier)) >= wanted:
+        places = history.places_before(trial.number)
+        if places + count_under_way(newcomers) + len(waiting(newcomers)) >= wanted:
             self.reject(trial, "enough trials are under way")
             return None
         try:
-            check_new(earlier, trial.user_attrs.get(SPEC))
+            check_new(history, trial.user_attrs.get(SPEC), trial.number, newcomers)
         except Rejected as reason:
             self.reject(trial, str(reason))
             raise
@@ -144,14 +145,14 @@ class TrialClaims:
             lock: for a storage that would give the same trial to two workers.
             at_most: number of trials; several seeds of a candidate can be trained in one step.
         """
-        trials = trials_of(self.study)
-        first = self._take(trials, worker, lock)
+        enqueued = history_of(self.study).waiting
+        first = self._take(enqueued, worker, lock)
         if first is None:
             return []
         candidate = _candidate_of(first.user_attrs)
         alike = [
             trial
-            for trial in waiting(trials)
+            for trial in enqueued
             if candidate and _candidate_of(trial.user_attrs) == candidate
         ]
         others = (self._take([t], worker, lock) for t in alike if t.number != first.number)
@@ -192,7 +193,7 @@ class TrialClaims:
     def release_unsigned(self, seconds: float) -> None:
         """Hand back trials that name no worker after this many seconds: it died at once."""
         now = time.time()
-        for trial in running(trials_of(self.study)):
+        for trial in history_of(self.study).running:
             started = trial.datetime_start.timestamp() if trial.datetime_start else now
             if WORKER not in trial.user_attrs and now - started > seconds:
                 self._end_as_failed(trial, {REJECTED: "Its worker ended at once.", LOST: True})
@@ -227,12 +228,14 @@ class TrialClaims:
 
     def drop_waiting(self) -> None:
         """Hand back trials that were enqueued and never started."""
-        for trial in waiting(trials_of(self.study)):
+        for trial in history_of(self.study).waiting:
             self._end_as_failed(trial, {REJECTED: "no longer wanted"})
 
-    def _take(self, trials: Sequence[FrozenTrial], worker: str, lock: Lock | None) -> Trial | None:
-        """Begin the first of these trials that waits and that no other worker takes meanwhile."""
-        for candidate in waiting(trials):
+    def _take(
+        self, enqueued: Sequence[FrozenTrial], worker: str, lock: Lock | None
+    ) -> Trial | None:
+        """Begin the first of these trials that no other worker takes meanwhile."""
+        for candidate in enqueued:
             trial_id = self._id_of(candidate.number)
             # Only one worker can set a trial to running; the others get an error or False. SQLite
             # does not guarantee this, so there a lock is needed.
@@ -266,25 +269,35 @@ class TrialClaims:
         except UpdateFinishedTrialError:
             return False
 
-    def _before(self, trial: Trial, trials: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
-        """Return all trials with lower numbers: those that were read, and any begun since."""
-        # Only the few that are missing are read: all trials of a large study would take long.
-        newcomers = (
+    def _newcomers(self, history: History, trial: Trial) -> list[FrozenTrial]:
+        """Return the trials with lower numbers that others have begun since a history was read."""
+        return [
             self.storage.get_trial(self._id_of(number))
-            for number in range(len(trials), trial.number)
-        )
-        return [*trials[: trial.number], *newcomers]
+            for number in range(len(history), trial.number)
+        ]
 
     def _id_of(self, number: int) -> int:
         """Return the id that the storage knows a trial by."""
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
 
-def check_new(trials: Sequence[FrozenTrial], spec: Mapping[str, Any] | None) -> None:
-    """Raise ``Rejected`` if a trial, finished, failed or under way, has the same spec."""
-    same = (t for t in trials if t.user_attrs.get(SPEC) == spec and not is_rejected(t))
-    twin = next(same, None) if spec is not None else None
-    if twin is not None:
+def check_new(
+    history: History,
+    spec: Mapping[str, Any] | None,
+    before: int | None = None,
+    newcomers: Sequence[FrozenTrial] = (),
+) -> None:
+    """Raise ``Rejected`` if a trial, finished, failed or under way, has the same spec.
+
+    Args:
+        history: trials of the study.
+        spec: the spec; None is always new.
+        before: only trials with lower numbers are looked at; None for all.
+        newcomers: further trials.
+    """
+    others = (t for t in newcomers if t.user_attrs.get(SPEC) == spec and not is_rejected(t))
+    twin = history.twin_of(spec, before) or next(others, None)
+    if spec is not None and twin is not None:
         raise Rejected(f"equal to trial {twin.number}")
 
 

@@ -1,80 +1,188 @@
-"""The history of a study as its sampler sees it: without a storage, and of bounded length."""
+"""The history of a study: all of its trials, and what they add up to.
+
+A study may come to a hundred thousand trials, and several rules look at all of them before every
+trial and after every epoch. Trials that have ended never change, so a history takes each in once,
+and a question costs about the same however long the study is.
+"""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Container, Sequence
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+from weakref import WeakKeyDictionary
 
-from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.search.study.trials import FINISHED
-
-REMEMBERED = 400
-"""Finished trials that the sampler learns from, at the most."""
-
-BEST = 50
-"""Of these, how many are the best for each goal. TPE takes at most 25 for good."""
+from designer.search.study.keys import LOST, RECORD, SPEC
+from designer.search.study.looks_table import LooksTable
+from designer.search.study.ranking import Ranking
+from designer.search.study.trials import FINISHED, is_rejected, running, trials_of, waiting
 
 
-class KnownTrials(InMemoryStorage):
-    """A storage that shows trials of another one, and keeps to itself what is added.
+class History(Sequence[FrozenTrial]):
+    """All trials of a study by number, as they were when ``update`` was last called.
 
     Args:
-        known: the trials of the other storage.
-    """
-
-    def __init__(self, known: Sequence[FrozenTrial]) -> None:
-        super().__init__()
-        self._known = known
-
-    def get_all_trials(
-        self,
-        study_id: int,
-        deepcopy: bool = True,
-        states: Container[TrialState] | None = None,
-    ) -> list[FrozenTrial]:
-        """Return the known trials and those that were added; see ``BaseStorage``."""
-        # Known trials are never changed here, and copying thousands would take longer than TPE.
-        known = [t for t in self._known if states is None or t.state in states]
-        return [*known, *super().get_all_trials(study_id, deepcopy, states)]
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
-        """Keep nothing: samplers share by it what they draw, and no process reads this storage."""
-
-
-def remembered(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
-) -> Sequence[FrozenTrial]:
-    """Return the trials that a sampler learns from: all, or a well-chosen part of a long history.
-
-    What TPE takes for good are its best few trials, however many there are, and what it takes for
-    bad is a density, which a part shows as well. So of a long history the best trials for each goal
-    are kept, those under way, and of all others so many, evenly spread over the study, that
-    ``REMEMBERED`` finished trials come together. The same history always gives the same part.
-
-    Args:
-        trials: all trials of a study, by number.
         directions: the direction of each goal.
+        trials: all trials of the study, by number.
+
+    Attributes:
+        finished: numbers of the complete and pruned trials, in rising order.
+        failed: how many trials failed by their own fault.
+        highest: the highest value of the first goal; None without a complete trial.
+        ranking: which complete trials are the best.
+        looks: what was seen of the complete trials between epochs.
     """
-    ended = [i for i, trial in enumerate(trials) if trial.state in FINISHED]
-    if len(ended) <= REMEMBERED:
-        return trials
-    best = {i for goal, d in enumerate(directions) for i in _best(trials, ended, goal, d)}
-    others = [i for i in ended if i not in best]
-    wanted = REMEMBERED - len(best)
-    spread = {others[k * len(others) // wanted] for k in range(wanted)}
-    under_way = {i for i, trial in enumerate(trials) if trial.state is TrialState.RUNNING}
-    return [trials[i] for i in sorted(best | spread | under_way)]
+
+    def __init__(
+        self, directions: Sequence[StudyDirection], trials: Sequence[FrozenTrial] = ()
+    ) -> None:
+        self.finished: list[int] = []
+        self.failed = 0
+        self.highest: float | None = None
+        self.ranking = Ranking(directions)
+        self.looks = LooksTable()
+        self._trials: Sequence[FrozenTrial] = ()
+        self._unfinished: dict[int, FrozenTrial] = {}
+        self._lost = 0
+        self._rejected: list[int] = []
+        self._last_not_rejected = -1
+        self._numbers_by_spec: dict[int, list[int]] = defaultdict(list)
+        self.update(trials)
+
+    def update(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in all trials as they are now; only what may have changed is looked at."""
+        changed = [*self._unfinished, *range(len(self._trials), len(trials))]
+        self._trials = trials
+        for number in changed:
+            trial = trials[number]
+            if trial.state.is_finished():
+                self._unfinished.pop(number, None)
+                self._take_in(number, trial)
+            else:
+                self._unfinished[number] = trial
+
+    @overload
+    def __getitem__(self, place: int) -> FrozenTrial: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[FrozenTrial]: ...
+
+    def __getitem__(self, place: int | slice) -> FrozenTrial | Sequence[FrozenTrial]:
+        return self._trials[place]
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __iter__(self) -> Iterator[FrozenTrial]:
+        return iter(self._trials)
+
+    @property
+    def running(self) -> list[FrozenTrial]:
+        """Trials under way, by number."""
+        return running(self._by_number())
+
+    @property
+    def waiting(self) -> list[FrozenTrial]:
+        """Trials that were enqueued and not begun, by number."""
+        return waiting(self._by_number())
+
+    @property
+    def under_way(self) -> int:
+        """How many trials are finished or under way."""
+        return len(self.finished) + len(self.running)
+
+    @property
+    def lasting(self) -> int:
+        """How many trials are not lost: those are proposed again."""
+        lost = sum(LOST in trial.user_attrs for trial in self._unfinished.values())
+        return len(self._trials) - self._lost - lost
+
+    @property
+    def rejected_in_a_row(self) -> int:
+        """How many of the latest proposals were handed back without training."""
+        return len(self._rejected) - bisect_right(self._rejected, self._last_not_rejected)
+
+    def places_before(self, number: int) -> int:
+        """Return how many trials with lower numbers are finished, under way or enqueued."""
+        later = sum(
+            trial.state in FINISHED or not trial.state.is_finished()
+            for trial in self._trials[number:]
+        )
+        return len(self.finished) + len(self._unfinished) - later
+
+    def twin_of(
+        self, spec: Mapping[str, Any] | None, before: int | None = None
+    ) -> FrozenTrial | None:
+        """Return the first trial, finished, failed or under way, that has the same spec.
+
+        Args:
+            spec: the spec; None has no twin.
+            before: only trials with lower numbers are looked at; None for all.
+        """
+        if spec is None:
+            return None
+        alike = [
+            number for number, trial in self._unfinished.items() if not is_rejected(trial)
+        ] + self._numbers_by_spec.get(_hash(spec), [])
+        for number in sorted(alike):
+            if before is not None and number >= before:
+                return None
+            if self._trials[number].user_attrs.get(SPEC) == spec:
+                return self._trials[number]
+        return None
+
+    def _by_number(self) -> list[FrozenTrial]:
+        return [trial for _, trial in sorted(self._unfinished.items())]
+
+    def _take_in(self, number: int, trial: FrozenTrial) -> None:
+        """Count a trial that has ended."""
+        rejected, lost = is_rejected(trial), LOST in trial.user_attrs
+        self._lost += lost
+        if rejected and not lost:
+            insort(self._rejected, number)
+        elif not lost:
+            self._last_not_rejected = max(self._last_not_rejected, number)
+        if not rejected and (spec := trial.user_attrs.get(SPEC)) is not None:
+            self._numbers_by_spec[_hash(spec)].append(number)
+        if trial.state in FINISHED:
+            insort(self.finished, number)
+        elif not rejected:
+            self.failed += 1
+        if trial.state is TrialState.COMPLETE and trial.values:
+            first = trial.values[0]
+            self.highest = first if self.highest is None else max(first, self.highest)
+            self.ranking.add(number, trial.values)
+            self.looks.add(trial.user_attrs.get(RECORD, {}).get("looks", ()))
 
 
-def _best(
-    trials: Sequence[FrozenTrial], ended: Sequence[int], goal: int, direction: StudyDirection
-) -> list[int]:
-    """Return the places of the best complete trials for one goal; of equal ones the earlier."""
-    sign = -1 if direction is StudyDirection.MAXIMIZE else 1
-    complete = (i for i in ended if trials[i].state is TrialState.COMPLETE)
-    return [
-        i for _, i in heapq.nsmallest(BEST, ((sign * trials[i].values[goal], i) for i in complete))
-    ]
+_HISTORIES: WeakKeyDictionary[Study, History] = WeakKeyDictionary()
+
+
+def history_of(study: Study) -> History:
+    """Return the history of a study, as the storage or its cache of a moment ago holds it.
+
+    It is the same object for one ``study`` each time, so that only what has changed is looked at.
+    """
+    if study not in _HISTORIES:
+        _HISTORIES[study] = History(study.directions)
+    history = _HISTORIES[study]
+    history.update(trials_of(study))
+    return history
+
+
+def _hash(spec: Mapping[str, Any]) -> int:
+    """Return a number that is equal for equal specs."""
+    return hash(_frozen(spec))
+
+
+def _frozen(value: Any) -> Any:
+    """Return a value of JSON with lists and objects that can be hashed."""
+    if isinstance(value, Mapping):
+        return frozenset((name, _frozen(part)) for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_frozen, value))
+    return value

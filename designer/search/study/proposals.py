@@ -20,34 +20,34 @@ from designer.search.candidates import size_of, spec_values
 from designer.search.job import Job
 from designer.search.options import SearchOptions
 from designer.search.study.claims import Rejected, check_new
-from designer.search.study.history import KnownTrials
+from designer.search.study.history import History
 from designer.search.study.keys import WORKER
 from designer.search.study.records import Measurements, TrialRecord
+from designer.search.study.remembered import KnownTrials
 from designer.search.study.sampler import SeededSampler
-from designer.search.study.trials import running
 from search_spaces import Spec
 
 
-def propose(job: Job, trials: Sequence[FrozenTrial], worker: str) -> FrozenTrial:
+def propose(job: Job, history: History, worker: str) -> FrozenTrial:
     """Return a trial to store: one to run, or one that has already ended, with the reason.
 
     Args:
         job: gives the space and the limits of size.
-        trials: all trials of the study.
+        history: all trials of the study.
         worker: name of the process that will run it.
 
     Raises:
         SpaceError: if the space breaks its contract.
     """
-    draft = draft_trial(job.options, trials, worker)
+    draft = draft_trial(job.options, history, worker)
     state = TrialState.RUNNING
     record = TrialRecord(worker=worker)
     try:
         spec = job.space.suggest(draft)
-        _check_ranges(draft, trials)
+        _check_ranges(draft, history)
         # The size is measured last: building a network takes longer than comparing specs.
         record = replace(record, spec=spec_values(spec))
-        check_new(trials, record.spec)
+        check_new(history, record.spec)
         record = replace(record, record=measure_size(job, spec))
         check_limits(job.options, record.measurements)
     except SpaceError:
@@ -65,20 +65,20 @@ def propose(job: Job, trials: Sequence[FrozenTrial], worker: str) -> FrozenTrial
     )
 
 
-def draft_trial(options: SearchOptions, trials: Sequence[FrozenTrial], worker: str) -> Trial:
+def draft_trial(options: SearchOptions, history: History, worker: str) -> Trial:
     """Return a trial in memory whose sampler knows all trials of the study.
 
     While other workers are under way each worker draws from a stream of its own, so that two that
     read the study at the same moment do not propose the same. A worker that is alone draws from a
     stream that does not depend on its name, so the result depends on seed and history only.
     """
-    others = any(trial.user_attrs.get(WORKER) != worker for trial in running(trials))
+    others = any(trial.user_attrs.get(WORKER) != worker for trial in history.running)
     stream = zlib.crc32(worker.encode()) if others else 0
-    drafts = KnownTrials(trials)
+    drafts = KnownTrials(history)
     study = optuna.create_study(
         storage=drafts,
         directions=options.objective.directions,
-        sampler=SeededSampler(options.seed, stream),
+        sampler=SeededSampler(options.seed, stream, history),
     )
     # ``Study.ask`` would take a trial that waits in the real study instead of making one.
     study_id = drafts.get_study_id_from_name(study.study_name)

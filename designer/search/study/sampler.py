@@ -12,9 +12,8 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from designer.search.study.history import KnownTrials, remembered
-from designer.search.study.keys import LOST
-from designer.search.study.trials import rejected_in_a_row, trials_of
+from designer.search.study.history import History, history_of
+from designer.search.study.remembered import KnownTrials, remembered
 
 TIRED_AFTER = 5
 """After this many rejected proposals in a row, proposals are random."""
@@ -29,31 +28,32 @@ class SeededSampler(BaseSampler):
 
     A search that was stopped and continued proposes what it would have proposed uninterrupted.
     If TPE keeps proposing known specs, proposals are random until one is new. Of a long history TPE
-    sees a part (``history.remembered``), so that a proposal does not take ever longer.
+    sees a part (see ``remembered``), so that a proposal does not take ever longer.
 
     Args:
         seed: seed of the study.
         stream: another stream gives other proposals from the same seed.
+        history: the trials before the one that is sampled; by default those of the study that asks.
     """
 
-    def __init__(self, seed: int, stream: int = 0) -> None:
-        self._seed, self._stream = seed, stream
+    def __init__(self, seed: int, stream: int = 0, history: History | None = None) -> None:
+        self._seed, self._stream, self._history = seed, stream, history
         self._inner: BaseSampler = RandomSampler(seed=seed)
         self._seen: Study | None = None
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed the inner sampler for this trial; see ``BaseSampler``."""
-        trials = trials_of(study)
+        history = history_of(study) if self._history is None else self._history
         # Lost trials are not counted, so that the seed stays and they are proposed again.
-        before = sum(LOST not in t.user_attrs for t in trials) - 1
+        before = history.lasting - (self._history is None)  # without the one that is sampled
         source = [self._seed, before, *([self._stream] if self._stream else [])]
         seed = int(np.random.SeedSequence(source).generate_state(1)[0])
-        if rejected_in_a_row(trials) >= TIRED_AFTER:
+        if history.rejected_in_a_row >= TIRED_AFTER:
             self._inner = RandomSampler(seed=seed)
         else:
             self._inner = TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
-        part = remembered(trials, study.directions)
-        self._seen = study if part is trials else _study_of(part, study.directions)
+        part = remembered(history)
+        self._seen = study if part is history else _study_of(part, study.directions)
         self._inner.before_trial(self._seen, trial)
 
     def infer_relative_search_space(

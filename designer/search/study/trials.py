@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from designer.search.storage.caching import CachingStorage
-from designer.search.study.keys import LOST, REJECTED, RETRY_OF, WANTED
+from designer.search.study.keys import REJECTED, RETRY_OF, WANTED
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of trials that count towards the budget."""
@@ -59,12 +58,6 @@ def retried(trials: Sequence[FrozenTrial]) -> int:
 def is_rejected(trial: FrozenTrial) -> bool:
     """Return True if the trial was handed back without training."""
     return REJECTED in trial.user_attrs
-
-
-def rejected_in_a_row(trials: Sequence[FrozenTrial]) -> int:
-    """Return how many of the latest proposals were handed back without training."""
-    ended = (t for t in reversed(trials) if t.state.is_finished() and LOST not in t.user_attrs)
-    return sum(1 for _ in takewhile(is_rejected, ended))
 
 
 def last_rejection(trials: Sequence[FrozenTrial]) -> str:

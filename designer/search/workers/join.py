@@ -124,12 +124,13 @@ def _take_part(
     job: Job, storage: CachingStorage, stop: Stop, progress: ProgressCallback, idle: float
 ) -> None:
     """Work on whatever phase the leader is in, until it is done or nothing comes for too long."""
-    study = study_of(job, storage, Phase.SEARCH)
+    studies = {phase: study_of(job, storage, phase) for phase in Phase}
+    study = studies[Phase.SEARCH]
     last_busy = time.monotonic()
     with phase_runner(job, storage) as runner:
         while not stop() and (stage := study.user_attrs.get(STAGE, Phase.SEARCH)) != DONE:
             phase = Phase(stage)
-            if not is_over(phase, study_of(job, storage, phase)):
+            if not is_over(phase, studies[phase]):
                 runner.run(phase, stop, progress)
                 last_busy = time.monotonic()
             elif time.monotonic() - last_busy > idle:

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from optuna.study import Study
-from optuna.trial import TrialState
 
 from designer.search.progress import Phase, Progress
-from designer.search.study.trials import (
-    failed,
-    finished,
-    rejected_in_a_row,
-    running,
-    trials_of,
-    waiting,
-    wanted_trials,
-)
+from designer.search.study.history import history_of
+from designer.search.study.trials import wanted_trials
 
 MAX_REJECTED = 300
 """Proposals in a row that are known or over a limit, after which the space counts as used up."""
@@ -29,14 +21,14 @@ def is_over(phase: Phase, study: Study) -> bool:
         phase: what the study is for.
         study: the study of that phase.
     """
-    trials = trials_of(study)
+    history = history_of(study)
     if phase is not Phase.SEARCH:
-        return not (waiting(trials) or running(trials))
+        return not (history.waiting or history.running)
     wanted = wanted_trials(study)
     return (
-        len(finished(trials)) >= wanted
-        or len(failed(trials)) > wanted
-        or rejected_in_a_row(trials) >= MAX_REJECTED
+        len(history.finished) >= wanted
+        or history.failed > wanted
+        or history.rejected_in_a_row >= MAX_REJECTED
     )
 
 
@@ -47,10 +39,9 @@ def progress_of(phase: Phase, study: Study) -> Progress:
         phase: what the study is for.
         study: the study of that phase.
     """
-    trials = trials_of(study)
-    done = finished(trials)
-    values = [t.values[0] for t in done if t.state is TrialState.COMPLETE and t.values]
-    total = len(done) + len(waiting(trials)) + len(running(trials))
+    history = history_of(study)
+    done = len(history.finished)
+    total = done + len(history.waiting) + len(history.running)
     if phase is not Phase.CONFIRMATION:
         total = wanted_trials(study)
-    return Progress(phase, len(done), total, len(failed(trials)), max(values, default=None))
+    return Progress(phase, done, total, history.failed, history.highest)

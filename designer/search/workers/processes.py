@@ -92,7 +92,7 @@ class SingleWorker:
             progress(progress_of(phase, study))
 
         report()
-        work_on_phase(self._job, phase, self._storage, stop, report)
+        work_on_phase(self._job, phase, TrialClaims(study, self._storage), stop, report)
 
 
 class WorkerPool:
@@ -252,7 +252,8 @@ def _worker_main(
         try:
             with open_storage(job.location, stop, create=False) as storage:
                 while (phase := pipe.recv()) is not None:
-                    work_on_phase(job, phase, storage, stop, lambda: None)
+                    claims = TrialClaims(study_of(job, storage, phase), storage)
+                    work_on_phase(job, phase, claims, stop, lambda: None)
                     pipe.send(phase)
         except (EOFError, BrokenPipeError):
             raise

@@ -17,10 +17,10 @@ from designer.search.job import Job
 from designer.search.objective import run_confirmation_trials, run_search_trial, together
 from designer.search.progress import Phase
 from designer.search.storage.artifacts import Artifacts
-from designer.search.storage.caching import CachingStorage
-from designer.search.study.claims import Rejected, TrialClaims, study_of
+from designer.search.study.claims import Rejected, TrialClaims
+from designer.search.study.history import History, history_of
 from designer.search.study.proposals import propose
-from designer.search.study.trials import trials_of, wanted_trials
+from designer.search.study.trials import wanted_trials
 from designer.search.workers.heartbeat import HeartbeatMonitor, send_heartbeats, trial_heartbeat
 from designer.search.workers.phases import is_over
 from designer.training.trainer import single_threaded
@@ -33,14 +33,14 @@ SHARED_POLL_SECONDS = 1.0
 
 
 def work_on_phase(
-    job: Job, phase: Phase, storage: CachingStorage, stop: Stop, after_trial: Callable[[], None]
+    job: Job, phase: Phase, claims: TrialClaims, stop: Stop, after_trial: Callable[[], None]
 ) -> None:
     """Claim and run trials until the phase is over or ``stop`` is true.
 
     Args:
         job: what the search is asked for; the first of its devices is used.
         phase: the part of the run.
-        storage: where the study is kept.
+        claims: claims on the trials of the phase.
         stop: True once the worker is to stop after the current epoch.
         after_trial: called after each trial and each rejected proposal.
 
@@ -48,7 +48,7 @@ def work_on_phase(
         SpaceError: if the space breaks its contract.
         StorageError: if the storage does not answer.
     """
-    worker = _Worker.on_phase(job, phase, storage)
+    worker = _Worker.on_phase(job, phase, claims)
     with single_threaded():
         while not stop() and not is_over(phase, worker.claims.study):
             worker.retry_silent_trials()
@@ -66,7 +66,7 @@ def work_on_phase(
 
 def retry_silent_trials(claims: TrialClaims, monitor: HeartbeatMonitor) -> None:
     """Enqueue the trials again whose workers send no heartbeats any more."""
-    for trial in monitor.silent(trials_of(claims.study)):
+    for trial in monitor.silent(history_of(claims.study).running):
         claims.retry_once(trial, "Its worker was gone.")
 
 
@@ -96,14 +96,14 @@ class _Worker:
     monitor: HeartbeatMonitor
 
     @classmethod
-    def on_phase(cls, job: Job, phase: Phase, storage: CachingStorage) -> _Worker:
+    def on_phase(cls, job: Job, phase: Phase, claims: TrialClaims) -> _Worker:
         device = torch.device(job.options.worker_devices[0])
         return cls(
             job=replace(job, data=job.data.to(device)),
             phase=phase,
-            claims=TrialClaims(study_of(job, storage, phase), storage),
-            artifacts=Artifacts(job.location.artifacts, storage),
-            monitor=HeartbeatMonitor(storage, job.options.heartbeat),
+            claims=claims,
+            artifacts=Artifacts(job.location.artifacts, claims.storage),
+            monitor=HeartbeatMonitor(claims.storage, job.options.heartbeat),
         )
 
     def retry_silent_trials(self) -> None:
@@ -122,8 +122,8 @@ class _Worker:
             device = self.job.data.train.inputs.device
             return self.claims.claim_waiting(name, lock, together(device))
 
-        def propose_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
-            return propose(self.job, trials, name)
+        def propose_trial(history: History) -> FrozenTrial:
+            return propose(self.job, history, name)
 
         trial = self.claims.claim(wanted_trials(self.claims.study), name, propose_trial, lock)
         return [] if trial is None else [trial]
