@@ -96,10 +96,10 @@ def order_by_contribution(
     first_inputs, _, _ = next(iter(train))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         rounds = _Rounds(probe, replayer, _stand_ins(replayer, removables), progress)
+        stages = _Stages(rounds.left)
         rises = rounds.losses_without(list(rounds.left), train, validation)
         first = tuple(rises.get(place, math.inf) for place in range(len(removables)))
         most = len(rises) if count is None else count
-        stages = _Stages(rounds.left)
         while len(rises) > 1 and len(rounds.removed) + 1 < most and rounds.beats_chance(chance):
             least = stages.next_of(rises)
             if math.isinf(rises[least]):  # nothing that is left can be measured
