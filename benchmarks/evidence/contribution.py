@@ -181,7 +181,8 @@ def _removals(groups: Sequence[Figures]) -> Iterator[str]:
 
 def _order_table(group: Figures) -> Iterator[str]:
     """Yield the accuracies of one kind of network, a row for each order."""
-    cells = [(k, state) for k in group["removed"] for state in STATES]
+    counts = [k for k, removed in group["removed"].items() if len(removed["accuracy"]) > 1]
+    cells = [(k, state) for k in counts for state in STATES]
     yield from ("", f"*{group['family']}*, {group['blocks']} blocks that can go:")
     columns = [f"{k} gone, {STATES[state]}" for k, state in cells]
     orders = dict.fromkeys(

@@ -230,7 +230,7 @@ def _effects_of(group: Figures) -> Statement:
 
 
 def _removals_of(group: Figures) -> Statement:
-    counts = list(group["removed"])
+    counts = [k for k, removed in group["removed"].items() if len(removed["accuracy"]) > 1]
     orders = (OURS, BLOCK_INFLUENCE, HELDOUT, RANDOM_ORDER)
     figures = [
         f"{IN_WORDS.get(name, name)} "
