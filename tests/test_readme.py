@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,8 @@ def prepare_model_and_data(folder: Path) -> None:
 
 
 def test_the_python_example_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    designer.search("mlp", "digits", trials=1, epochs=1, confirm=1, confirm_seeds=1, out="runs/a")
+    quick: dict[str, Any] = {"trials": 1, "epochs": 1, "confirm": 1, "confirm_seeds": 1, "edits": 0}
+    designer.search("mlp", "digits", out="runs/a", **quick)
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     assert "widths" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 def continued(folder: Path, **changes: Any) -> SearchResult:
     """Continue the study with the options that it was made with."""
     options: dict[str, Any] = {"trials": 4, "train_size": 300, "epochs": 1, "max_params": 4000}
-    options |= {"prune": True, "confirm": 1, "confirm_seeds": 2, "confirm_epochs": 1}
+    options |= {"prune": True, "confirm": 1, "confirm_seeds": 2, "confirm_epochs": 1, "edits": 0}
     return designer.search("mlp", "digits", out=folder, **options | changes)
 
 

@@ -42,7 +42,7 @@ runs = st.lists(scores, min_size=1, max_size=5)
 
 def pruning_run(out: Path, **options: Any) -> SearchResult:
     """Search perceptrons on toy data, with enough trials that some are pruned."""
-    short: dict[str, Any] = {"trials": TRIALS, "seed": SEED, "epochs": 4}
+    short: dict[str, Any] = {"trials": TRIALS, "seed": SEED, "epochs": 4, "edits": 0}
     arguments = {**short, "confirm": 2, "confirm_seeds": 1, **options}
     return designer.search("mlp", "tests.support.toy:blobs", out=out, **arguments)
 
