@@ -15,7 +15,6 @@ from designer.errors import DataError
 from designer.importing import typed
 from tests.support.datasets import Source, X, Y, same_data
 
-
 OF_TEXT = {"context_length"}
 """Options of text, which only a language model can read."""
 
