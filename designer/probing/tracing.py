@@ -228,12 +228,11 @@ class Trace:
         It is a further input of them, and flows past none. Without the blocks, other paths must
         remain: a tensor through which everything passes says nothing of the blocks behind it.
         """
-        alike = [
-            other
-            for other in self.calls
-            if other.parent is call.parent and other.is_numbered and other.kind == call.kind
-        ]
-        if not call.is_numbered or len(alike) < 2:
+        if not call.is_numbered:
+            return False
+        beside = self.top if call.parent is None else call.parent.children
+        alike = [other for other in beside if other.is_numbered and other.kind == call.kind]
+        if len(alike) < 2:
             return False
         shared = set.intersection(
             *(set(other.received_nodes) - {other.received_node, None} for other in alike)

@@ -185,9 +185,7 @@ def test_batches_of_other_names_are_refused(source: Source) -> None:
 
 @pytest.mark.parametrize("name", ["mnist", "", "digits.csv", "some/folder"])
 def test_an_unknown_source_names_the_known_ones(name: str) -> None:
-    refused(
-        name, f"Expected data as one of digits, FILE.npz, FILE.txt, FOLDER, openml:.* got '{name}'"
-    )
+    refused(name, f"Expected data as one of digits, FILE.npz, FILE.txt, FOLDER, openml:.* got '{name}'")
 
 
 def test_a_path_that_cannot_be_looked_at_is_no_folder() -> None:

@@ -95,7 +95,7 @@ def parts_of_patches() -> nn.Module:
     """
 
     def patches(m: Any, x: Tensor) -> Tensor:
-        maps = m.conv(x).unflatten(2, (2, 4)).unflatten(4, (2, 4))
+        maps: Tensor = m.conv(x).unflatten(2, (2, 4)).unflatten(4, (2, 4))
         return maps.permute(0, 2, 4, 3, 5, 1).reshape(4 * len(x), 16, 4)
 
     def both(m: Any, inner: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
