@@ -84,7 +84,7 @@ def bypass_warnings(bypassed: BypassedParts | None) -> Iterator[ReportWarning]:
     names = ",".join(bypassed.patterns)
     if bypassed.within_blocks:
         message = (
-            f"{parts} within the blocks, so only the stages that hold them are judged: to judge "
+            f"{parts} within the blocks, so each block is judged as a whole: to judge "
             f'each part, name them with --blocks "{names}".'
         )
     else:

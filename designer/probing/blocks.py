@@ -16,7 +16,8 @@ The algorithm, step by step:
       whose results are put together outside of them (``_holds_blocks``); but a class that repeats,
       and in which nothing repeats that holds most of its weights, is a unit and stays closed, such
       as a layer of a post-norm transformer, whose two sub-layers are cuts (``unit_classes``). It
-      is no unit if it holds a block of a class of which most stand in lists elsewhere;
+      is no unit if all of its parts can be seen, and one is a block of a class of which most stand
+      in lists elsewhere;
    b. is split into its layers if it is a flat ``nn.Sequential`` that no part beside it resembles;
    c. is a block otherwise, if there is a place behind it where everything passes.
 
@@ -147,7 +148,9 @@ class _BlockFinder:
         """Why parts are no blocks, where that was decided on the way."""
         self._rows: list[list[Call]] = []
         """Layers with weights of each flat row."""
-        self._units = unit_classes(trace, self._may_be_block)
+        self._units = unit_classes(
+            trace, self._may_be_block, lambda call: self._tap(call) is not None
+        )
         """Classes whose runs are blocks, though parts of them are cuts."""
         # Without this rule the blocks of a MobileNetV2 that have no shortcut would be opened, since
         # all parts inside are cuts, beside blocks of the same class that have one and stay whole.

@@ -13,17 +13,21 @@ from torch import nn
 from designer.probing.tracing import Call, Trace, weights_of
 
 
-def unit_classes(trace: Trace, may_be_block: Callable[[Call], bool]) -> set[type[nn.Module]]:
+def unit_classes(
+    trace: Trace, may_be_block: Callable[[Call], bool], has_tap: Callable[[Call], bool]
+) -> set[type[nn.Module]]:
     """Return the classes that are the repeating unit of a network.
 
     A unit is a class that runs several times, and in which nothing repeats that holds most of its
     weights. A stage of residual blocks is none, as the blocks in it repeat; a block is one, even if
     everything passes through its convolution for positions, or through each of its sub-layers. A
-    downsampling is none if it begins with a block like those that are listed behind it.
+    downsampling is none if it begins with a block like those that are listed behind it, and all
+    that follows in it can be seen, too.
 
     Args:
         trace: of the model.
         may_be_block: tells of a run whether it might be a block.
+        has_tap: tells of a run whether there is a place behind it where everything passes.
     """
     runs: dict[type[nn.Module], list[Call]] = {}
     for call in trace.calls:
@@ -38,6 +42,7 @@ def unit_classes(trace: Trace, may_be_block: Callable[[Call], bool]) -> set[type
         and not any(
             may_be_block(child) and _repeats_outside(kind, child, runs.get(type(child.module), ()))
             for call in calls
+            if all(has_tap(child) for child in call.children if child.is_compound)
             for child in call.children
         )
     }

@@ -38,8 +38,8 @@ def test_blocks_of_stages_that_some_channels_flow_past() -> None:
     [warning] = bypass_warnings(parts)
     assert warning.code == "bypassed_parts"
     assert warning.message == (
-        "Part of the input flows past 4 parts of class Residual within the blocks, so only the "
-        "stages that hold them are judged: to judge each part, name them with --blocks "
+        "Part of the input flows past 4 parts of class Residual within the blocks, so each "
+        "block is judged as a whole: to judge each part, name them with --blocks "
         '"stages.*.blocks.*".'
     )
 

@@ -88,6 +88,34 @@ def downsampling() -> nn.Module:
     )
 
 
+def attended_downsampling() -> nn.Module:
+    """Blocks that begin with a downsampling of a class that is listed elsewhere, as in MobileViT.
+
+    What follows in them is flowed past, so that they are blocks as a whole.
+    """
+
+    def wiring(m: Any, x: Tensor) -> Tensor:
+        x = m.down(x)
+        joined: Tensor = m.joining(torch.cat([x, m.after(m.middle(x))], dim=1))
+        return joined
+
+    def layer(inputs: int = 4) -> nn.Module:
+        return nn.Sequential(conv(inputs), norm(), nn.ReLU())
+
+    def block() -> nn.Module:
+        parts = {"middle": layer(), "after": layer(), "joining": layer(8)}
+        return wired("Attended", wiring, down=residual(), **parts)
+
+    return wired(
+        "AttendedDownsampling",
+        lambda m, x: m.fc(m.blocks(m.first(m.stem(x).relu())).mean((2, 3))),
+        stem=conv(3),
+        first=nn.Sequential(*[residual() for _ in range(3)]),
+        blocks=nn.Sequential(block(), block()),
+        fc=head(4),
+    )
+
+
 def parts_of_patches() -> nn.Module:
     """Blocks that give two tensors, as in TNT (Han et al., 2021).
 

@@ -152,6 +152,11 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
             for part in ("down.before", "down.smaller", "blocks.0", "blocks.1")
         ],
     ),
+    "attended downsampling": (
+        staged.attended_downsampling,
+        IMAGES,
+        [*numbered("first"), *numbered("blocks", 2)],
+    ),
     # rows are samples in some of the tensors only
     "parts of patches": (staged.parts_of_patches, IMAGES, numbered("blocks")),
     "handed through": (
