@@ -109,12 +109,15 @@ def _blocks(model: nn.Module, inputs: Inputs, architecture: Architecture) -> Fig
     with probing(model) as probe:
         probe.features(samples_at(inputs, slice(FEW)))
         names, coverage = {name.partition("#")[0] for name in probe.names}, probe.coverage.share
+        is_low = coverage is not None and coverage < LEAST_COVERAGE
+        bypassed = probe.bypassed is not None
     return {
         "expected": len(expected),
         "found": len(names),
         "right": bool(expected) and expected <= names,
         "coverage": None if coverage is None else round(coverage, 3),
-        "warned": coverage is not None and coverage < LEAST_COVERAGE,
+        "bypassed": bypassed,
+        "warned": is_low or bypassed,
     }
 
 

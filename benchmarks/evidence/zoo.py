@@ -21,8 +21,9 @@ def zoo() -> Iterator[str]:
         return
     yield (
         "\n**Models that people have.** Architectures with random weights (`make zoo`). Right: all "
-        "blocks that an expert would name are found; wrong: others, without the warning that the "
-        "blocks hold little of the network. Analyzed: the report was made; contribution: blocks "
+        "blocks that an expert would name are found; wrong: others, without a warning that the "
+        "blocks hold little of the network or that part of the input flows past other parts that "
+        "repeat. Analyzed: the report was made; contribution: blocks "
         "were left out in it. Untouched, copyable: the model afterwards. Can go: networks with a "
         "block that can be removed; of these, those that run without it, and that `torch.export` "
         "exports."

@@ -19,6 +19,7 @@ from designer.analysis.passes import PassProgress
 from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
 from designer.analysis.warnings import (
+    bypass_warnings,
     coverage_warnings,
     law_warnings,
     leak_warnings,
@@ -286,6 +287,7 @@ def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWa
     yield from (ReportWarning("measured_otherwise", note) for note in profile.notes)
     if not profile.blocks_named:
         yield from coverage_warnings("the model", profile.coverage)
+    yield from bypass_warnings(profile.bypassed)
     yield from _feature_warnings(profile)
     yield from _accuracy_warnings(profile)
     yield from _setting_warnings(profile, model)

@@ -137,7 +137,6 @@ def profile_with_options(
         sized = zip(probe.taps, probe.parameters, strict=True)
         taps = [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
         notes = (*parts.notes, *choice.notes, *_notes(probe, reduction))
-        coverage = probe.coverage
     return SeparationProfile(
         layers=tuple(_layers(taps, training.rulers, held_out.rulers, choice.positions)),
         law=fit_law(training.values),
@@ -157,8 +156,9 @@ def profile_with_options(
         loss_heldout=held_out.loss if parts.language else float("nan"),
         notes=notes,
         parameters=sum(parameter.numel() for parameter in unwrap(model).parameters()),
-        embedding_parameters=coverage.embeddings,
-        coverage=coverage.share,
+        embedding_parameters=probe.coverage.embeddings,
+        coverage=probe.coverage.share,
+        bypassed=probe.bypassed,
         logits=passes.logits,
         blocks_named=probe.named,
     )

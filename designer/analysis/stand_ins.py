@@ -154,13 +154,18 @@ class StandIn:
 
 
 def _like_output(args: Sequence[object], output: object) -> object | None:
-    """Return the argument that has the form of an output of several tensors; None if none has."""
+    """Return the argument that has the form of an output of several tensors.
+
+    Where a block gives as many tensors in a tuple as it receives first, these have that form. None
+    if nothing has.
+    """
     # batches may be of another size
     shapes = [tensor.shape[1:] for tensor in floating_tensors(output)]
+    candidates = [*args, args[: len(output)]] if type(output) is tuple else args
     alike = (
-        arg
-        for arg in args
-        if type(arg) is type(output) and [t.shape[1:] for t in floating_tensors(arg)] == shapes
+        value
+        for value in candidates
+        if type(value) is type(output) and [t.shape[1:] for t in floating_tensors(value)] == shapes
     )
     return next(alike, None)
 

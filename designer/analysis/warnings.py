@@ -8,7 +8,7 @@ from designer.data.batches import LabelledData, tensors_in_memory
 from designer.data.duplicates import leaks_between
 from designer.measures.law import ROUNDING
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
-from designer.results.measured import LawStatus
+from designer.results.measured import BypassedParts, LawStatus
 
 _LAW_CODES = {
     LawStatus.TOO_FEW_LAYERS: ("too_few_layers", "has too few layers for the law"),
@@ -70,6 +70,29 @@ def coverage_warnings(subject: str, coverage: float | None) -> Iterator[ReportWa
             f"may be the wrong parts: look at them with `designer analyze --list-blocks`, and name "
             f"better ones with --blocks.",
         )
+
+
+def bypass_warnings(bypassed: BypassedParts | None) -> Iterator[ReportWarning]:
+    """Yield a warning if parts are no blocks that a reader may take for them.
+
+    Args:
+        bypassed: those parts; None if there are none.
+    """
+    if bypassed is None:
+        return
+    parts = f"Part of the input flows past {bypassed.count} parts of class {bypassed.kind}"
+    names = ",".join(bypassed.patterns)
+    if bypassed.within_blocks:
+        message = (
+            f"{parts} within the blocks, so each block is judged as a whole: to judge "
+            f'each part, name them with --blocks "{names}".'
+        )
+    else:
+        message = (
+            f'{parts}, such as "{names}", so they are not among the blocks, although others of '
+            f"that class are: to judge them, too, name all blocks with --blocks."
+        )
+    yield ReportWarning("bypassed_parts", message)
 
 
 def no_normalisation_warning(subject: str) -> ReportWarning:

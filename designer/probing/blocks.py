@@ -3,7 +3,9 @@
 A block is a *cut* of the graph: all that the output learns of the input passes through it, see
 ``designer.probing.tracing``. So the layers behind a block work with its output alone, and that
 output is what separation is measured on. There are many cuts; the blocks are those that repeat and
-are small enough to be a layer in the sense of He & Su (PNAS 2023).
+are small enough to be a layer in the sense of He & Su (PNAS 2023). What all blocks of a list
+receive beside what the one before gave, such as a query for a whole stage, is an input of theirs
+and flows past none.
 
 The algorithm, step by step:
 
@@ -13,7 +15,9 @@ The algorithm, step by step:
    a. is opened if it holds blocks: several parts that are cuts, or several alike parts in a list
       whose results are put together outside of them (``_holds_blocks``); but a class that repeats,
       and in which nothing repeats that holds most of its weights, is a unit and stays closed, such
-      as a layer of a post-norm transformer, whose two sub-layers are cuts (``_unit_classes``);
+      as a layer of a post-norm transformer, whose two sub-layers are cuts (``unit_classes``). It
+      is no unit if all of its parts can be seen, and one is a block of a class of which most stand
+      in lists elsewhere;
    b. is split into its layers if it is a flat ``nn.Sequential`` that no part beside it resembles;
    c. is a block otherwise, if there is a place behind it where everything passes.
 
@@ -22,7 +26,8 @@ The algorithm, step by step:
 4. Split rows. Each layer of a row ends behind its activation, be that a module or a function.
 5. Tap. A block is seen where it ends: at what it gives; or, if an activation or the sum with a
    shortcut follows that is not a module, at what the next part receives. A part that can be seen in
-   neither place is no block.
+   neither place is no block, nor is one that gives no row for each sample. Of several tensors the
+   first with a row for each sample is seen that the block does not just hand through.
 6. Drop the ends. A last block that gives the logits is the classifier, and a first one that
    receives tokens is the embedding.
 
@@ -42,16 +47,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from designer.errors import InvalidInputError
 from designer.probing.calling import submodules
-from designer.probing.tracing import EMBEDDINGS, Call, Tap, Trace, weights_of
+from designer.probing.tracing import EMBEDDINGS, Call, Place, Tap, Trace
+from designer.probing.units import unit_classes
 
 RESHAPING = re.compile(
     r"View|Reshape|Squeeze|Flatten|Pool|Mean|Transpose|Permute|Clone|Copy|Slice|Select"
@@ -142,7 +148,9 @@ class _BlockFinder:
         """Why parts are no blocks, where that was decided on the way."""
         self._rows: list[list[Call]] = []
         """Layers with weights of each flat row."""
-        self._units = _unit_classes(trace, self._may_be_block)
+        self._units = unit_classes(
+            trace, self._may_be_block, lambda call: self._tap(call) is not None
+        )
         """Classes whose runs are blocks, though parts of them are cuts."""
         # Without this rule the blocks of a MobileNetV2 that have no shortcut would be opened, since
         # all parts inside are cuts, beside blocks of the same class that have one and stay whole.
@@ -287,8 +295,12 @@ class _BlockFinder:
         return between[-1] if between else call
 
     def _take(self, call: Call, tap: Tap | None) -> None:
-        if tap is not None:
+        if tap is None:
+            return
+        if self._trace.samples in tap.shape[:2]:
             self._taps[call] = tap
+        else:
+            self._reasons[call] = "gives no row for each sample"
 
     def _drop_embedding(self) -> None:
         """Leave out first blocks that receive tokens, which are no features, and no vectors."""
@@ -318,7 +330,7 @@ class _BlockFinder:
             self._reasons[last] = "gives the model's output"
 
     def _candidate(self, call: Call) -> BlockCandidate:
-        shape = None if call.output is None else tuple(call.output.shape[1:])
+        shape = None if call.output is None else call.place.shape[1:]
         chosen = call in self._taps
         reason = self._why_taken(call) if chosen else self._why_skipped(call)
         return BlockCandidate(call.label, call.kind, shape, chosen, reason)
@@ -348,89 +360,6 @@ class _BlockFinder:
         return "a single layer outside of the blocks"
 
 
-def _unit_classes(trace: Trace, may_be_block: Callable[[Call], bool]) -> set[type[nn.Module]]:
-    """Return the classes that are the repeating unit of a network.
-
-    A unit is a class that runs several times, and in which nothing repeats that holds most of its
-    weights. A stage of residual blocks is none, as the blocks in it repeat; a block is one, even if
-    everything passes through its convolution for positions, or through each of its sub-layers.
-
-    Args:
-        trace: of the model.
-        may_be_block: tells of a run whether it might be a block.
-    """
-    runs: dict[type[nn.Module], list[Call]] = {}
-    for call in trace.calls:
-        if call.is_compound and type(call.module) is not nn.Sequential:
-            runs.setdefault(type(call.module), []).append(call)
-    return {
-        kind
-        for kind, calls in runs.items()
-        # one run within another is no repetition
-        if len([call for call in calls if not _runs_within(call, kind)]) > 1
-        and not any(_wraps(call) or _holds_repetition(call, may_be_block) for call in calls)
-    }
-
-
-def _runs_within(call: Call, kind: type[nn.Module]) -> bool:
-    """True if a call runs within one of some class."""
-    outer = call.parent
-    while outer is not None and type(outer.module) is not kind:
-        outer = outer.parent
-    return outer is not None
-
-
-def _wraps(call: Call) -> bool:
-    """True if all weights of a part lie in a single part with a class of its own."""
-    parts = [child for child in call.children if child.has_weights]
-    while len(parts) == 1 and type(parts[0].module) is nn.Sequential:
-        parts = [child for child in parts[0].children if child.has_weights]
-    return len(parts) == 1 and parts[0].is_compound
-
-
-def _holds_repetition(call: Call, may_be_block: Callable[[Call], bool]) -> bool:
-    """True if parts that repeat and might be blocks hold at least half of the weights of a part.
-
-    Parts repeat if they are of one class and their names differ in numbers alone, as ``blocks.0``
-    and ``blocks.1`` do. Outside of lists, where ``conv1`` and ``conv2`` are usual names within a
-    unit, they must have several layers, and no part of another kind may be among them.
-    """
-    listed: dict[_Kind, set[nn.Module]] = {}
-    unlisted: dict[_Kind, set[nn.Module]] = {}
-    for part in filter(may_be_block, call.descendants):
-        kind = type(part.module), re.sub(r"\d+", "#", part.name.removeprefix(call.name))
-        if _is_listed(part):
-            listed.setdefault(kind, set()).add(part.module)
-        elif part.parent is call:
-            unlisted.setdefault(kind, set())
-            if _has_layers(part):
-                unlisted[kind].add(part.module)
-    groups = [*listed.values(), *(unlisted.values() if len(unlisted) == 1 else ())]
-    repeating = {
-        weight: weight.numel()
-        for modules in groups
-        if len(modules) > 1
-        for module in modules
-        for weight in weights_of(module)
-    }
-    return 2 * sum(repeating.values()) >= sum(w.numel() for w in weights_of(call.module))
-
-
-_Kind = tuple[type[nn.Module], str]
-"""The class of a part, and its name with a sign in the place of each number."""
-
-
-def _is_listed(part: Call) -> bool:
-    """True if a part stands in a list or sequence."""
-    within = part.parent is not None and isinstance(part.parent.module, nn.Sequential)
-    return within or part.is_numbered
-
-
-def _has_layers(part: Call) -> bool:
-    """True if more than one layer with weights ran within a part."""
-    return sum(c.has_weights and not c.is_compound for c in part.descendants) > 1
-
-
 def _is_handed_on(produced: Any, received: Any) -> bool:
     """True if node ``received`` is ``produced`` but for its shape and pooling."""
     return _nodes_between(produced, received, RESHAPING) is not None
@@ -456,7 +385,7 @@ def _nodes_between(produced: Any, received: Any, allowed: re.Pattern[str]) -> li
 
 def _gives_tokens(call: Call, trace: Trace) -> bool:
     """True if a part makes (n, tokens, K) of (n, tokens, features) in a model with an embedding."""
-    received, output = _shape(call.received), _shape(call.output)
+    received, output = call.entry.shape, call.place.shape
     embeds = any(isinstance(other.module, EMBEDDINGS) for other in trace.calls)
     return embeds and len(output) == 3 and received[:2] == output[:2] and received != output
 
@@ -468,23 +397,26 @@ def _runs_once(call: Call, trace: Trace) -> bool:
 def _behind(block: Call, last: Call | None = None, name: str | None = None) -> Tap:
     """Tap at what a block gives, or at what its ``last`` part gives."""
     at = last or block
-    shape = _shape(at.output)
-    return Tap(name or at.label, block.kind, at.name, at.run, shape=shape, entry=_entry(block))
+    return _tap(name or at.label, block, at, at.place)
 
 
 def _handed_to(block: Call, following: Call) -> Tap:
     """Tap at what the part that follows a block receives."""
-    shape = _shape(following.received)
-    at = (following.name, following.run)
-    return Tap(block.label, block.kind, *at, receives=True, shape=shape, entry=_entry(block))
+    return _tap(block.label, block, following, following.entry, receives=True)
 
 
-def _entry(block: Call) -> tuple[str, int]:
-    return block.name, block.run
-
-
-def _shape(tensor: Tensor | None) -> tuple[int, ...]:
-    return () if tensor is None else tuple(tensor.shape)
+def _tap(name: str, block: Call, at: Call, place: Place, *, receives: bool = False) -> Tap:
+    return Tap(
+        name,
+        block.kind,
+        at.name,
+        at.run,
+        receives=receives,
+        shape=place.shape,
+        index=place.index,
+        entry=(block.name, block.run),
+        entry_index=block.entry.index,
+    )
 
 
 def _is_named(call: Call, pattern: str) -> bool:

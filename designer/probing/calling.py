@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -47,6 +48,11 @@ def tensors_of(inputs: Inputs) -> list[Tensor]:
     """Return all tensors of a batch of inputs."""
     args, named = arguments(inputs)
     return [*args, *named.values()]
+
+
+def samples_of(inputs: Inputs) -> int:
+    """Return the number of samples in a batch of inputs; 0 if no tensor has an axis of samples."""
+    return next((len(tensor) for tensor in tensors_of(inputs) if tensor.ndim), 0)
 
 
 TOKEN_MASKS = ("attention_mask",)
@@ -200,6 +206,21 @@ def first_tensor(value: object) -> Tensor | None:
     else:
         return None
     return next((t for t in map(first_tensor, parts) if t is not None), None)
+
+
+def tensor_at(value: object, index: int | None) -> Tensor | None:
+    """Return one of the floating tensors in what a module gives or receives.
+
+    Args:
+        value: a tensor, or a container of values.
+        index: which of its ``floating_tensors`` is meant; None for its ``first_tensor``.
+
+    Returns:
+        The tensor; None if there is none.
+    """
+    if index is None:
+        return first_tensor(value)
+    return next(islice(floating_tensors(value), index, None), None)
 
 
 def floating_tensors(value: object) -> Iterator[Tensor]:

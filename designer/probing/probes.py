@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from designer.errors import InvalidInputError, ModelError
 from designer.probing.block_sizes import Coverage, block_parameters, coverage_of
 from designer.probing.blocks import BlockCandidate, find_blocks, taps_named
+from designer.probing.bypassed import bypassed_parts
 from designer.probing.calling import (
     Inputs,
     call_model,
@@ -25,11 +26,13 @@ from designer.probing.calling import (
     floating_inputs,
     map_tensors,
     submodules,
+    tensor_at,
     tensors_of,
     unwrap,
 )
 from designer.probing.tracing import Tap, Trace, trace_forward
 from designer.probing.untouched import python_random_states, untouched
+from designer.results.measured import BypassedParts
 
 TRACED_SAMPLES = 5
 """Number of samples in the forward pass that finds the blocks."""
@@ -50,6 +53,8 @@ class Probe:
         taps: one for each block, in running order; empty before the first batch.
         parameters: for each block, the number of parameters that no other part of the model uses.
         coverage: how much of the model the blocks hold; no share before the first batch.
+        bypassed: parts that a reader may take for the blocks, though part of the input flows past
+            them; None if there are none, the blocks are named, or before the first batch.
         named: True if the caller or the model named the blocks.
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
@@ -77,6 +82,7 @@ class Probe:
         self.taps: tuple[Tap, ...] = ()
         self.parameters: tuple[int, ...] = ()
         self.coverage = Coverage(None, 0)
+        self.bypassed: BypassedParts | None = None
         self.enters = False
         self.output = torch.empty(0)
         self.draws: bool | None = None
@@ -152,6 +158,7 @@ class Probe:
         self._axes = self._find_axes(few)
         self.parameters = block_parameters(trace, taps)
         self.coverage = coverage_of(self._model, trace, taps)
+        self.bypassed = None if self.named else bypassed_parts(trace, taps)
         self.taps = tuple(taps)
 
     def _hook(self) -> None:
@@ -261,7 +268,7 @@ class _Listener:
         self._take(output)
 
     def _take(self, value: object) -> None:
-        tensor = first_tensor(value) if self._run == self.tap.run else None
+        tensor = tensor_at(value, self.tap.index) if self._run == self.tap.run else None
         self._run += 1
         if tensor is not None:
             kept = tensor.detach()

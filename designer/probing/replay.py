@@ -20,7 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from designer.probing.calling import Inputs, call_model, first_tensor, map_tensors, unwrap
+from designer.probing.calling import (
+    Inputs,
+    call_model,
+    first_tensor,
+    map_tensors,
+    tensor_at,
+    unwrap,
+)
 from designer.probing.probes import TRACED_SAMPLES, Probe, probing
 from designer.probing.spans import Span, spans_of
 from designer.probing.tracing import Call, Trace, trace_forward
@@ -169,7 +176,7 @@ class Replayer:
         if self._recording and key in self._kept_keys:
             self.outputs[key] = self._kept(output)
         if key == self._tapped:
-            features = first_tensor(output)
+            features = tensor_at(output, self.spans[-1].tap.index)
             self.last_features = None if features is None else features.clone()
         return output
 

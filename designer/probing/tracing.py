@@ -22,6 +22,7 @@ from designer.probing.calling import (
     floating_inputs,
     floating_tensors,
     map_tensors,
+    samples_of,
     submodules,
     tensors_of,
 )
@@ -58,13 +59,33 @@ class Tap:
     """True if the tap sees what the submodule receives, not what it gives."""
     shape: tuple[int, ...] = ()
     """Shape of the tensor that the traced pass had there, samples included."""
+    index: int | None = None
+    """Which of several floating tensors there is meant; None for the first."""
     entry: tuple[str, int] = ("", 0)
     """Name and run of the block itself; what that run receives is the block's input."""
+    entry_index: int | None = None
+    """Which of several floating tensors that the block receives is its input; None for the
+    first."""
 
     @property
     def before(self) -> Tap:
         """The tap at what the block receives."""
-        return Tap("input", "", *self.entry, receives=True)
+        return Tap("input", "", *self.entry, receives=True, index=self.entry_index)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which tensor to look at among those that a run received or gave.
+
+    It is the first with a row for each sample, and among those that a run gave the first that is
+    not just one that it received.
+    """
+
+    index: int | None = None
+    """Which of the floating tensors is meant; None for the first, also if none has a row for each
+    sample."""
+    shape: tuple[int, ...] = ()
+    """Shape of that tensor in the traced pass; empty if there is no tensor."""
 
 
 @dataclass(eq=False)
@@ -88,6 +109,10 @@ class Call:
     """First floating tensor among its arguments."""
     received_node: Any = None
     """Autograd node that computed ``received``."""
+    received_nodes: tuple[Any, ...] = ()
+    """Autograd nodes that computed all floating tensors among its arguments."""
+    entry: Place = Place()
+    """Which of its arguments to look at."""
     output: Tensor | None = None
     """First floating tensor in what it gave."""
     node: Any = None
@@ -96,6 +121,8 @@ class Call:
     """What it gave, with None in the place of tensors in tuples and lists that nothing uses."""
     nodes: tuple[Any, ...] = ()
     """Autograd nodes that computed the floating tensors in what it gave."""
+    place: Place = Place()
+    """Which of the tensors that it gave to look at."""
     is_stacked: bool = False
     """True for each of several recurrent layers that hold most weights of a model; such a layer is
     a block by itself, and single layers before and behind it are none."""
@@ -147,12 +174,18 @@ class Trace:
         by_end: the same in the order in which they ended.
         top: those that ran within no other.
         output: the first floating tensor that the model gave; None if there was none.
+        samples: number of samples in the pass.
     """
 
     def __init__(
-        self, calls: Sequence[Call], output: object, sources: Iterable[Collection[Any]]
+        self,
+        calls: Sequence[Call],
+        output: object,
+        sources: Iterable[Collection[Any]],
+        samples: int,
     ) -> None:
         self.calls = calls
+        self.samples = samples
         _mark_stacked(calls)
         self.by_end = sorted(calls, key=lambda call: call.ended)
         self.top = [call for call in calls if call.parent is None]
@@ -181,10 +214,35 @@ class Trace:
             return False
         if call not in self._passed:
             nodes = {node for node in call.nodes if self.on_path(node)}
-            self._passed[call] = any(map(self.is_cut, {call.node, *nodes})) or (
-                len(nodes) > 1 and self._flow.is_cut_together(nodes)
+            self._passed[call] = (
+                any(map(self.is_cut, {call.node, *nodes}))
+                or (len(nodes) > 1 and self._flow.is_cut_together(nodes))
+                or (bool(nodes) and self._passes_with_shared(call, nodes))
             )
         return self._passed[call]
+
+    def _passes_with_shared(self, call: Call, nodes: set[Any]) -> bool:
+        """True if all paths pass through what a run gave or what all runs like it receive.
+
+        The blocks of a list may all receive one more tensor, such as a query for the whole stage.
+        It is a further input of them, and flows past none. Without the blocks, other paths must
+        remain: a tensor through which everything passes says nothing of the blocks behind it.
+        """
+        if not call.is_numbered:
+            return False
+        beside = self.top if call.parent is None else call.parent.children
+        alike = [other for other in beside if other.is_numbered and other.kind == call.kind]
+        if len(alike) < 2:
+            return False
+        shared = set.intersection(
+            *(set(other.received_nodes) - {other.received_node, None} for other in alike)
+        )
+        shared = {node for node in shared if self.on_path(node)}
+        return (
+            bool(shared)
+            and not self._flow.is_cut_together(shared)
+            and self._flow.is_cut_together(nodes | shared)
+        )
 
     def on_path(self, node: Any) -> bool:
         """True if any path from an input to the output passes through ``node``, or none is
@@ -233,7 +291,8 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
     Raises:
         ModelError: if the model raises.
     """
-    recorder = _Recorder(model)
+    samples = samples_of(inputs)
+    recorder = _Recorder(model, samples)
     values = floating_inputs(inputs)
     leaves: list[Tensor] = []
 
@@ -248,14 +307,15 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
     with state_kept(list(model.modules())), torch.set_grad_enabled(flow), recorder:
         output = call_model(model, map_tensors(inputs, leaf))
     tokens = [tensor for tensor in tensors_of(inputs) if not tensor.is_floating_point()]
-    return Trace(recorder.calls, output, recorder.sources(leaves, tokens))
+    return Trace(recorder.calls, output, recorder.sources(leaves, tokens), samples)
 
 
 class _Recorder:
     """Hooks on all submodules that note each run."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, samples: int) -> None:
         self.calls: list[Call] = []
+        self._samples = samples
         self.embedded: list[tuple[Any, Tensor]] = []
         """Autograd node of what each embedding gave, with the tokens that it received."""
         self._stack: list[Call] = []
@@ -271,7 +331,7 @@ class _Recorder:
         for module, names in self._names.items():
             self._handles += [
                 module.register_forward_pre_hook(partial(self._start, names[0]), with_kwargs=True),
-                module.register_forward_hook(self._end),
+                module.register_forward_hook(self._end, with_kwargs=True),
             ]
 
     def __exit__(self, *_: object) -> None:
@@ -302,9 +362,12 @@ class _Recorder:
         self, name: str, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
     ) -> None:
         parent = self._stack[-1] if self._stack else None
-        received = first_tensor((*args, *named.values()))
+        arguments = (*args, *named.values())
+        received = first_tensor(arguments)
         call = Call(name, module, self._runs[module], parent, received=received)
         call.received_node = None if received is None else received.grad_fn
+        call.received_nodes = tuple(tensor.grad_fn for tensor in floating_tensors(arguments))
+        call.entry = _place_in(arguments, self._samples)
         call.started = self._tick()
         self._runs[module] += 1
         self.calls.append(call)
@@ -312,7 +375,9 @@ class _Recorder:
         if parent is not None:
             parent.children.append(call)
 
-    def _end(self, module: nn.Module, args: tuple[Any, ...], output: object) -> object:
+    def _end(
+        self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any], output: object
+    ) -> object:
         call = self._stack.pop()
         while call.module is not module:  # a part inside it raised, so no hook saw that part end
             call = self._stack.pop()
@@ -324,6 +389,7 @@ class _Recorder:
         call.node = None if call.output is None else call.output.grad_fn
         call.value = output
         call.nodes = tuple(tensor.grad_fn for tensor in floating_tensors(output))
+        call.place = _place_in(output, self._samples, _handed_through(call, args, named))
         call.ended = self._tick()
         if embedded:
             ids = next((value for value in args if isinstance(value, Tensor)), torch.empty(0))
@@ -348,6 +414,33 @@ class _Recorder:
     def _tick(self) -> int:
         self._clock += 1
         return self._clock
+
+
+def _handed_through(call: Call, args: tuple[Any, ...], named: dict[str, Any]) -> set[int]:
+    """Return the ids of the tensors that a run received and has not changed in place."""
+    tensors = floating_tensors((*args, *named.values()))
+    nodes = call.received_nodes
+    return {id(t) for t, node in zip(tensors, nodes, strict=False) if t.grad_fn is node}
+
+
+def _place_in(value: object, samples: int, left_out: Collection[int] = ()) -> Place:
+    """Return which tensor in a value to look at.
+
+    Args:
+        value: what a run received or gave.
+        samples: number of samples in the pass.
+        left_out: ids of tensors that do not count if there is another one.
+    """
+
+    def suits(tensor: Tensor) -> bool:
+        return samples in tensor.shape[:2] and id(tensor) not in left_out
+
+    first = first_tensor(value)
+    if first is None or suits(first):
+        return Place(None, () if first is None else tuple(first.shape))
+    suiting = ((i, t.shape) for i, t in enumerate(floating_tensors(value)) if suits(t))
+    index, shape = next(suiting, (None, first.shape))
+    return Place(index, tuple(shape))
 
 
 def _without(value: Any, is_left_out: Callable[[Tensor], bool]) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
-from designer.analysis.warnings import coverage_warnings
+from designer.analysis.warnings import bypass_warnings, coverage_warnings
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
@@ -236,6 +236,7 @@ class ReportBuilder:
         yield from (leak.warning() for leak in self.splits.leaks)
         if not self.proposal.profile.blocks_named:
             yield from coverage_warnings("the model", self.proposal.profile.coverage)
+        yield from bypass_warnings(self.proposal.profile.bypassed)
         max_drop = self.options.request.max_drop
         if self.splits.language or max_drop is None:
             return

@@ -155,6 +155,20 @@ class LayerSeparation:
 
 
 @dataclass(frozen=True)
+class BypassedParts:
+    """Parts that a reader may take for the blocks, though part of the input flows past them."""
+
+    kind: str
+    """Class name of the parts, or of the most of them."""
+    count: int
+    """Number of parts."""
+    within_blocks: bool
+    """True if they lie within the blocks; False if they lie beside blocks of the same class."""
+    patterns: tuple[str, ...]
+    """Names of the parts, with ``*`` in the place of numbers."""
+
+
+@dataclass(frozen=True)
 class SeparationProfile:
     """Separation through a network, input first, then every block in running order."""
 
@@ -196,6 +210,9 @@ class SeparationProfile:
     coverage: float | None = None
     """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
     known."""
+    bypassed: BypassedParts | None = None
+    """Parts that a reader may take for the blocks, though part of the input flows past them; None
+    if there are none or the blocks are named."""
     logits: int | None = None
     """Number of logits that the model gives; None if it gives none."""
     blocks_named: bool = False

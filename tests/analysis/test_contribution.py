@@ -470,3 +470,12 @@ def test_a_convolution_over_positions_has_no_linear_map_over_them() -> None:
     assert records["1"].contribution is None
     assert records["2"].contribution is not None
     assert records["2"].contribution.stand_in == "what it receives"
+
+
+@pytest.mark.parametrize("name", ["parts of patches", "handed through"])
+def test_several_tensors_that_a_block_receives_stand_in_for_those_that_it_gives(name: str) -> None:
+    make, inputs, _ = NETWORKS[name]
+    data = inputs, torch.arange(7) % 2
+    for record in contributions(seeded(make).eval(), data, data):
+        assert record.contribution is not None, record.reason
+        assert record.contribution.stand_in == "what it receives"

@@ -17,7 +17,7 @@ from designer.report.views.analysis import analysis_view
 from designer.report.views.pruning import pruning_view
 from designer.results.serialisation import report_to_json
 from tests.support.helpers import gaussian_classes
-from tests.support.networks import sequences
+from tests.support.networks import sequences, staged
 from tests.support.networks.parts import chain, dense, head, linear, seeded, wired
 from tests.support.trained import train_briefly
 
@@ -71,6 +71,18 @@ def test_who_names_the_blocks_is_not_warned() -> None:
     assert "low_coverage" not in {warning.code for warning in result.warnings}
 
 
+def test_parts_that_are_flowed_past_are_warned_about_unless_blocks_are_named() -> None:
+    x = torch.randn(90, 5, 8, generator=torch.Generator().manual_seed(0))
+    model = seeded(staged.two_scales).eval()
+    for blocks, warned in ((None, True), (["fine.*", "coarse.*"], False)):
+        result = designer.analyze(
+            model, (x, torch.arange(90) % 3), blocks=blocks, resamples=0, contribution_samples=0
+        )
+        messages = [w.message for w in result.warnings if w.code == "bypassed_parts"]
+        assert len(messages) == warned
+        assert all("coarse.*" in message for message in messages)
+
+
 def test_embeddings_are_left_out_and_named() -> None:
     tokens = torch.randint(0, 11, (90, 5), generator=torch.Generator().manual_seed(0))
     labels = torch.arange(90) % 3
@@ -101,6 +113,16 @@ def test_pruning_and_comparison_and_the_file_tell_it_too() -> None:
     assert f"The blocks hold {100 * share(60):.0f} % of the parameters." in text
     assert "low_coverage" in {warning.code for warning in report.warnings}
     assert json.loads(report_to_json(report))["model"]["coverage"] == pytest.approx(share(60))
+
+
+def test_pruning_warns_of_parts_that_are_flowed_past_too() -> None:
+    x = torch.randn(600, 5, 8, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(600) % 3
+    x[:, :, 0] += 3 * y[:, None]
+    train, heldout = (x[:300], y[:300]), (x[300:], y[300:])
+    model = train_briefly(seeded(staged.two_scales), LabelledTensors(*train))
+    report = designer.prune(model, (train, heldout), remove=1, epochs=0).report
+    assert "bypassed_parts" in {warning.code for warning in report.warnings}
 
 
 @pytest.mark.parametrize(("coverage", "count"), [(None, 0), (0.6, 0), (0.599, 1), (0.0, 1)])

@@ -9,7 +9,7 @@ from torch import nn
 
 from designer.probing.calling import Inputs, tensors_of
 from designer.probing.probes import block_candidates, probing
-from tests.support.networks import convolutional, perceptrons, sequences
+from tests.support.networks import convolutional, perceptrons, sequences, staged
 from tests.support.networks.parts import IMAGES, SEQUENCES, TOKENS, VECTORS
 
 Make = Callable[[], nn.Module]
@@ -137,6 +137,35 @@ NETWORKS: dict[str, tuple[Make, Inputs, list[str]]] = {
         (TOKENS, TOKENS.flip(1)),
         [*numbered("encoder", 2), *numbered("decoder", 2)],
     ),
+    "one query for a stage": (
+        staged.querying,
+        SEQUENCES,
+        [f"stages.{i}.blocks.{j}" for i in range(2) for j in range(2)],
+    ),
+    # what begins with a block is more than a block
+    "downsampling": (
+        staged.downsampling,
+        IMAGES,
+        [
+            f"stages.{i}.{part}"
+            for i in range(2)
+            for part in ("down.before", "down.smaller", "blocks.0", "blocks.1")
+        ],
+    ),
+    "attended downsampling": (
+        staged.attended_downsampling,
+        IMAGES,
+        [*numbered("first"), *numbered("blocks", 2)],
+    ),
+    # rows are samples in some of the tensors only
+    "parts of patches": (staged.parts_of_patches, IMAGES, numbered("blocks")),
+    "handed through": (
+        staged.two_scales,
+        SEQUENCES,
+        [*numbered("fine", 2), *numbered("joint", 2)],
+    ),
+    # stages of blocks that some channels flow past
+    "crossing": (staged.crossing, IMAGES, numbered("stages", 2)),
     # several tensors, through which everything passes together
     "passing tuples": (
         sequences.passing_tuples,
