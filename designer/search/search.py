@@ -240,7 +240,7 @@ def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOption
     if options.storage is not None:
         parse_address(options.storage)
     if options.engine is Engine.RAY:
-        check_ray()
+        check_ray(options.address)
     devices = tuple(str(usable_device(device)) for device in options.worker_devices)
     found_space = find_space(space, typed(space)) if isinstance(space, str) else space
     dataset = (

@@ -1,7 +1,7 @@
-"""Run the phases of a study on Ray, which places workers and starts them again when they die.
+"""Run the phases of a study on Ray, which places workers and says at once when one dies.
 
-Ray does not know what a trial is. Each worker therefore has a name that outlives its process: one
-that was started again first gives back the trial that carries its name.
+Ray could start a dead worker again by itself. In a full cluster that may take for ever, and its
+trial would wait for it. Here the trial is free at once, and Ray finds a place for a new worker.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -32,19 +33,34 @@ from designer.search.workers.worker import own_name, work_on_phase
 OBJECT_STORE_BYTES = 100 * 2**20
 """Memory of the object store of a cluster of our own, besides that for the data."""
 
+CONNECT_SECONDS = 10.0
+"""How long an address of a cluster may take to answer."""
+
 PLACING_SECONDS = 30.0
 """How long Ray may look for places before a message says that workers wait."""
+
+DIED = "Its worker process died."
+"""Why a trial is done again."""
 
 log = logging.getLogger("designer")
 
 
-def check_ray() -> None:
-    """Raise ``InvalidInputError`` if Ray is not installed."""
+def check_ray(address: str | None) -> None:
+    """Raise ``InvalidInputError`` if Ray is not installed, or nobody listens at an address."""
     if importlib.util.find_spec("ray") is None:
         raise InvalidInputError(
             "Expected the package ray for --engine ray, but it is not installed; run: pip install "
             "'equisep-designer[ray]'."
         )
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "/" not in host:  # Ray itself would try for minutes
+        try:
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        except OSError as error:
+            raise InvalidInputError(
+                f"Expected a Ray cluster at '{address}', but nobody answers there: "
+                f"{first_line(error)}."
+            ) from error
 
 
 class RayWorker:
@@ -52,7 +68,7 @@ class RayWorker:
 
     Args:
         job: what the search is asked for, from Ray's object store.
-        name: what its trials are signed with, also after Ray has started it again.
+        name: what its trials are signed with.
     """
 
     def __init__(self, job: Job, name: str) -> None:
@@ -70,8 +86,6 @@ class RayWorker:
             if job.location.shared:
                 leader = study_of(job, storage, Phase.SEARCH)
                 find_artifacts(leader.user_attrs[HANDSHAKE], job.location)
-            claims = TrialClaims(study_of(job, storage, phase), storage)
-            claims.retry_of(self._name, "Its worker process died.")
             work_on_phase(job, phase, storage, stop, name=self._name)
 
     def stop(self) -> None:
@@ -142,29 +156,29 @@ class RayPool(Pool):
         )
 
     def _ask_to_stop(self) -> None:
-        # Without retries: a worker that is started again is asked again.
         for handle in self._handles:
-            handle.actor.stop.options(max_task_retries=0).remote()
+            handle.actor.stop.remote()
 
     def _replace_dead(self, phase: Phase, claims: TrialClaims, stop: Stop) -> None:
-        """Note who has come to an end; Ray itself starts those again whose process died."""
         from ray.exceptions import RayError, RayTaskError
 
         for handle in [h for h in self._handles if h.run is not None and self._ended(h.run)]:
             try:
                 self._ray.get(handle.run)
                 handle.run = None
-            except RayTaskError as error:
+            except RayTaskError as error:  # what the worker raised
                 raise error.cause from None
-            except RayError:  # Ray does not start it again: somebody wants it so, or it died often
+            except RayError:
                 self._handles.remove(handle)
                 self._deaths += 1
+                claims.retry_of(handle.name, DIED)
+                # If more die than there are trials, something else kills them.
                 if self._deaths <= self._job.options.trials and not stop():
                     self._handles.append(self._start_worker())
                     self._handles[-1].run = self._handles[-1].actor.work.remote(phase)
         self._warn_of_waiting()
-        if not self._job.location.shared:  # nobody else can be at work in a run folder
-            claims.retry_strangers([h.name for h in self._handles], "Its worker process died.")
+        if not self._job.location.shared:  # workers of a search that was killed may live on briefly
+            claims.retry_strangers([h.name for h in self._handles], DIED)
 
     def _warn_of_waiting(self) -> None:
         """Say once that Ray has no place for some workers."""
@@ -199,8 +213,6 @@ class RayPool(Pool):
                 scheduling_strategy="DEFAULT"
                 if shared
                 else NodeAffinitySchedulingStrategy(here, soft=False),
-                max_restarts=options.trials,  # if more die, something else kills them
-                max_task_retries=-1,
                 max_concurrency=2,  # `stop` must not wait for `work`
             )
             .remote(self._stored_job, name)
