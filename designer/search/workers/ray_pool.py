@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import pickle
 import socket
 import threading
 import time
@@ -67,21 +68,26 @@ class RayWorker:
     """A worker as a Ray actor.
 
     Args:
-        job: what the search is asked for, from Ray's object store.
         name: what its trials are signed with.
     """
 
-    def __init__(self, job: Job, name: str) -> None:
-        self._job, self._name = job, name
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._stop = threading.Event()
 
     def process(self) -> int:
         """Return the id of its process, once Ray has placed it."""
         return os.getpid()
 
-    def work(self, phase: Phase) -> None:
-        """Run trials until the phase is over or ``stop`` was called."""
-        job, stop = self._job, self._stop.is_set
+    def work(self, pickled_job: bytes, phase: Phase) -> None:
+        """Run trials until the phase is over or ``stop`` was called.
+
+        Args:
+            pickled_job: what the search is asked for, from Ray's object store.
+            phase: the part of the run.
+        """
+        job: Job = pickle.loads(pickled_job)  # noqa: S301 - the search made it
+        stop = self._stop.is_set
         with quiet_optuna(), open_storage(job.location, stop, create=False) as storage:
             if job.location.shared:
                 leader = study_of(job, storage, Phase.SEARCH)
@@ -104,6 +110,10 @@ class _Handle:
     run: Any = None
     """Reference to the answer of ``RayWorker.work``; None while it has nothing to do."""
 
+    def start(self, job: Any, phase: Phase) -> None:
+        """Let it work on a phase of a job in Ray's object store."""
+        self.run = self.actor.work.remote(job, phase)
+
 
 class RayPool(Pool):
     """Run trials in Ray actors; see ``Pool``.
@@ -123,7 +133,9 @@ class RayPool(Pool):
         self._connected_here = not ray.is_initialized()
         if self._connected_here:
             _connect(job)
-        self._stored_job = ray.put(_job_of_workers(job))
+        # As bytes: what goes wrong where they are read, say a missing module, is then an error of
+        # the worker, and not one of Ray.
+        self._stored_job = ray.put(ray.cloudpickle.dumps(_job_of_workers(job)))
         self._handles: list[_Handle] = []
         self._started = self._deaths = 0
         self._warns_at = time.monotonic() + PLACING_SECONDS
@@ -146,7 +158,7 @@ class RayPool(Pool):
             self._handles.append(self._start_worker())
         for handle in self._handles:
             if handle.run is None:  # else Ray has not found a place for it yet
-                handle.run = handle.actor.work.remote(phase)
+                handle.start(self._stored_job, phase)
 
     def _is_busy(self, *, ending: bool) -> bool:
         # Workers that Ray finds no place for must not keep a phase from ending.
@@ -166,8 +178,8 @@ class RayPool(Pool):
             try:
                 self._ray.get(handle.run)
                 handle.run = None
-            except RayTaskError as error:  # what the worker raised
-                raise error.cause from None
+            except RayTaskError as error:
+                raise error.cause from None  # what the worker raised
             except RayError:
                 self._handles.remove(handle)
                 self._deaths += 1
@@ -175,7 +187,7 @@ class RayPool(Pool):
                 # If more die than there are trials, something else kills them.
                 if self._deaths <= self._job.options.trials and not stop():
                     self._handles.append(self._start_worker())
-                    self._handles[-1].run = self._handles[-1].actor.work.remote(phase)
+                    self._handles[-1].start(self._stored_job, phase)
         self._warn_of_waiting()
         if not self._job.location.shared:  # workers of a search that was killed may live on briefly
             claims.retry_strangers([h.name for h in self._handles], DIED)
@@ -215,7 +227,7 @@ class RayPool(Pool):
                 else NodeAffinitySchedulingStrategy(here, soft=False),
                 max_concurrency=2,  # `stop` must not wait for `work`
             )
-            .remote(self._stored_job, name)
+            .remote(name)
         )
         return _Handle(name, actor, actor.process.remote())
 
