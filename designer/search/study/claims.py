@@ -228,7 +228,7 @@ class TrialClaims:
 
     def retry_strangers(self, workers: Collection[str], why: str) -> None:
         """Retry the running trials of all workers but these, because no others can be at work."""
-        for trial in running(trials_of(self.study)):
+        for trial in history_of(self.study).running:
             worker = trial.user_attrs.get(WORKER)
             if worker is not None and worker not in workers:
                 self.retry_once(trial, why)

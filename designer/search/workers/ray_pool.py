@@ -92,7 +92,8 @@ class RayWorker:
             if job.location.shared:
                 leader = study_of(job, storage, Phase.SEARCH)
                 find_artifacts(leader.user_attrs[HANDSHAKE], job.location)
-            work_on_phase(job, phase, storage, stop, name=self._name)
+            claims = TrialClaims(study_of(job, storage, phase), storage)
+            work_on_phase(job, phase, claims, stop, name=self._name)
 
     def stop(self) -> None:
         """Let the trial stop after its epoch."""
@@ -135,7 +136,8 @@ class RayPool(Pool):
             _connect(job)
         # As bytes: what goes wrong where they are read, say a missing module, is then an error of
         # the worker, and not one of Ray.
-        self._stored_job = ray.put(ray.cloudpickle.dumps(_job_of_workers(job)))
+        pickler: Any = ray.cloudpickle
+        self._stored_job = ray.put(pickler.dumps(_job_of_workers(job)))
         self._handles: list[_Handle] = []
         self._started = self._deaths = 0
         self._warns_at = time.monotonic() + PLACING_SECONDS
