@@ -21,7 +21,7 @@ SOURCES = --mnist $(MNIST) --fashion $(FASHION) --cifar $(CIFAR) --models $(MODE
 REPEATED = runs/benchmarks/repeated
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-.PHONY: search test coverage fuzz faults database browser lint structure docs picture results zoo clean
+.PHONY: search test pages coverage fuzz faults database browser lint structure docs picture results zoo clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
@@ -56,6 +56,9 @@ lint: $(INSTALLED)  ## style and types
 
 structure: $(INSTALLED)  ## print what is wrong with the code's structure, place by place
 	$(BIN)/python -m tests.structure
+
+pages: $(INSTALLED) database  ## run the code of all tutorials, and compare what it prints with what they show
+	$(TEST) tests/docs/run_pages.py
 
 docs: $(INSTALLED)  ## build the documentation site into site/, which needs no network
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
