@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.claim import Figures
 from benchmarks.evidence.markdown import table
-from benchmarks.result_files import read_result
+from benchmarks.result_files import is_measured, read_result
 
 SAMPLERS = {
     "tpe_multivariate": "TPE, multivariate",
@@ -19,6 +19,10 @@ SEARCHES = {
     "search_fashion.json": "Fashion-MNIST (1,000 images of 10x10; chosen here)",
     "search_mnist.json": "MNIST (the same size)",
 }
+BOUNDED = (
+    ("bounded_history_macro.json", "NAS-Bench-Macro", 2),
+    ("bounded_history_digits.json", "digits", 3),
+)
 ARMS = {
     "no pruning": "TPE",
     "pruning": "TPE, pruning",
@@ -43,6 +47,7 @@ def samplers() -> Iterator[str]:
             for name, label in SAMPLERS.items()
         ),
     )
+    yield from _bounded_history()
     for file, title in SEARCHES.items():
         result = read_result(file)
         seeds = len(result["meta"]["seeds"])
@@ -62,6 +67,38 @@ def samplers() -> Iterator[str]:
         "tenth of that or less (see below).",
         "",
     )
+
+
+def _bounded_history() -> Iterator[str]:
+    """Yield what a sampler loses that learns from a part of the history."""
+    yield from (
+        "",
+        "Does it do harm that the sampler learns from a part of a long history? Searches with the "
+        "same seeds; `late` is the mean of all trials after the designer's bound, in points of "
+        "accuracy on the table and in design score on the digits; `lead` is the difference to a "
+        "sampler that learns from all trials, with its 95 % interval, paired by seed "
+        "(`python -m benchmarks.run bounded_history`):",
+    )
+    columns = ("search", "learns from", "late", "lead", "best", "lead")
+    yield from table(
+        columns, (row for file in BOUNDED if is_measured(file[0]) for row in _bounded_rows(*file))
+    )
+
+
+def _bounded_rows(file: str, title: str, decimals: int) -> Iterator[list[str]]:
+    result = read_result(file)
+    for way, row in result.items():
+        if way == "meta":
+            continue
+        cells = []
+        for name in ("late", "best"):
+            lead = row[name]["lead"]
+            low, high = lead["interval"]
+            cells += [
+                f"{row[name]['mean']['mean']:.{decimals}f}",
+                f"{lead['mean']:+.{decimals}f} ({low:+.{decimals}f} to {high:+.{decimals}f})",
+            ]
+        yield [f"{title}, {len(result['meta']['seeds'])} seeds", way, *cells]
 
 
 def _arm(label: str, arm: Figures) -> list[str]:
