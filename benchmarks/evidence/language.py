@@ -102,8 +102,8 @@ def language_statements() -> Iterator[Statement]:
     if not is_measured(FILE):
         return
     yield Statement(
-        "Which layers of a language model can go is said by contribution at least as well as by "
-        "Block Influence and by angular distance",
+        "Contribution finds the layers that a language model can do without at least as well as "
+        "Block Influence and angular distance",
         figure(),
         holds(is_level()),
         "language",
@@ -111,8 +111,7 @@ def language_statements() -> Iterator[Statement]:
     )
     if read_result(FILE)["encoder"]["rows"]:
         yield Statement(
-            "A sentence encoder without layers embeds as before by contribution at least as well "
-            "as by Block Influence and by angular distance",
+            "The same for a sentence encoder",
             encoder_figure(),
             holds(encoder_holds()),
             "language",
@@ -136,7 +135,7 @@ def figure() -> str:
             values = states[state]["perplexity"]
             others = (*RIVALS, LAST, RANDOM_MEAN)
             rivals = ", ".join(f"{name} {values[name]:.2f}" for name in others)
-            parts.append(f"{count} of 12 gone, {IN_WORDS[state]}: {values[OURS]:.2f} ({rivals})")
+            parts.append(f"{count} gone, {IN_WORDS[state]}: {values[OURS]:.2f} ({rivals})")
     return f"perplexity per byte, {figures['whole']:.2f} with all layers; {'; '.join(parts)}"
 
 
