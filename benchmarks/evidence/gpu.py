@@ -37,8 +37,8 @@ def gpu_statement() -> Iterator[Statement]:
     if is_measured(FILE):
         same, fast, cheap = verdicts()
         yield Statement(
-            "On a GPU figures stay, a search is 1.5 times as fast as an Optuna loop, `analyze` costs "
-            "1.3 times two forward passes",
+            "On a GPU figures stay, a search does 1.5 times the trials of an Optuna loop, and "
+            "`analyze` costs 1.3 times two forward passes",
             figure(),
             f"{holds(same)}; {holds(fast)}; {holds(cheap)}",
             "gpu",
