@@ -47,7 +47,7 @@ def themed_specification(chart: Any, palette: Palette, **properties: Any) -> dic
         **properties: top-level properties.  They are added here and not to the chart, because
             Altair copies all data at every change of a chart.
     """
-    specification = chart.to_dict(validate=False)  # tests do, and it takes half of the time
+    specification = chart.to_dict(validate=False)  # the tests do that
     return {**specification, **properties, "config": _config(palette).to_dict()}
 
 

@@ -240,6 +240,7 @@ def _worker_main(
         stop_flag: 1 once trials are to stop.
         environment: that of the leader; the server, which this is a fork of, has an older one.
     """
+    os.environ.clear()
     os.environ.update(environment)
     threading.Thread(target=_end_with_leader, daemon=True).start()
 
