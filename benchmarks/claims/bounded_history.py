@@ -22,11 +22,10 @@ from unittest.mock import patch
 
 import numpy as np
 import optuna
-from optuna.trial import TrialState
 from rich.table import Table
 
 from benchmarks.claim import Figures, Result
-from benchmarks.claims.search import network_of, read_table
+from benchmarks.claims.search import read_table, values_from_table
 from benchmarks.command import Parser, positive, wide_console
 from benchmarks.processes import in_processes
 from benchmarks.statistics import mean_and_t_interval
@@ -34,7 +33,6 @@ from designer.data.loading import load_dataset
 from designer.results.measured import FloatArray
 from designer.search.search import search
 from designer.search.study import ranking, remembered
-from designer.search.study.keys import REJECTED
 from designer.search.study.remembered import REMEMBERED
 from designer.search.study.sampler import SeededSampler
 
@@ -118,19 +116,7 @@ def _on_table(task: Task) -> list[float]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     accuracies = read_table(task.table or Path())
     study = optuna.create_study(direction="maximize", sampler=SeededSampler(task.seed))
-    known: set[str] = set()
-    values: list[float] = []
-    while len(values) < task.trials:
-        trial = study.ask()
-        network = network_of(trial)
-        if network in known:
-            trial.set_user_attr(REJECTED, "known")
-            study.tell(trial, state=TrialState.FAIL)
-            continue
-        known.add(network)
-        values.append(accuracies[network])
-        study.tell(trial, values[-1])
-    return values
+    return values_from_table(study, accuracies, task.trials)
 
 
 def _trained(task: Task) -> list[float]:

@@ -23,7 +23,7 @@ import json
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -35,6 +35,7 @@ import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from rich.table import Table
 
@@ -200,23 +201,35 @@ def on_table(options: argparse.Namespace) -> Result:
     return Result(options, figures, seeds, about)
 
 
+def values_from_table(study: Study, accuracies: Mapping[str, float], trials: int) -> list[float]:
+    """Return the accuracies of the networks that a study tries, none twice, in order.
+
+    Args:
+        study: a new one.
+        accuracies: of all networks, from the table.
+        trials: how many to try.
+    """
+    known: set[str] = set()
+    values: list[float] = []
+    while len(values) < trials:
+        trial = study.ask()
+        network = network_of(trial)
+        if network in known:
+            trial.set_user_attr(REJECTED, "known")
+            study.tell(trial, state=TrialState.FAIL)
+            continue
+        known.add(network)
+        values.append(accuracies[network])
+        study.tell(trial, values[-1])
+    return values
+
+
 def best_so_far(task: TableTask) -> FloatArray:
     """Return the accuracy (trials,) of the best network so far after each trial."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=SeededSampler(task.seed))
-    known: set[str] = set()
-    values: list[float] = []
     with _sampling_with(task.sampler):
-        while len(values) < task.trials:
-            trial = study.ask()
-            network = network_of(trial)
-            if network in known:
-                trial.set_user_attr(REJECTED, "known")
-                study.tell(trial, state=TrialState.FAIL)
-                continue
-            known.add(network)
-            values.append(task.accuracies[network])
-            study.tell(trial, values[-1])
+        values = values_from_table(study, task.accuracies, task.trials)
     best: FloatArray = np.maximum.accumulate(values)
     return best
 

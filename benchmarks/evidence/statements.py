@@ -52,6 +52,7 @@ from benchmarks.evidence.markdown import percent, table, verdict
 from benchmarks.evidence.max_drop import FILE as MAX_DROP_FILE
 from benchmarks.evidence.max_drop import groups as max_drop_groups
 from benchmarks.evidence.payoff import half_is_enough, mean_regret, payoffs, searches_near
+from benchmarks.evidence.scaling import TRIALS_PER_HOUR
 from benchmarks.evidence.statement import Page, Statement, holds
 from benchmarks.evidence.zoo import FILE as ZOO_FILE
 from benchmarks.evidence.zoo import RIGHT_SHARE, totals_by_library
@@ -65,9 +66,6 @@ FOLLOWS = -0.95
 
 NEAR_BEST = 0.05
 """How far a correlation may be behind that of the best criterion."""
-
-TRIALS_PER_HOUR = 1.5
-"""Trials per hour over those of a plain Optuna loop that are wanted."""
 
 PROMISED = 0.95
 """Share of networks in which ``--max-drop`` promises to hold."""

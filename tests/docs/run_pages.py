@@ -1,6 +1,6 @@
 """The documentation is true: its code runs as it stands, and prints what the pages show.
 
-``make pages`` runs this file; `make test` does not, because every page is a session of minutes.
+``make pages`` runs this file; ``make test`` does not, because each page makes whole searches.
 """
 
 from __future__ import annotations
