@@ -6,8 +6,9 @@
 arms have: TPE with median pruning and with Hyperband, NSGA-II on accuracy and size, random search
 with successive halving and without pruning, all on validation accuracy after full runs, as one
 writes it with Optuna.  Two arms leave out of ours the edits, or the pruning of trials, and have so
-many trials more or fewer that they take about as long; one has half of the trials and of the edits,
-and so about half of the time.
+many trials more or fewer that they take about as long, as has one that searches for accuracy and
+size at once, which does not prune; one has half of the trials and of the edits, and so about half
+of the time.
 
 All arms train with the same trainer, respect the same limit of size, and train no network twice.
 Time is that of a process on one thread, which other programs on the machine do not lengthen.
@@ -42,6 +43,7 @@ from benchmarks.claims.payoff_searches import (
     NSGA2,
     OUR_OPTIONS,
     OURS,
+    PARETO,
     REFERENCE,
     SPACES,
     TRUTH_SEEDS,
@@ -137,6 +139,7 @@ def task_of(setting: Setting, arm: str, seed: int, ours: Figures) -> SearchTask:
         HALF: 0.5,
         NO_EDITS: 1 + (ours["seconds"] - phases["CONFIRMATION"]) / phases["SEARCH"],
         NO_PRUNING: ours["epochs"] / SearchOptions.epochs,
+        PARETO: ours["epochs"] / SearchOptions.epochs,
     }
     trials = round(SearchOptions.trials * factors[arm])
     return SearchTask(setting, arm, seed, trials=max(1, trials))

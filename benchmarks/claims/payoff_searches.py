@@ -1,4 +1,4 @@
-"""The searches that the payoff compares: eight arms, and the true accuracy of what they find."""
+"""The searches that the payoff compares, and the true accuracy of what they find."""
 
 from __future__ import annotations
 
@@ -50,11 +50,12 @@ TRUTH_EPOCHS, TRUTH_SEEDS, TRUTH_SPLIT = 60, (1001, 1002), 0
 FRONT_POINTS = 8
 """Networks of a front whose true accuracy is measured, at the most."""
 
-OURS, HALF, NO_EDITS, NO_PRUNING = (
+OURS, HALF, NO_EDITS, NO_PRUNING, PARETO = (
     "designer",
     "designer, half",
     "designer, no edits",
     "designer, no pruning",
+    "designer, pareto",
 )
 NSGA2 = "NSGA-II"
 
@@ -135,6 +136,7 @@ OUR_OPTIONS: dict[str, Figures] = {
     HALF: {"edits": SearchOptions.edits // 2},
     NO_EDITS: {"edits": 0},
     NO_PRUNING: {"prune": False},
+    PARETO: {"objective": "pareto"},
 }
 """What differs from ``designer search`` as it comes."""
 

@@ -14,6 +14,7 @@ from benchmarks.claims.payoff_searches import (
     NO_PRUNING,
     NSGA2,
     OURS,
+    PARETO,
     REFERENCE,
 )
 from benchmarks.evidence.markdown import difference, table, verdict, with_interval
@@ -32,6 +33,7 @@ IN_WORDS = {
     HALF: "the same with half of the trials and edits",
     NO_EDITS: "the same without edits, with more trials",
     NO_PRUNING: "the same without pruning, with fewer trials",
+    PARETO: "`--objective pareto`, with fewer trials",
     **{arm: f"Optuna: {arm}" for arm in ARMS if not arm.startswith(OURS)},
 }
 
