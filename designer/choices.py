@@ -55,6 +55,15 @@ class Objective(StrEnum):
         return ["maximize"]
 
 
+class Engine(StrEnum):
+    """What starts the workers of a search, and starts them again when they die."""
+
+    PROCESSES = "processes"
+    """The search itself: processes on its machine."""
+    RAY = "ray"
+    """Ray: actors on the machines of a cluster."""
+
+
 class Scaling(StrEnum):
     """How inputs are scaled."""
 

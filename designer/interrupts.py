@@ -134,11 +134,19 @@ def stop_on_signals(*, defer: bool = True) -> Iterator[StopRequest]:
 @contextmanager
 def handling(handler: Handler) -> Iterator[None]:
     """Answer the signals by a handler as long as the context lasts."""
+    with restoring_handlers():
+        if threading.current_thread() is threading.main_thread():
+            set_handler(handler)
+        yield
+
+
+@contextmanager
+def restoring_handlers() -> Iterator[None]:
+    """Answer the signals after the block as before it, whoever set other handlers meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     previous = {number: signal.getsignal(number) for number in SIGNALS}
-    set_handler(handler)
     try:
         yield
     finally:

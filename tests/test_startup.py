@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "scipy", "optuna", "sklearn", "altair")
+HEAVY = ("torch", "scipy", "optuna", "sklearn", "altair", "ray")
 
 SCRIPT = f"""
 import json, sys
@@ -34,6 +34,10 @@ WRONG_USE = (
     ["search", "--nothing"],
     ["search", "--objective", "nothing"],
     ["search", "--augment", "nothing"],
+    ["search", "--engine", "nothing"],
+    ["search", "--address", "auto"],
+    ["search", "--engine", "ray", "--device", "cuda"],
+    ["search", "--engine", "ray", "--gpus-per-worker", "1.5"],
     ["search", "--trials", "0"],
     ["search", "--study", "a"],
     ["worker"],

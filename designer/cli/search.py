@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from designer.choices import Augmentation, Objective
+from designer.choices import Augmentation, Engine, Objective
 from designer.cli.app import FAILED, INTERRUPTED, OK, app
 from designer.cli.options import (
     Devices,
@@ -79,6 +79,22 @@ def _search(
             help="Run folder; the same command continues it. [default: runs/DATA-SPACE]",
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help=f"What starts the workers: {', '.join(Engine)}.")
+    ] = SearchOptions.engine,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Ray cluster, only with --engine ray: auto, or host:port. [default: Ray runs on "
+            "this machine for as long as the command]"
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(
+            help="GPUs, or the fraction of one, that Ray gives each worker, only with --engine ray."
+        ),
+    ] = SearchOptions.gpus_per_worker,
     storage: Storage = None,
     study: Annotated[
         str | None,

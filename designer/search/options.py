@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Objective, choice
+from designer.choices import DEFAULT_BATCH_SIZE, Augmentation, Engine, Objective, choice
 from designer.data.options import LARGEST_SEED, DataOptions
 from designer.errors import InvalidInputError
 
@@ -64,7 +64,7 @@ class SearchOptions:
     seed: int = 0
     """Seed of splits, weights, batches and proposals, from 0 to 2^31 - 1."""
     workers: int | None = None
-    """Processes on this machine; None for one per device."""
+    """Processes on this machine, or in the Ray cluster; None for one per device."""
     confirm: int = 5
     """Candidates to train again, longer and with fresh seeds."""
     confirm_epochs: int | None = None
@@ -94,6 +94,12 @@ class SearchOptions:
     """Torch device to train on, unless ``devices`` names several."""
     devices: tuple[str, ...] | None = None
     """Torch devices that the workers use in turn."""
+    engine: Engine = Engine.PROCESSES
+    """What starts the workers."""
+    address: str | None = None
+    """Address of a Ray cluster; None for one on this machine that lives as long as the search."""
+    gpus_per_worker: float = 0.0
+    """GPUs, or the fraction of one, that Ray gives each worker; 0 to train on the processor."""
     storage: str | None = None
     """Address of a storage that several machines share; None for SQLite in the run folder."""
     study: str | None = None
@@ -111,7 +117,7 @@ class SearchOptions:
             if value is not None and value < 1:
                 shown = name.replace("_", " ")
                 raise InvalidInputError(f"Expected {shown} of at least 1, got {value}.")
-        for name in ("storage", "study", "artifacts"):
+        for name in ("storage", "study", "artifacts", "address"):
             if getattr(self, name) == "":
                 raise InvalidInputError(f"Expected a name for {name}, got an empty one.")
         if self.edits < 0:
@@ -126,6 +132,24 @@ class SearchOptions:
             raise InvalidInputError(
                 "Expected --storage beside --study: in a run folder there is one study only."
             )
+
+        self._check_engine()
+
+    def _check_engine(self) -> None:
+        """Raise ``InvalidInputError`` if an option does not go with the engine."""
+        gpus = self.gpus_per_worker
+        if not (0 <= gpus <= 1 or gpus == int(gpus) > 1):
+            raise InvalidInputError(
+                f"Expected gpus per worker from 0 to 1, or a whole number, got {gpus:g}."
+            )
+        if self.engine is Engine.RAY and any(d != "cpu" for d in self.worker_devices):
+            raise InvalidInputError(
+                "Expected --gpus-per-worker in place of a device: with --engine ray, Ray says "
+                "which GPU a worker gets."
+            )
+        if self.engine is not Engine.RAY and (self.address is not None or gpus):
+            name = "--gpus-per-worker" if self.address is None else "--address"
+            raise InvalidInputError(f"Expected --engine ray beside {name}.")
 
     @classmethod
     def of(cls, **values: Any) -> SearchOptions:
@@ -143,6 +167,7 @@ class SearchOptions:
         typed = {
             "objective": choice(Objective, values.get("objective", cls.objective), "an objective"),
             "augment": choice(Augmentation, values.get("augment", cls.augment), "an augmentation"),
+            "engine": choice(Engine, values.get("engine", cls.engine), "an engine"),
             "devices": None if devices is None else tuple(devices),
             "out": None if out is None else Path(out),
         }
@@ -155,7 +180,7 @@ class SearchOptions:
 
     @property
     def worker_count(self) -> int:
-        """Number of processes on this machine."""
+        """Number of processes on this machine, or in the Ray cluster."""
         return len(self.worker_devices) if self.workers is None else self.workers
 
     @property

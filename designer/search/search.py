@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from designer.choices import Engine
 from designer.data.augmentation import check_augmentable
 from designer.data.dataset import Dataset
 from designer.data.loading import load_with_options
@@ -33,6 +34,7 @@ from designer.search.storage.run_folder import hold_run_folder
 from designer.search.study.claims import study_of
 from designer.search.workers.handshake import write_handshake
 from designer.search.workers.leader import leadership
+from designer.search.workers.ray_pool import check_ray
 from designer.training.devices import usable_device
 from search_spaces import SPACES, Space
 
@@ -66,6 +68,9 @@ def search(
     augment: str = SearchOptions.augment,
     device: str = SearchOptions.device,
     devices: Sequence[str] | None = SearchOptions.devices,
+    engine: str = SearchOptions.engine,
+    address: str | None = SearchOptions.address,
+    gpus_per_worker: float = SearchOptions.gpus_per_worker,
     storage: str | None = SearchOptions.storage,
     study: str | None = SearchOptions.study,
     artifacts: str | None = SearchOptions.artifacts,
@@ -83,7 +88,7 @@ def search(
         epochs: epochs of each short training run.
         objective: ``design``, ``law``, ``accuracy`` or ``pareto``.
         seed: seed of splits, weights, batches and proposals. With one worker it fixes the result.
-        workers: processes on this machine; by default one per device.
+        workers: processes on this machine, or in the Ray cluster; by default one per device.
         confirm: candidates to train again, with ``confirm_seeds`` fresh seeds each.
         confirm_epochs: epochs of each confirmation run, by default three times ``epochs``.
         confirm_seeds: fresh seeds for each confirmed candidate.
@@ -99,6 +104,11 @@ def search(
         augment: how training images are varied: ``none``, ``shift``, ``flip`` or ``flip-shift``.
         device: torch device to train on.
         devices: several torch devices, which the workers use in turn.
+        engine: what starts the workers: ``processes`` on this machine, or ``ray``.
+        address: address of a Ray cluster such as ``auto`` or ``host:6379``; by default Ray runs on
+            this machine for as long as the search. Where Ray runs in this process already, the
+            workers go there.
+        gpus_per_worker: GPUs, or the fraction of one, that Ray gives each worker.
         storage: address of a storage that several machines share, for ``designer worker`` to join
             (``postgresql+psycopg://...`` or ``grpc://...``); by default SQLite in the run folder.
         study: name of the study in the storage, by default that of the run folder.
@@ -142,6 +152,9 @@ def search(
         augment=augment,
         device=device,
         devices=devices,
+        engine=engine,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
         storage=storage,
         study=study,
         artifacts=artifacts,
@@ -226,6 +239,8 @@ def _prepare(space: str | Space[Any], data: str | Dataset, options: SearchOption
     """
     if options.storage is not None:
         parse_address(options.storage)
+    if options.engine is Engine.RAY:
+        check_ray(options.address)
     devices = tuple(str(usable_device(device)) for device in options.worker_devices)
     found_space = find_space(space, typed(space)) if isinstance(space, str) else space
     dataset = (

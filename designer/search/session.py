@@ -38,7 +38,8 @@ from designer.search.study.keys import STAGE, WANTED, WORKER
 from designer.search.study.trials import last_rejection, trials_of
 from designer.search.summary import agreements, doubt_about, study_summary, trial_rows, warnings
 from designer.search.workers.handshake import DONE
-from designer.search.workers.processes import PhaseRunner, phase_runner
+from designer.search.workers.pool import PhaseRunner
+from designer.search.workers.processes import phase_runner
 from designer.training.trainer import accuracy
 
 CONFIRMATION_ROUNDS = 2

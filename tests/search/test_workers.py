@@ -15,7 +15,7 @@ from designer.search.progress import Phase
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.retrying import RetryingStorage, RetryPolicy
 from designer.search.study.claims import TrialClaims, open_study
-from designer.search.study.keys import HEARTBEAT, REASON, REJECTED, RETRY_OF, SPEC
+from designer.search.study.keys import HEARTBEAT, REASON, REJECTED, RETRY_OF, SPEC, WORKER
 from designer.search.study.trials import failed, finished, retried, running, trials_of
 from designer.search.workers.heartbeat import (
     MISSED_HEARTBEATS,
@@ -124,3 +124,15 @@ def test_a_trial_that_is_handed_back_is_no_retry(claims: TrialClaims) -> None:
     assert len(finished(trials_of(study))) == 1
     assert retried(trials_of(study)) == 0
     assert study.get_trials()[0].user_attrs[REJECTED] == "its worker left"
+
+
+def test_trials_of_strangers_are_done_again(claims: TrialClaims) -> None:
+    mine, strange, _ = (ask(claims.study, x) for x in (0.1, 0.2, 0.3))
+    mine.set_user_attr(WORKER, "a")
+    strange.set_user_attr(WORKER, "b")
+    claims.retry_strangers(["a"], "gone")
+    states = [t.state for t in claims.study.get_trials()]
+    assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING]
+    again = claims.claim(4, "a", nothing_else)
+    assert again is not None
+    assert again.user_attrs[RETRY_OF] == strange.number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch import nn
 
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
+from designer.errors import SpaceError
 from designer.search.search import search
 from search_spaces import Edit, EditKind, Mlp, MlpSpace, MlpSpec, Trial
 
@@ -157,6 +159,19 @@ class BrokenSpace(TinySpace):
         model = super().build(spec, input_shape, num_classes)
         model.head.register_forward_pre_hook(_raise_in_training)
         return model
+
+
+class AbsentSpace(TinySpace):
+    """A space that other processes do not have."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _absent_space, (os.getpid(),)
+
+
+def _absent_space(home: int) -> AbsentSpace:
+    if os.getpid() != home:
+        raise SpaceError("not on this machine")
+    return AbsentSpace()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ moment all agree whose trial came first, and the later ones give way.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import islice
 from typing import Any
@@ -225,6 +225,13 @@ class TrialClaims:
         for trial in lost:
             self.retry_once(trial, why)
         return len(lost)
+
+    def retry_strangers(self, workers: Collection[str], why: str) -> None:
+        """Retry the running trials of all workers but these, because no others can be at work."""
+        for trial in history_of(self.study).running:
+            worker = trial.user_attrs.get(WORKER)
+            if worker is not None and worker not in workers:
+                self.retry_once(trial, why)
 
     def drop_waiting(self) -> None:
         """Hand back trials that were enqueued and never started."""

@@ -112,7 +112,7 @@ def job_from_handshake(
         space_source=identity["space"],
         data=_load_data(recipe, identity, trust, location),
         options=own.with_identity(identity),
-        location=replace(location, files=_find_artifacts(handshake, location)),
+        location=replace(location, files=find_artifacts(handshake, location)),
     )
 
 
@@ -183,8 +183,16 @@ def _write_mark(artifacts: str, mark: str) -> None:
         ) from error
 
 
-def _find_artifacts(handshake: Mapping[str, Any], location: StudyLocation) -> str:
-    """Return where the artifacts are, or raise an error if this machine does not see them."""
+def find_artifacts(handshake: Mapping[str, Any], location: StudyLocation) -> str:
+    """Return where the artifacts of a study are.
+
+    Args:
+        handshake: what the leader wrote into the study.
+        location: where the study is.
+
+    Raises:
+        InvalidInputError: if this machine does not see the folder.
+    """
     artifacts = str(handshake["artifacts"])
     if "://" in artifacts:
         return artifacts

@@ -1,4 +1,4 @@
-"""Run the phases of a study: in this process, or in several worker processes on one storage."""
+"""Run the phases of a study: in this process, in processes that it starts, or on Ray."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import pickle
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from ctypes import c_byte
@@ -15,8 +14,8 @@ from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from typing import Protocol
 
+from designer.choices import Engine
 from designer.errors import first_line
 from designer.interrupts import Stop, ignore_signals, inherited_by_children_as_blocked
 from designer.search.job import Job
@@ -24,48 +23,32 @@ from designer.search.progress import Phase, ProgressCallback
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.opening import open_storage, quiet_optuna
 from designer.search.study.claims import TrialClaims, study_of
-from designer.search.workers.heartbeat import HeartbeatMonitor
 from designer.search.workers.phases import progress_of
-from designer.search.workers.worker import (
-    poll_seconds,
-    retry_silent_trials,
-    work_on_phase,
-    worker_name,
-)
-
-SHUTDOWN_SECONDS = 10.0
-"""How long a worker process that is shut down may take to end by itself."""
-
-UNSIGNED_SECONDS = 10.0
-"""How long a running trial may name no worker: after that, the one that began it has died."""
-
-
-class PhaseRunner(Protocol):
-    """Runs the phases of a study."""
-
-    def run(self, phase: Phase, stop: Stop, progress: ProgressCallback) -> None:
-        """Run trials until the phase is over, ``stop`` is true, or nothing is left to try.
-
-        Args:
-            phase: search or confirmation.
-            stop: True once trials are to stop after their current epoch.
-            progress: called with how far the phase has come.
-        """
-        ...
+from designer.search.workers.pool import SHUTDOWN_SECONDS, PhaseRunner, Pool
+from designer.search.workers.worker import work_on_phase, worker_name
 
 
 @contextmanager
 def phase_runner(job: Job, storage: CachingStorage) -> Iterator[PhaseRunner]:
-    """Give what runs the phases: this process for one worker, else a pool of processes.
+    """Give what runs the phases: this process for one worker, else a pool of processes; or Ray.
 
     Args:
         job: what the search is asked for.
         storage: where the study is kept.
+
+    Raises:
+        InvalidInputError: if Ray cannot be reached, or has no place for any worker.
     """
-    if job.options.worker_count == 1:
+    pool: Pool
+    if job.options.engine is Engine.RAY:
+        from designer.search.workers.ray_pool import RayPool
+
+        pool = RayPool(job, storage)
+    elif job.options.worker_count == 1:
         yield SingleWorker(job, storage)
         return
-    pool = WorkerPool(job, storage)
+    else:
+        pool = WorkerPool(job, storage)
     try:
         yield pool
     finally:
@@ -95,17 +78,11 @@ class SingleWorker:
         work_on_phase(self._job, phase, TrialClaims(study, self._storage), stop, report)
 
 
-class WorkerPool:
-    """Run trials in worker processes, which stay for all phases; those that die are replaced.
-
-    Args:
-        job: what the search is asked for.
-        storage: where the study is kept; each process opens it anew.
-    """
+class WorkerPool(Pool):
+    """Run trials in processes that this one starts; see ``Pool``."""
 
     def __init__(self, job: Job, storage: CachingStorage) -> None:
-        self._job = job
-        self._storage = storage
+        super().__init__(job, storage)
         self._context = multiprocessing.get_context("forkserver")
         # A server imports torch once, and all workers of this process are forks of it.
         self._context.set_forkserver_preload([__name__, "torch._dynamo"])
@@ -114,36 +91,23 @@ class WorkerPool:
         self._workers: list[_WorkerProcess] = []
         self._deaths = 0
 
-    def run(self, phase: Phase, stop: Stop, progress: ProgressCallback) -> None:
-        """See ``PhaseRunner``."""
-        study = study_of(self._job, self._storage, phase)
-        claims = TrialClaims(study, self._storage)
-        monitor = HeartbeatMonitor(self._storage, self._job.options.heartbeat)
-        now = progress_of(phase, study)
-        progress(now)
-        self._start_workers(now.total - now.finished)
-        for worker in self._workers:
-            worker.start(phase)
-        while any(worker.busy() for worker in self._workers):
-            if stop():
-                self._stop_flag.value = 1
-            time.sleep(poll_seconds(self._job))
-            self._replace_dead(phase, claims, stop)
-            self._release_lost_trials(claims, monitor)
-            progress(progress_of(phase, study))
-        if not self._job.location.shared:  # all workers are idle: what still runs has no worker
-            claims.release_running("Its worker ended at once.")
-
     def shut_down(self) -> None:
-        """End all worker processes; those with a trial end after its epoch."""
-        self._stop_flag.value = 1
+        """See ``Pool``."""
+        self._ask_to_stop()
         for worker in self._workers:
             worker.shut_down()
 
-    def _start_workers(self, trials_left: int) -> None:
-        """Start as many processes as are asked for, but no more than there is work for."""
-        while len(self._workers) < min(self._job.options.worker_count, trials_left):
+    def _begin(self, phase: Phase, workers: int) -> None:
+        while len(self._workers) < workers:
             self._workers.append(self._start_worker(self._free_device()))
+        for worker in self._workers:
+            worker.start(phase)
+
+    def _is_busy(self, *, ending: bool) -> bool:  # noqa: ARG002 - all workers have begun
+        return any(worker.busy() for worker in self._workers)
+
+    def _ask_to_stop(self) -> None:
+        self._stop_flag.value = 1
 
     def _free_device(self) -> str:
         """Return the device that the fewest workers use."""
@@ -166,7 +130,6 @@ class WorkerPool:
         return _WorkerProcess(process, ours, device)
 
     def _replace_dead(self, phase: Phase, claims: TrialClaims, stop: Stop) -> None:
-        """Retry the trials of workers that died, and start others in their place."""
         for worker in [w for w in self._workers if not w.process.is_alive()]:
             self._workers.remove(worker)
             self._deaths += 1
@@ -176,13 +139,6 @@ class WorkerPool:
             if self._deaths <= self._job.options.trials and not stop():
                 self._workers.append(self._start_worker(worker.device))
                 self._workers[-1].start(phase)
-
-    def _release_lost_trials(self, claims: TrialClaims, monitor: HeartbeatMonitor) -> None:
-        """Release trials whose worker died without this process seeing which trial it had."""
-        if self._job.location.shared:
-            retry_silent_trials(claims, monitor)
-        else:
-            claims.release_unsigned(UNSIGNED_SECONDS)
 
 
 class _WorkerProcess:

@@ -33,7 +33,12 @@ SHARED_POLL_SECONDS = 1.0
 
 
 def work_on_phase(
-    job: Job, phase: Phase, claims: TrialClaims, stop: Stop, after_trial: Callable[[], None]
+    job: Job,
+    phase: Phase,
+    claims: TrialClaims,
+    stop: Stop,
+    after_trial: Callable[[], None] = lambda: None,
+    name: str | None = None,
 ) -> None:
     """Claim and run trials until the phase is over or ``stop`` is true.
 
@@ -43,12 +48,13 @@ def work_on_phase(
         claims: claims on the trials of the phase.
         stop: True once the worker is to stop after the current epoch.
         after_trial: called after each trial and each rejected proposal.
+        name: what trials are signed with, unique among all workers; None for that of this process.
 
     Raises:
         SpaceError: if the space breaks its contract.
         StorageError: if the storage does not answer.
     """
-    worker = _Worker.on_phase(job, phase, claims)
+    worker = _Worker.on_phase(job, phase, claims, name or own_name())
     with single_threaded():
         while not stop() and not is_over(phase, worker.claims.study):
             worker.retry_silent_trials()
@@ -89,6 +95,7 @@ def worker_name(process: int | None) -> str:
 class _Worker:
     """A worker on one phase of a study."""
 
+    name: str
     job: Job
     phase: Phase
     claims: TrialClaims
@@ -96,9 +103,10 @@ class _Worker:
     monitor: HeartbeatMonitor
 
     @classmethod
-    def on_phase(cls, job: Job, phase: Phase, claims: TrialClaims) -> _Worker:
+    def on_phase(cls, job: Job, phase: Phase, claims: TrialClaims, name: str) -> _Worker:
         device = torch.device(job.options.worker_devices[0])
         return cls(
+            name=name,
             job=replace(job, data=job.data.to(device)),
             phase=phase,
             claims=claims,
@@ -117,7 +125,7 @@ class _Worker:
         Raises:
             Rejected: if the trial that was proposed is not worth training.
         """
-        name, lock = own_name(), self.job.location.claim_lock()
+        name, lock = self.name, self.job.location.claim_lock()
         if self.phase is not Phase.SEARCH:
             device = self.job.data.train.inputs.device
             return self.claims.claim_waiting(name, lock, together(device))
