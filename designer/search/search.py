@@ -34,7 +34,7 @@ from designer.search.storage.run_folder import hold_run_folder
 from designer.search.study.claims import study_of
 from designer.search.workers.handshake import write_handshake
 from designer.search.workers.leader import leadership
-from designer.search.workers.ray_pool import check_ray
+from designer.search.workers.ray_cluster import check_ray
 from designer.training.devices import usable_device
 from search_spaces import SPACES, Space
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import multiprocessing
 import os
+import secrets
 import signal
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import ray
@@ -34,20 +38,31 @@ DEADLINE_SECONDS = 120.0
 """How long a test waits for what must happen."""
 
 
+CLUSTER: dict[str, Any] = {
+    "address": "local",
+    "include_dashboard": False,
+    "object_store_memory": 100 * 2**20,
+    "log_to_driver": False,
+    "logging_level": logging.ERROR,
+}
+"""How the tests start Ray."""
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Start Ray, with room for four workers, and return its address."""
-    context: Any = ray.init(
-        address="local",
-        num_cpus=ACTORS,
-        include_dashboard=False,
-        object_store_memory=100 * 2**20,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _system_config={"worker_niceness": 0},
-    )
-    yield str(context.address_info["gcs_address"])
-    ray.shutdown()
+    """Start Ray, with room for four workers, and return its address.
+
+    Meanwhile the environment holds what a process needs to join, as that of a user would.
+    """
+    with (
+        mock.patch.dict(os.environ, RAY_AUTH_TOKEN=secrets.token_hex(32)),
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+    ):
+        settings = {"num_cpus": ACTORS, "_temp_dir": folder}
+        settings["_system_config"] = {"worker_niceness": 0}
+        context: Any = ray.init(**CLUSTER, **settings)
+        yield str(context.address_info["gcs_address"])
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -144,11 +159,11 @@ def test_trials_of_killed_actors_are_done_again(
 
 def test_a_killed_driver_is_replaced_by_the_same_command(address: str, tmp_path: Path) -> None:
     words = command(tmp_path / "run", TRIALS, "--workers", "2", "--address", address)
-    process = start_command(words, tmp_path / "log")
+    process = start_command(words, tmp_path / "log", os.environ)
     wait_for_trials(tmp_path / "run", 4)
     process.kill()
     process.join()
-    again = start_command(words, tmp_path / "log")
+    again = start_command(words, tmp_path / "log", os.environ)
     again.join(DEADLINE_SECONDS)
     assert again.exitcode == 0, (tmp_path / "log").read_text()
     assert_all_finished(tmp_path / "run")
@@ -176,18 +191,52 @@ def test_an_error_in_an_actor_is_raised_as_it_is(address: str, tmp_path: Path) -
         run(tmp_path, "AbsentSpace", engine="ray")
 
 
-def test_a_cluster_of_its_own_ends_with_the_command(tmp_path: Path) -> None:
-    out, log = tmp_path / "run", tmp_path / "log"
-    process = start_command(command(out, 2), log)
+def test_clusters_of_their_own_begin_together_and_end_with_their_commands(tmp_path: Path) -> None:
+    user = multiprocessing.get_context("forkserver").Process(
+        target=use_ray_around_a_search, args=(tmp_path / "user",)
+    )
+    user.start()
+    words, log = command(tmp_path / "run", 2), tmp_path / "log"
+    process = start_command(words, log)
     wait_until(lambda: len(children_of(process.pid or 0)) >= 2)
     cluster = children_of(process.pid or 0)
     process.kill()
     process.join()
+
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("of another cluster")
+    other, other_log = tmp_path / "other", tmp_path / "other_log"
+    both = [
+        start_command(words, log, {"HOME": str(tmp_path)}),
+        start_command(command(other, 2), other_log, {"HOME": os.devnull}),  # nobody writes there
+    ]
+    for begun in (*both, user):
+        begun.join(DEADLINE_SECONDS)
+    assert [begun.exitcode for begun in both] == [0, 0], log.read_text() + other_log.read_text()
+    assert user.exitcode == 0
+    assert_all_finished(tmp_path / "run", 2)
+    assert_all_finished(other, 2)
+    assert token.read_text() == "of another cluster"
     wait_until(lambda: not any(map(is_alive, cluster)))
-    again = start_command(command(out, 2), log)
-    again.join(DEADLINE_SECONDS)
-    assert again.exitcode == 0, log.read_text()
-    assert_all_finished(out, 2)
+
+
+def use_ray_around_a_search(folder: Path) -> None:
+    """Start a cluster by Ray itself, one by a search, and another by Ray, in one process."""
+    os.environ["HOME"] = str(folder)
+    use_ray()
+    before = dict(os.environ)
+    slow_search(folder, trials=2)
+    assert not ray.is_initialized()
+    assert dict(os.environ) == before
+    use_ray()
+
+
+def use_ray() -> None:
+    """Start Ray and end it, as others do."""
+    with mock.patch.dict(os.environ), tempfile.TemporaryDirectory(prefix="ray-") as own:
+        ray.init(**CLUSTER, num_cpus=1, _temp_dir=own)
+        ray.shutdown()
 
 
 def test_an_address_at_which_nobody_listens_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from ctypes import c_byte
 from dataclasses import replace
 from multiprocessing import resource_tracker
@@ -39,20 +39,21 @@ def phase_runner(job: Job, storage: CachingStorage) -> Iterator[PhaseRunner]:
     Raises:
         InvalidInputError: if Ray cannot be reached, or has no place for any worker.
     """
-    pool: Pool
-    if job.options.engine is Engine.RAY:
-        from designer.search.workers.ray_pool import RayPool
+    with ExitStack() as stack:
+        pool: Pool
+        if job.options.engine is Engine.RAY:
+            from designer.search.workers.ray_cluster import ray_cluster
+            from designer.search.workers.ray_pool import RayPool
 
-        pool = RayPool(job, storage)
-    elif job.options.worker_count == 1:
-        yield SingleWorker(job, storage)
-        return
-    else:
-        pool = WorkerPool(job, storage)
-    try:
+            stack.enter_context(ray_cluster(job))
+            pool = RayPool(job, storage)
+        elif job.options.worker_count == 1:
+            yield SingleWorker(job, storage)
+            return
+        else:
+            pool = WorkerPool(job, storage)
+        stack.callback(pool.shut_down)
         yield pool
-    finally:
-        pool.shut_down()
 
 
 class SingleWorker:

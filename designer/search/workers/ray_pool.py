@@ -6,22 +6,16 @@ trial would wait for it. Here the trial is free at once, and Ray finds a place f
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import pickle
-import socket
 import threading
 import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from designer.data.dataset import Dataset
-from designer.errors import InvalidInputError, first_line
-from designer.interrupts import Stop, restoring_handlers
-from designer.probing.calling import tensors_of
+from designer.interrupts import Stop
 from designer.search.job import Job
-from designer.search.options import SearchOptions
 from designer.search.progress import Phase
 from designer.search.storage.caching import CachingStorage
 from designer.search.storage.opening import open_storage, quiet_optuna
@@ -31,12 +25,6 @@ from designer.search.workers.handshake import find_artifacts
 from designer.search.workers.pool import SHUTDOWN_SECONDS, Pool
 from designer.search.workers.worker import own_name, work_on_phase
 
-OBJECT_STORE_BYTES = 100 * 2**20
-"""Memory of the object store of a cluster of our own, besides that for the data."""
-
-CONNECT_SECONDS = 10.0
-"""How long an address of a cluster may take to answer."""
-
 PLACING_SECONDS = 30.0
 """How long Ray may look for places before a message says that workers wait."""
 
@@ -44,24 +32,6 @@ DIED = "Its worker process died."
 """Why a trial is done again."""
 
 log = logging.getLogger("designer")
-
-
-def check_ray(address: str | None) -> None:
-    """Raise ``InvalidInputError`` if Ray is not installed, or nobody listens at an address."""
-    if importlib.util.find_spec("ray") is None:
-        raise InvalidInputError(
-            "Expected the package ray for --engine ray, but it is not installed; run: pip install "
-            "'equisep-designer[ray]'."
-        )
-    host, _, port = (address or "").rpartition(":")
-    if host and port.isdecimal() and "/" not in host:  # Ray itself would try for minutes
-        try:
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        except OSError as error:
-            raise InvalidInputError(
-                f"Expected a Ray cluster at '{address}', but nobody answers there: "
-                f"{first_line(error)}."
-            ) from error
 
 
 class RayWorker:
@@ -117,23 +87,13 @@ class _Handle:
 
 
 class RayPool(Pool):
-    """Run trials in Ray actors; see ``Pool``.
-
-    Without an address, Ray runs on this machine for as long as the pool. If this process is
-    connected to Ray already, that cluster is used, and stays.
-
-    Raises:
-        InvalidInputError: if Ray cannot be reached, or has not the GPUs for any worker.
-    """
+    """Run trials in actors of the Ray that this process is connected to; see ``Pool``."""
 
     def __init__(self, job: Job, storage: CachingStorage) -> None:
         super().__init__(job, storage)
         import ray
 
         self._ray = ray
-        self._connected_here = not ray.is_initialized()
-        if self._connected_here:
-            _connect(job)
         # As bytes: what goes wrong where they are read, say a missing module, is then an error of
         # the worker, and not one of Ray.
         pickler: Any = ray.cloudpickle
@@ -144,16 +104,12 @@ class RayPool(Pool):
 
     def shut_down(self) -> None:
         """See ``Pool``."""
-        try:
-            self._ask_to_stop()
-            runs = [h.run for h in self._handles if h.run is not None and self._ended(h.placed)]
-            if runs:
-                self._ray.wait(runs, num_returns=len(runs), timeout=SHUTDOWN_SECONDS)
-            for handle in self._handles:
-                self._ray.kill(handle.actor)
-        finally:
-            if self._connected_here:
-                self._ray.shutdown()
+        self._ask_to_stop()
+        runs = [h.run for h in self._handles if h.run is not None and self._ended(h.placed)]
+        if runs:
+            self._ray.wait(runs, num_returns=len(runs), timeout=SHUTDOWN_SECONDS)
+        for handle in self._handles:
+            self._ray.kill(handle.actor)
 
     def _begin(self, phase: Phase, workers: int) -> None:
         while len(self._handles) < workers:
@@ -243,45 +199,3 @@ def _job_of_workers(job: Job) -> Job:
         options=replace(job.options, device=device, devices=None),
         location=replace(location, files=job.location.artifacts),
     )
-
-
-def _connect(job: Job) -> None:
-    """Join the cluster that the options name, or start one on this machine."""
-    import ray
-
-    options = job.options
-    settings: dict[str, Any] = {"address": options.address or "local"}
-    if options.address is None:
-        settings |= {
-            "num_cpus": options.worker_count,  # of Ray's bookkeeping: it keeps no core free
-            "include_dashboard": False,
-            "_system_config": {"worker_niceness": 0},  # 15 would let everything else go first
-            "object_store_memory": OBJECT_STORE_BYTES + 2 * _bytes_of(job.data),
-        }
-    with restoring_handlers():  # Ray answers SIGTERM by ending this process
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise InvalidInputError(
-                f"Expected a Ray cluster at '{options.address or 'this machine'}', but: "
-                f"{first_line(error)}."
-            ) from error
-    _check_gpus(options)
-
-
-def _check_gpus(options: SearchOptions) -> None:
-    """Raise ``InvalidInputError`` if a cluster of our own has not the GPUs that are asked for."""
-    import ray
-
-    gpus = ray.cluster_resources().get("GPU", 0.0)  # type: ignore[no-untyped-call]
-    if options.address is None and gpus < options.gpus_per_worker:
-        ray.shutdown()
-        raise InvalidInputError(
-            f"Expected {options.gpus_per_worker:g} GPUs per worker on this machine, but Ray finds "
-            f"{gpus:g}; leave out --gpus-per-worker to train on the processor."
-        )
-
-
-def _bytes_of(data: Dataset) -> int:
-    parts = (data.train, data.validation, data.test)
-    return sum(t.nbytes for part in parts for t in (*tensors_of(part.inputs), part.labels))
