@@ -30,22 +30,13 @@ from designer.search.workers import ray_pool
 from designer.search.workers.ray_pool import RayPool
 from tests.support.postgres import free_port
 from tests.support.processes import start_command
+from tests.support.ray_user import search_between_visits
 from tests.support.searches import comparable, run, states, studies
 
 ACTORS, TRIALS = 4, 40
 
 DEADLINE_SECONDS = 120.0
 """How long a test waits for what must happen."""
-
-
-CLUSTER: dict[str, Any] = {
-    "address": "local",
-    "include_dashboard": False,
-    "object_store_memory": 100 * 2**20,
-    "log_to_driver": False,
-    "logging_level": logging.ERROR,
-}
-"""How the tests start Ray."""
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +49,16 @@ def address() -> Iterator[str]:
         mock.patch.dict(os.environ, RAY_AUTH_TOKEN=secrets.token_hex(32)),
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
     ):
-        settings = {"num_cpus": ACTORS, "_temp_dir": folder}
-        settings["_system_config"] = {"worker_niceness": 0}
-        context: Any = ray.init(**CLUSTER, **settings)
+        context: Any = ray.init(
+            address="local",
+            num_cpus=ACTORS,
+            include_dashboard=False,
+            object_store_memory=100 * 2**20,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
+            _system_config={"worker_niceness": 0, "enable_worker_prestart": False},
+        )
         yield str(context.address_info["gcs_address"])
         ray.shutdown()
 
@@ -79,10 +77,17 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> list[RayPool]:
     return made_so_far
 
 
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """Return a folder for a cluster that is killed and cannot clear up; its sockets fit in."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 def slow_search(out: Path, **options: Any) -> Any:
     """Search on Ray for trials that can be caught in the middle."""
-    arguments = {"epochs": 1, "confirm": 1, "confirm_seeds": 1} | options
-    return run(out, "SlowSpace", engine="ray", **arguments)
+    arguments = {"engine": "ray", "epochs": 1, "confirm": 1, "confirm_seeds": 1} | options
+    return run(out, "SlowSpace", **arguments)
 
 
 def command(out: Path, trials: int, *more: str) -> list[str]:
@@ -169,7 +174,7 @@ def test_a_killed_driver_is_replaced_by_the_same_command(address: str, tmp_path:
     assert_all_finished(tmp_path / "run")
 
 
-def test_ctrl_c_stops_and_the_same_search_continues(address: str, tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_any_engine_continues(address: str, tmp_path: Path) -> None:
     sent: list[int] = []
 
     def interrupt(progress: Progress) -> None:
@@ -182,7 +187,7 @@ def test_ctrl_c_stops_and_the_same_search_continues(address: str, tmp_path: Path
     assert "RUNNING" not in states(tmp_path)
     done = len(stopped.trials)
     assert 3 <= done < 60
-    slow_search(tmp_path, trials=done + 2)
+    slow_search(tmp_path, trials=done + 2, engine="processes")
     assert_all_finished(tmp_path, done + 2)
 
 
@@ -191,13 +196,15 @@ def test_an_error_in_an_actor_is_raised_as_it_is(address: str, tmp_path: Path) -
         run(tmp_path, "AbsentSpace", engine="ray")
 
 
-def test_clusters_of_their_own_begin_together_and_end_with_their_commands(tmp_path: Path) -> None:
+def test_clusters_of_their_own_begin_together_and_end_with_their_commands(
+    address: str, tmp_path: Path, short_folder: str
+) -> None:
     user = multiprocessing.get_context("forkserver").Process(
-        target=use_ray_around_a_search, args=(tmp_path / "user",)
+        target=search_between_visits, args=(address, dict(os.environ), tmp_path / "user")
     )
     user.start()
     words, log = command(tmp_path / "run", 2), tmp_path / "log"
-    process = start_command(words, log)
+    process = start_command(words, log, {"TMPDIR": short_folder})
     wait_until(lambda: len(children_of(process.pid or 0)) >= 2)
     cluster = children_of(process.pid or 0)
     process.kill()
@@ -219,24 +226,6 @@ def test_clusters_of_their_own_begin_together_and_end_with_their_commands(tmp_pa
     assert_all_finished(other, 2)
     assert token.read_text() == "of another cluster"
     wait_until(lambda: not any(map(is_alive, cluster)))
-
-
-def use_ray_around_a_search(folder: Path) -> None:
-    """Start a cluster by Ray itself, one by a search, and another by Ray, in one process."""
-    os.environ["HOME"] = str(folder)
-    use_ray()
-    before = dict(os.environ)
-    slow_search(folder, trials=2)
-    assert not ray.is_initialized()
-    assert dict(os.environ) == before
-    use_ray()
-
-
-def use_ray() -> None:
-    """Start Ray and end it, as others do."""
-    with mock.patch.dict(os.environ), tempfile.TemporaryDirectory(prefix="ray-") as own:
-        ray.init(**CLUSTER, num_cpus=1, _temp_dir=own)
-        ray.shutdown()
 
 
 def test_an_address_at_which_nobody_listens_is_refused(tmp_path: Path) -> None:

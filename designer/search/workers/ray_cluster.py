@@ -14,7 +14,7 @@ import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from designer.data.dataset import Dataset
@@ -70,25 +70,33 @@ def ray_cluster(job: Job) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Workers of a killed search may still write into the folder.
-    with tempfile.TemporaryDirectory(
-        prefix="ray-", dir=_short_folder(), ignore_cleanup_errors=True
-    ) as folder:
-        try:
-            _connect(job, folder)
-            yield
-        finally:
-            ray.shutdown()
-            _forget_token()
+    with ExitStack() as stack:
+        folder = None
+        if job.options.address is None:
+            own = tempfile.TemporaryDirectory(
+                prefix="ray-",
+                dir=_short_folder(),
+                ignore_cleanup_errors=True,  # workers that end may still write into it
+            )
+            folder = stack.enter_context(own)
+        stack.callback(_forget_token)
+        stack.callback(ray.shutdown)
+        _connect(job, folder)
+        yield
 
 
-def _connect(job: Job, folder: str) -> None:
-    """Join the cluster that the options name, or start one that keeps its files in a folder."""
+def _connect(job: Job, folder: str | None) -> None:
+    """Join the cluster that the options name, or start one that keeps its files in a folder.
+
+    Args:
+        job: what the search is asked for.
+        folder: for a cluster of our own; None to join one.
+    """
     import ray
 
     options = job.options
     settings: dict[str, Any] = {"address": options.address or "local"}
-    if options.address is None:
+    if folder is not None:
         settings |= {
             "num_cpus": options.worker_count,  # of Ray's bookkeeping: it keeps no core free
             "include_dashboard": False,
@@ -98,7 +106,7 @@ def _connect(job: Job, folder: str) -> None:
         }
     # Ray answers SIGTERM by ending this process.
     with restoring_handlers(), _unchanged_environment():
-        if options.address is None:
+        if folder is not None:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # all of the cluster inherit it
         _forget_token()
         try:
@@ -137,9 +145,10 @@ def _forget_token() -> None:
     """
     from ray import _raylet
 
-    if hasattr(_raylet, "AuthenticationTokenLoader"):  # older versions have no tokens
-        _raylet.Config.initialize("")
-        _raylet.AuthenticationTokenLoader.instance().reset_cache()
+    internals: Any = _raylet
+    if hasattr(internals, "AuthenticationTokenLoader"):  # older versions have no tokens
+        internals.Config.initialize("")
+        internals.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _check_gpus(options: SearchOptions) -> None:
