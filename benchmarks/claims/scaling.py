@@ -4,7 +4,7 @@
 
 cores     trials per hour of two workers, divided by those of one; they run in turns
 workers   the share of the ideal rate that workers keep if each training is a sleep of 2 s: on
-          SQLite, on ADDRESS, and through a proxy in front of ADDRESS
+          SQLite, on ADDRESS, and through a proxy in front of ADDRESS, there also on Ray
 growth    what a trial costs besides training in studies of 100 to 100,000 trials, with and
           without the bound on what the sampler learns from, and with Optuna alone; and what it
           takes to report 5,000 and 100,000 trials
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import pickle
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ from benchmarks.claims.growth import growth, job_at
 from benchmarks.command import Parser, positive, say, wide_console
 from benchmarks.statistics import rounded
 from designer.analysis.profile import profile
+from designer.choices import Engine
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.search import objective
@@ -49,17 +51,22 @@ from designer.search.candidates import TrainedCandidate, spec_key, train_and_mea
 from designer.search.job import Job
 from designer.search.progress import Phase
 from designer.search.search import search
+from designer.search.storage.caching import CachingStorage
 from designer.search.storage.location import StudyLocation
 from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
 from designer.search.study.claims import study_of
 from designer.search.study.keys import SPEC, WANTED
-from designer.search.workers.processes import SingleWorker
+from designer.search.workers import ray_pool
+from designer.search.workers.handshake import write_handshake
+from designer.search.workers.processes import SingleWorker, phase_runner
+from designer.search.workers.ray_pool import RayWorker
 from designer.training.stacked import train_stacked
 from designer.training.trainer import Schedule, accuracy, build_seeded, single_threaded, train
 from search_spaces import MlpSpace, MlpSpec
 
 SLEEP = 2.0
 CROWDS = (8, 32)
+ON_RAY = "gRPC proxy, on Ray"
 PER_WORKER = 8
 """Trials of each worker, besides one at the beginning and one at the end that are not counted."""
 
@@ -149,8 +156,11 @@ def workers(folder: Path, options: argparse.Namespace) -> Figures:
                 stack.callback(proxy.kill)
                 behind = f"grpc://127.0.0.1:{port}"
                 locations["gRPC proxy"] = _shared(folder, behind, count, "proxy")
+                locations[ON_RAY] = _shared(folder, behind, count, "ray")
             for name, location in locations.items():
-                rows.append({"storage": name, "workers": count, **_crowd(location, count)})
+                crowd = _on_ray if name == ON_RAY else _in_processes
+                figures = _crowd(location, count, crowd)
+                rows.append({"storage": name, "workers": count, **figures})
                 say(str(rows[-1]))
     return {"sleep": SLEEP, "rows": rows}
 
@@ -160,18 +170,16 @@ def _shared(folder: Path, address: str, count: int, kind: str) -> StudyLocation:
     return StudyLocation(folder / study, address, study)
 
 
-def _crowd(location: StudyLocation, count: int) -> Figures:
+def _crowd(
+    location: StudyLocation, count: int, crowd: Callable[[Job, CachingStorage], None]
+) -> Figures:
     location.folder.mkdir(exist_ok=True)
     job = job_at(location, (1 + PER_WORKER + 1) * count)
-    ready = CONTEXT.Barrier(count)
+    job = replace(job, options=replace(job.options, workers=count))
     with open_storage(location) as storage:
         study = study_of(job, storage, Phase.SEARCH)
-        study.set_user_attr(WANTED, job.options.trials)
-        crew = [CONTEXT.Process(target=sleeper, args=(job, i, ready)) for i in range(count)]
-        for process in crew:
-            process.start()
-        for process in crew:
-            process.join()
+        write_handshake(job, study)
+        crowd(job, storage)
         done = _complete(study.get_trials())
     rate = _per_second(done, count, count)
     return {
@@ -182,11 +190,52 @@ def _crowd(location: StudyLocation, count: int) -> Figures:
     }
 
 
+def _in_processes(job: Job, _: CachingStorage) -> None:
+    count = job.options.worker_count
+    ready = CONTEXT.Barrier(count)
+    crew = [CONTEXT.Process(target=sleeper, args=(job, i, ready)) for i in range(count)]
+    for process in crew:
+        process.start()
+    for process in crew:
+        process.join()
+
+
+def _on_ray(job: Job, storage: CachingStorage) -> None:
+    job = replace(job, options=replace(job.options, engine=Engine.RAY))
+    vars(ray_pool)["RayWorker"] = RaySleeper
+    with phase_runner(job, storage) as runner:
+        runner.run(Phase.SEARCH, lambda: False, lambda _: None)
+
+
 def sleeper(job: Job, number: int, ready: Barrier) -> None:
-    """Work as one worker whose training is a sleep that returns the outcome of a real training.
+    """Work as one worker that sleeps in place of training.
 
     All begin together when all are ``ready``, so that their start-up is not measured.
     """
+    _sleep_in_place_of_training(job, number)
+    ready.wait()
+    with quiet_optuna(), open_storage(job.location) as storage:
+        SingleWorker(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
+
+
+class RaySleeper(RayWorker):
+    """A worker on Ray that sleeps in place of training; all begin together."""
+
+    def work(self, pickled_job: bytes, phase: Phase) -> None:
+        """See ``RayWorker``."""
+        job: Job = pickle.loads(pickled_job)
+        number = int(self._name.rpartition("/")[2])
+        _sleep_in_place_of_training(job, number)
+        ready = job.location.folder / "ready"
+        ready.mkdir(exist_ok=True)
+        (ready / str(number)).touch()
+        while len(list(ready.iterdir())) < job.options.worker_count:
+            time.sleep(0.1)
+        super().work(pickled_job, phase)
+
+
+def _sleep_in_place_of_training(job: Job, number: int) -> None:
+    """Replace training in this process by a sleep that returns the outcome of a real one."""
     torch.set_num_threads(1)
     generator = np.random.default_rng(number)
     spec = MlpSpace().suggest(optuna.trial.FixedTrial(_some_parameters()))
@@ -197,9 +246,6 @@ def sleeper(job: Job, number: int, ready: Barrier) -> None:
         return replace(real, score=replace(real.score, value=float(generator.random())))
 
     vars(objective)["train_and_measure"] = slept
-    ready.wait()
-    with quiet_optuna(), open_storage(job.location) as storage:
-        SingleWorker(job, storage).run(Phase.SEARCH, lambda: False, lambda _: None)
 
 
 def _some_parameters() -> dict[str, Any]:
