@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -39,27 +39,31 @@ DEADLINE_SECONDS = 300.0
 """How long a test waits for what must happen."""
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Start Ray, with room for four workers, and return its address.
+class Cluster(NamedTuple):
+    """A cluster that this process has started and is connected to."""
 
-    Meanwhile the environment holds what a process needs to join, as that of a user would.
-    """
-    with (
-        mock.patch.dict(os.environ, RAY_AUTH_TOKEN=secrets.token_hex(32)),
-        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
-    ):
-        context: Any = ray.init(
-            address="local",
-            num_cpus=ACTORS,
-            include_dashboard=False,
-            object_store_memory=100 * 2**20,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=folder,
-            _system_config={"worker_niceness": 0, "enable_worker_prestart": False},
-        )
-        yield str(context.address_info["gcs_address"])
+    address: str
+    environment: dict[str, str]
+    """What other processes need in theirs to join."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Start Ray, with room for four workers."""
+    token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        with mock.patch.dict(os.environ, token):  # commands inherit nothing of it
+            context: Any = ray.init(
+                address="local",
+                num_cpus=ACTORS,
+                include_dashboard=False,
+                object_store_memory=100 * 2**20,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+                _system_config={"worker_niceness": 0, "enable_worker_prestart": False},
+            )
+        yield Cluster(context.address_info["gcs_address"], {"RAY_AUTH_MODE": "token", **token})
         ray.shutdown()
 
 
@@ -132,7 +136,9 @@ def wait_until(happened: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def test_one_worker_gives_the_report_of_a_search_without_ray(address: str, tmp_path: Path) -> None:
+def test_one_worker_gives_the_report_of_a_search_without_ray(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     options: dict[str, Any] = {"trials": 5, "confirm": 1, "edits": 2}
     without = run(tmp_path / "a", "EditableSpace", **options)
     on_ray = run(tmp_path / "b", "EditableSpace", engine="ray", **options)
@@ -140,7 +146,7 @@ def test_one_worker_gives_the_report_of_a_search_without_ray(address: str, tmp_p
 
 
 def test_trials_of_killed_actors_are_done_again(
-    address: str, tmp_path: Path, pools: list[RayPool]
+    cluster: Cluster, tmp_path: Path, pools: list[RayPool]
 ) -> None:
     kills: list[Callable[[Any], None]] = [
         lambda worker: ray.kill(worker.actor),
@@ -162,19 +168,19 @@ def test_trials_of_killed_actors_are_done_again(
     assert [t.params for t in again] == [t.params for t in ended]
 
 
-def test_a_killed_driver_is_replaced_by_the_same_command(address: str, tmp_path: Path) -> None:
-    words = command(tmp_path / "run", TRIALS, "--workers", "2", "--address", address)
-    process = start_command(words, tmp_path / "log", os.environ)
+def test_a_killed_driver_is_replaced_by_the_same_command(cluster: Cluster, tmp_path: Path) -> None:
+    words = command(tmp_path / "run", TRIALS, "--workers", "2", "--address", cluster.address)
+    process = start_command(words, tmp_path / "log", cluster.environment)
     wait_for_trials(tmp_path / "run", 4)
     process.kill()
     process.join()
-    again = start_command(words, tmp_path / "log", os.environ)
+    again = start_command(words, tmp_path / "log", cluster.environment)
     again.join(DEADLINE_SECONDS)
     assert again.exitcode == 0, (tmp_path / "log").read_text()
     assert_all_finished(tmp_path / "run")
 
 
-def test_ctrl_c_stops_and_any_engine_continues(address: str, tmp_path: Path) -> None:
+def test_ctrl_c_stops_and_any_engine_continues(cluster: Cluster, tmp_path: Path) -> None:
     sent: list[int] = []
 
     def interrupt(progress: Progress) -> None:
@@ -191,22 +197,22 @@ def test_ctrl_c_stops_and_any_engine_continues(address: str, tmp_path: Path) -> 
     assert_all_finished(tmp_path, done + 2)
 
 
-def test_an_error_in_an_actor_is_raised_as_it_is(address: str, tmp_path: Path) -> None:
+def test_an_error_in_an_actor_is_raised_as_it_is(cluster: Cluster, tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match="not on this machine"):
         run(tmp_path, "AbsentSpace", engine="ray")
 
 
 def test_clusters_of_their_own_begin_together_and_end_with_their_commands(
-    address: str, tmp_path: Path, short_folder: str
+    cluster: Cluster, tmp_path: Path, short_folder: str
 ) -> None:
     user = multiprocessing.get_context("forkserver").Process(
-        target=search_between_visits, args=(address, dict(os.environ), tmp_path / "user")
+        target=search_between_visits, args=(*cluster, tmp_path / "user")
     )
     user.start()
     words, log = command(tmp_path / "run", 2), tmp_path / "log"
     process = start_command(words, log, {"TMPDIR": short_folder})
     wait_until(lambda: len(children_of(process.pid or 0)) >= 2)
-    cluster = children_of(process.pid or 0)
+    parts = children_of(process.pid or 0)
     process.kill()
     process.join()
 
@@ -225,7 +231,7 @@ def test_clusters_of_their_own_begin_together_and_end_with_their_commands(
     assert_all_finished(tmp_path / "run", 2)
     assert_all_finished(other, 2)
     assert token.read_text() == "of another cluster"
-    wait_until(lambda: not any(map(is_alive, cluster)))
+    wait_until(lambda: not any(map(is_alive, parts)))
 
 
 def test_an_address_at_which_nobody_listens_is_refused(tmp_path: Path) -> None:
