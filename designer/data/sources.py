@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from designer.data.dataset import Array, BatchedData, LabelledTensors
-from designer.data.images import read_image_folder
+from designer.data.images import RawImages, read_image_folder
 from designer.data.limits import check_data_size
 from designer.data.raw import ARRAYS, RawArrays, raw_arrays, raw_from_mapping
 from designer.errors import DataError, first_line
@@ -37,7 +37,9 @@ BATCHES = ("train", "heldout", "test")
 """Names of the batches that a callable may return; only the first has to be there."""
 
 
-def read_source(source: str, image_size: int | None, trust: Trust) -> RawArrays | BatchedData:
+def read_source(
+    source: str, image_size: int | None, trust: Trust
+) -> RawArrays | RawImages | BatchedData:
     """Read what a source holds, before anything is split or scaled.
 
     Args:

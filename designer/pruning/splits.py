@@ -106,15 +106,17 @@ def splits_of(
         data = _loaded(data, model)
     if isinstance(data, Dataset):
         chosen = _measure(data.train, model, measure)
-        return Splits(data.name, data.train, data.validation, data.test, data.fingerprint, chosen)
+        parts = (data.train, data.validation, data.test)
+        own_parts = [part.in_memory() for part in parts]
+        return Splits(data.name, *own_parts, fingerprint=data.fingerprint, measure=chosen)
     name = data.name if isinstance(data, BatchedData) else "data in memory"
-    parts = _parts_of(data) if isinstance(data, BatchedData) else data
-    if not isinstance(parts, tuple) or len(parts) not in (2, 3):
+    all_parts = _parts_of(data) if isinstance(data, BatchedData) else data
+    if not isinstance(all_parts, tuple) or len(all_parts) not in (2, 3):
         raise InvalidInputError(
             "Expected data with a held-out part to decide on, as the name of a data set, a "
-            f"Dataset, or (train, heldout[, test]), got {_shown(parts)}."
+            f"Dataset, or (train, heldout[, test]), got {_shown(all_parts)}."
         )
-    own = parts if model is None else [data_for(model, part) for part in parts]
+    own = all_parts if model is None else [data_for(model, part) for part in all_parts]
     train, validation, *test = map(_labelled, own)
     _check_part_sizes(train, validation)
     chosen = _measure(train, model, measure)
@@ -198,7 +200,7 @@ def _labelled(part: LabelledData) -> LabelledTensors:
 def _plain(part: object) -> LabelledTensors | None:
     """Return tensors in memory as they are; they may be empty. None for data of other forms."""
     if isinstance(part, LabelledTensors):
-        return part
+        return part.in_memory()
     if not isinstance(part, tuple | list) or len(part) != 2:
         return None
     inputs, labels = part
