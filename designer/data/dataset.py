@@ -179,6 +179,19 @@ class Dataset:
             test=self.test.to(device),
         )
 
+    def in_memory(self) -> Dataset:
+        """Return the same data with all parts in memory, also images that would be streamed.
+
+        Raises:
+            DataError: if they take too much memory.
+        """
+        return replace(
+            self,
+            train=self.train.in_memory(),
+            validation=self.validation.in_memory(),
+            test=self.test.in_memory(),
+        )
+
     def summary(self) -> DataSummary:
         """Return what a report says about the data."""
         return DataSummary(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
@@ -196,8 +196,7 @@ def _prepared(source: str, raw: RawArrays | RawImages, options: DataOptions) -> 
     """Check, split, resize and scale raw arrays, or images that stay in their files."""
     if isinstance(raw, RawImages):
         return _streamed(source, raw, options)
-    groups = None if options.split_duplicates else equal_samples(arrays_of(raw.x))
-    classes, parts = _split(raw, groups, options)
+    classes, parts = _split(raw, lambda: equal_samples(arrays_of(raw.x)), options)
     tensors, scaling = _tensors(parts, options)
     return Dataset(
         name=display_name(source),
@@ -226,8 +225,8 @@ def _streamed(source: str, raw: RawImages, options: DataOptions) -> Dataset:
     rows = np.arange(len(raw.files))[:, None]  # in place of the pixels
     n = len(raw.y)
     test = () if raw.y_test is None else (rows[n:], raw.y_test)
-    groups = None if options.split_duplicates else scan.groups(n)
-    classes, parts = _split(RawArrays(rows[:n], raw.y, *test), groups, options)
+    indices = RawArrays(rows[:n], raw.y, *test)
+    classes, parts = _split(indices, lambda: scan.groups(n), options)
     flat = {name: (np.asarray(x).reshape(-1), y) for name, (x, y) in parts.items()}
     mean, scale = scaling_of_images(scan.moments(flat["train"][0]), options.scaling)
     streamed: dict[str, Any] = {
@@ -251,16 +250,18 @@ def _streamed(source: str, raw: RawImages, options: DataOptions) -> Dataset:
 
 
 def _split(
-    raw: RawArrays, groups: Array | None, options: DataOptions
+    raw: RawArrays, groups_of_equal: Callable[[], Array | None], options: DataOptions
 ) -> tuple[Array, dict[str, Samples]]:
     """Return the classes, and the samples of each part with labels from 0 on.
 
     Args:
         raw: inputs and labels.
-        groups: (n,) number that equal training samples share; None if each may go its own way.
+        groups_of_equal: returns a number (n,) that equal training samples share, or None if all
+            differ; called once the inputs are checked.
         options: how to split.
     """
     classes = _checked_classes(raw)
+    groups = None if options.split_duplicates else groups_of_equal()
     trainval, test = _with_test_set(raw, classes, groups, options)
     if options.shuffle_labels:
         trainval, test = _with_shuffled_labels(trainval, test, options.seed)

@@ -23,7 +23,8 @@ SOURCES = {
     "FILE.npz": "arrays x_train, y_train and optionally x_test, y_test",
     "FILE.txt": "text that the tokenizer of hf:FOLDER, a language model, reads, to analyze or "
     "prune it; its later parts are held out",
-    "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders",
+    "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders; "
+    "decoded batch by batch if they are large",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "
     "or a dict with those names; x may be a tuple or dict of arrays. To analyze or prune a model "

@@ -105,18 +105,17 @@ def splits_of(
     if isinstance(data, str):
         data = _loaded(data, model)
     if isinstance(data, Dataset):
+        data = data.in_memory()
         chosen = _measure(data.train, model, measure)
-        parts = (data.train, data.validation, data.test)
-        own_parts = [part.in_memory() for part in parts]
-        return Splits(data.name, *own_parts, fingerprint=data.fingerprint, measure=chosen)
+        return Splits(data.name, data.train, data.validation, data.test, data.fingerprint, chosen)
     name = data.name if isinstance(data, BatchedData) else "data in memory"
-    all_parts = _parts_of(data) if isinstance(data, BatchedData) else data
-    if not isinstance(all_parts, tuple) or len(all_parts) not in (2, 3):
+    parts = _parts_of(data) if isinstance(data, BatchedData) else data
+    if not isinstance(parts, tuple) or len(parts) not in (2, 3):
         raise InvalidInputError(
             "Expected data with a held-out part to decide on, as the name of a data set, a "
-            f"Dataset, or (train, heldout[, test]), got {_shown(all_parts)}."
+            f"Dataset, or (train, heldout[, test]), got {_shown(parts)}."
         )
-    own = all_parts if model is None else [data_for(model, part) for part in all_parts]
+    own = parts if model is None else [data_for(model, part) for part in parts]
     train, validation, *test = map(_labelled, own)
     _check_part_sizes(train, validation)
     chosen = _measure(train, model, measure)
