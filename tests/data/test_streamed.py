@@ -28,6 +28,7 @@ from designer.data.loading import load_dataset
 from designer.data.streamed import VALUES_AT_ONCE, StreamedImages
 from designer.errors import DataError
 from designer.pruning.splits import splits_of
+from designer.search.search import search
 from designer.training.trainer import accuracy, build_seeded, train
 from tests.support.datasets import refused, same_data, write_classes, write_image
 
@@ -240,3 +241,21 @@ def is_alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_search_gives_what_it_gives_in_memory(here: Path, load: Callable[..., Dataset]) -> None:
+    trials = [
+        search(
+            "cnn",
+            load(streamed=streamed),
+            trials=2,
+            epochs=2,
+            confirm=1,
+            confirm_seeds=1,
+            edits=0,
+            out=here / str(streamed),
+        ).trials
+        for streamed in (False, True)
+    ]
+    in_memory, decoded = ([(t.score, t.validation_accuracy) for t in each] for each in trials)
+    assert in_memory == decoded
