@@ -38,6 +38,7 @@ CLAIMS = {
     "language": "which layers of a language model can go: ours or what others publish",
     "max_drop": "whether pruning with --max-drop keeps what it promises",
     "scaling": "how a search scales over cores, workers and trials",
+    "streaming": "whether images that are larger than the memory can be analyzed and trained on",
     "gpu": "whether a GPU gives the same figures, and how fast everything is there",
     "residual": "the law with the prediction residual, in a character-level transformer",
 }

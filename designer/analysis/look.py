@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from designer.choices import Reduction
 from designer.data.batches import Batches, batches_of
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.sampling import stratified_sample
+from designer.data.streamed import StreamedImages
 from designer.probing.calling import Inputs
 from designer.probing.probes import Probe, probing_again
 from designer.results.measured import FloatArray
@@ -52,6 +54,11 @@ TRAINING_PER_CLASS, HELDOUT_PER_CLASS = (5, 15), (15, 30)
 
 CLASSES = (10, 50)
 """Data with fewer or more classes are sampled as if they had so many."""
+
+
+STREAMED_VALUES = 1 << 27
+"""Values of the samples of a look, 512 MiB as float32, where the data themselves do not fit in
+memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +82,9 @@ class LookSamples:
         wanted = round(SHARE * len(data.train))
         few = _within([classes * bound for bound in TRAINING_PER_CLASS], wanted)
         heldout = _within([classes * bound for bound in HELDOUT_PER_CLASS], 3 * wanted)
+        if isinstance(data.train, StreamedImages):
+            most = STREAMED_VALUES // prod(data.input_shape)
+            few, heldout = min(few, max(1, most // 3)), min(heldout, max(1, 2 * most // 3))
         return cls(_drawn(data.train, few, seed), _drawn(data.validation, heldout, seed))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from designer.choices import Scaling
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.scaling import scale_inputs
+from designer.data.streamed import StreamedImages
 from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.measures.proportions import beats_chance
 from designer.probing.calling import call_model, first_tensor
@@ -20,6 +22,10 @@ from designer.results.layers import ReportWarning
 
 SCALING_SAMPLES = 256
 """Number of training samples on which scalings are compared."""
+
+
+STREAMED_VALUES = 1 << 24
+"""Values of those samples, 64 MiB as float32, where the data themselves do not fit in memory."""
 
 
 Show = Callable[[Scaling], str]
@@ -160,7 +166,10 @@ def compare_scalings(model: nn.Module, data: Dataset) -> ScalingComparison:
 
 def _some(train: LabelledTensors) -> LabelledTensors:
     """Return samples from everywhere in the training data, which may be sorted by class."""
-    return train.at(torch.linspace(0, len(train) - 1, min(SCALING_SAMPLES, len(train))).long())
+    samples = min(SCALING_SAMPLES, len(train))
+    if isinstance(train, StreamedImages):
+        samples = min(samples, max(1, STREAMED_VALUES // prod(train.input_shape)))
+    return train.at(torch.linspace(0, len(train) - 1, samples).long())
 
 
 def _has_learnt(accuracy: float, samples: int, chance: float) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from designer.data.batches import LabelledData, tensors_in_memory
-from designer.data.duplicates import leaks_between
+from designer.data.duplicates import leaks_between, leaks_between_images
+from designer.data.streamed import StreamedImages
 from designer.measures.law import ROUNDING
 from designer.results.layers import LawSummary, LayerReport, ReportWarning
 from designer.results.measured import BypassedParts, LawStatus
@@ -50,6 +51,8 @@ def leak_warnings(train: LabelledData, heldout: LabelledData | None) -> Iterator
         train: training data.
         heldout: held-out data, if there are any.
     """
+    if isinstance(train, StreamedImages) and isinstance(heldout, StreamedImages):
+        yield from (leak.warning() for leak in leaks_between_images(train, heldout))
     known = tensors_in_memory(train)
     held = [] if heldout is None else tensors_in_memory(heldout)
     if len(known) == len(held) > 0:

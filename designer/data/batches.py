@@ -9,7 +9,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from designer.data.dataset import LabelledTensors, sequences_at_once
+from designer.data.dataset import LabelledTensors, fitting_size, sequences_at_once
+from designer.data.streamed import StreamedBatches, StreamedImages
 from designer.errors import DataError, InvalidInputError
 from designer.measures.checks import check_class_count
 from designer.probing.calling import (
@@ -38,11 +39,6 @@ LABELS = ("labels", "label")
 
 UNLABELLED = -100
 """Samples and tokens with this label are left out, as torch's cross-entropy does."""
-
-
-BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 4096
-"""A batch holds about ``BATCH_VALUES`` input values, 4 MiB as float32, but never fewer samples
-than ``SMALLEST_BATCH`` nor more than ``LARGEST_BATCH``."""
 
 
 MOST_BATCHES = 100_000
@@ -177,6 +173,8 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     """
     if size is not None and size < 1:
         raise InvalidInputError(f"Expected a batch size of at least 1, got {size}.")
+    if isinstance(data, StreamedImages):
+        return _streamed(data, size)
     source = _in_memory(data, size)
     labels, masks, shapes = [], list[Tensor | None](), set[tuple[tuple[int, ...], ...]]()
     for number, batch in enumerate(_iterated(source)):
@@ -207,6 +205,16 @@ def batches_of(data: LabelledData, size: int | None = None) -> Batches:
     )
 
 
+def _streamed(data: StreamedImages, size: int | None) -> Batches:
+    """Return images that are decoded batch by batch; their labels and shapes are known."""
+    source = data.batches(len(data)) if size is None else StreamedBatches(data, size)
+    targets = data.labels.cpu()
+    _check_targets(targets)
+    shapes = tuple((count,) for count in source.counts)
+    inputs = frozenset({(tuple(data.input_shape),)})
+    return Batches(source, targets, shapes=shapes, tokens=False, input_shapes=inputs)
+
+
 def _without_rows(source: Iterable[Batch]) -> str:
     """Return what is wrong with data in which no sample has a label."""
     if next(_iterated(source), None) is None:
@@ -216,6 +224,8 @@ def _without_rows(source: Iterable[Batch]) -> str:
 
 def tensors_in_memory(data: LabelledData) -> list[Tensor]:
     """Return all inputs (n, ...) of data in memory; nothing for data that come in batches."""
+    if isinstance(data, StreamedImages):
+        return []
     if isinstance(data, LabelledTensors | Mapping):
         return tensors_of(_as_pair(data)[0])
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Tensor):
@@ -259,7 +269,7 @@ def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
         return _iterable(data)
     inputs, labels = _as_pair(data)
     _checked_labels((inputs, labels))
-    fitting = _fitting_size(tensors_of(inputs))
+    fitting = fitting_size(sum(tensor[0].numel() for tensor in tensors_of(inputs)))
     size = size or min(fitting, sequences_at_once(labels) or fitting)
     parts = [slice(start, start + size) for start in range(0, len(labels), size)]
     return [(samples_at(inputs, rows), labels[rows]) for rows in parts]
@@ -352,7 +362,7 @@ def _iterated(source: Iterable[Batch]) -> Iterator[Batch]:
             batch = next(batches)
         except StopIteration:
             return
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit, DataError):
             raise
         except BaseException as error:
             lines = str(error).strip().splitlines()
@@ -361,12 +371,6 @@ def _iterated(source: Iterable[Batch]) -> Iterator[Batch]:
                 f"{lines[-1] if lines else 'no message'}"
             ) from error
         yield batch
-
-
-def _fitting_size(tensors: list[Tensor]) -> int:
-    """Return how many samples per batch have about ``BATCH_VALUES`` input values."""
-    values = sum(tensor[0].numel() for tensor in tensors)
-    return min(max(BATCH_VALUES // max(values, 1), SMALLEST_BATCH), LARGEST_BATCH)
 
 
 def _by_row(labels: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,6 +22,16 @@ Array = NDArray[Any]
 LOGIT_VALUES, TOKEN_ROWS = 1 << 26, 1 << 15
 """A batch in which every token has a label has at most so many logits, 256 MiB as float32, and at
 most so many tokens."""
+
+
+BATCH_VALUES, SMALLEST_BATCH, LARGEST_BATCH = 1 << 20, 32, 4096
+"""A batch holds about ``BATCH_VALUES`` input values, 4 MiB as float32, but never fewer samples
+than ``SMALLEST_BATCH`` nor more than ``LARGEST_BATCH``."""
+
+
+def fitting_size(values: int) -> int:
+    """Return how many samples, of so many values each, a batch should have."""
+    return min(max(BATCH_VALUES // max(values, 1), SMALLEST_BATCH), LARGEST_BATCH)
 
 
 def sequences_at_once(labels: Tensor) -> int | None:
@@ -66,18 +76,36 @@ class LabelledTensors:
         """The device of inputs and labels."""
         return self.labels.device
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input, of the first of several."""
+        return tuple(tensors_of(self.inputs)[0].shape[1:])
+
+    @property
+    def is_scaled(self) -> bool:
+        """True if the inputs are one tensor of real numbers, which scaling is made for."""
+        return isinstance(self.inputs, Tensor) and self.inputs.is_floating_point()
+
+    def in_memory(self) -> LabelledTensors:
+        """Return the same samples as tensors in memory."""
+        return self
+
     def at(self, rows: slice | Tensor) -> LabelledTensors:
         """Return some samples: a slice of them, or those under a mask (n,) or at indices."""
         labels = self.labels[rows.to(self.device) if isinstance(rows, Tensor) else rows]
         return LabelledTensors(samples_at(self.inputs, rows), labels)
 
-    def batches(self, size: int) -> list[LabelledTensors]:
+    def batches(self, size: int) -> Sequence[LabelledTensors]:
         """Return all samples in order as (inputs, labels), ``size`` samples at a time.
 
         Sequences with a label per token come in fewer, if their logits would take much memory.
         """
         size = min(size, sequences_at_once(self.labels) or size)
         return [self.at(slice(start, start + size)) for start in range(0, len(self), size)]
+
+    def drawn(self, order: Tensor, size: int) -> Iterator[LabelledTensors]:
+        """Yield the samples at indices (n,), on the device of the labels, ``size`` at a time."""
+        return (self.at(rows) for rows in torch.split(order, size))
 
     def to(self, device: torch.device) -> LabelledTensors:
         """Return a copy on another device."""
@@ -125,13 +153,12 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input: (features,), (length,) of tokens, (channels, time) or (channels,
         height, width); that of the first of several inputs."""
-        return tuple(tensors_of(self.train.inputs)[0].shape[1:])
+        return self.train.input_shape
 
     @property
     def is_scaled(self) -> bool:
         """True if the inputs are one tensor of real numbers, which scaling is made for."""
-        inputs = self.train.inputs
-        return isinstance(inputs, Tensor) and inputs.is_floating_point()
+        return self.train.is_scaled
 
     @property
     def num_classes(self) -> int:
@@ -150,6 +177,19 @@ class Dataset:
             train=self.train.to(device),
             validation=self.validation.to(device),
             test=self.test.to(device),
+        )
+
+    def in_memory(self) -> Dataset:
+        """Return the same data with all parts in memory, also images that would be streamed.
+
+        Raises:
+            DataError: if they take too much memory.
+        """
+        return replace(
+            self,
+            train=self.train.in_memory(),
+            validation=self.validation.in_memory(),
+            test=self.test.in_memory(),
         )
 
     def summary(self) -> DataSummary:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from designer.data.dataset import Array, LabelledTensors
+from designer.data.streamed import StreamedImages
 from designer.probing.calling import tensors_of, token_mask
 from designer.results.layers import ReportWarning
 
@@ -93,8 +94,12 @@ def leaks_between(train: Sequence[Tensor], heldout: Sequence[Tensor]) -> tuple[L
         train: tensors (n, ...), which together are the inputs.
         heldout: tensors (m, ...) that correspond to them.
     """
-    known = set(sample_digests(train))
-    return tuple(_leak("held-out", "training", sample_digests(heldout), known))
+    return _leaks_from(sample_digests(train), sample_digests(heldout))
+
+
+def leaks_between_images(train: StreamedImages, heldout: StreamedImages) -> tuple[Leak, ...]:
+    """Return the leak from training into held-out images, by their pixels; empty without one."""
+    return _leaks_from(train.digests, heldout.digests)
 
 
 def sample_digests(inputs: Sequence[Array | Tensor], mask: Tensor | None = None) -> list[bytes]:
@@ -122,6 +127,8 @@ def sample_digests(inputs: Sequence[Array | Tensor], mask: Tensor | None = None)
 
 def _digests(data: LabelledTensors) -> list[bytes]:
     """Return a digest for each sample, which does not depend on how far it is padded."""
+    if isinstance(data, StreamedImages):
+        return data.digests
     return sample_digests(tensors_of(data.inputs), token_mask(data.inputs))
 
 
@@ -131,8 +138,13 @@ def equal_samples(x: Sequence[Array]) -> Array | None:
     Args:
         x: one or several arrays (n, ...), which together are the inputs.
     """
+    return groups_of(sample_digests(x))
+
+
+def groups_of(digests: Sequence[bytes]) -> Array | None:
+    """Return for each digest (n,) a number that equal ones share; None if all differ."""
     numbers: dict[bytes, int] = {}
-    groups = [numbers.setdefault(digest, len(numbers)) for digest in sample_digests(x)]
+    groups = [numbers.setdefault(digest, len(numbers)) for digest in digests]
     return None if len(numbers) == len(groups) else np.array(groups)
 
 
@@ -226,6 +238,10 @@ def proportional(counts: Array, total: int, most: Array) -> Array:
             shares[np.where(possible, step * (exact - shares), -np.inf).argmax()] += step
     whole: Array = shares
     return whole
+
+
+def _leaks_from(train: list[bytes], heldout: list[bytes]) -> tuple[Leak, ...]:
+    return tuple(_leak("held-out", "training", heldout, set(train)))
 
 
 def _leak(part: str, earlier: str, digests: list[bytes], known: set[bytes]) -> Iterator[Leak]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from designer.data.batches import LABELS, UNLABELLED, LabelledData, Pair, batches_of, row_mask
 from designer.data.dataset import LabelledTensors
+from designer.data.streamed import StreamedImages
 from designer.errors import InvalidInputError
 from designer.probing.calling import (
     PADDING_MASKS,
@@ -32,6 +33,8 @@ def gathered(data: LabelledData) -> LabelledTensors:
     Raises:
         InvalidInputError: if the data are malformed, or batches do not fit together.
     """
+    if isinstance(data, StreamedImages):
+        return data.in_memory()
     batches = batches_of(data, sys.maxsize)  # what is in memory stays in one piece
     pairs = []
     for inputs, labels in batches.pairs():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from designer.data.dataset import Array
-from designer.data.limits import LARGEST_IMAGE_SIZE, check_data_size
+from designer.data.limits import LARGEST_IMAGE_SIZE, check_data_size, largest_in_memory
 from designer.data.raw import RawArrays
 from designer.errors import DataError, first_line
 from designer.results.layers import ReportWarning
@@ -47,8 +49,95 @@ KEPT_MODES = {
 """The mode that images of each of Pillow's modes are converted to; all others become RGB."""
 
 
-def read_image_folder(folder: Path, image_size: int | None) -> RawArrays:
-    """Read images and the names of their classes.
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Images of one mode and one size, which are decoded when they are asked for."""
+
+    paths: Sequence[str]
+    """Where the images are."""
+    mode: str
+    """Pillow's mode that all of them are converted to."""
+    image_size: int | None
+    """Height and width in pixels to resize to; None keeps the size."""
+    shape: tuple[int, ...]
+    """Shape of the pixels of an image: (height, width), or (channels, height, width)."""
+    dtype: np.dtype[Any]
+    """Type of the pixels."""
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], image_size: int | None) -> ImageFiles:
+        """Return image files with the richest mode among them, and the size of the first.
+
+        Args:
+            paths: where the images are, at least one.
+            image_size: height and width in pixels to resize to; None keeps the size.
+
+        Raises:
+            DataError: if the header of a file, or the first image, cannot be read, or if images of
+                more than 8 bits are mixed with others.
+        """
+        mode = _common_mode(paths)
+        first = _pixels(paths[0], mode, image_size)
+        return cls([str(path) for path in paths], mode, image_size, first.shape, first.dtype)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of an image as the input of a network."""
+        channels = self.shape[0] if len(self.shape) == 3 else 1
+        return channels, self.shape[-2], self.shape[-1]
+
+    def pixels(self, rows: Sequence[int]) -> Array:
+        """Return some images (n, height, width) or (n, channels, height, width).
+
+        Raises:
+            DataError: if an image cannot be read, or has another size than the first one.
+        """
+        images = np.empty((len(rows), *self.shape), self.dtype)
+        for i, row in enumerate(rows):
+            pixels = _pixels(self.paths[row], self.mode, self.image_size)
+            if pixels.shape != self.shape:
+                raise DataError(
+                    f"Expected images of one size, got {_size(self.shape)} pixels in "
+                    f"'{self.paths[0]}' and {_size(pixels.shape)} in '{self.paths[row]}'; resize "
+                    f"all with --image-size."
+                )
+            images[i] = pixels
+        return images
+
+    def all_pixels(self) -> Array:
+        """Return all images, as ``pixels`` does.
+
+        Raises:
+            DataError: as ``pixels``; also if the images take too much memory.
+        """
+        size = len(self) * int(np.prod(self.shape)) * self.dtype.itemsize
+        check_data_size(size, f"{len(self):,} images of {_size(self.shape)} pixels")
+        return self.pixels(range(len(self)))
+
+    def fit_in_memory(self) -> bool:
+        """Return False if the images, as float32, take more memory than ``largest_in_memory``."""
+        return len(self) * int(np.prod(self.shape)) * 4 <= largest_in_memory()
+
+
+@dataclass(frozen=True, eq=False)
+class RawImages:
+    """The images of a folder that do not fit in memory, and their classes."""
+
+    files: ImageFiles
+    """All images: those of training, then those of test."""
+    y: Array
+    """(n,) class names of the training images."""
+    y_test: Array | None = None
+    """(m,) class names of the test images; None if there is no test folder."""
+    warnings: tuple[ReportWarning, ...] = ()
+    """What a reader of results on these images should know."""
+
+
+def read_image_folder(folder: Path, image_size: int | None) -> RawArrays | RawImages:
+    """Read images and the names of their classes; the images only if they fit in memory.
 
     ``folder`` holds one folder per class, or ``train`` and ``test`` with such folders. Without
     ``test``, a folder ``val`` (``valid``, ``validation``) is the test set; beside ``test`` it is
@@ -70,19 +159,24 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawArrays:
 
     Returns:
         Training images (n, height, width), or (n, channels, height, width) with colours, and their
-        class names (n,); test images and class names if there is a test folder.
+        class names (n,); test images and class names if there is a test folder. In the place of
+        images that do not fit in memory, their files.
 
     Raises:
         DataError: if there are no classes or images, if an image cannot be read, or if images
-            differ in size and ``image_size`` is None, or if they take too much memory.
+            differ in size and ``image_size`` is None. Of images that do not fit in memory, only
+            the headers are read here.
     """
     train, test = _train_and_test(folder)
     paths, y = _labelled_images(train)
     if len(set(y)) < 2:
         raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
     paths_test, y_test = _labelled_images(test) if test else ([], [])
-    x = _images([*paths, *paths_test], image_size)
+    files = ImageFiles.of([*paths, *paths_test], image_size)
     warnings = tuple(_special_files([train] if test is None else [train, test]))
+    if not files.fit_in_memory():
+        return RawImages(files, np.array(y), np.array(y_test) if test else None, warnings)
+    x = files.all_pixels()
     if not test:
         return RawArrays(x, np.array(y), warnings=warnings)
     return RawArrays(x[: len(y)], np.array(y), x[len(y) :], np.array(y_test), warnings)
@@ -181,24 +275,7 @@ def _image_files(folder: Path) -> list[Path]:
     return [files[name] for name in sorted(files)]
 
 
-def _images(paths: list[Path], image_size: int | None) -> Array:
-    """Return images (n, height, width) or (n, channels, height, width) of one mode."""
-    mode = _common_mode(paths)
-    first = _pixels(paths[0], mode, image_size)
-    check_data_size(len(paths) * first.nbytes, f"{len(paths):,} images of {_size(first)} pixels")
-    images = np.empty((len(paths), *first.shape), first.dtype)
-    for i, path in enumerate(paths):
-        pixels = _pixels(path, mode, image_size)
-        if pixels.shape != first.shape:
-            raise DataError(
-                f"Expected images of one size, got {_size(first)} pixels in '{paths[0]}' and "
-                f"{_size(pixels)} in '{path}'; resize all with --image-size."
-            )
-        images[i] = pixels
-    return images
-
-
-def _common_mode(paths: list[Path]) -> str:
+def _common_mode(paths: Sequence[Path]) -> str:
     """Return the richest mode among images, which needs only the headers of the files."""
     examples: dict[str, Path] = {}
     for path in paths:
@@ -216,7 +293,7 @@ def _common_mode(paths: list[Path]) -> str:
     return deep
 
 
-def _pixels(path: Path, mode: str, image_size: int | None) -> Array:
+def _pixels(path: Path | str, mode: str, image_size: int | None) -> Array:
     """Return an upright image (height, width) or (channels, height, width); float if resized."""
     with _opened(path) as image:
         upright = ImageOps.exif_transpose(image)
@@ -228,7 +305,7 @@ def _pixels(path: Path, mode: str, image_size: int | None) -> Array:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path | str) -> Iterator[Image.Image]:
     """Open an image file and close it on leaving; raise any failure as a ``DataError``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings are about metadata
@@ -250,8 +327,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             ) from error
 
 
-def _size(pixels: Array) -> str:
-    height, width = pixels.shape[-2:]
+def _size(shape: tuple[int, ...]) -> str:
+    height, width = shape[-2:]
     return f"{width} x {height}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 
 from designer.errors import DataError
@@ -12,6 +13,19 @@ DATA_LIMIT = "DESIGNER_MAX_DATA_GIB"
 
 DEFAULT_GIB = 8.0
 """The largest size of data where ``DATA_LIMIT`` is not set."""
+
+STREAMED_ABOVE = "DESIGNER_STREAM_ABOVE_GIB"
+"""Environment variable with the size in GiB, as float32, above which the images of a folder are
+decoded batch by batch instead of being kept in memory; processes pass it on."""
+
+DEFAULT_STREAMED_GIB = 1.0
+"""That size where ``STREAMED_ABOVE`` is not set."""
+
+DECODING_WORKERS = "DESIGNER_DECODING_WORKERS"
+"""Environment variable with the number of processes that decode images; 0 for none."""
+
+MOST_DECODING_WORKERS = 8
+"""The most processes that decode images where ``DECODING_WORKERS`` is not set."""
 
 LARGEST_IMAGE_SIZE = 1024
 """Images are resized to at most this height and width, in pixels."""
@@ -23,13 +37,43 @@ def largest_data() -> float:
     Raises:
         DataError: if ``DATA_LIMIT`` is no positive number.
     """
-    text = os.environ.get(DATA_LIMIT, "") or str(DEFAULT_GIB)
+    return _bytes_in(DATA_LIMIT, DEFAULT_GIB)
+
+
+def largest_in_memory() -> float:
+    """Return how many bytes the images of a folder may take as float32 before they are streamed.
+
+    Raises:
+        DataError: if ``STREAMED_ABOVE`` is no positive number.
+    """
+    return _bytes_in(STREAMED_ABOVE, DEFAULT_STREAMED_GIB)
+
+
+def decoding_workers() -> int:
+    """Return how many processes decode images: one per core that may be used, up to a limit.
+
+    A daemonic process, such as a worker of a search, may start none, and decodes by itself.
+
+    Raises:
+        DataError: if ``DECODING_WORKERS`` is no whole number from 0 on.
+    """
+    text = os.environ.get(DECODING_WORKERS, "")
+    if text and not text.isdecimal():
+        raise DataError(f"Expected a whole number from 0 on in {DECODING_WORKERS}, got '{text}'.")
+    if multiprocessing.current_process().daemon:
+        return 0
+    return int(text) if text else min(MOST_DECODING_WORKERS, len(os.sched_getaffinity(0)))
+
+
+def _bytes_in(variable: str, default_gib: float) -> float:
+    """Return the size that an environment variable says in GiB, or the default, in bytes."""
+    text = os.environ.get(variable, "") or str(default_gib)
     try:
         gib = float(text)
     except ValueError:
         gib = math.nan
     if not gib > 0:
-        raise DataError(f"Expected a positive number of GiB in {DATA_LIMIT}, got '{text}'.")
+        raise DataError(f"Expected a positive number of GiB in {variable}, got '{text}'.")
     return gib * 2**30
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any
@@ -13,10 +13,13 @@ import torch
 from designer.choices import InputKind, Scaling
 from designer.data.dataset import Array, BatchedData, Dataset, LabelledTensors
 from designer.data.duplicates import equal_samples
+from designer.data.image_scan import ImageScan
+from designer.data.images import RawImages
 from designer.data.kinds import NO_SCALING, check_unscaled, inputs_of, kind_of, other_kind
+from designer.data.limits import STREAMED_ABOVE
 from designer.data.options import DataOptions
 from designer.data.raw import RawArrays, RawInputs, arrays_of, check_arrays, map_arrays
-from designer.data.scaling import scale_inputs
+from designer.data.scaling import scale_inputs, scaling_of_images
 from designer.data.sources import display_name, read_source
 from designer.data.splitting import (
     TEST_FRACTION,
@@ -28,6 +31,7 @@ from designer.data.splitting import (
     stratified_split,
     validation_size,
 )
+from designer.data.streamed import StreamedImages, StreamedInputs
 from designer.errors import DataError
 from designer.importing import Trust, typed
 
@@ -172,7 +176,7 @@ def _load(
 ) -> Dataset | BatchedData:
     """Load a source by its options, of which batches can follow only some."""
     raw = read_source(source, checked.image_size, trust)
-    if isinstance(raw, RawArrays):
+    if not isinstance(raw, BatchedData):
         return _prepared(source, raw, checked)
     _check_options_of_batches(source, options)
     return raw
@@ -188,14 +192,11 @@ def _check_options_of_batches(source: str, options: Mapping[str, Any]) -> None:
             )
 
 
-def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
-    """Check, split, resize and scale raw arrays."""
-    classes = _checked_classes(raw)
-    trainval, test = _with_test_set(raw, classes, options)
-    if options.shuffle_labels:
-        trainval, test = _with_shuffled_labels(trainval, test, options.seed)
-    train, validation = _with_validation_set(trainval, len(classes), options)
-    parts = {"train": train, "validation": validation, "test": test}
+def _prepared(source: str, raw: RawArrays | RawImages, options: DataOptions) -> Dataset:
+    """Check, split, resize and scale raw arrays, or images that stay in their files."""
+    if isinstance(raw, RawImages):
+        return _streamed(source, raw, options)
+    classes, parts = _split(raw, lambda: equal_samples(arrays_of(raw.x)), options)
     tensors, scaling = _tensors(parts, options)
     return Dataset(
         name=display_name(source),
@@ -213,6 +214,61 @@ def _prepared(source: str, raw: RawArrays, options: DataOptions) -> Dataset:
     )
 
 
+def _streamed(source: str, raw: RawImages, options: DataOptions) -> Dataset:
+    """Split images that stay in their files, as arrays are split; scale them when decoded."""
+    if options.input not in (None, InputKind.IMAGE):
+        raise DataError(
+            f"Expected '{source}' as images, which are too large for the memory, got "
+            f"{options.input}; leave it out, or raise the limit with {STREAMED_ABOVE}."
+        )
+    scan = ImageScan.of(raw.files)
+    rows = np.arange(len(raw.files))[:, None]  # in place of the pixels
+    n = len(raw.y)
+    test = () if raw.y_test is None else (rows[n:], raw.y_test)
+    indices = RawArrays(rows[:n], raw.y, *test)
+    classes, parts = _split(indices, lambda: scan.groups(n), options)
+    flat = {name: (np.asarray(x).reshape(-1), y) for name, (x, y) in parts.items()}
+    mean, scale = scaling_of_images(scan.moments(flat["train"][0]), options.scaling)
+    streamed: dict[str, Any] = {
+        name: StreamedImages(
+            StreamedInputs(raw.files, x, mean, scale, scan.digests[x]),
+            torch.as_tensor(y, dtype=torch.int64),
+        )
+        for name, (x, y) in flat.items()
+    }
+    return Dataset(
+        name=display_name(source),
+        class_names=tuple(str(label) for label in classes),
+        scaling={"mean": mean.flatten().tolist(), "scale": scale.flatten().tolist()},
+        fingerprint=scan.fingerprint(list(flat.values())),
+        options={"source": source, **options.record()},
+        shuffled_labels=options.shuffle_labels,
+        warnings=(*raw.warnings, *class_warnings(parts, classes)),
+        split_here=raw.y_test is None,
+        **streamed,
+    )
+
+
+def _split(
+    raw: RawArrays, groups_of_equal: Callable[[], Array | None], options: DataOptions
+) -> tuple[Array, dict[str, Samples]]:
+    """Return the classes, and the samples of each part with labels from 0 on.
+
+    Args:
+        raw: inputs and labels.
+        groups_of_equal: returns a number (n,) that equal training samples share, or None if all
+            differ; called once the inputs are checked.
+        options: how to split.
+    """
+    classes = _checked_classes(raw)
+    groups = None if options.split_duplicates else groups_of_equal()
+    trainval, test = _with_test_set(raw, classes, groups, options)
+    if options.shuffle_labels:
+        trainval, test = _with_shuffled_labels(trainval, test, options.seed)
+    train, validation = _with_validation_set(trainval, len(classes), options)
+    return classes, {"train": train, "validation": validation, "test": test}
+
+
 def _checked_classes(raw: RawArrays) -> Array:
     """Return the classes (K,) of the training labels, sorted, once each has enough samples."""
     check_arrays(raw.x, raw.y, "training")
@@ -221,9 +277,10 @@ def _checked_classes(raw: RawArrays) -> Array:
     return classes
 
 
-def _with_test_set(raw: RawArrays, classes: Array, options: DataOptions) -> tuple[_Pool, Samples]:
+def _with_test_set(
+    raw: RawArrays, classes: Array, groups: Array | None, options: DataOptions
+) -> tuple[_Pool, Samples]:
     """Return training and validation samples together, and the test set; labels are 0..K-1."""
-    groups = None if options.split_duplicates else equal_samples(arrays_of(raw.x))
     pool = _Pool(raw.x, np.searchsorted(classes, raw.y), groups)
     if raw.x_test is not None and raw.y_test is not None:
         return pool, (raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, raw.x, classes))

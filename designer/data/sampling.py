@@ -10,6 +10,7 @@ from torch import Tensor
 from designer.data.batches import Batches, Pair, batches_of
 from designer.data.dataset import sequences_at_once
 from designer.data.gathering import joined
+from designer.data.streamed import StreamedBatches
 from designer.probing.calling import samples_at, tensors_of
 
 
@@ -27,6 +28,10 @@ def stratified_sample(data: Batches, count: int, seed: int, size: int | None = N
             shapes stay in the batches that they came in.
     """
     mask = _sample_mask(data, count, seed)
+    if isinstance(data.source, StreamedBatches):  # only what is chosen is decoded
+        part = data.source.data.part(mask)
+        fitting = part.batches(size or len(part)).size
+        return batches_of(part, fitting)
     parts = list(_chosen(data, mask))
     first = [(t.shape[1:], t.dtype) for t in tensors_of(parts[0][0])]
     if all([(t.shape[1:], t.dtype) for t in tensors_of(inputs)] == first for inputs, _ in parts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,8 +23,26 @@ ROUNDED = 1e-3
 """How far pixel values may lie outside of their range, because of rounding in resizing."""
 
 
+VARIES = 1e-12
+"""Channels whose standard deviation is a smaller share of their mean are constant."""
+
+
 BLOCK_VALUES = 1 << 22
 """Number of input values that are scaled at a time; they take 32 MiB in float64."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What the values of inputs are like, per channel or feature (float64)."""
+
+    low: Tensor
+    """(channels,) the lowest value."""
+    high: Tensor
+    """(channels,) the highest value."""
+    mean: Tensor
+    """(channels,) the mean."""
+    sd: Tensor
+    """(channels,) the standard deviation."""
 
 
 def scale_inputs(
@@ -56,8 +75,31 @@ def scale_inputs(
         mean, scale = _mean_and_scale(train)
     else:
         mean, scale = _fixed(train, Scaling(scaling))
-    scaled = {name: _scaled(x, mean, scale, name) for name, x in inputs.items()}
+    scaled = {name: scaled_by(x, mean, scale, name) for name, x in inputs.items()}
     return scaled, {"mean": mean.flatten().tolist(), "scale": scale.flatten().tolist()}
+
+
+def scaling_of_images(
+    train: Moments, scaling: str | Mapping[str, Sequence[float]]
+) -> tuple[Tensor, Tensor]:
+    """Return the mean and scale (1, channels, 1, 1) that ``scale_inputs`` would scale images with.
+
+    Args:
+        train: what the training images are like.
+        scaling: as for ``scale_inputs``.
+
+    Raises:
+        DataError: if the scaling does not fit the images.
+    """
+    extremes = torch.stack([train.low, train.high]).view(2, -1, 1, 1)
+    if scaling == Scaling.STANDARD:
+        varies = train.sd > VARIES * train.mean.abs()
+        mean = torch.where(varies, train.mean, train.high)
+        scale = torch.where(varies, train.sd, 1.0)
+    else:
+        numbers = scale_inputs({"train": extremes}, scaling)[1]
+        mean, scale = (torch.tensor(numbers[k], dtype=torch.float64) for k in ("mean", "scale"))
+    return mean.view(1, -1, 1, 1), scale.view(1, -1, 1, 1)
 
 
 def _checked_scaling(x: Tensor, scaling: Mapping[str, Sequence[float]]) -> tuple[Tensor, Tensor]:
@@ -135,7 +177,7 @@ def _mean_and_scale(train: Tensor) -> tuple[Tensor, Tensor]:
     unit = torch.where(unit > 0, unit, 1.0)
     mean = _mean(train, lambda x: x / unit)
     sd = _mean(train, lambda x: (x / unit - mean) ** 2).sqrt()
-    varies = sd > 1e-12 * mean.abs()
+    varies = sd > VARIES * mean.abs()
     return torch.where(varies, mean * unit, highest), torch.where(varies, sd * unit, 1.0)
 
 
@@ -146,7 +188,18 @@ def _mean(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.cat(sums).sum(0, keepdim=True) / (x.numel() // x.shape[1])
 
 
-def _scaled(x: Tensor, mean: Tensor, scale: Tensor, which: str) -> Tensor:
+def scaled_by(x: Tensor, mean: Tensor, scale: Tensor, which: str) -> Tensor:
+    """Return (x - mean) / scale as float32.
+
+    Args:
+        x: (n, features) or (n, channels, ...) inputs.
+        mean: (1, features) or (1, channels, 1, ...) float64.
+        scale: the same shape.
+        which: name of the part in the error.
+
+    Raises:
+        DataError: if scaled values are too large for float32.
+    """
     scaled = torch.cat([((chunk.double() - mean) / scale).float() for chunk in _chunks(x)])
     if not scaled.isfinite().all():
         raise DataError(

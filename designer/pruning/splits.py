@@ -105,6 +105,7 @@ def splits_of(
     if isinstance(data, str):
         data = _loaded(data, model)
     if isinstance(data, Dataset):
+        data = data.in_memory()
         chosen = _measure(data.train, model, measure)
         return Splits(data.name, data.train, data.validation, data.test, data.fingerprint, chosen)
     name = data.name if isinstance(data, BatchedData) else "data in memory"
@@ -198,7 +199,7 @@ def _labelled(part: LabelledData) -> LabelledTensors:
 def _plain(part: object) -> LabelledTensors | None:
     """Return tensors in memory as they are; they may be empty. None for data of other forms."""
     if isinstance(part, LabelledTensors):
-        return part
+        return part.in_memory()
     if not isinstance(part, tuple | list) or len(part) != 2:
         return None
     inputs, labels = part

@@ -16,6 +16,7 @@ from torch import nn
 from designer.analysis.profile import profile
 from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.dataset import Dataset, LabelledTensors
+from designer.data.streamed import StreamedImages
 from designer.errors import SpaceError, TrialFailed
 from designer.measures.score import LAST_EPOCHS, design_score
 from designer.models.size import ModelSize, size_of_model
@@ -191,7 +192,9 @@ def train_and_measure_all(
         For each seed the trained candidate, or why it failed.
     """
     models = [_built(job.space, spec, job.data, seed) for seed in seeds]
-    if len(models) > 1 and can_be_stacked(models, job.data.train.inputs):
+    train_part = job.data.train
+    in_memory = not isinstance(train_part, StreamedImages)
+    if in_memory and len(models) > 1 and can_be_stacked(models, train_part.inputs):
         with suppress(TrialFailed):  # there may be memory for one model at a time
             return _stacked(
                 job, spec.learning_rate, models, seeds, epochs, schedule, resamples, on_epoch
@@ -357,17 +360,23 @@ def train_spec(
         schedule=schedule,
         batch_size=batch_size,
         augmentation=augmentation,
-        cuda_graphs=data.train.device.type == "cuda" and getattr(model, "cuda_graphs", False),
+        cuda_graphs=_graphed(model, data.train),
         on_epoch=on_epoch,
     )
     return model, history
+
+
+def _graphed(model: nn.Module, data: LabelledTensors) -> bool:
+    """True if steps are to be replayed from a CUDA graph; decoding would take longer than they."""
+    on_gpu = data.device.type == "cuda" and not isinstance(data, StreamedImages)
+    return on_gpu and bool(getattr(model, "cuda_graphs", False))
 
 
 def _built(space: Space[Any], spec: Spec, data: Dataset, seed: int) -> nn.Module:
     return build_seeded(
         lambda: space.build(spec, data.input_shape, data.num_classes),
         seed,
-        data.train.inputs.device,
+        data.train.device,
     )
 
 

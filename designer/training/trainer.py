@@ -1,8 +1,9 @@
 """Train a classifier in one short, seeded run, and measure its accuracy.
 
-There is no ``DataLoader``: batches are index selections of tensors that stay on the device, which
-for small networks is most of the speed. Seeds decide the initial weights, the order of the batches,
-augmentation and dropout; torch's global generators are left as they were.
+Batches of data in memory come from no ``DataLoader``: they are index selections of tensors that
+stay on the device, which for small networks is most of the speed. Images that are too large for
+the memory are decoded batch by batch, in the same order. Seeds decide the initial weights, the
+order of the batches, augmentation and dropout; torch's global generators are left as they were.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from designer.probing.calling import (
     cloned,
     first_tensor,
     run_model,
-    samples_at,
 )
 from designer.training.graphs import GraphedStep, check_graphable, set_learning_rate
 
@@ -279,12 +279,12 @@ def _train_epoch(
     order = torch.randperm(len(data), generator=generator).to(data.labels.device)
     total = torch.zeros((), device=data.device)
     samples = 0
-    for rows in torch.split(order, batch_size):
-        if len(rows) < 2:  # BatchNorm cannot normalise a single sample
+    for batch in data.drawn(order, batch_size):
+        if len(batch) < 2:  # BatchNorm cannot normalise a single sample
             continue
-        loss = step(vary(samples_at(data.inputs, rows)), data.labels[rows])
-        total += loss * len(rows)
-        samples += len(rows)
+        loss = step(vary(batch.inputs), batch.labels)
+        total += loss * len(batch)
+        samples += len(batch)
     return float(total) / max(samples, 1)
 
 
@@ -310,7 +310,7 @@ def check_trainable(data: LabelledTensors, batch_size: int, augmentation: Augmen
     if len(data) < 2:
         raise InvalidInputError(f"Expected at least 2 training samples, got {len(data)}.")
     if augmentation is not Augmentation.NONE:
-        check_augmentable(augmentation, tuple(data.inputs.shape[1:]))
+        check_augmentable(augmentation, data.input_shape)
 
 
 def augmentation_generator(seed: int) -> torch.Generator:

@@ -11,16 +11,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from designer.data.batches import (
-    BATCH_VALUES,
-    LARGEST_BATCH,
-    SMALLEST_BATCH,
     Batch,
     Batches,
     LabelledData,
     batches_of,
     check_heldout,
 )
-from designer.data.dataset import LabelledTensors
+from designer.data.dataset import (
+    BATCH_VALUES,
+    LARGEST_BATCH,
+    SMALLEST_BATCH,
+    LabelledTensors,
+)
 from designer.errors import InvalidInputError
 from designer.probing.calling import Inputs, tensors_of
 from tests.support.helpers import gaussian_classes, labelled

@@ -127,7 +127,7 @@ class _Worker:
         """
         name, lock = self.name, self.job.location.claim_lock()
         if self.phase is not Phase.SEARCH:
-            device = self.job.data.train.inputs.device
+            device = self.job.data.train.device
             return self.claims.claim_waiting(name, lock, together(device))
 
         def propose_trial(history: History) -> FrozenTrial:
