@@ -62,7 +62,14 @@ def decoding_workers() -> int:
         raise DataError(f"Expected a whole number from 0 on in {DECODING_WORKERS}, got '{text}'.")
     if multiprocessing.current_process().daemon:
         return 0
-    return int(text) if text else min(MOST_DECODING_WORKERS, len(os.sched_getaffinity(0)))
+    return int(text) if text else min(MOST_DECODING_WORKERS, _cores())
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, or all where the system cannot tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _bytes_in(variable: str, default_gib: float) -> float:
