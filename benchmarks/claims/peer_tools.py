@@ -48,6 +48,13 @@ DESIGNER, DELVE_TAIL, DELVE_ANY, RFA = "designer", "delve, tail", "delve, any la
 REMOVE, NARROW, WIDEN, FEWER = "remove", "narrow", "widen", "fewer blocks"
 """What a tool advises."""
 
+NAMING = {
+    FindingKind.TOO_NARROW: frozenset({WIDEN, REMOVE}),
+    FindingKind.DEAD_UNITS: frozenset({NARROW, REMOVE}),
+    FindingKind.TOO_WIDE: frozenset({NARROW}),
+}
+"""What the findings advise that name blocks."""
+
 
 class NotApplicable(Exception):
     """A tool says nothing of such a network, or is not installed; the message says why."""
@@ -75,9 +82,9 @@ def by_designer(model: nn.Module, data: Dataset) -> Flags:
     }
     whole = set()
     for finding in result.diagnosis:
-        if finding.kind is FindingKind.TOO_NARROW:
-            for name in re.findall(r"'([^']+)' \(", finding.evidence):
-                blocks[name] = blocks.get(name, frozenset()) | {WIDEN, REMOVE}
+        for name in re.findall(r"'([^']+)' \(", finding.evidence):
+            if finding.kind in NAMING:
+                blocks[name] = blocks.get(name, frozenset()) | NAMING[finding.kind]
         if finding.kind is FindingKind.OVER_DEEP:
             whole.add(FEWER)
     return Flags(blocks, frozenset(whole), tuple(finding.kind.name for finding in result.diagnosis))

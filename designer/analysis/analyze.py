@@ -18,6 +18,7 @@ from designer.analysis.options import MANY_CLASSES, AnalysisOptions
 from designer.analysis.passes import PassProgress
 from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
+from designer.analysis.unit_use import unit_use
 from designer.analysis.warnings import (
     bypass_warnings,
     coverage_warnings,
@@ -50,6 +51,7 @@ from designer.results.measured import (
     perplexity_of,
 )
 from designer.results.provenance import versions
+from designer.results.units import UnitUse
 
 NORMALISATIONS = (
     nn.modules.batchnorm._NormBase,
@@ -135,7 +137,8 @@ def analyze(
         samples=samples,
         progress=progress,
     )
-    result = _result(profile, contributions, unwrap(model))
+    units = unit_use(model, train, heldout, blocks, options, samples=samples)
+    result = _result(profile, contributions, units, unwrap(model))
     return replace(result, warnings=(*leak_warnings(train, heldout), *result.warnings))
 
 
@@ -181,9 +184,12 @@ def with_origin(
 
 
 def _result(
-    profile: SeparationProfile, contributions: Sequence[BlockContribution], model: nn.Module
+    profile: SeparationProfile,
+    contributions: Sequence[BlockContribution],
+    units: UnitUse,
+    model: nn.Module,
 ) -> AnalysisResult:
-    """Return what a profile and contributions say about a model."""
+    """Return what a profile, contributions and units say about a model."""
     law = LawSummary.of(profile.law)
     law_heldout = None if profile.law_heldout is None else LawSummary.of(profile.law_heldout)
     layers = layer_reports([profile], contributions)
@@ -201,7 +207,7 @@ def _result(
         tunnel=_tunnel(profile, layers),
         warnings=(*_warnings(profile, model), *law_warnings("The model", law, layers)),
         versions=versions(),
-        diagnosis=diagnose([profile], contributions, normalised=_is_normalised(model)),
+        diagnosis=diagnose([profile], contributions, normalised=_is_normalised(model), units=units),
     )
 
 

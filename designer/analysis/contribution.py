@@ -241,8 +241,8 @@ class _Omission:
         contribution = Contribution(
             stand_in=str(self.stand_in.kind),
             separation=_separation_effect(whole, self.tally),
-            cross_entropy=_mean_effect(whole.losses, self.tally.losses),
-            accuracy=_mean_effect(whole.correct, self.tally.correct),
+            cross_entropy=mean_effect(whole.losses, self.tally.losses),
+            accuracy=mean_effect(whole.correct, self.tally.correct),
         )
         return BlockContribution(tap.name, tap.kind, contribution)
 
@@ -390,8 +390,13 @@ def logits_for(
     return logits if int(targets.max()) < logits.shape[1] else None
 
 
-def _mean_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect | None:
-    """Return the mean paired difference of per-sample values; None if there are none."""
+def mean_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect | None:
+    """Return the mean paired difference of values with its interval; None if there are none.
+
+    Args:
+        whole: values (n,) of the samples in one network, batch by batch.
+        without: values of the same samples in the other.
+    """
     if not whole or not without:
         return None
     differences = torch.cat(list(without)).double() - torch.cat(list(whole)).double()

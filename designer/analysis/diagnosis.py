@@ -17,6 +17,9 @@ rate too high   a run diverged, or the seeds end more than ``SEED_SPREAD`` apart
 over-deep       it is sound, and ``SURPLUS_BLOCKS`` or more blocks lie behind the first whose
                 held-out nearest-class-mean accuracy is within ``GOOD_ENOUGH`` of the best
 too narrow      a block has fewer class directions than what reaches it, of those that there can be
+dead units      ``DEAD_SHARE`` or more of the units of a part of a block give nothing but zero
+too wide        a layer is far wider than others, and with half of its units or less, without any
+                training, the network loses at most ``FREE`` of its held-out accuracy (``unit_use``)
 memorising      training accuracy is more than ``MEMORISED_GAP`` above held-out accuracy
 ==============  ==================================================================================
 """
@@ -38,11 +41,13 @@ from designer.analysis.over_seeds import (
     surely_falls,
     weakest,
 )
+from designer.analysis.unit_use import FREE
 from designer.measures.law import MEMORISED_GAP
 from designer.measures.proportions import beats_chance
 from designer.results.contribution import BlockContribution
 from designer.results.diagnosis import Finding, FindingKind
 from designer.results.measured import FloatArray, SeparationProfile
+from designer.results.units import UnitUse
 
 STALLED = 0.8
 """The rate was too low if the loss at the end is at least this share of the loss after the first
@@ -80,6 +85,9 @@ than this above its held-out accuracy."""
 RATE_FACTOR = 3
 """Factor by which a rate that was too low, or a training that was too short, is to be raised."""
 
+DEAD_SHARE = 0.5
+"""From this share of dead units on a block is named: with a few of them it may be as it should."""
+
 DIVERGED = "The training loss became"
 """How the reason begins for which a run failed whose loss is not finite any more."""
 
@@ -103,6 +111,9 @@ SLOWER = "Train with a third of the learning rate."
 NO_RUNS = TrainingRuns()
 """Stands for a network without a record of its training."""
 
+UNITS_UNKNOWN = UnitUse()
+"""Stands for a network whose units nobody looked at."""
+
 
 def diagnose(
     profiles: Sequence[SeparationProfile],
@@ -110,6 +121,7 @@ def diagnose(
     *,
     normalised: bool | None = None,
     runs: TrainingRuns = NO_RUNS,
+    units: UnitUse = UNITS_UNKNOWN,
 ) -> tuple[Finding, ...]:
     """Return what is wrong with a network as a whole; empty if nothing was found.
 
@@ -119,6 +131,7 @@ def diagnose(
             nothing of the kind was measured.
         normalised: True if the network has normalisation; None if that is not known.
         runs: the record of the training.
+        units: what was found of the units of the blocks.
     """
     fall, rate = _fall(profiles), _rate(profiles, runs)
     too_high = rate is not None and rate.kind is FindingKind.RATE_TOO_HIGH
@@ -127,6 +140,8 @@ def diagnose(
         rate,
         None if fall.open else _over_deep(profiles, contributions),
         _too_narrow(profiles),
+        _dead_units(units),
+        None if at_chance(profiles) else _too_wide(units),
         _memorising(profiles),
     )
     return tuple(finding for finding in findings if finding is not None)
@@ -391,6 +406,49 @@ def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
         FindingKind.TOO_NARROW,
         f"Class directions are lost in {block} {', '.join(losing)}.",
         f"Make {it} {WIDEN_BY} times as wide, or leave {it} out, and train anew.",
+    )
+
+
+def _dead_units(units: UnitUse) -> Finding | None:
+    """Return which blocks have a part whose units are dead for the most part."""
+    dead = [record for record in units.dead if record.dead >= DEAD_SHARE * record.units]
+    if not dead:
+        return None
+    named = ", ".join(
+        f"'{record.block}' ({record.dead:,} of {record.units:,} in '{record.layer}')"
+        for record in dead
+    )
+    block, it = ("block", "it") if len(dead) == 1 else ("blocks", "them")
+    return Finding(
+        FindingKind.DEAD_UNITS,
+        f"Units give nothing but zero on all training samples that were looked at, in {block} "
+        f"{named}; from {100 * DEAD_SHARE:.0f} % on a block is named.",
+        f"Give {it} only as many units as are alive, or leave {it} out, and train anew.",
+    )
+
+
+def _too_wide(units: UnitUse) -> Finding | None:
+    """Return which layers were tried with far fewer units at no cost."""
+    free = [trial for trial in units.narrower if trial.accuracy.value >= -FREE]
+    if not free:
+        return None
+    named = ", ".join(
+        f"'{trial.block}' ({trial.units:,} units in '{trial.layer}')" for trial in free
+    )
+    outcomes = "; ".join(
+        f"with {trial.kept:,} units in '{trial.layer}', from which the others are predicted, and "
+        f"without training, held-out accuracy changes by {100 * trial.accuracy.value:+.1f} points "
+        f"({100 * trial.accuracy.interval[0]:+.1f} to {100 * trial.accuracy.interval[1]:+.1f})"
+        for trial in free
+    )
+    block, it = ("block", "it") if len(free) == 1 else ("blocks", "them")
+    return Finding(
+        FindingKind.TOO_WIDE,
+        f"Far wider than the other layers, whose median is {free[0].usual:,} units, "
+        f"{'is' if len(free) == 1 else 'are'} {block} {named}.",
+        f"Make {it} as narrow as was tried, and train anew.",
+        tried=True,
+        outcome=outcomes,
     )
 
 

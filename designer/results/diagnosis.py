@@ -22,6 +22,10 @@ class FindingKind(StrEnum):
     """Many blocks lie behind the first that separates held-out data about as well as any."""
     TOO_NARROW = "too narrow"
     """A block loses class directions."""
+    DEAD_UNITS = "dead units"
+    """At least half of the units of a part of a block give nothing but zero."""
+    TOO_WIDE = "too wide"
+    """A layer is far wider than others, and far fewer of its units do as well."""
     MEMORISING = "memorising"
     """The network is right far more often on training data than on held-out data."""
 

@@ -57,7 +57,7 @@ class Cluster:
             "trials": TRIALS,
             "epochs": 1,
             "confirm": 2,
-            "confirm-epochs": 9,
+            "confirm-epochs": 30,  # far from chance, or nothing would be edited
             "confirm-seeds": 1,
             "edits": EDITS,
             "study": self.study,
