@@ -51,6 +51,13 @@ def dense(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, outputs), nn.ReLU())
 
 
+def linear(model: nn.Module, block: int) -> nn.Linear:
+    """Return the layer of a dense block."""
+    layer = model.get_submodule(f"blocks.{block}.0")
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
 def network(*widths: int, seed: int = 0) -> Chain:
     """Return a chain of dense blocks of these widths, with random weights."""
     torch.manual_seed(seed)
@@ -82,7 +89,7 @@ def copy_units(layer: nn.Module, kept: int) -> None:
 @pytest.mark.parametrize("dead", [1, 5, WIDTH])
 def test_dead_units_are_counted(dead: int) -> None:
     model = network(WIDTH, WIDTH, WIDTH)
-    kill(model.blocks[1][0], dead)
+    kill(linear(model, 1), dead)
     records = {record.block: record for record in use_of(model).dead}
     assert records["blocks.1"] == DeadUnits("blocks.1", "blocks.1.1", dead, WIDTH)
 
@@ -91,10 +98,10 @@ def test_a_unit_that_is_ever_alive_is_not_dead() -> None:
     model = network(WIDTH, WIDTH)
     highest = float(TRAIN.inputs[:, 0].max())
     with torch.no_grad():
-        model.blocks[0][0].weight.zero_()
-        model.blocks[0][0].weight[:, 0] = 1
-        model.blocks[0][0].bias.fill_(-highest - 0.1)
-        model.blocks[0][0].bias[0] = 0.1 - highest  # on a single sample
+        linear(model, 0).weight.zero_()
+        linear(model, 0).weight[:, 0] = 1
+        linear(model, 0).bias.fill_(-highest - 0.1)
+        linear(model, 0).bias[0] = 0.1 - highest  # on a single sample
     assert use_of(model).dead[0] == DeadUnits("blocks.0", "blocks.0.1", WIDTH - 1, WIDTH)
 
 
@@ -112,7 +119,7 @@ def test_channels_that_are_zero_everywhere_are_dead() -> None:
 
 def test_units_that_copy_others_are_not_needed() -> None:
     model = network(4, 40, 4, 4, 4)
-    copy_units(model.blocks[1][0], 4)
+    copy_units(linear(model, 1), 4)
     (trial,) = use_of(model).narrower
     assert (trial.block, trial.layer) == ("blocks.1", "blocks.1.0")
     assert (trial.units, trial.usual, trial.kept) == (40, 4, 4)
@@ -148,7 +155,7 @@ def pivots(read: np.ndarray, count: int) -> list[int]:
 
 def test_fewer_units_vary_than_are_to_be_kept() -> None:
     model = network(4, 40, 4, 4, 4)
-    kill(model.blocks[1][0], 38)
+    kill(linear(model, 1), 38)
     (trial,) = use_of(model).narrower
     assert trial.accuracy == Effect(0.0, (0.0, 0.0))
 
@@ -188,7 +195,8 @@ class Residual(nn.Module):
         self.first, self.second = nn.Linear(FEATURES, 9), nn.Linear(9, FEATURES)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x).relu())
+        y: Tensor = x + self.second(self.first(x).relu())
+        return y
 
 
 class Gated(nn.Module):
@@ -283,10 +291,10 @@ def test_a_layer_is_too_wide_if_fewer_units_cost_nothing(value: float, named: bo
 
 def test_a_report_names_a_layer_that_was_tried_with_fewer_units() -> None:
     model = network(4, 40, 4, 4, 4)
-    copy_units(model.blocks[1][0], 4)
+    copy_units(linear(model, 1), 4)
     inputs = torch.cat([TRAIN.inputs, HELDOUT.inputs])
     with torch.no_grad():
-        model.head.bias -= model(inputs).median(0).values
+        model.get_parameter("head.bias").sub_(model(inputs).median(0).values)
         labels = model(inputs).diff().flatten().gt(0).long()  # so that it is always right
     data = LabelledTensors(inputs, labels)
     result = analyze(model, data.at(slice(300)), data.at(slice(300, 500)))
