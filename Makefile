@@ -21,13 +21,16 @@ SOURCES = --mnist $(MNIST) --fashion $(FASHION) --cifar $(CIFAR) --models $(MODE
 REPEATED = runs/benchmarks/repeated
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-.PHONY: search test pages coverage fuzz faults database browser lint structure docs picture results zoo clean
+.PHONY: search test ray pages coverage fuzz faults database browser lint structure docs picture results zoo clean
 
 search: $(INSTALLED)  ## search on the bundled digits and show the report
 	$(BIN)/designer search --data digits --trials 30 --epochs 10 --out $(RUN)
 
 test: $(INSTALLED) database browser  ## run all tests
 	$(TEST)
+
+ray: $(INSTALLED)  ## test searches on Ray, which starts whole clusters
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/search/run_ray.py
 
 coverage: $(INSTALLED) database browser  ## run all tests, slower, and say which lines they do not run
 	$(TEST) --cov --cov-report=

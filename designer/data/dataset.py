@@ -86,6 +86,11 @@ class LabelledTensors:
         """True if the inputs are one tensor of real numbers, which scaling is made for."""
         return isinstance(self.inputs, Tensor) and self.inputs.is_floating_point()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the inputs and the labels take in memory."""
+        return sum(tensor.nbytes for tensor in (*tensors_of(self.inputs), self.labels))
+
     def in_memory(self) -> LabelledTensors:
         """Return the same samples as tensors in memory."""
         return self

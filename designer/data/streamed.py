@@ -93,6 +93,11 @@ class StreamedImages(LabelledTensors):
         return True
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept of the images; their pixels stay in the files."""
+        return self.inputs.rows.nbytes + self.inputs.digests.nbytes + self.labels.nbytes
+
+    @property
     def digests(self) -> list[bytes]:
         """A digest of each image, equal for equal ones."""
         return [digest.tobytes() for digest in self.inputs.digests]

@@ -123,6 +123,12 @@ def test_streamed_images_are_split_and_scaled_as_in_memory(
     assert streamed.fingerprint == load(streamed=True, **options).fingerprint != here.fingerprint
 
 
+def test_streamed_images_take_hardly_any_memory(load: Callable[..., Dataset]) -> None:
+    streamed, whole = load(streamed=True).train, load(streamed=False).train
+    assert whole.nbytes == len(whole) * (4 * 3 * 32 * 32 + 8)
+    assert streamed.nbytes < whole.nbytes / 100
+
+
 def test_copies_stay_on_one_side_and_leaks_are_counted(
     here: Path, load: Callable[..., Dataset]
 ) -> None:

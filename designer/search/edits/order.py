@@ -23,8 +23,8 @@ REMEDIES: Mapping[FindingKind, tuple[EditKind, ...]] = {
         EditKind.REMOVE_BLOCK,
         EditKind.DOUBLE_WIDTH,
     ),
-    FindingKind.DEAD_UNITS: (EditKind.NARROW_BLOCK, EditKind.REMOVE_BLOCK),
-    FindingKind.TOO_WIDE: (EditKind.NARROW_BLOCK,),
+    FindingKind.DEAD_UNITS: (EditKind.HALF_WIDTH,),
+    FindingKind.TOO_WIDE: (EditKind.HALF_WIDTH,),
     FindingKind.MEMORISING: (EditKind.HALF_WIDTH, EditKind.HALF_DEPTH),
 }
 """What may help against each finding, in the order in which it is tried."""

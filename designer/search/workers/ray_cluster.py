@@ -20,7 +20,6 @@ from typing import Any
 from designer.data.dataset import Dataset
 from designer.errors import InvalidInputError, first_line
 from designer.interrupts import restoring_handlers
-from designer.probing.calling import tensors_of
 from designer.search.job import Job
 from designer.search.options import SearchOptions
 
@@ -164,5 +163,4 @@ def _check_gpus(options: SearchOptions) -> None:
 
 
 def _bytes_of(data: Dataset) -> int:
-    parts = (data.train, data.validation, data.test)
-    return sum(t.nbytes for part in parts for t in (*tensors_of(part.inputs), part.labels))
+    return sum(part.nbytes for part in (data.train, data.validation, data.test))

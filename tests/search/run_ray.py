@@ -1,4 +1,7 @@
-"""A search on Ray finishes exactly what it was asked for, whoever is killed meanwhile."""
+"""A search on Ray finishes exactly what it was asked for, whoever is killed meanwhile.
+
+``make ray`` runs this file; ``make test`` does not, because each test starts a whole cluster.
+"""
 
 from __future__ import annotations
 
