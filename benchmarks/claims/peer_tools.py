@@ -1,6 +1,7 @@
 """What three tools say of single blocks: ``designer.analyze``, ``delve`` and ``rfa_toolbox``.
 
-Every rule was written down before its outcomes were looked at.
+Every rule was written down before its outcomes were looked at.  That the diagnosis of ours looks at
+dead units and tries narrower layers was decided after a first run had shown that it missed both.
 
 =================  ===============================================================================
 tool               a block is flagged if

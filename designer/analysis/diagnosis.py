@@ -401,7 +401,7 @@ def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
             )
     if not losing:
         return None
-    block, it = ("block", "it") if len(losing) == 1 else ("blocks", "them")
+    block, it = _blocks_in_words(losing)
     return Finding(
         FindingKind.TOO_NARROW,
         f"Class directions are lost in {block} {', '.join(losing)}.",
@@ -409,16 +409,21 @@ def _too_narrow(profiles: Sequence[SeparationProfile]) -> Finding | None:
     )
 
 
+def _blocks_in_words(blocks: Sequence[object]) -> tuple[str, str]:
+    """Return the noun and the pronoun for so many blocks."""
+    return ("block", "it") if len(blocks) == 1 else ("blocks", "them")
+
+
 def _dead_units(units: UnitUse) -> Finding | None:
     """Return which blocks have a part whose units are dead for the most part."""
-    dead = [record for record in units.dead if record.dead >= DEAD_SHARE * record.units]
+    dead = [record for record in units.dead if record.share >= DEAD_SHARE]
     if not dead:
         return None
     named = ", ".join(
         f"'{record.block}' ({record.dead:,} of {record.units:,} in '{record.layer}')"
         for record in dead
     )
-    block, it = ("block", "it") if len(dead) == 1 else ("blocks", "them")
+    block, it = _blocks_in_words(dead)
     return Finding(
         FindingKind.DEAD_UNITS,
         f"Units give nothing but zero on all training samples that were looked at, in {block} "
@@ -441,7 +446,7 @@ def _too_wide(units: UnitUse) -> Finding | None:
         f"({100 * trial.accuracy.interval[0]:+.1f} to {100 * trial.accuracy.interval[1]:+.1f})"
         for trial in free
     )
-    block, it = ("block", "it") if len(free) == 1 else ("blocks", "them")
+    block, it = _blocks_in_words(free)
     return Finding(
         FindingKind.TOO_WIDE,
         f"Far wider than the other layers, whose median is {free[0].usual:,} units, "

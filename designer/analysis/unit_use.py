@@ -45,7 +45,7 @@ from designer.probing.hidden import (
     hidden_layers,
     units_of,
 )
-from designer.probing.probes import Probe, probing, taps_of
+from designer.probing.probes import Probe, probing
 from designer.probing.tracing import Tap, trace_forward
 from designer.results.units import DeadUnits, NarrowerTrial, UnitUse
 
@@ -91,7 +91,7 @@ def unit_use(
         sample = stratified_sample(data.train, samples, options.seed, BATCH)
         held = data.heldout and stratified_sample(data.heldout, samples, options.seed, BATCH)
         with probing(unwrap(model), blocks) as probe:
-            return _Units(unwrap(model), probe, blocks, sample).use(held)
+            return _Units(unwrap(model), probe, sample).use(held)
     except DesignerError:
         return UnitUse()
 
@@ -101,20 +101,17 @@ class _Units:
 
     Args:
         model: unwrapped, in eval mode.
-        probe: puts inputs on the right device.
-        blocks: names of submodules; None if blocks are found.
+        probe: finds the blocks, and runs the network.
         train: training samples.
     """
 
-    def __init__(
-        self, model: nn.Module, probe: Probe, blocks: Sequence[str] | None, train: Batches
-    ) -> None:
-        self._model, self._probe, self._train = model, probe, train
+    def __init__(self, model: nn.Module, probe: Probe, train: Batches) -> None:
+        self._probe, self._train = probe, train
         self._modules = submodules(model)
         inputs, _, _ = next(iter(train))
         few = probe.prepared(samples_at(inputs, slice(TRACED)))
-        probe.features(few)  # its first pass runs samples more than once
-        self._taps: Sequence[Tap] = taps_of(model, few, blocks)[1]
+        probe.features(few)  # finds the blocks, for which it runs these samples more than once
+        self._taps = probe.taps
         self._layers = list(hidden_layers(trace_forward(model, few, flow=True), self._taps))
 
     def use(self, heldout: Batches | None) -> UnitUse:
@@ -245,13 +242,9 @@ class _Zeros:
             if name in self._alive:
                 alive = self._alive[name]
                 record = DeadUnits(block, name, int((~alive).sum()), len(alive))
-                if _share(record) > (_share(most[block]) if block in most else 0):
+                if record.share > (most[block].share if block in most else 0):
                     most[block] = record
         yield from most.values()
-
-
-def _share(record: DeadUnits) -> float:
-    return record.dead / record.units
 
 
 class _Spread:

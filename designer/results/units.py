@@ -20,6 +20,11 @@ class DeadUnits:
     units: int
     """How many units it has."""
 
+    @property
+    def share(self) -> float:
+        """Share of the units that are dead, 0..1."""
+        return self.dead / self.units
+
 
 @dataclass(frozen=True)
 class NarrowerTrial:
