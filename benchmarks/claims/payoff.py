@@ -63,6 +63,9 @@ SEEDS = 10
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Points of a curve, as shares of the time that ours takes."""
 
+OPTIONAL = tuple(arm for arm in ARMS if arm not in (OURS, REFERENCE, NSGA2))
+"""Arms that can be left out: the conclusion compares the other three."""
+
 NEAR = 0.5
 """Points of accuracy below the best known that are near enough."""
 
@@ -79,6 +82,9 @@ def configure(parser: Parser) -> None:
     parser.add_argument("--image-size", type=positive, help="resize images to [default: 10]")
     parser.add_argument("--max-params", type=positive, help="largest number of parameters")
     parser.add_argument("--max-flops", type=positive, help="largest number of operations")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=OPTIONAL, help="leave out this arm"
+    )
     parser.add_argument("--runs", type=output_file, help="file that keeps what is measured")
     parser.checks.append(_check)
 
@@ -106,7 +112,7 @@ def run(options: argparse.Namespace) -> Result:
     ours = kept.measure(
         search_outcome, [SearchTask(setting, OURS, seed) for seed in seeds], "our searches"
     )
-    arms = [arm for arm in ARMS if arm != OURS]
+    arms = [arm for arm in ARMS if arm != OURS and arm not in options.without]
     tasks = [
         task_of(setting, arm, seed, whole)
         for seed, whole in zip(seeds, ours, strict=True)

@@ -49,8 +49,10 @@ def payoffs() -> Results:
 def mean_regret(results: Results, arm: str, share: str = "1.0") -> float | None:
     """Return the regret in points at a share of the time, mean over what was searched.
 
-    None if some search has found nothing by then.
+    None if an arm was left out somewhere, or if some search has found nothing by then.
     """
+    if any(arm not in result["arms"] for result in results.values()):
+        return None
     regrets = [result["arms"][arm]["curve"][share]["mean"] for result in results.values()]
     return None if None in regrets else fmean(regrets)
 

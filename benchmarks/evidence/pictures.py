@@ -183,6 +183,7 @@ def payoff() -> alt.HConcatChart:
                 "high": point["interval"][1],
             }
             for arm, label in SHOWN_ARMS.items()
+            if arm in measured
             for share, point in measured[arm]["curve"].items()
             if point["mean"] is not None
         ]
