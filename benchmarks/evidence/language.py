@@ -127,15 +127,15 @@ def language_statements() -> Iterator[Statement]:
 
 
 def figure() -> str:
-    """Return the perplexities by size, without recovery and after it."""
+    """Return the perplexities at the smallest size, without recovery and after it."""
     figures = read_result(FILE)["perplexity"]
+    count = max(figures["removed"], key=int)
     parts = []
-    for count, states in figures["removed"].items():
-        for state in STATES:
-            values = states[state]["perplexity"]
-            others = (*RIVALS, LAST, RANDOM_MEAN)
-            rivals = ", ".join(f"{name} {values[name]:.2f}" for name in others)
-            parts.append(f"{count} gone, {IN_WORDS[state]}: {values[OURS]:.2f} ({rivals})")
+    for state in STATES:
+        values = figures["removed"][count][state]["perplexity"]
+        others = (*RIVALS, LAST, RANDOM_MEAN)
+        rivals = ", ".join(f"{name} {values[name]:.2f}" for name in others)
+        parts.append(f"{count} gone, {IN_WORDS[state]}: {values[OURS]:.2f} ({rivals})")
     return f"perplexity per byte, {figures['whole']:.2f} with all layers; {'; '.join(parts)}"
 
 

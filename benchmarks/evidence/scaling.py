@@ -57,18 +57,46 @@ def workers() -> Iterator[str]:
 
 
 def _growth() -> Iterator[str]:
-    yield from ("", "What a trial costs besides training, by the number of trials in the study:")
+    result = read_result("scaling_growth.json")
+    yield from (
+        "",
+        "What a trial costs besides training, by the number of trials in the study: as it is, with "
+        "a sampler that learns from all trials, and with Optuna's own TPE and storage. Opening "
+        "reads all trials once, in every process that works on the study. Processor time, but for "
+        "the storage real time:",
+    )
     yield from table(
-        ("storage", "trials", "ms in the storage", "ms in all", "questions"),
+        ("storage", "trials", "way", "ms in the storage", "ms in all", "s to open", "MiB"),
         (
             [
                 row["storage"],
                 f"{row['trials']:,}",
-                f"{row['ms_in_storage']:.0f}",
+                row["way"],
+                f"{row['ms_in_storage']:.0f}" if "ms_in_storage" in row else "",
                 f"{row['ms_in_all']:.0f}",
-                str(row["questions"]),
+                f"{row['seconds_to_open']:.1f}",
+                f"{row['mib']:,}",
             ]
-            for row in read_result("scaling_growth.json")["rows"]
+            for row in result["trials"]
+        ),
+    )
+    yield from (
+        "",
+        "What a report takes, in processor time: from a finished study to `report.json`, and from "
+        "there to Markdown and the page:",
+    )
+    yield from table(
+        ("trials", "s to write", "s to show", "report in MiB", "page in MiB", "memory in MiB"),
+        (
+            [
+                f"{row['trials']:,}",
+                f"{row['seconds_to_write']:.1f}",
+                f"{row['seconds_to_show']:.1f}",
+                f"{row['report_mib']:.1f}",
+                f"{row['page_mib']:.1f}",
+                f"{row['mib']:,}",
+            ]
+            for row in result["reports"]
         ),
     )
 

@@ -352,7 +352,11 @@ def _looks() -> Statement:
 def _workers() -> Statement:
     cores, rows = read_result("scaling_cores.json"), read_result("scaling_workers.json")["rows"]
     most = max(row["workers"] for row in rows)
-    kept = [f"{row['of_ideal']:.0%} ({row['storage']})" for row in rows if row["workers"] == most]
+    kept = [
+        f"{row['of_ideal']:.0%} ({row['storage'].removeprefix('gRPC proxy, on ')})"
+        for row in rows
+        if row["workers"] == most
+    ]
     return Statement(
         f"Workers keep at least {KEPT:.0%} of the ideal rate",
         f"2 on {cores['meta']['machine']['cores']} cores finish {cores['ratio']:.2f} times the "

@@ -37,9 +37,10 @@ def untouched(model: nn.Module, *, python_random: bool = True) -> Iterator[None]
     Raises:
         ModelError: if the model has no values, since it is on the meta device.
     """
-    check_has_values(*model.parameters(), *model.buffers())
     modules = list(model.modules())  # once: in a small network this takes as long as a layer
-    modes = [(module, module.training) for module in modules]
+    check_has_values(*_tensors(modules))
+    # read and written beside ``nn.Module``, which is slow; a compiled module only passes it on
+    modes = [(own, own["training"]) for own in map(vars, modules) if "training" in own]
     python = _python_random_kept() if python_random else nullcontext()
     with (
         torch.random.fork_rng(devices=_gpus(model)),
@@ -51,8 +52,16 @@ def untouched(model: nn.Module, *, python_random: bool = True) -> Iterator[None]
         try:
             yield
         finally:
-            for module, mode in modes:
-                module.training = mode
+            for own, mode in modes:
+                own["training"] = mode
+
+
+def _tensors(modules: Sequence[nn.Module]) -> Iterator[Tensor]:
+    """Yield the parameters and buffers of modules."""
+    for module in modules:
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                yield tensor
 
 
 @contextmanager
@@ -72,7 +81,7 @@ def state_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
         yield
     finally:
         for attributes, own, buffers in states:
-            for name in [name for name in _plain(attributes) if name not in own]:
+            for name in attributes.keys() - own.keys() - _OWN:
                 del attributes[name]
             attributes.update(own)
             attributes["_buffers"].update(buffers)
@@ -85,13 +94,15 @@ _OWN = frozenset(vars(nn.Module())) | {"forward"}
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in attributes.items() if name not in _OWN}
+    return {name: attributes[name] for name in attributes.keys() - _OWN}
 
 
 def _parts(value: object) -> Iterator[Any]:
     """Yield the tensors, dicts, lists and sets in a value; containers may hold others."""
-    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        yield value
+    if isinstance(value, Tensor):
+        if not isinstance(value, nn.Parameter):
+            yield value
+        return
     if isinstance(value, dict | list | set):
         yield value
     if isinstance(value, dict | list | tuple):
