@@ -17,7 +17,7 @@ runs, and no figure of it is worth quoting.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,9 @@ from designer.results.measured import FloatArray
 
 SEEDS = (0, 1, 2, 3, 4)
 
+SOURCES = {"MNIST": "mnist", "Fashion-MNIST": "fashion", "CIFAR-10": "cifar"}
+"""The option that names the file of a data set."""
+
 
 def configure(parser: Parser) -> None:
     """Add the claim's options."""
@@ -44,6 +47,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument("--quick", action="store_true", help="small, on the bundled digits")
     parser.add_argument("--mnist", type=Path, help="MNIST as an .npz")
     parser.add_argument("--fashion", type=Path, help="Fashion-MNIST as an .npz")
+    parser.add_argument("--cifar", type=Path, help="CIFAR-10 as an .npz")
     parser.add_argument("--runs", type=output_file, help="file that keeps trained networks")
 
 
@@ -55,8 +59,9 @@ def run(options: argparse.Namespace) -> Result:
     if options.quick:
         figures = {name: quick(figure) for name, figure in figures.items()}
         seeds = QUICK_SEEDS
-    networks = TrainedNetworks(options.runs, {} if options.quick else _sources(options))
     recipes = [recipe for figure in figures.values() for recipe in figure.recipes.values()]
+    sources = {} if options.quick else _sources(options, {recipe.data for recipe in recipes})
+    networks = TrainedNetworks(options.runs, sources)
     tuned = tune(list(dict.fromkeys(recipes)), networks)
     networks.train([replace(recipe, seed=seed) for recipe in tuned.values() for seed in seeds])
     summaries = {name: summary(figure, tuned, seeds, networks) for name, figure in figures.items()}
@@ -64,14 +69,16 @@ def run(options: argparse.Namespace) -> Result:
     return Result(options, {"figures": summaries}, seeds, about)
 
 
-def _sources(options: argparse.Namespace) -> dict[str, Path]:
-    for name in ("mnist", "fashion"):
-        path = getattr(options, name)
+def _sources(options: argparse.Namespace, wanted: Collection[str]) -> dict[str, Path]:
+    """Return the files of the data sets that are wanted, by name."""
+    named = {data: option for data, option in SOURCES.items() if data in wanted}
+    for option in named.values():
+        path = getattr(options, option)
         if path is None or not path.exists():
             raise InvalidInputError(
-                f"Expected --{name} to name a file, got '{path}'; or give --quick."
+                f"Expected --{option} to name a file, got '{path}'; or give --quick."
             )
-    return {"MNIST": options.mnist, "Fashion-MNIST": options.fashion}
+    return {data: getattr(options, option) for data, option in named.items()}
 
 
 def summary(

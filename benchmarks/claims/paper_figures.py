@@ -31,8 +31,13 @@ RATES = {
 FOLLOWS = -0.95
 """Pearson's r of log D up to which a network is said to follow the law, as the paper judges."""
 
+THEIR_RATES = (3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
+"""Learning rates of Adam that the paper's own program tries for depths and for frozen halves."""
+
 DATA = ("digits", "MNIST", "Fashion-MNIST")
 DEPTHS = (2, 4, 6, 8, 12, 16, 20)
+THEIR_DATA, THEIR_DEPTHS = ("MNIST", "Fashion-MNIST", "CIFAR-10"), (2, 4, 6, 8, 10, 13, 17)
+IN_TURN, DECAYED = "in turn", "in turn, decayed"
 LOOKS = (1, 3, 10, 30, 100, 300)
 TAPERED = (200, 150, 120, 90, 70, 50, 40, 30)
 
@@ -53,7 +58,12 @@ class Recipe:
     """The learning rate; 0 to be tuned."""
     normalisation: str = "batch"
     frozen: str = ""
-    """Which half of the blocks keeps its initial weights: ``first``, ``last`` or none."""
+    """Which half of the blocks keeps its initial weights: ``first``, ``last`` or none. Or
+    ``IN_TURN``: the first half is trained, then it is frozen and the rest is trained; or
+    ``DECAYED``: the same, but Adam goes on to decay the frozen half, as it does in torch 1.9, where
+    gradients are set to zero and not removed."""
+    rates: tuple[float, ...] = ()
+    """Learning rates to try; none for those of the optimiser."""
     shuffled: bool = False
     """True for labels without meaning."""
     imbalanced: bool = False
@@ -196,6 +206,23 @@ FIGURES: dict[str, Figure] = {
         {
             name: Recipe(frozen=half, until_loss=0.05, epochs=SHORTER)
             for name, half in (("standard", ""), ("first half", "first"), ("last half", "last"))
+        },
+        frozen_is_worse,
+    ),
+    "depth, their setting": Figure(
+        "The same with 600 epochs, on the three data sets of the paper.",
+        {
+            f"{data}, {depth} layers": deep(depth, data=data, rates=THEIR_RATES)
+            for data in THEIR_DATA
+            for depth in THEIR_DEPTHS
+        },
+        depth_matters,
+    ),
+    "frozen, their setting": Figure(
+        "Networks whose halves are trained in turn follow the law less and generalise less.",
+        {
+            name: Recipe(widths=(WIDTH,) * 19, data="CIFAR-10", rates=THEIR_RATES, frozen=frozen)
+            for name, frozen in (("standard", ""), (IN_TURN, IN_TURN), (DECAYED, DECAYED))
         },
         frozen_is_worse,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.claim import Figures
-from benchmarks.claims.paper_figures import RATES, Recipe
+from benchmarks.claims.paper_figures import DECAYED, IN_TURN, RATES, Recipe
 from benchmarks.processes import in_processes
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset, LabelledTensors
@@ -105,7 +106,10 @@ def _cost(recipe: Recipe) -> float:
 
 def tune(recipes: Sequence[Recipe], networks: TrainedNetworks) -> dict[Recipe, Recipe]:
     """Return each recipe with the learning rate that served best in its pilots."""
-    pilots = {recipe: [pilot(recipe, r) for r in RATES[recipe.optimizer]] for recipe in recipes}
+    pilots = {
+        recipe: [pilot(recipe, rate) for rate in recipe.rates or RATES[recipe.optimizer]]
+        for recipe in recipes
+    }
     networks.train(trial for trials in pilots.values() for trial in trials)
 
     def merit(trial: Recipe) -> float:
@@ -180,17 +184,59 @@ def _train(model: nn.Module, data: Dataset, recipe: Recipe) -> Figures:
             raise _LossReached
 
     with suppress(_LossReached):
-        train(
-            model,
-            data.train,
-            epochs=recipe.epochs,
-            learning_rate=recipe.learning_rate,
-            seed=recipe.seed,
-            schedule=Schedule.STEP,
-            optimizer=OPTIMIZERS[recipe.optimizer],
-            on_epoch=on_epoch,
-        )
+        if recipe.frozen in (IN_TURN, DECAYED):
+            _train_in_turn(model, data, recipe)
+        else:
+            _train_whole(model, data, recipe, Schedule.STEP, on_epoch=on_epoch)
     return {"emergence": emergence, "epochs": ended}
+
+
+def _train_whole(
+    model: nn.Module, data: Dataset, recipe: Recipe, schedule: Schedule, **other: Any
+) -> None:
+    """Train all that is not frozen."""
+    options = {
+        "epochs": recipe.epochs,
+        "learning_rate": recipe.learning_rate,
+        "seed": recipe.seed,
+        "optimizer": OPTIMIZERS[recipe.optimizer],
+    }
+    train(model, data.train, schedule=schedule, **{**options, **other})
+
+
+def _train_in_turn(model: nn.Module, data: Dataset, recipe: Recipe) -> None:
+    """Train the first half of the blocks at a constant rate, and then the rest, as the paper does.
+
+    Its program is at github.com/HornHehhf/Equi-Separation.
+    """
+    first = list(model.get_submodule("blocks").children())
+    first = first[: math.ceil(len(first) / 2)]
+    model.requires_grad_(requires_grad=False)
+    _require(first, requires_grad=True)
+    _train_whole(model, data, recipe, Schedule.CONSTANT, epochs=3 * recipe.epochs // 2)
+    model.requires_grad_(requires_grad=True)
+    _require(first, requires_grad=False)
+    decayed = recipe.frozen == DECAYED
+    for parameter in (p for block in first for p in block.parameters()):
+        parameter.grad = torch.zeros_like(parameter) if decayed else None
+    optimizer = _decaying_adam if decayed else OPTIMIZERS[recipe.optimizer]
+    _train_whole(model, data, recipe, Schedule.STEP, optimizer=optimizer)
+
+
+def _require(blocks: Iterable[nn.Module], *, requires_grad: bool) -> None:
+    for block in blocks:
+        block.requires_grad_(requires_grad=requires_grad)
+
+
+class _DecayingAdam(torch.optim.Adam):
+    """Adam that sets gradients to zero, as torch 1.9 does, so that frozen weights still decay."""
+
+    def zero_grad(self, set_to_none: bool = False) -> None:  # noqa: ARG002 - never to none
+        super().zero_grad(set_to_none=False)
+
+
+def _decaying_adam(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    return _DecayingAdam(parameters, lr=rate, weight_decay=WEIGHT_DECAY)
 
 
 def _accuracies(model: nn.Module, data: Dataset) -> Figures:
@@ -212,6 +258,8 @@ def _loaded(source: str, size: int | None, seed: int, *, shuffled: bool) -> Data
 
 def data_of(source: str, recipe: Recipe) -> Dataset:
     """Return the images of a network; each seed draws its own."""
+    if recipe.data == "CIFAR-10":
+        return _green(_loaded(source, TRAIN_SIZE, recipe.seed, shuffled=recipe.shuffled))
     if not recipe.imbalanced:
         return _loaded(source, TRAIN_SIZE, recipe.seed, shuffled=recipe.shuffled)
     whole = _loaded(source, MINORITY * TRAIN_SIZE, recipe.seed, shuffled=False)
@@ -221,6 +269,15 @@ def data_of(source: str, recipe: Recipe) -> Dataset:
         places = (labels == small).nonzero().flatten()
         kept[places[len(places) // MINORITY :]] = False
     return replace(whole, train=LabelledTensors(whole.train.inputs[kept], labels[kept]))
+
+
+def _green(data: Dataset) -> Dataset:
+    """Return images with their green channel alone, as the paper's program has them."""
+    train_part, validation, test = (
+        LabelledTensors(part.inputs[:, 1:2].contiguous(), part.labels)
+        for part in (data.train, data.validation, data.test)
+    )
+    return replace(data, train=train_part, validation=validation, test=test)
 
 
 def build(recipe: Recipe, data: Dataset) -> nn.Module:
@@ -238,7 +295,7 @@ def build(recipe: Recipe, data: Dataset) -> nn.Module:
         for block in blocks:
             block.activation = nn.Identity()
     half = len(blocks) // 2
-    for block in {"first": blocks[:half], "last": blocks[half:], "": []}[recipe.frozen]:
+    for block in {"first": blocks[:half], "last": blocks[half:]}.get(recipe.frozen, []):
         block.requires_grad_(requires_grad=False)
     return model
 
