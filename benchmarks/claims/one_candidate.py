@@ -29,7 +29,7 @@ OF_EXTREMES = (EditKind.NARROW_BLOCK, EditKind.REMOVE_BLOCK, EditKind.WIDEN_BLOC
 
 
 class Order(StrEnum):
-    """In which order edits are tried."""
+    """Orders in which edits are tried."""
 
     ADVISED = "advised"
     """As the report advises."""

@@ -31,6 +31,7 @@ def scaling() -> Iterator[str]:
     )
     yield from workers()
     yield from _growth()
+    yield from _reports()
     yield from _stacked()
 
 
@@ -80,6 +81,9 @@ def _growth() -> Iterator[str]:
             for row in result["trials"]
         ),
     )
+
+
+def _reports() -> Iterator[str]:
     yield from (
         "",
         "What a report takes, in processor time: from a finished study to `report.json`, and from "
@@ -96,7 +100,7 @@ def _growth() -> Iterator[str]:
                 f"{row['page_mib']:.1f}",
                 f"{row['mib']:,}",
             ]
-            for row in result["reports"]
+            for row in read_result("scaling_growth.json")["reports"]
         ),
     )
 
