@@ -114,6 +114,8 @@ def tune(recipes: Sequence[Recipe], networks: TrainedNetworks) -> dict[Recipe, R
 
     def merit(trial: Recipe) -> float:
         row = networks[trial]
+        if trial.lowest_loss:
+            return -float(row.get("training_loss", math.inf))
         value = row["train_accuracy" if trial.shuffled else "validation_accuracy"]
         return -1.0 if value is None else float(value)
 
