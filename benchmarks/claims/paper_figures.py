@@ -37,7 +37,7 @@ THEIR_RATES = (3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
 DATA = ("digits", "MNIST", "Fashion-MNIST")
 DEPTHS = (2, 4, 6, 8, 12, 16, 20)
 THEIR_DATA, THEIR_DEPTHS = ("MNIST", "Fashion-MNIST", "CIFAR-10"), (2, 4, 6, 8, 10, 13, 17)
-IN_TURN, DECAYED = "in turn", "in turn, decayed"
+IN_TURN = "in turn"
 LOOKS = (1, 3, 10, 30, 100, 300)
 TAPERED = (200, 150, 120, 90, 70, 50, 40, 30)
 
@@ -58,10 +58,8 @@ class Recipe:
     """The learning rate; 0 to be tuned."""
     normalisation: str = "batch"
     frozen: str = ""
-    """Which half of the blocks keeps its initial weights: ``first``, ``last`` or none. Or
-    ``IN_TURN``: the first half is trained, then it is frozen and the rest is trained; or
-    ``DECAYED``: the same, but Adam goes on to decay the frozen half, as it does in torch 1.9, where
-    gradients are set to zero and not removed."""
+    """Which half of the blocks keeps its initial weights: ``first``, ``last`` or none; or
+    ``IN_TURN``: the first half is trained, then it is frozen and the rest is trained."""
     rates: tuple[float, ...] = ()
     """Learning rates to try; none for those of the optimiser."""
     lowest_loss: bool = False
@@ -224,7 +222,7 @@ FIGURES: dict[str, Figure] = {
         "Networks whose halves are trained in turn follow the law less and generalise less.",
         {
             name: deep(19, data="CIFAR-10", rates=THEIR_RATES, frozen=frozen, lowest_loss=True)
-            for name, frozen in (("standard", ""), (IN_TURN, IN_TURN), (DECAYED, DECAYED))
+            for name, frozen in (("standard", ""), (IN_TURN, IN_TURN))
         },
         frozen_is_worse,
     ),

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.claim import Figures
-from benchmarks.claims.paper_figures import DECAYED, IN_TURN, RATES, Recipe
+from benchmarks.claims.paper_figures import IN_TURN, RATES, Recipe
 from benchmarks.processes import in_processes
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset, LabelledTensors
@@ -186,7 +186,7 @@ def _train(model: nn.Module, data: Dataset, recipe: Recipe) -> Figures:
             raise _LossReached
 
     with suppress(_LossReached):
-        if recipe.frozen in (IN_TURN, DECAYED):
+        if recipe.frozen == IN_TURN:
             _train_in_turn(model, data, recipe)
         else:
             _train_whole(model, data, recipe, Schedule.STEP, on_epoch=on_epoch)
@@ -218,27 +218,12 @@ def _train_in_turn(model: nn.Module, data: Dataset, recipe: Recipe) -> None:
     _train_whole(model, data, recipe, Schedule.CONSTANT, epochs=3 * recipe.epochs // 2)
     model.requires_grad_(requires_grad=True)
     _require(first, requires_grad=False)
-    decayed = recipe.frozen == DECAYED
-    for parameter in (p for block in first for p in block.parameters()):
-        parameter.grad = torch.zeros_like(parameter) if decayed else None
-    optimizer = _decaying_adam if decayed else OPTIMIZERS[recipe.optimizer]
-    _train_whole(model, data, recipe, Schedule.STEP, optimizer=optimizer)
+    _train_whole(model, data, recipe, Schedule.STEP)
 
 
 def _require(blocks: Iterable[nn.Module], *, requires_grad: bool) -> None:
     for block in blocks:
         block.requires_grad_(requires_grad=requires_grad)
-
-
-class _DecayingAdam(torch.optim.Adam):
-    """Adam that sets gradients to zero, as torch 1.9 does, so that frozen weights still decay."""
-
-    def zero_grad(self, set_to_none: bool = False) -> None:  # noqa: ARG002 - never to none
-        super().zero_grad(set_to_none=False)
-
-
-def _decaying_adam(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-    return _DecayingAdam(parameters, lr=rate, weight_decay=WEIGHT_DECAY)
 
 
 def _accuracies(model: nn.Module, data: Dataset) -> Figures:

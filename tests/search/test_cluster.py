@@ -208,7 +208,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(cluster: Cluster) -> 
     cluster.join()
     cluster.wait(cluster.finished(5))
     cluster.server.stop()
-    time.sleep(20)
+    time.sleep(10)
     cluster.server.start()
     assert cluster.ended("leader", "worker0", "worker1", "worker2") == [0] * 4, cluster.logs()
     check_complete(cluster)
