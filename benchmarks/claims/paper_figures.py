@@ -209,7 +209,7 @@ FIGURES: dict[str, Figure] = {
         },
         frozen_is_worse,
     ),
-    "depth, their setting": Figure(
+    "depth (their program)": Figure(
         "The same with 600 epochs, on the three data sets of the paper.",
         {
             f"{data}, {depth} layers": deep(depth, data=data, rates=THEIR_RATES)
@@ -218,7 +218,7 @@ FIGURES: dict[str, Figure] = {
         },
         depth_matters,
     ),
-    "frozen, their setting": Figure(
+    "frozen (their program)": Figure(
         "Networks whose halves are trained in turn follow the law less and generalise less.",
         {
             name: deep(19, data="CIFAR-10", rates=THEIR_RATES, frozen=frozen, lowest_loss=True)

@@ -11,7 +11,7 @@ from benchmarks.result_files import read_result
 FILES = ("paper.json", "paper_theirs.json")
 """The figures of the paper, and two of them in the setting of its own program."""
 
-DEPTH, FROZEN = "depth, their setting", "frozen, their setting"
+DEPTH, FROZEN = "depth (their program)", "frozen (their program)"
 
 NEARLY = 0.95
 """Share of the greatest reduction from which on a network is called deep enough."""
@@ -71,8 +71,8 @@ def _explanation(name: str, conditions: Figures) -> Iterator[str]:
             "\nIn the paper's own program no half keeps its initial weights: the first half is "
             "trained for 900 epochs and then frozen while the rest is trained for 600; and "
             "networks are compared at the rate that brings the training loss lowest. Frozen at its "
-            "initial weights and stopped at a loss, as above, a last half is more accurate, since "
-            "it needs more epochs to that loss, and so a smaller rate at its end."
+            "initial weights, as above, a network whose last half is fixed is more accurate when "
+            "it reaches the loss, which takes it more epochs."
         )
 
 
