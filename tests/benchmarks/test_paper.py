@@ -13,6 +13,7 @@ import torch
 from benchmarks.claims.paper import SEEDS, summary
 from benchmarks.claims.paper_figures import (
     FIGURES,
+    IN_TURN,
     QUICK_SEEDS,
     RATES,
     Recipe,
@@ -29,6 +30,7 @@ from benchmarks.claims.paper_networks import (
     trained,
     tune,
 )
+from benchmarks.evidence.law import enough_depths
 
 TINY = Recipe(widths=(16, 16, 16), data="digits", epochs=2, learning_rate=1e-3)
 
@@ -85,6 +87,39 @@ def test_half_of_the_blocks_are_frozen(half: str, fixed: list[int]) -> None:
         i for i, block in enumerate(blocks) if not any(p.requires_grad for p in block.parameters())
     ]
     assert frozen == fixed
+
+
+def test_halves_that_are_trained_in_turn_are_frozen_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = replace(TINY, widths=(16,) * 3, frozen=IN_TURN)
+    phases = []
+
+    def noted(model: torch.nn.Module, _data: object, *, epochs: int, **_other: object) -> None:
+        blocks = [*model.get_submodule("blocks").children(), model.get_submodule("head")]
+        trained_now = [all(p.requires_grad for p in block.parameters()) for block in blocks]
+        phases.append((epochs, trained_now))
+
+    monkeypatch.setattr("benchmarks.claims.paper_networks.train", noted)
+    trained({}, recipe)
+    assert phases == [(3, [True, True, False, False]), (2, [False, False, True, True])]
+
+
+def test_the_rate_of_the_lowest_loss_may_be_wanted(tmp_path: Path) -> None:
+    recipe = replace(TINY, learning_rate=0.0, epochs=50, rates=(0.1, 0.01), lowest_loss=True)
+    figures = {0.1: {"validation_accuracy": 0.9, "training_loss": 0.2},
+               0.01: {"validation_accuracy": 0.8, "training_loss": 0.1}}  # fmt: skip
+    rows = [{"run": asdict(pilot(recipe, rate)), **row} for rate, row in figures.items()]
+    path = tmp_path / "runs.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    assert tune([recipe], TrainedNetworks(path, {}))[recipe].learning_rate == 0.01
+
+
+def test_deep_enough_is_where_log_d_falls_nearly_as_far_as_it_can() -> None:
+    falls = {"MNIST, 2 layers": 3.0, "MNIST, 6 layers": 6.7, "MNIST, 17 layers": 6.9,
+             "digits, 2 layers": 5.0, "digits, 6 layers": 4.0}  # fmt: skip
+    conditions = {name: group(total_reduction=fall) for name, fall in falls.items()}
+    assert dict(enough_depths(conditions)) == {"MNIST": 6, "digits": 2}
 
 
 def test_imbalanced_data_have_a_fifth_of_the_later_classes() -> None:
