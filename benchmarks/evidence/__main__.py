@@ -31,6 +31,7 @@ from benchmarks.evidence.receptive_field import receptive_field
 from benchmarks.evidence.score_forms import score_forms
 from benchmarks.evidence.statement import Page, Statement
 from benchmarks.evidence.statements import statements, summary
+from benchmarks.evidence.terms import opening
 from benchmarks.evidence.zoo import zoo
 
 ROOT = Path(__file__).parents[2]
@@ -77,10 +78,7 @@ def document() -> Iterator[str]:
     yield from (
         "# The evidence",
         "",
-        "What Designer claims, what was measured, and whether it holds. Rivals stand beside it, "
-        "also where they win. `python -m benchmarks.evidence` writes this page from the files in "
-        "`benchmarks/results/`, each of which holds its command, seeds, versions and machine; the "
-        "commands below measure them again.",
+        *opening(),
     )
     for statement in statements():
         yield from _section(statement)
@@ -93,10 +91,8 @@ def _section(statement: Statement) -> Iterator[str]:
         yield from embedded(statement.picture)
     else:
         yield ""
-    title, _ = PAGES[statement.page]
     yield (
-        f"[Full tables: {title}](evidence/{statement.page}.md) · "
-        f"`python -m benchmarks.run {statement.program}`"
+        f"[Tables](evidence/{statement.page}.md) · `python -m benchmarks.run {statement.program}`"
     )
 
 

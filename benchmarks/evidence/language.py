@@ -111,7 +111,7 @@ def language_statements() -> Iterator[Statement]:
     )
     if read_result(FILE)["encoder"]["rows"]:
         yield Statement(
-            "The same for a sentence encoder",
+            "The same holds for a sentence encoder",
             encoder_figure(),
             holds(encoder_holds()),
             "language",
@@ -130,13 +130,15 @@ def figure() -> str:
     """Return the perplexities at the smallest size, without recovery and after it."""
     figures = read_result(FILE)["perplexity"]
     count = max(figures["removed"], key=int)
+    names = (OURS, *RIVALS, LAST, RANDOM_MEAN)
     parts = []
     for state in STATES:
         values = figures["removed"][count][state]["perplexity"]
-        others = (*RIVALS, LAST, RANDOM_MEAN)
-        rivals = ", ".join(f"{name} {values[name]:.2f}" for name in others)
-        parts.append(f"{count} gone, {IN_WORDS[state]}: {values[OURS]:.2f} ({rivals})")
-    return f"perplexity per byte, {figures['whole']:.2f} with all layers; {'; '.join(parts)}"
+        parts.append(f"{IN_WORDS[state]} {', '.join(f'{values[name]:.2f}' for name in names)}")
+    return (
+        f"perplexity per byte of small models, {figures['whole']:.2f} with all 12 layers; {count} "
+        f"gone by {', '.join(names)}: {'; '.join(parts)}"
+    )
 
 
 def is_level() -> bool:
@@ -147,14 +149,13 @@ def is_level() -> bool:
 
 def encoder_figure() -> str:
     """Return the mean cosines by size, as layers are left out and after the repair."""
-    rows = read_result(FILE)["encoder"]["rows"]
+    rows, names = read_result(FILE)["encoder"]["rows"], (OURS, *RIVALS)
     parts = []
     for count, repaired in ENCODER_SIZES:
-        values = {n: _mean(rows, n, count, "cosine", repaired=repaired) for n in (OURS, *RIVALS)}
-        rivals = ", ".join(f"{name} {values[name]:.3f}" for name in RIVALS)
-        how = "repaired" if repaired else "as it is"
-        parts.append(f"{count} of 6 gone, {how}: {values[OURS]:.3f} ({rivals})")
-    return f"cosine to the whole encoder's embeddings; {'; '.join(parts)}"
+        values = [_mean(rows, n, count, "cosine", repaired=repaired) for n in names]
+        how = "repaired" if repaired else f"{count} of 6 gone"
+        parts.append(f"{how} {', '.join(f'{value:.3f}' for value in values)}")
+    return f"cosine to the whole encoder's embeddings, by {', '.join(names)}: {'; '.join(parts)}"
 
 
 def encoder_holds() -> bool:

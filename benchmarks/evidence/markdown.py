@@ -64,7 +64,7 @@ def difference(mean_and_interval: Figures, scale: float = 1, digits: int = 2) ->
     """Return a difference with its sign and its interval."""
     mean = scale * mean_and_interval["mean"]
     low, high = (scale * bound for bound in mean_and_interval["interval"])
-    return f"{mean:+.{digits}f}: {low:+.{digits}f} to {high:+.{digits}f}"
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def reached(is_reached: bool) -> str:

@@ -104,8 +104,8 @@ def figure() -> str:
         costly = healthy["costly_alarms"] / max(healthy["other_blocks"], 1)
         parts.append(f"{tool} {named} ({right}) of {networks}, {_rate(healthy):.0%} ({costly:.0%})")
     return (
-        "planted defects named (with the right advice), and blocks of healthy networks flagged "
-        f"(that cost accuracy to remove): {'; '.join(parts)}"
+        "planted defects named (with the right advice), and blocks of healthy networks called "
+        f"unneeded (that were needed): {'; '.join(parts)}"
     )
 
 

@@ -59,8 +59,8 @@ def figure() -> str:
     laws = [*_laws("train"), *_laws("heldout")]
     last = [law for part in ("train", "heldout") for law in _laws(part, LAST_STAGE)]
     return (
-        f"Pearson r on {', '.join(parts)}; uniformity {_range(laws, 'uniformity')}, and within the "
-        f"last stage {_range(last, 'uniformity')}"
+        f"uniformity {_range(laws, 'uniformity')}, within the last stage "
+        f"{_range(last, 'uniformity')}; Pearson r on {', '.join(parts)}"
     )
 
 

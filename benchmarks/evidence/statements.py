@@ -74,6 +74,9 @@ PROMISED = 0.95
 KEPT = 0.8
 """Share of the ideal rate that workers must keep."""
 
+IN_TABLE = {REFERENCE: "TPE with MedianPruner", "TPE, Hyperband": "TPE with Hyperband"}
+"""Searches whose names hold a comma."""
+
 IN_WORDS = {HELDOUT: "held-out steps", BLOCK_INFLUENCE: "Block Influence"}
 """Orders whose names are those of options."""
 
@@ -121,8 +124,9 @@ def _paper() -> Statement:
     agreeing, others = paper_verdicts()
     return Statement(
         "The law is what He & Su (PNAS 2023) say it is",
-        f"{len(agreeing)} of {len(agreeing) + len(others)} of their claims came out the same",
-        f"agrees, but for: {', '.join(others)}" if others else "agrees",
+        f"{len(agreeing)} of {len(agreeing) + len(others)} of their claims were reproduced"
+        + (f"; the exceptions are {', '.join(others)}" if others else ""),
+        "mostly agrees" if others else "agrees",
         "paper",
         Page.LAW,
         "law",
@@ -131,37 +135,39 @@ def _paper() -> Statement:
 
 def _criterion() -> Iterator[Statement]:
     pools = untouched_pools()
-    for which, key, prefix in (
-        ("all architectures", "all", ""),
-        ("the better half of them", "top_half", TOP_HALF),
-    ):
-        yield Statement(
-            f"After {' / '.join(LEAD_EPOCHS)} epochs the design score ranks {which} as long "
-            "training does",
-            f"Spearman {means('design_score', key)}, validation accuracy "
-            f"{means('validation_accuracy', key)}; {len(pools)} pools of {kinds_of_networks()} on "
-            "which nothing was chosen",
-            f"against validation accuracy: {' / '.join(verdict_words(pools, prefix))}",
-            "criterion",
-            Page.SCORE,
-            "" if key == "all" else "leads",
-        )
+    halves = [
+        f"{which} {means('design_score', key)}, of validation accuracy "
+        f"{means('validation_accuracy', key)}"
+        for which, key in (("all", "all"), ("the better half", "top_half"))
+    ]
+    ahead = [" / ".join(verdict_words(pools, prefix)) for prefix in ("", TOP_HALF)]
+    yield Statement(
+        f"After {' / '.join(LEAD_EPOCHS)} epochs the design score ranks architectures better than "
+        "validation accuracy does",
+        f"Spearman with the accuracy after long training, over {'; over '.join(halves)}; "
+        f"{len(pools)} pools of {kinds_of_networks()}, not used for tuning",
+        f"{ahead[0]}; in the better half {ahead[1]}",
+        "criterion",
+        Page.SCORE,
+        "leads",
+    )
 
 
 def _payoff() -> Iterator[Statement]:
     results = payoffs()
     regrets = [
-        f"{arm} {regret:.2f} ({near} of {searches})"
+        f"{IN_TABLE.get(arm, arm)} {regret:.2f} ({near})"
         for arm in (OUR_SEARCH, REFERENCE, "TPE, Hyperband", NSGA2, "random")
         for regret in (mean_regret(results, arm),)
         if regret is not None
-        for near, searches in (searches_near(results, arm),)
+        for near, _ in (searches_near(results, arm),)
     ]
     half = mean_regret(results, OUR_SEARCH, "0.5")
     yield Statement(
-        f"The search needs half of the processor time of {REFERENCE}",
-        f"points below the best known at equal time, mean over {len(results)} searches (within "
-        f"half a point): {', '.join(regrets)}; ours after half of the time "
+        f"The search needs half the processor time of {IN_TABLE[REFERENCE]}",
+        f"points of test accuracy below the best known at equal time (and how many of "
+        f"{searches_near(results, OUR_SEARCH)[1]} searches came within half a point of it): "
+        f"{', '.join(regrets)}; designer at half the time "
         f"{'-' if half is None else f'{half:.2f}'}",
         holds(half_is_enough(results)),
         "payoff",
@@ -178,7 +184,8 @@ def _diagnosis() -> Iterator[Statement]:
     wrong = false_alarms(groups)
     yield Statement(
         "The diagnosis names what is wrong with a network, and is silent on healthy ones",
-        f"named: {', '.join(named)}; {wrong:.1%} of the blocks of healthy networks to change",
+        f"planted defects named: {', '.join(named)}; in healthy networks it advises changing "
+        f"{wrong:.1%} of the blocks (target {FALSE_ALARMS:.0%})",
         f"{holds(defects_are_named(groups))}; {holds(wrong <= FALSE_ALARMS)}",
         "diagnosis",
         Page.ADVICE,
@@ -191,12 +198,12 @@ def _edits() -> Iterator[Statement]:
     whole = read_result(EDITS_FILE)["groups"]["all"]
     advised, level = whole["arms"][ADVISED], whole["runs_until_level"]
     yield Statement(
-        "Edits that a search tries and keeps are better on test data, too, and the report says "
-        "what to try first",
-        f"{advised['better']} of {advised['changed']} networks, which end with "
+        "Edits that a search keeps improve networks on test data, too, and the report says what "
+        "to try first",
+        f"{advised['better']} of {advised['changed']} networks improved, to "
         f"{advised['size']:.0%} of their parameters and "
-        f"{100 * advised['test_change']['mean']:+.1f} points; {level[ADVISED]:.1f} runs where "
-        f"random order takes {level[RANDOM]:.1f}",
+        f"{100 * advised['test_change']['mean']:+.1f} points; {level[ADVISED]:.1f} training runs "
+        f"to get as far as random order gets in {level[RANDOM]:.1f}",
         f"{holds(better_share(whole) >= GOOD_SHARE)}; {holds(level['ratio'] <= RUNS_SHARE)}",
         "edits",
         Page.ADVICE,
@@ -220,9 +227,10 @@ def _effects_of(group: Figures) -> Statement:
     by_name = group["spearman"][REMOVED]["accuracy"]
     names = (RULER, BLOCK_INFLUENCE_CRITERION, HELDOUT_STEP)
     return Statement(
-        f"What a block contributes says what its removal costs (pretrained {RESNET})",
-        "Spearman with the accuracy lost: "
-        + ", ".join(f"{name} {by_name[name]['mean']:.2f}" for name in names),
+        f"A block's contribution predicts what removing it costs (pretrained {RESNET}, CIFAR-10)",
+        "Spearman with the accuracy lost, contribution measured by "
+        + ", ".join(f"{name} {by_name[name]['mean']:.2f}" for name in names)
+        + f" (target {LEAST_AGREEMENT})",
         holds(by_name[RULER]["mean"] >= LEAST_AGREEMENT),
         "contribution",
         Page.BLOCKS,
@@ -241,10 +249,10 @@ def _removals_of(group: Figures) -> Statement:
     ]
     leads = [group["removed"][k]["lead"][n][RECOVERED] for k in counts for n in orders[1:]]
     return Statement(
-        f"Pruning by contribution keeps most (pretrained {RESNET}, {' / '.join(counts)} of "
-        f"{group['blocks']} blocks gone, trained for two short epochs)",
+        f"Pruning by contribution keeps most ({RESNET}, {' / '.join(counts)} of {group['blocks']} "
+        "blocks gone, then two short epochs)",
         f"{', '.join(figures)}; whole network {percent(group['whole']['after']['mean'])}",
-        f"against all others: {' / '.join(dict.fromkeys(map(verdict, leads)))}",
+        f"against all others {' / '.join(dict.fromkeys(map(verdict, leads)))}",
         "contribution",
         Page.PRUNING,
         "pruning",
@@ -255,13 +263,13 @@ def _small_removals(groups: Sequence[Figures]) -> Statement:
     """Return how far contribution is behind the best of all orders in small networks."""
     behind = {group["family"]: _behind_best(group) for group in groups}
     figures = [
-        f"{family} {100 * mean:.1f} (random {100 * random:+.1f})"
+        f"{family} {100 * mean:.1f} ({100 * random:.1f})"
         for family, (mean, random) in behind.items()
     ]
     return Statement(
-        "In small networks no order is much better than contribution, the best order included",
-        "mean points behind the best of all orders in hindsight (and by how much random choices "
-        f"are behind contribution): {', '.join(figures)}",
+        "In small networks no order of removal is much better than contribution",
+        f"points behind the best of all orders in hindsight, target {100 * TOLERANCE:.1f} (and by "
+        f"how much random choice trails contribution): {', '.join(figures)}",
         holds(all(mean <= TOLERANCE for mean, _ in behind.values())),
         "contribution",
         Page.PRUNING,
@@ -283,7 +291,7 @@ def _max_drop() -> Iterator[Statement]:
     within, networks = (sum(group[name] for group in groups) for name in ("within", "networks"))
     families = dict.fromkeys(group["family"] for group in groups)
     yield Statement(
-        "`--max-drop 0.01` holds on test data",
+        "`--max-drop 0.01` loses at most one point of test accuracy",
         f"in {within} of {networks} networks ({', '.join(families)})",
         holds(within >= PROMISED * networks),
         "max_drop",
@@ -299,10 +307,10 @@ def _zoo() -> Iterator[Statement]:
         totals[key] for key in ("right", "wrong_without_warning", "architectures")
     )
     yield Statement(
-        "Blocks are found in models that people have",
+        "Blocks are found in widely used models",
         f"right in {right} of {everything} architectures of torchvision, timm and transformers, "
-        f"wrong without a warning in {wrong}; a block can go in {totals['removable']}, and "
-        f"{totals['running']} of them run without it",
+        f"wrong without a warning in {wrong}; a block can be removed in {totals['removable']}, "
+        f"and {totals['running']} still run",
         holds(right >= RIGHT_SHARE * everything and not wrong),
         "zoo",
         Page.BLOCKS,
@@ -317,19 +325,20 @@ def _costs() -> Iterator[Statement]:
     wide = separation["wide"]
     bars = [*(row["met"] for row in separation["against_textbook"].values()), wide["met"]]
     bars.append(wide["peak_met"])
+    targets = [str(row["acceptance"]) for row in separation["against_textbook"].values()]
     yield Statement(
-        "D is faster than in the textbook form",
-        f"{' / '.join(ratios(separation))} times at 100 / 1,000 / 3,000 features "
-        f"({separation['meta']['threads']} threads)",
-        f"{sum(bars)} of {len(bars)} acceptances met",
+        "D is computed faster than by the textbook formula",
+        f"{' / '.join(ratios(separation))} times as fast (targets {' / '.join(targets)}) at 100 / "
+        "1,000 / 3,000 features",
+        f"{sum(bars)} of {len(bars)} targets met",
         "separation",
         Page.COSTS,
     )
     row = analysis["time"]["10"]
     yield Statement(
         f"`analyze` costs at most {row['acceptance']} times two plain forward passes",
-        f"{row['ratio']:.2f} times, for a ResNet-18 with intervals and nulls, on training data "
-        f"alone; contributions, which need held-out data, come on top",
+        f"{row['ratio']:.2f} times, for a ResNet-18 and training data alone; contributions, which "
+        "need held-out data, come on top",
         "met" if row["met"] else "missed",
         "analysis",
         Page.COSTS,
@@ -340,9 +349,9 @@ def _looks() -> Statement:
     result = read_result("looks.json")
     rows = {name: result[name] for name in ("mlp", "cnn")}
     return Statement(
-        "A look between two epochs costs next to nothing",
+        "A look inside between two epochs costs next to nothing",
         ", ".join(
-            f"{row['look']:.1%} of an epoch in the space `{name}` (aim {row['acceptance']:.0%})"
+            f"{row['look']:.1%} of an epoch in the space `{name}` (target {row['acceptance']:.0%})"
             for name, row in rows.items()
         ),
         " / ".join("met" if row["met"] else "missed" for row in rows.values()),
@@ -362,7 +371,7 @@ def _workers() -> Statement:
     return Statement(
         f"Workers keep at least {KEPT:.0%} of the ideal rate",
         f"2 on {cores['meta']['machine']['cores']} cores finish {cores['ratio']:.2f} times the "
-        f"trials per hour of one; {most} that sleep keep {', '.join(kept)}",
+        f"trials per hour of one; {most} that only sleep keep {', '.join(kept)}",
         holds(all(row["of_ideal"] >= KEPT for row in rows)),
         "scaling",
         Page.SCALING,
@@ -373,8 +382,8 @@ def _plain_loop() -> Statement:
     rows = read_result("scaling_plain.json")["rows"]
     figures = [f"{row['networks']} {row['ratio']:.2f} times" for row in rows]
     return Statement(
-        f"Looking inside costs no trials: at least {TRIALS_PER_HOUR} times the trials per hour of "
-        "a plain Optuna loop",
+        f"All measuring included, a search does {TRIALS_PER_HOUR} times the trials per hour of a "
+        "plain Optuna loop",
         ", ".join(figures),
         holds(all(row["ratio"] >= TRIALS_PER_HOUR for row in rows)),
         "scaling",
@@ -390,15 +399,14 @@ def _small_effects() -> Iterator[Statement]:
     agreements = {group["family"]: _agreements(group) for group in groups}
     best = {family: max(by, key=by.__getitem__) for family, by in agreements.items()}
     figures = [
-        f"{family} {by[RULER]:.2f} (best: {best[family]} {by[best[family]]:.2f}; held-out step "
-        f"{by[HELDOUT_STEP]:.2f})"
+        f"{family} {by[RULER]:.2f} ({best[family]} {by[best[family]]:.2f}, {by[HELDOUT_STEP]:.2f})"
         for family, by in agreements.items()
     ]
     near = sum(by[RULER] >= by[best[f]] - NEAR_BEST for f, by in agreements.items())
     yield Statement(
-        "In small networks, too, contribution says best what a removal costs",
-        "Spearman with the accuracy lost after fitting what follows, before any training: "
-        + ", ".join(figures),
+        "In small networks, too, contribution predicts what a removal costs",
+        "Spearman with the accuracy lost, of cross-entropy (of the best criterion, and of held-out "
+        f"steps): {', '.join(figures)}",
         f"within {NEAR_BEST} of the best criterion in {near} of {len(groups)} kinds of networks",
         "contribution",
         Page.BLOCKS,
@@ -440,7 +448,7 @@ def _pretrained() -> Iterator[Statement]:
 def _peers() -> Iterator[Statement]:
     if is_measured(peers.FILE):
         yield Statement(
-            "The report names what is planted as often as other tools, and flags no more else",
+            "The report finds planted defects as often as other tools, with no more false alarms",
             peers.figure(),
             holds(peers.ahead_everywhere()),
             "peers",
@@ -453,7 +461,7 @@ def _receptive_field() -> Iterator[Statement]:
         yield Statement(
             "A CNN does as well without the convolutions that see nothing new of the image",
             receptive_field.figure(),
-            " / ".join(map(holds, receptive_field.verdicts())),
+            " / ".join(receptive_field.verdicts()),
             "receptive_field",
             Page.ADVICE,
         )

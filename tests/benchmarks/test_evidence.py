@@ -80,7 +80,7 @@ def test_numbers_are_written_with_their_uncertainty() -> None:
     assert spread({"mean": None, "sd": None}) == "-"
     assert with_interval({"mean": 1.0, "interval": [0.5, 2.0]}) == "1.00 (0.50 to 2.00)"
     assert with_interval({"mean": None, "interval": [None, None]}) == "-"
-    assert difference({"mean": 0.01, "interval": [-0.02, 0.03]}, 100, 1) == "+1.0: -2.0 to +3.0"
+    assert difference({"mean": 0.01, "interval": [-0.02, 0.03]}, 100, 1) == "+1.0 (-2.0 to +3.0)"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""The words of the page of statements, each in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+TERMS = {
+    "D": "how mixed the classes are behind a layer: Tr(SS_w SS_b⁺), the spread within classes over "
+    "that between them",
+    "law": "log D falls by the same step at every layer of a trained classifier; Pearson r with "
+    "depth is then near -1, and *uniformity* (1 for equal steps) at least 0.9",
+    "step": "by how much a block lowers log D; *held-out*: on images that were not trained on",
+    "contribution": "by how much cross-entropy, accuracy or D get worse with a simple stand-in for "
+    "the block",
+    "Block Influence": "1 minus the cosine between what enters a block and what leaves it",
+    "design score": "ranks networks after a short run, by held-out separation, validation accuracy "
+    "and the law",
+    "ahead, level, behind": "the 95 % interval of the difference is above, around or below zero",
+}
+
+
+def opening() -> Iterator[str]:
+    """Yield what the tool does, what the page shows, and its words."""
+    yield from (
+        "Designer looks inside classifiers: it ranks architectures after short training, says what "
+        "is wrong with a network, tries what it advises, and removes blocks that are not needed. "
+        "This page says what it claims, what was measured, and whether it holds; rivals are shown "
+        "too, including where they win. `python -m benchmarks.evidence` writes it from the files "
+        "in `benchmarks/results/`, which hold seeds, versions and machine; the command below each "
+        "claim measures it again.",
+    )
+    yield ""
+    yield from (f"- **{word}**: {meaning}" for word, meaning in TERMS.items())
