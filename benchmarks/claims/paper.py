@@ -66,8 +66,13 @@ def run(options: argparse.Namespace) -> Result:
     tuned = tune(list(dict.fromkeys(recipes)), networks)
     networks.train([replace(recipe, seed=seed) for recipe in tuned.values() for seed in seeds])
     summaries = {name: summary(figure, tuned, seeds, networks) for name, figure in figures.items()}
-    about = {"network_seconds": networks.seconds}
-    return Result(options, {"figures": summaries}, seeds, about)
+    return Result(
+        options,
+        {"figures": summaries},
+        seeds,
+        about={"network_seconds": networks.seconds},
+        earlier_seconds=networks.earlier_seconds,
+    )
 
 
 def _sources(options: argparse.Namespace, wanted: Collection[str]) -> dict[str, Path]:

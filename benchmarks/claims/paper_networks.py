@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.claim import Figures
 from benchmarks.claims.paper_figures import IN_TURN, RATES, Recipe
-from benchmarks.processes import in_processes
+from benchmarks.processes import PROCESSES, in_processes
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset
@@ -66,6 +66,7 @@ class TrainedNetworks:
         self._sources = {name: str(source) for name, source in sources.items()}
         lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
         self._rows = {key_of(row["run"]): row for row in map(json.loads, lines)}
+        self._kept = list(self._rows.values())
 
     def train(self, recipes: Iterable[Recipe]) -> None:
         """Train all networks that are missing."""
@@ -84,6 +85,11 @@ class TrainedNetworks:
     def __getitem__(self, recipe: Recipe) -> Row:
         row: Row = self._rows[key_of(asdict(recipe))]
         return row
+
+    @property
+    def earlier_seconds(self) -> float:
+        """Wall time that earlier runs spent on what was in the file, in seconds."""
+        return float(sum(row["seconds"] for row in self._kept)) / PROCESSES
 
     @property
     def seconds(self) -> float:
