@@ -15,7 +15,11 @@ NAMED_SHARE, FALSE_ALARMS = 10 / 12, 0.02
 """Share of the networks with a defect in which it must be named, and of the blocks of healthy
 networks that may be advised to change."""
 
-NAMED = ("16 blocks", "no normalisation", "rate a hundredth")
+NAMED = {
+    "16 blocks": "too deep",
+    "no normalisation": "no normalisation",
+    "rate a hundredth": "learning rate too low",
+}
 """Defects that must be named."""
 
 

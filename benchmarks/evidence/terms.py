@@ -24,9 +24,8 @@ def opening() -> Iterator[str]:
     yield from (
         "Designer looks inside classifiers: it ranks architectures after short training, says what "
         "is wrong with a network, tries what it advises, and removes blocks that are not needed. "
-        "This page says what it claims, what was measured, and whether it holds; rivals are shown "
-        "too, including where they win. `python -m benchmarks.evidence` writes it from the files "
-        "in `benchmarks/results/`, which hold seeds, versions and machine; the command below each "
+        "This page shows its claims and whether they hold, with rivals also where these win. "
+        "`python -m benchmarks.evidence` writes it from `benchmarks/results/`; the command below a "
         "claim measures it again.",
     )
     yield ""
