@@ -74,11 +74,10 @@ def payoff() -> Iterator[str]:
     results = payoffs()
     if not results:
         return
-    seeds = searches_near(results, OURS)[1] // len(results)
     yield (
         "\n**Does the search pay?** All arms have the processor time that `designer search` takes "
-        f"with its defaults, {seeds} seeds each, in spaces of small networks. Regret is what the "
-        "long-trained test accuracy of the best so far lacks to the best known of all arms, in "
+        "with its defaults, in spaces of small networks. Regret is what the long-trained test "
+        "accuracy of the best so far lacks to the best known of all arms, in "
         f"points with 95 % intervals over the seeds; near is within {NEAR} points of it. The "
         "volume of a front is the true accuracy of the best network of at most a given size, as a "
         "mean over the logarithm of the size (`python -m benchmarks.run payoff`)."
@@ -90,7 +89,8 @@ def payoff() -> Iterator[str]:
 
 def _setting(title: str, result: Figures) -> Iterator[str]:
     yield (
-        f"\n{title}: best known {result['best_known']:.2f} %, of {result['networks']} networks; "
+        f"\n{title}, {len(result['arms'][OURS]['near'])} seeds: best known "
+        f"{result['best_known']:.2f} %, of {result['networks']} networks; "
         f"one long run differs from the next by {result['seed_sd']:.2f} points"
     )
     columns = (

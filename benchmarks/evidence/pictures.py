@@ -166,7 +166,7 @@ def _leads(prefix: str) -> Iterator[Figures]:
                 }
 
 
-def payoff() -> alt.HConcatChart:
+def payoff() -> alt.ConcatChart:
     """Draw the regret of the best so far against the time spent, with its interval."""
     arms = list(SHOWN_ARMS.values())
     charts = []
@@ -199,7 +199,7 @@ def payoff() -> alt.HConcatChart:
             strokeDash=_dash("arm", arms),
         )
         charts.append(alt.layer(band, line).properties(title=title, width=240, height=240))
-    whole: alt.HConcatChart = alt.hconcat(*charts)
+    whole: alt.ConcatChart = alt.concat(*charts, columns=3)
     return whole
 
 
@@ -235,7 +235,7 @@ def _accuracies(group: Figures, order: str) -> Iterator[tuple[str, float]]:
             yield k, removed["accuracy"][order][RECOVERED]["mean"]
 
 
-ALL: dict[str, Callable[[], alt.HConcatChart]] = {
+ALL: dict[str, Callable[[], alt.HConcatChart | alt.ConcatChart]] = {
     "law": law,
     "leads": leads,
     "payoff": payoff,
