@@ -8,7 +8,7 @@ import numpy as np
 
 from designer.data.batches import batches_of
 from designer.data.dataset import BatchedData
-from designer.data.images import folder_classes
+from designer.data.image_folders import folder_classes
 from designer.data.sources import is_callable, is_npz, read_npz_labels, read_source
 from designer.importing import typed
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -16,9 +16,7 @@ from torch import Tensor
 
 from designer.data.dataset import Array
 from designer.data.limits import LARGEST_IMAGE_SIZE, check_data_size, largest_in_memory
-from designer.data.raw import RawArrays
 from designer.errors import DataError, first_line
-from designer.results.layers import ReportWarning
 
 TRAIN_FOLDERS = ("train", "training")
 """Names of the folder of training images, in upper or lower case."""
@@ -49,11 +47,23 @@ KEPT_MODES = {
 """The mode that images of each of Pillow's modes are converted to; all others become RGB."""
 
 
+class StoredImage(Protocol):
+    """An image that is no file of its own."""
+
+    def opened(self) -> BinaryIO:
+        """Open the image, to be read."""
+        ...
+
+
+Place = Path | StoredImage
+"""Where an image is; as a text it says so to the user."""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
     """Images of one mode and one size, which are decoded when they are asked for."""
 
-    paths: Sequence[str]
+    places: Sequence[Place]
     """Where the images are."""
     mode: str
     """Pillow's mode that all of them are converted to."""
@@ -65,23 +75,23 @@ class ImageFiles:
     """Type of the pixels."""
 
     @classmethod
-    def of(cls, paths: Sequence[Path], image_size: int | None) -> ImageFiles:
+    def of(cls, places: Sequence[Place], image_size: int | None) -> ImageFiles:
         """Return image files with the richest mode among them, and the size of the first.
 
         Args:
-            paths: where the images are, at least one.
+            places: where the images are, at least one.
             image_size: height and width in pixels to resize to; None keeps the size.
 
         Raises:
             DataError: if the header of a file, or the first image, cannot be read, or if images of
                 more than 8 bits are mixed with others.
         """
-        mode = _common_mode(paths)
-        first = _pixels(paths[0], mode, image_size)
-        return cls([str(path) for path in paths], mode, image_size, first.shape, first.dtype)
+        mode = _common_mode(places)
+        first = _pixels(places[0], mode, image_size)
+        return cls(places, mode, image_size, first.shape, first.dtype)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.places)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -97,11 +107,11 @@ class ImageFiles:
         """
         images = np.empty((len(rows), *self.shape), self.dtype)
         for i, row in enumerate(rows):
-            pixels = _pixels(self.paths[row], self.mode, self.image_size)
+            pixels = _pixels(self.places[row], self.mode, self.image_size)
             if pixels.shape != self.shape:
                 raise DataError(
                     f"Expected images of one size, got {_size(self.shape)} pixels in "
-                    f"'{self.paths[0]}' and {_size(pixels.shape)} in '{self.paths[row]}'; resize "
+                    f"'{self.places[0]}' and {_size(pixels.shape)} in '{self.places[row]}'; resize "
                     f"all with --image-size."
                 )
             images[i] = pixels
@@ -122,165 +132,12 @@ class ImageFiles:
         return len(self) * int(np.prod(self.shape)) * 4 <= largest_in_memory()
 
 
-@dataclass(frozen=True, eq=False)
-class RawImages:
-    """The images of a folder that do not fit in memory, and their classes."""
-
-    files: ImageFiles
-    """All images: those of training, then those of test."""
-    y: Array
-    """(n,) class names of the training images."""
-    y_test: Array | None = None
-    """(m,) class names of the test images; None if there is no test folder."""
-    warnings: tuple[ReportWarning, ...] = ()
-    """What a reader of results on these images should know."""
-
-
-def read_image_folder(folder: Path, image_size: int | None) -> RawArrays | RawImages:
-    """Read images and the names of their classes; the images only if they fit in memory.
-
-    ``folder`` holds one folder per class, or ``train`` and ``test`` with such folders. Without
-    ``test``, a folder ``val`` (``valid``, ``validation``) is the test set; beside ``test`` it is
-    ignored, because validation data are split off the training data. Without any of these the
-    test set is split off later. Class folders are searched with all their subfolders; hidden files
-    and files without one of ``IMAGE_SUFFIXES`` are ignored. Pipes, sockets and devices are not
-    opened, but counted in a warning. Images are sorted by their paths, so that the order does not
-    depend on the file system.
-
-    Images are turned upright as their EXIF data say and converted to the richest mode among them:
-    grey, RGB, or RGBA (also for grey with alpha). Images of one bit become grey; palettes, CMYK and
-    other colour spaces become RGB. Grey of more than 8 bits keeps its values and cannot be mixed
-    with other images, because its range is unknown. Pillow reads colours of 16 bits as 8. The
-    first of several frames is used.
-
-    Args:
-        folder: the folder.
-        image_size: height and width in pixels to resize to; None keeps the size.
-
-    Returns:
-        Training images (n, height, width), or (n, channels, height, width) with colours, and their
-        class names (n,); test images and class names if there is a test folder. In the place of
-        images that do not fit in memory, their files.
-
-    Raises:
-        DataError: if there are no classes or images, if an image cannot be read, or if images
-            differ in size and ``image_size`` is None. Of images that do not fit in memory, only
-            the headers are read here.
-    """
-    train, test = _train_and_test(folder)
-    paths, y = _labelled_images(train)
-    if len(set(y)) < 2:
-        raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
-    paths_test, y_test = _labelled_images(test) if test else ([], [])
-    files = ImageFiles.of([*paths, *paths_test], image_size)
-    warnings = tuple(_special_files([train] if test is None else [train, test]))
-    if not files.fit_in_memory():
-        return RawImages(files, np.array(y), np.array(y_test) if test else None, warnings)
-    x = files.all_pixels()
-    if not test:
-        return RawArrays(x, np.array(y), warnings=warnings)
-    return RawArrays(x[: len(y)], np.array(y), x[len(y) :], np.array(y_test), warnings)
-
-
-def folder_classes(folder: Path) -> set[str]:
-    """Return the names of the classes that ``read_image_folder`` would find, without any image.
-
-    Raises:
-        DataError: if there is no folder of images per class.
-    """
-    train, _ = _train_and_test(folder)
-    return set(_labelled_images(train)[1])
-
-
-def _special_files(folders: list[Path]) -> Iterator[ReportWarning]:
-    """Yield a warning if there are pipes, sockets or devices where images should be."""
-    special = [
-        path
-        for folder in folders
-        for label in _subfolders(folder)
-        for path in _named_as_images(label).values()
-        if _is_special(path)
-    ]
-    if special:
-        yield ReportWarning(
-            "special_files",
-            f"{len(special):,} of the names of images belong to no regular files, but to pipes, "
-            f"sockets or devices, which were not opened; the first is '{special[0]}'.",
-        )
-
-
-def _is_special(path: Path) -> bool:
-    """True for pipes, sockets and devices, and for links to them; a broken link is none."""
-    return path.exists() and not path.is_file()
-
-
-def _train_and_test(folder: Path) -> tuple[Path, Path | None]:
-    """Return the folders that hold the class folders of training and of test.
-
-    A folder ``train`` holds classes if it is alone or beside a test folder; beside other folders it
-    is a class itself.
-    """
-    folders = {path.name.lower(): path for path in _subfolders(folder)}
-    train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
-    test = next((folders[name] for name in TEST_FOLDERS if name in folders), None)
-    if train is None or (test is None and len(folders) > 1):
-        return folder, None
-    return train, test
-
-
-def _labelled_images(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the image files of all classes, class by class, and the class of each."""
-    classes = _subfolders(folder)
-    if not classes:
-        raise DataError(
-            f"Expected one folder of images per class in '{folder}', found no folder; move the "
-            f"images of every class into one of its own."
-        )
-    pairs = [(path, label.name) for label in classes for path in _image_files(label)]
-    return [path for path, _ in pairs], [label for _, label in pairs]
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder that are not hidden, sorted by name."""
-    try:
-        inside = sorted(folder.iterdir(), key=lambda path: path.name)
-    except OSError as error:
-        raise DataError(
-            f"Expected a folder that can be read at '{folder}': {first_line(error)}."
-        ) from error
-    return [path for path in inside if path.is_dir() and not path.name.startswith(".")]
-
-
-def _named_as_images(folder: Path) -> dict[str, Path]:
-    """Return all that is named as an image below a class folder, but for folders, by its path."""
-    inside = {path.relative_to(folder): path for path in folder.rglob("*")}
-    return {
-        relative.as_posix(): path
-        for relative, path in inside.items()
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.is_dir()
-        and not any(part.startswith(".") for part in relative.parts)
-    }
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """Return all files below a class folder that should be images, sorted by their paths."""
-    named = _named_as_images(folder)
-    files = {name: path for name, path in named.items() if not _is_special(path)}
-    if not files:
-        raise DataError(
-            f"Expected images (.png, .jpg or others) in class folder '{folder}', found none; add "
-            f"some or remove it."
-        )
-    return [files[name] for name in sorted(files)]
-
-
-def _common_mode(paths: Sequence[Path]) -> str:
+def _common_mode(places: Sequence[Place]) -> str:
     """Return the richest mode among images, which needs only the headers of the files."""
-    examples: dict[str, Path] = {}
-    for path in paths:
-        with _opened(path) as image:
-            examples.setdefault(KEPT_MODES.get(image.mode, "RGB"), path)
+    examples: dict[str, Place] = {}
+    for place in places:
+        with _opened(place) as image:
+            examples.setdefault(KEPT_MODES.get(image.mode, "RGB"), place)
     deep = next((mode for mode in examples if mode not in BYTE_MODES), None)
     if deep is None:
         return max(examples, key=BYTE_MODES.index)
@@ -293,9 +150,9 @@ def _common_mode(paths: Sequence[Path]) -> str:
     return deep
 
 
-def _pixels(path: Path | str, mode: str, image_size: int | None) -> Array:
+def _pixels(place: Place, mode: str, image_size: int | None) -> Array:
     """Return an upright image (height, width) or (channels, height, width); float if resized."""
-    with _opened(path) as image:
+    with _opened(place) as image:
         upright = ImageOps.exif_transpose(image)
         pixels = np.asarray(upright.convert(mode) if mode in BYTE_MODES else upright)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -305,24 +162,24 @@ def _pixels(path: Path | str, mode: str, image_size: int | None) -> Array:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Image.Image]:
-    """Open an image file and close it on leaving; raise any failure as a ``DataError``."""
-    with warnings.catch_warnings():
+def _opened(place: Place) -> Iterator[Image.Image]:
+    """Open an image and close it on leaving; raise any failure as a ``DataError``."""
+    with warnings.catch_warnings(), ExitStack() as opened:
         warnings.simplefilter("ignore")  # warnings are about metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            with Image.open(path) as image:
-                yield image
+            file = place if isinstance(place, Path) else opened.enter_context(place.opened())
+            yield opened.enter_context(Image.open(file))
         except DataError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise DataError(
                 f"Expected images of at most {Image.MAX_IMAGE_PIXELS} pixels, which Pillow "
-                f"considers safe, got more in '{path}'; make it smaller or remove it."
+                f"considers safe, got more in '{place}'; make it smaller or remove it."
             ) from error
         except Exception as error:  # each of Pillow's formats fails in its own way
             raise DataError(
-                f"Expected '{path}' to be an image, but reading it failed: {first_line(error)}; "
+                f"Expected '{place}' to be an image, but reading it failed: {first_line(error)}; "
                 f"save it again or remove it."
             ) from error
 

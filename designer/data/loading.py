@@ -13,8 +13,8 @@ import torch
 from designer.choices import InputKind, Scaling
 from designer.data.dataset import Array, BatchedData, Dataset, LabelledTensors
 from designer.data.duplicates import equal_samples
+from designer.data.image_folders import RawImages
 from designer.data.image_scan import ImageScan
-from designer.data.images import RawImages
 from designer.data.kinds import NO_SCALING, check_unscaled, inputs_of, kind_of, other_kind
 from designer.data.limits import STREAMED_ABOVE
 from designer.data.options import DataOptions

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from designer.data.dataset import Array, BatchedData, LabelledTensors
-from designer.data.images import RawImages, read_image_folder
+from designer.data.image_folders import RawImages, read_image_folder
 from designer.data.limits import check_data_size
 from designer.data.raw import ARRAYS, RawArrays, raw_arrays, raw_from_mapping
 from designer.errors import DataError, first_line
@@ -23,7 +23,8 @@ SOURCES = {
     "FILE.npz": "arrays x_train, y_train and optionally x_test, y_test",
     "FILE.txt": "text that the tokenizer of hf:FOLDER, a language model, reads, to analyze or "
     "prune it; its later parts are held out",
-    "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders; "
+    "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders, or "
+    "tar files of images and classes as WebDataset has them (0001.jpg with 0001.cls); "
     "decoded batch by batch if they are large",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "

@@ -1,0 +1,213 @@
+"""Folders of images: one folder for each class, or shards in tar files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from designer.data.dataset import Array
+from designer.data.image_shards import Shards, images_in, shards_in
+from designer.data.images import IMAGE_SUFFIXES, TEST_FOLDERS, TRAIN_FOLDERS, ImageFiles, Place
+from designer.data.raw import RawArrays
+from designer.errors import DataError, first_line
+from designer.results.layers import ReportWarning
+
+
+@dataclass(frozen=True, eq=False)
+class RawImages:
+    """The images of a folder that do not fit in memory, and their classes."""
+
+    files: ImageFiles
+    """All images: those of training, then those of test."""
+    y: Array
+    """(n,) class names of the training images."""
+    y_test: Array | None = None
+    """(m,) class names of the test images; None if there is no test folder."""
+    warnings: tuple[ReportWarning, ...] = ()
+    """What a reader of results on these images should know."""
+
+
+def read_image_folder(folder: Path, image_size: int | None) -> RawArrays | RawImages:
+    """Read images and the names of their classes; the images only if they fit in memory.
+
+    ``folder`` holds shards (see ``image_shards``), or one folder per class, or ``train`` and
+    ``test`` with such folders. Without ``test``, a folder ``val`` (``valid``, ``validation``) is
+    the test set; beside ``test`` it is ignored, because validation data are split off the training
+    data. Without any of these the test set is split off later. Class folders are searched with all
+    their subfolders; hidden files and files without one of ``IMAGE_SUFFIXES`` are ignored. Pipes,
+    sockets and devices are not opened, but counted in a warning. Images are sorted by their paths,
+    so that the order does not depend on the file system.
+
+    Images are turned upright as their EXIF data say and converted to the richest mode among them:
+    grey, RGB, or RGBA (also for grey with alpha). Images of one bit become grey; palettes, CMYK and
+    other colour spaces become RGB. Grey of more than 8 bits keeps its values and cannot be mixed
+    with other images, because its range is unknown. Pillow reads colours of 16 bits as 8. The
+    first of several frames is used.
+
+    Args:
+        folder: the folder.
+        image_size: height and width in pixels to resize to; None keeps the size.
+
+    Returns:
+        Training images (n, height, width), or (n, channels, height, width) with colours, and their
+        class names (n,); test images and class names if there is a test folder. In the place of
+        images that do not fit in memory, their files.
+
+    Raises:
+        DataError: if there are no classes or images, if an image cannot be read, or if images
+            differ in size and ``image_size`` is None. Of images that do not fit in memory, only
+            the headers are read here.
+    """
+    labelled = _Labelled.of(folder)
+    y, y_test = labelled.y, labelled.y_test
+    files = ImageFiles.of(labelled.places, image_size)
+    if not files.fit_in_memory():
+        return RawImages(files, y, y_test, labelled.warnings)
+    x = files.all_pixels()
+    x_test = None if y_test is None else x[len(y) :]
+    return RawArrays(x[: len(y)], y, x_test, y_test, labelled.warnings)
+
+
+def folder_classes(folder: Path) -> set[str]:
+    """Return the names of the classes that ``read_image_folder`` would find, without any image.
+
+    Raises:
+        DataError: if there is no folder of images per class.
+    """
+    return set(_Labelled.of(folder).y.tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """The images of a folder and their classes, before any image is read."""
+
+    places: Sequence[Place]
+    """All images: those of training, then those of test."""
+    y: Array
+    """(n,) class names of the training images, or numbers if all are such."""
+    y_test: Array | None
+    """(m,) class names or numbers of the test images."""
+    warnings: tuple[ReportWarning, ...] = ()
+
+    @classmethod
+    def of(cls, folder: Path) -> _Labelled:
+        """Return what lies in a folder.
+
+        Raises:
+            DataError: if that is neither shards nor folders of images, or of one class alone.
+        """
+        shards = shards_in(folder)
+        return cls._of_shards(shards, folder) if shards else cls._of_class_folders(folder)
+
+    @classmethod
+    def _of_shards(cls, shards: Shards, folder: Path) -> _Labelled:
+        images, classes = images_in(shards.train)
+        if len(set(classes)) < 2:
+            raise DataError(
+                f"Expected at least 2 classes in the shards of '{folder}', got '{classes[0]}' "
+                f"alone."
+            )
+        images_test, classes_test = images_in(shards.test) if shards.test else ([], [])
+        numbers = all(name.isdecimal() for name in (*classes, *classes_test))
+        y, y_test = (np.array(some, int if numbers else str) for some in (classes, classes_test))
+        return cls([*images, *images_test], y, y_test if shards.test else None)
+
+    @classmethod
+    def _of_class_folders(cls, folder: Path) -> _Labelled:
+        train, test = _train_and_test(folder)
+        paths, y = _labelled_images(train)
+        if len(set(y)) < 2:
+            raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
+        paths_test, y_test = _labelled_images(test) if test else ([], [])
+        return cls(
+            [*paths, *paths_test],
+            np.array(y),
+            np.array(y_test) if test else None,
+            tuple(_special_files([train] if test is None else [train, test])),
+        )
+
+
+def _special_files(folders: list[Path]) -> Iterator[ReportWarning]:
+    """Yield a warning if there are pipes, sockets or devices where images should be."""
+    special = [
+        path
+        for folder in folders
+        for label in _subfolders(folder)
+        for path in _named_as_images(label).values()
+        if _is_special(path)
+    ]
+    if special:
+        yield ReportWarning(
+            "special_files",
+            f"{len(special):,} of the names of images belong to no regular files, but to pipes, "
+            f"sockets or devices, which were not opened; the first is '{special[0]}'.",
+        )
+
+
+def _is_special(path: Path) -> bool:
+    """True for pipes, sockets and devices, and for links to them; a broken link is none."""
+    return path.exists() and not path.is_file()
+
+
+def _train_and_test(folder: Path) -> tuple[Path, Path | None]:
+    """Return the folders that hold the class folders of training and of test.
+
+    A folder ``train`` holds classes if it is alone or beside a test folder; beside other folders it
+    is a class itself.
+    """
+    folders = {path.name.lower(): path for path in _subfolders(folder)}
+    train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
+    test = next((folders[name] for name in TEST_FOLDERS if name in folders), None)
+    if train is None or (test is None and len(folders) > 1):
+        return folder, None
+    return train, test
+
+
+def _labelled_images(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the image files of all classes, class by class, and the class of each."""
+    classes = _subfolders(folder)
+    if not classes:
+        raise DataError(
+            f"Expected one folder of images per class in '{folder}', found no folder; move the "
+            f"images of every class into one of its own."
+        )
+    pairs = [(path, label.name) for label in classes for path in _image_files(label)]
+    return [path for path, _ in pairs], [label for _, label in pairs]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that are not hidden, sorted by name."""
+    try:
+        inside = sorted(folder.iterdir(), key=lambda path: path.name)
+    except OSError as error:
+        raise DataError(
+            f"Expected a folder that can be read at '{folder}': {first_line(error)}."
+        ) from error
+    return [path for path in inside if path.is_dir() and not path.name.startswith(".")]
+
+
+def _named_as_images(folder: Path) -> dict[str, Path]:
+    """Return all that is named as an image below a class folder, but for folders, by its path."""
+    inside = {path.relative_to(folder): path for path in folder.rglob("*")}
+    return {
+        relative.as_posix(): path
+        for relative, path in inside.items()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.is_dir()
+        and not any(part.startswith(".") for part in relative.parts)
+    }
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """Return all files below a class folder that should be images, sorted by their paths."""
+    named = _named_as_images(folder)
+    files = {name: path for name, path in named.items() if not _is_special(path)}
+    if not files:
+        raise DataError(
+            f"Expected images (.png, .jpg or others) in class folder '{folder}', found none; add "
+            f"some or remove it."
+        )
+    return [files[name] for name in sorted(files)]
