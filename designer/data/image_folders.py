@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from designer.data.dataset import Array
-from designer.data.image_shards import Shards, images_in, shards_in
-from designer.data.images import IMAGE_SUFFIXES, TEST_FOLDERS, TRAIN_FOLDERS, ImageFiles, Place
+from designer.data.image_shards import images_in_shards
+from designer.data.images import (
+    IMAGE_SUFFIXES,
+    TEST_FOLDERS,
+    TRAIN_FOLDERS,
+    ImageFiles,
+    LabelledImages,
+)
 from designer.data.raw import RawArrays
+from designer.data.saved_images import saved_images
 from designer.errors import DataError, first_line
 from designer.results.layers import ReportWarning
 
@@ -33,7 +40,8 @@ class RawImages:
 def read_image_folder(folder: Path, image_size: int | None) -> RawArrays | RawImages:
     """Read images and the names of their classes; the images only if they fit in memory.
 
-    ``folder`` holds shards (see ``image_shards``), or one folder per class, or ``train`` and
+    ``folder`` holds shards (see ``image_shards``), a saved data set (see ``saved_images``), or one
+    folder per class, or ``train`` and
     ``test`` with such folders. Without ``test``, a folder ``val`` (``valid``, ``validation``) is
     the test set; beside ``test`` it is ignored, because validation data are split off the training
     data. Without any of these the test set is split off later. Class folders are searched with all
@@ -61,7 +69,7 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawArrays | RawIm
             differ in size and ``image_size`` is None. Of images that do not fit in memory, only
             the headers are read here.
     """
-    labelled = _Labelled.of(folder)
+    labelled = _labelled(folder)
     y, y_test = labelled.y, labelled.y_test
     files = ImageFiles.of(labelled.places, image_size)
     if not files.fit_in_memory():
@@ -77,57 +85,31 @@ def folder_classes(folder: Path) -> set[str]:
     Raises:
         DataError: if there is no folder of images per class.
     """
-    return set(_Labelled.of(folder).y.tolist())
+    return set(_labelled(folder).y.tolist())
 
 
-@dataclass(frozen=True, eq=False)
-class _Labelled:
-    """The images of a folder and their classes, before any image is read."""
+def _labelled(folder: Path) -> LabelledImages:
+    """Return the images of a folder and their classes, before any image is read."""
+    stored = images_in_shards(folder) or saved_images(folder)
+    if stored is None:
+        return _of_class_folders(folder)
+    if len(set(stored.y.tolist())) < 2:
+        raise DataError(f"Expected at least 2 classes in '{folder}', got '{stored.y[0]}' alone.")
+    return stored
 
-    places: Sequence[Place]
-    """All images: those of training, then those of test."""
-    y: Array
-    """(n,) class names of the training images, or numbers if all are such."""
-    y_test: Array | None
-    """(m,) class names or numbers of the test images."""
-    warnings: tuple[ReportWarning, ...] = ()
 
-    @classmethod
-    def of(cls, folder: Path) -> _Labelled:
-        """Return what lies in a folder.
-
-        Raises:
-            DataError: if that is neither shards nor folders of images, or of one class alone.
-        """
-        shards = shards_in(folder)
-        return cls._of_shards(shards, folder) if shards else cls._of_class_folders(folder)
-
-    @classmethod
-    def _of_shards(cls, shards: Shards, folder: Path) -> _Labelled:
-        images, classes = images_in(shards.train)
-        if len(set(classes)) < 2:
-            raise DataError(
-                f"Expected at least 2 classes in the shards of '{folder}', got '{classes[0]}' "
-                f"alone."
-            )
-        images_test, classes_test = images_in(shards.test) if shards.test else ([], [])
-        numbers = all(name.isdecimal() for name in (*classes, *classes_test))
-        y, y_test = (np.array(some, int if numbers else str) for some in (classes, classes_test))
-        return cls([*images, *images_test], y, y_test if shards.test else None)
-
-    @classmethod
-    def _of_class_folders(cls, folder: Path) -> _Labelled:
-        train, test = _train_and_test(folder)
-        paths, y = _labelled_images(train)
-        if len(set(y)) < 2:
-            raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
-        paths_test, y_test = _labelled_images(test) if test else ([], [])
-        return cls(
-            [*paths, *paths_test],
-            np.array(y),
-            np.array(y_test) if test else None,
-            tuple(_special_files([train] if test is None else [train, test])),
-        )
+def _of_class_folders(folder: Path) -> LabelledImages:
+    train, test = _train_and_test(folder)
+    paths, y = _labelled_images(train)
+    if len(set(y)) < 2:
+        raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
+    paths_test, y_test = _labelled_images(test) if test else ([], [])
+    return LabelledImages(
+        [*paths, *paths_test],
+        np.array(y),
+        np.array(y_test) if test else None,
+        tuple(_special_files([train] if test is None else [train, test])),
+    )
 
 
 def _special_files(folders: list[Path]) -> Iterator[ReportWarning]:

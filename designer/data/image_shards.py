@@ -7,48 +7,23 @@ is read from its place alone, so that shards are as good as single files for ima
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
-from designer.data.images import IMAGE_SUFFIXES, TEST_FOLDERS, TRAIN_FOLDERS
+import numpy as np
+
+from designer.data.file_parts import FilePart
+from designer.data.images import IMAGE_SUFFIXES, TEST_FOLDERS, TRAIN_FOLDERS, LabelledImages
 from designer.errors import DataError, first_line
 
 SHARD_SUFFIX, CLASS_SUFFIX = ".tar", ".cls"
 
 LARGEST_CLASS_NAME = 1000
 """Bytes of a class name; a longer file is none."""
-
-
-@dataclass(frozen=True)
-class TarImage:
-    """An image in a tar file that is not compressed."""
-
-    shard: str
-    """The tar file."""
-    name: str
-    """Name of the image in it."""
-    offset: int
-    """Bytes of the shard before the image."""
-    size: int
-    """Bytes of the image."""
-
-    def __str__(self) -> str:
-        return f"{self.shard}/{self.name}"
-
-    def opened(self) -> BinaryIO:
-        """Open the image alone, to be read, without the rest of the shard.
-
-        Raises:
-            OSError: if the shard cannot be opened.
-        """
-        raw = _Part(self.shard, self.offset, self.size)
-        return cast("BinaryIO", io.BufferedReader(raw))
 
 
 @dataclass(frozen=True)
@@ -92,14 +67,31 @@ def shards_in(folder: Path) -> Shards | None:
     return Shards(train, _first_of(by_part, TEST_FOLDERS)) if train else None
 
 
-def images_in(shards: Iterable[Path]) -> tuple[list[TarImage], list[str]]:
-    """Return the images of shards in their order, and the class of each.
+def images_in_shards(folder: Path) -> LabelledImages | None:
+    """Return the images of the shards of a folder, in their order; None if it holds no shards.
+
+    Classes that are all numbers are in the order of numbers.
+
+    Args:
+        folder: the folder.
 
     Raises:
         DataError: if a shard cannot be read or is compressed, if it holds no images, or if an image
             has no class.
     """
-    images: list[TarImage] = []
+    shards = shards_in(folder)
+    if shards is None:
+        return None
+    images, classes = _images(shards.train)
+    images_test, classes_test = _images(shards.test) if shards.test else ([], [])
+    numbers = all(name.isdecimal() for name in (*classes, *classes_test))
+    y, y_test = (np.array(some, int if numbers else str) for some in (classes, classes_test))
+    return LabelledImages([*images, *images_test], y, y_test if shards.test else None)
+
+
+def _images(shards: Iterable[Path]) -> tuple[list[FilePart], list[str]]:
+    """Return the images of shards in their order, and the class of each."""
+    images: list[FilePart] = []
     classes: list[str] = []
     for shard in shards:
         members = _Members.of(shard)
@@ -120,7 +112,7 @@ def images_in(shards: Iterable[Path]) -> tuple[list[TarImage], list[str]]:
 class _Members:
     """What a shard holds, by the name up to the first dot."""
 
-    images: dict[str, TarImage] = field(default_factory=dict)
+    images: dict[str, FilePart] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -149,7 +141,7 @@ class _Members:
         if dot + suffix.lower() == CLASS_SUFFIX:
             self.classes[key] = _class_name(archive, member, shard)
         elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 - no path here
-            image = TarImage(str(shard), member.name, member.offset_data, member.size)
+            image = FilePart(str(shard), member.name, member.offset_data, member.size)
             if key in self.images:
                 raise DataError(
                     f"Expected one image of each name in a shard, got '{self.images[key]}' and "
@@ -168,46 +160,6 @@ def _class_name(archive: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) 
             f"{'nothing' if not name else f'{member.size:,} bytes'}."
         )
     return name
-
-
-class _Part(io.RawIOBase):
-    """A part of a file, as a file."""
-
-    def __init__(self, path: str, offset: int, size: int) -> None:
-        super().__init__()
-        self._file = open(path, "rb")  # noqa: SIM115, PTH123 - closed with this
-        self._offset, self._size, self._at = offset, size, 0
-
-    def readable(self) -> bool:
-        """Return True: parts are read."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True: Pillow looks for what it needs."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place in the part, and return it."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """Return the place in the part."""
-        return self._at
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read into a buffer up to the end of the part, and return how many bytes."""
-        count = min(len(buffer), max(0, self._size - self._at))
-        self._file.seek(self._offset + self._at)
-        got = self._file.readinto(memoryview(buffer)[:count])
-        self._at += got
-        return got
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        super().close()
 
 
 def _shards(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from designer.data.dataset import Array
 from designer.data.limits import LARGEST_IMAGE_SIZE, check_data_size, largest_in_memory
 from designer.errors import DataError, first_line
+from designer.results.layers import ReportWarning
 
 TRAIN_FOLDERS = ("train", "training")
 """Names of the folder of training images, in upper or lower case."""
@@ -57,6 +58,20 @@ class StoredImage(Protocol):
 
 Place = Path | StoredImage
 """Where an image is; as a text it says so to the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Places of images, and their classes."""
+
+    places: Sequence[Place]
+    """All images: those of training, then those of test."""
+    y: Array
+    """(n,) names or numbers of the classes of the training images."""
+    y_test: Array | None
+    """(m,) those of the test images; None if there are no test images."""
+    warnings: tuple[ReportWarning, ...] = ()
+    """What a reader of results on these images should know."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,8 @@ SOURCES = {
     "FILE.txt": "text that the tokenizer of hf:FOLDER, a language model, reads, to analyze or "
     "prune it; its later parts are held out",
     "FOLDER": "images in one sub-folder per class, or train/ and test/ with such sub-folders, or "
-    "tar files of images and classes as WebDataset has them (0001.jpg with 0001.cls); "
+    "tar files of images and classes as WebDataset has them (0001.jpg with 0001.cls), or what "
+    "save_to_disk of Hugging Face's datasets wrote; "
     "decoded batch by batch if they are large",
     "openml:NAME[@VERSION]": "a data set of openml.org, fetched and cached by scikit-learn",
     "package.module:callable": "your function; returns (x, y), (x_train, y_train, x_test, y_test) "

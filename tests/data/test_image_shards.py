@@ -125,7 +125,7 @@ def test_shards_that_cannot_be_read_are_refused_in_a_sentence(here: Path) -> Non
     refused("empty", "found none")
     alone = {name: b"a" if name.endswith("cls") else content for name, content in files.items()}
     write_shard(here / "alone" / "0.tar", alone)
-    refused("alone", "at least 2 classes in the shards of 'alone', got 'a' alone")
+    refused("alone", "at least 2 classes in .alone., got 'a' alone")
     write_shard(here / "twice" / "0.tar", {**files, "0000.jpg": files["0000.png"]})
     refused("twice", "one image of each name")
     write_shard(here / "long" / "0.tar", {**files, "0000.cls": b"a" * 2000})
