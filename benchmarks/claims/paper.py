@@ -8,8 +8,8 @@ The setting is the paper's unless a figure says otherwise: 1,000 training images
 Linear-BatchNorm-ReLU of width 100, batches of 128, weight decay 5e-4, a learning rate that falls to
 a tenth at a third and at two thirds of the run. The rate itself is tuned for every kind of network,
 by validation accuracy in a pilot run of a fifth of the epochs with a seed that no figure uses;
-where networks are to be compared at equal training loss, by that loss. D is taken on the training
-images, on the input and after every block.
+where halves are trained in turn, by the training loss. D is taken on the training images, on the
+input and after every block.
 
 ``--quick`` is the same on the bundled digits with fewer epochs and seeds: it shows that everything
 runs, and no figure of it is worth quoting.

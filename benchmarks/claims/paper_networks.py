@@ -193,7 +193,7 @@ def _train(model: nn.Module, data: Dataset, recipe: Recipe) -> Figures:
 
     with suppress(_LossReached):
         if recipe.frozen == IN_TURN:
-            _train_in_turn(model, data, recipe)
+            ended = _train_in_turn(model, data, recipe)
         else:
             _train_whole(model, data, recipe, Schedule.STEP, on_epoch=on_epoch)
     return {"emergence": emergence, "epochs": ended}
@@ -212,19 +212,24 @@ def _train_whole(
     train(model, data.train, schedule=schedule, **{**options, **other})
 
 
-def _train_in_turn(model: nn.Module, data: Dataset, recipe: Recipe) -> None:
+def _train_in_turn(model: nn.Module, data: Dataset, recipe: Recipe) -> int:
     """Train the first half of the blocks at a constant rate, and then the rest, as the paper does.
 
-    Its program is at github.com/HornHehhf/Equi-Separation.
+    Its program is at github.com/HornHehhf/Equi-Separation. Nobody looks inside on the way.
+
+    Returns:
+        The number of epochs, of both halves together.
     """
     first = list(model.get_submodule("blocks").children())
     first = first[: math.ceil(len(first) / 2)]
     model.requires_grad_(requires_grad=False)
     _require(first, requires_grad=True)
-    _train_whole(model, data, recipe, Schedule.CONSTANT, epochs=3 * recipe.epochs // 2)
+    before = 3 * recipe.epochs // 2
+    _train_whole(model, data, recipe, Schedule.CONSTANT, epochs=before)
     model.requires_grad_(requires_grad=True)
     _require(first, requires_grad=False)
     _train_whole(model, data, recipe, Schedule.STEP)
+    return before + recipe.epochs
 
 
 def _require(blocks: Iterable[nn.Module], *, requires_grad: bool) -> None:

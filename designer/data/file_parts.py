@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FilePart:
     """Some bytes of a file."""
 
@@ -29,16 +29,16 @@ class FilePart:
         Raises:
             OSError: if the file cannot be opened.
         """
-        return cast("BinaryIO", io.BufferedReader(_Part(self.file, self.offset, self.size)))
+        whole = open(self.file, "rb")  # noqa: SIM115, PTH123 - the part closes it
+        return cast("BinaryIO", io.BufferedReader(_Part(whole, self.offset, self.size)))
 
 
 class _Part(io.RawIOBase):
-    """A part of a file, as a file."""
+    """A part of a file, as a file; it closes the whole file with itself."""
 
-    def __init__(self, path: str, offset: int, size: int) -> None:
+    def __init__(self, whole: io.BufferedReader, offset: int, size: int) -> None:
         super().__init__()
-        self._file = open(path, "rb")  # noqa: SIM115, PTH123 - closed with this
-        self._offset, self._size, self._at = offset, size, 0
+        self._whole, self._offset, self._size, self._at = whole, offset, size, 0
 
     def readable(self) -> bool:
         return True
@@ -56,11 +56,11 @@ class _Part(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         count = min(len(buffer), max(0, self._size - self._at))
-        self._file.seek(self._offset + self._at)
-        got = self._file.readinto(memoryview(buffer)[:count])
+        self._whole.seek(self._offset + self._at)
+        got = self._whole.readinto(memoryview(buffer)[:count])
         self._at += got
         return got
 
     def close(self) -> None:
-        self._file.close()
+        self._whole.close()
         super().close()

@@ -1,4 +1,4 @@
-"""Folders of images: one folder for each class, or shards in tar files."""
+"""Folders of images: a folder for each class, shards in tar files, or a saved data set."""
 
 from __future__ import annotations
 
@@ -41,13 +41,12 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawArrays | RawIm
     """Read images and the names of their classes; the images only if they fit in memory.
 
     ``folder`` holds shards (see ``image_shards``), a saved data set (see ``saved_images``), or one
-    folder per class, or ``train`` and
-    ``test`` with such folders. Without ``test``, a folder ``val`` (``valid``, ``validation``) is
-    the test set; beside ``test`` it is ignored, because validation data are split off the training
-    data. Without any of these the test set is split off later. Class folders are searched with all
-    their subfolders; hidden files and files without one of ``IMAGE_SUFFIXES`` are ignored. Pipes,
-    sockets and devices are not opened, but counted in a warning. Images are sorted by their paths,
-    so that the order does not depend on the file system.
+    folder per class, or ``train`` and ``test`` with such folders. Without ``test``, a folder
+    ``val`` (``valid``, ``validation``) is the test set; beside ``test`` it is ignored, because
+    validation data are split off the training data. Without any of these the test set is split off
+    later. Class folders are searched with all their subfolders; hidden files and files without one
+    of ``IMAGE_SUFFIXES`` are ignored. Pipes, sockets and devices are not opened, but counted in a
+    warning. Images are sorted by their paths, so that the order does not depend on the file system.
 
     Images are turned upright as their EXIF data say and converted to the richest mode among them:
     grey, RGB, or RGBA (also for grey with alpha). Images of one bit become grey; palettes, CMYK and

@@ -7,12 +7,11 @@ is read from its place alone, so that shards are as good as single files for ima
 
 from __future__ import annotations
 
-import os
 import re
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -23,7 +22,12 @@ from designer.errors import DataError, first_line
 SHARD_SUFFIX, CLASS_SUFFIX = ".tar", ".cls"
 
 LARGEST_CLASS_NAME = 1000
-"""Bytes of a class name; a longer file is none."""
+"""Bytes of a class name; a longer file is refused."""
+
+LONGEST_NUMBER = 18
+"""Digits of a number that stands for a class; a longer one is a name."""
+
+TRAIN, TEST = TRAIN_FOLDERS[0], TEST_FOLDERS[0]
 
 
 @dataclass(frozen=True)
@@ -32,39 +36,8 @@ class Shards:
 
     train: Sequence[Path]
     """Shards of training images."""
-    test: Sequence[Path] | None
-    """Shards of test images; None if there are none."""
-
-
-def shards_in(folder: Path) -> Shards | None:
-    """Return the shards of a folder, or None if it holds none, or folders of classes beside them.
-
-    They lie in the folder itself, where those with a word such as ``train``, ``val`` or ``test`` in
-    their names belong to that part, or in folders of these names. Beside ``test``, ``val`` is
-    ignored, as it is with folders of images.
-
-    Args:
-        folder: the folder.
-
-    Raises:
-        DataError: if the folder cannot be read.
-    """
-    try:
-        folders = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-        by_part = {name: _shards(path) for name, path in folders.items()}
-        own = _shards(folder)
-    except OSError as error:
-        raise DataError(
-            f"Expected a folder that can be read at '{folder}': {first_line(error)}."
-        ) from error
-    if own and not folders:
-        by_part = {}
-        for path in own:
-            by_part.setdefault(_part_in(path.stem), []).append(path)
-    elif own or set(by_part) - {*TRAIN_FOLDERS, *TEST_FOLDERS}:
-        return None
-    train = _first_of(by_part, (*TRAIN_FOLDERS, ""))
-    return Shards(train, _first_of(by_part, TEST_FOLDERS)) if train else None
+    test: Sequence[Path]
+    """Shards of test images; empty if there are none."""
 
 
 def images_in_shards(folder: Path) -> LabelledImages | None:
@@ -76,20 +49,104 @@ def images_in_shards(folder: Path) -> LabelledImages | None:
         folder: the folder.
 
     Raises:
-        DataError: if a shard cannot be read or is compressed, if it holds no images, or if an image
-            has no class.
+        DataError: if the names of shards do not say to which part they belong, if a shard cannot be
+            read, is damaged or compressed, if it holds no images, or if an image has no class.
     """
     shards = shards_in(folder)
     if shards is None:
         return None
     images, classes = _images(shards.train)
     images_test, classes_test = _images(shards.test) if shards.test else ([], [])
-    numbers = all(name.isdecimal() for name in (*classes, *classes_test))
+    numbers = all(
+        name.isdecimal() and len(name) <= LONGEST_NUMBER for name in (*classes, *classes_test)
+    )
     y, y_test = (np.array(some, int if numbers else str) for some in (classes, classes_test))
     return LabelledImages([*images, *images_test], y, y_test if shards.test else None)
 
 
-def _images(shards: Iterable[Path]) -> tuple[list[FilePart], list[str]]:
+def shards_in(folder: Path) -> Shards | None:
+    """Return the shards of a folder; None if it holds none, or if class folders lie beside them.
+
+    Shards lie in the folder itself, where a word such as ``train``, ``val`` or ``test`` in the name
+    of each says to which part it belongs, or in folders of these names. Beside ``test``, ``val`` is
+    ignored, as it is with folders of images.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        DataError: if the folder cannot be read, or if it is not clear what belongs to which part.
+    """
+    own, folders = _shards(folder), _folders(folder)
+    if own:
+        return None if folders else _by_name(own, folder)
+    if set(folders) - {*TRAIN_FOLDERS, *TEST_FOLDERS}:
+        return None
+    train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
+    if train is None or not _shards(train) or _folders(train):
+        return None
+    test = next((folders[name] for name in TEST_FOLDERS if name in folders), None)
+    if test is not None and not _shards(test):
+        raise DataError(f"Expected tar files in '{test}', as in '{train}', found none.")
+    return Shards(_shards(train), _shards(test) if test else ())
+
+
+def _by_name(shards: Iterable[Path], folder: Path) -> Shards:
+    """Return shards by what a word in their names says."""
+    by_part: dict[str, list[Path]] = {}
+    for shard in shards:
+        by_part.setdefault(_part_in(shard), []).append(shard)
+    if set(by_part) == {""}:
+        return Shards(by_part[""], ())
+    if "" in by_part or TRAIN not in by_part:
+        without = by_part.get("", by_part.get(TRAIN, []))
+        got = f"'{without[0].name}' without" if without else "no shard of training images"
+        raise DataError(
+            f"Expected a word such as train, val or test in the name of every tar file in "
+            f"'{folder}', or in none, got {got}."
+        )
+    test = next((by_part[name] for name in TEST_FOLDERS if name in by_part), [])
+    return Shards(by_part[TRAIN], test)
+
+
+def _part_in(shard: Path) -> str:
+    """Return the part that a word in the name of a shard says; empty if none does."""
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", shard.stem)]
+    parts = {
+        TRAIN if word.startswith(TRAIN) else TEST if word.startswith(TEST) else word
+        for word in words
+        if word.startswith((TRAIN, TEST)) or word in TEST_FOLDERS
+    }
+    if len(parts) > 1:
+        raise DataError(
+            f"Expected one part in the name of '{shard}', found {' and '.join(sorted(parts))}."
+        )
+    return next(iter(parts), "")
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the shards that lie in a folder itself, sorted by name."""
+    return [
+        path for path in _visible(folder) if path.suffix.lower() == SHARD_SUFFIX and path.is_file()
+    ]
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    """Return the folders in a folder by their names in lower case."""
+    return {path.name.lower(): path for path in _visible(folder) if path.is_dir()}
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Return what lies in a folder and is not hidden, sorted by name."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(
+            f"Expected a folder that can be read at '{folder}': {first_line(error)}."
+        ) from error
+
+
+def _images(shards: Sequence[Path]) -> tuple[list[FilePart], list[str]]:
     """Return the images of shards in their order, and the class of each."""
     images: list[FilePart] = []
     classes: list[str] = []
@@ -104,7 +161,8 @@ def _images(shards: Iterable[Path]) -> tuple[list[FilePart], list[str]]:
             images.append(image)
             classes.append(members.classes[key])
     if not images:
-        raise DataError(f"Expected images (.png, .jpg or others) in {_named(shards)}, found none.")
+        more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
+        raise DataError(f"Expected images (.png, .jpg or others) in '{shards[0]}'{more}, got none.")
     return images, classes
 
 
@@ -121,11 +179,11 @@ class _Members:
         try:
             with tarfile.open(shard, "r:") as archive:
                 for member in archive:
-                    if member.isfile():
-                        members._add(archive, member, shard)
+                    members._add(archive, member, shard)
+                _check_end(archive, shard)
         except DataError:
             raise
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError) as error:
             raise DataError(
                 f"Expected '{shard}' to be a tar file that is not compressed, but reading it "
                 f"failed: {first_line(error)}."
@@ -133,54 +191,49 @@ class _Members:
         return members
 
     def _add(self, archive: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> None:
-        folder, _, name = member.name.rpartition("/")
-        stem, dot, suffix = name.partition(".")
-        key = f"{folder}/{stem}" if folder else stem
-        if not stem:  # a hidden file
+        path = PurePosixPath(member.name)
+        is_class = path.name.partition(".")[2].lower() == CLASS_SUFFIX[1:]
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES
+        if not (is_class or is_image) or any(part.startswith(".") for part in path.parts):
             return
-        if dot + suffix.lower() == CLASS_SUFFIX:
+        if not member.isfile() or member.issparse():
+            raise DataError(
+                f"Expected whole files in '{shard}', but '{member.name}' is a link or is stored in "
+                f"pieces; write it with the content of every file."
+            )
+        key = str(path.with_name(path.name.partition(".")[0]))
+        known = self.classes if is_class else self.images
+        if key in known:
+            raise DataError(
+                f"Expected one image and one class of each name in '{shard}', got "
+                f"'{member.name}' in addition."
+            )
+        if is_class:
             self.classes[key] = _class_name(archive, member, shard)
-        elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 - no path here
-            image = FilePart(str(shard), member.name, member.offset_data, member.size)
-            if key in self.images:
+        else:
+            place = FilePart(str(shard), member.name, member.offset_data, member.size)
+            self.images[key] = place
+
+
+def _check_end(archive: tarfile.TarFile, shard: Path) -> None:
+    """Check that nothing but zeros follows, for ``tarfile`` takes a damaged header for the end."""
+    with shard.open("rb") as rest:
+        rest.seek(archive.offset)
+        while block := rest.read(1 << 20):
+            if any(block):
                 raise DataError(
-                    f"Expected one image of each name in a shard, got '{self.images[key]}' and "
-                    f"'{member.name}'."
+                    f"Expected '{shard}' to be one whole tar file, but something follows where it "
+                    f"seems to end: it is damaged, or several were joined."
                 )
-            self.images[key] = image
 
 
 def _class_name(archive: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
     content = archive.extractfile(member)
     written = content.read(LARGEST_CLASS_NAME + 1) if content else b""
-    name = written.decode("utf-8", "replace").strip()
+    name = written.decode("utf-8", "backslashreplace").strip()
     if not name or len(written) > LARGEST_CLASS_NAME:
         raise DataError(
             f"Expected the name or number of a class in '{member.name}' of '{shard}', got "
             f"{'nothing' if not name else f'{member.size:,} bytes'}."
         )
     return name
-
-
-def _shards(folder: Path) -> list[Path]:
-    """Return the shards that lie in a folder itself, sorted by name."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() == SHARD_SUFFIX and path.is_file() and path.name[0] != "."
-    )
-
-
-def _part_in(name: str) -> str:
-    """Return the part that a word in the name of a shard says; empty if none does."""
-    words = re.split(r"[^a-z]+", name.lower())
-    return next((word for word in words if word in {*TRAIN_FOLDERS, *TEST_FOLDERS}), "")
-
-
-def _first_of(by_part: dict[str, list[Path]], names: Iterable[str]) -> list[Path] | None:
-    """Return the shards of the first of some parts that has any."""
-    return next((by_part[name] for name in names if by_part.get(name)), None)
-
-
-def _named(shards: Iterable[Path]) -> str:
-    return " and ".join(f"'{shard}'" for shard in shards)

@@ -1,4 +1,4 @@
-"""Folders of images as arrays, and arrays as inputs of one size."""
+"""Images in files as arrays, and arrays as inputs of one size."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class StoredImage(Protocol):
         ...
 
 
-Place = Path | StoredImage
+Place = str | Path | StoredImage
 """Where an image is; as a text it says so to the user."""
 
 
@@ -103,7 +103,8 @@ class ImageFiles:
         """
         mode = _common_mode(places)
         first = _pixels(places[0], mode, image_size)
-        return cls(places, mode, image_size, first.shape, first.dtype)
+        kept = [str(p) if isinstance(p, Path) else p for p in places]  # a path takes more memory
+        return cls(kept, mode, image_size, first.shape, first.dtype)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -183,7 +184,7 @@ def _opened(place: Place) -> Iterator[Image.Image]:
         warnings.simplefilter("ignore")  # warnings are about metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            file = place if isinstance(place, Path) else opened.enter_context(place.opened())
+            file = place if isinstance(place, str | Path) else opened.enter_context(place.opened())
             yield opened.enter_context(Image.open(file))
         except DataError:
             raise

@@ -77,7 +77,8 @@ def test_large_shards_are_streamed(
         ("training/0.tar", "val/0.tar"),
         ("imagenet-train-000.tar", "imagenet-val-000.tar"),
         ("Train_0.tar", "Validation_0.tar"),
-        ("0.tar", "test-0.tar"),
+        ("ImageNetTrain0.tar", "ImageNetVal0.tar"),
+        ("trainset-0.tar", "testset-0.tar"),
     ],
 )
 def test_names_say_which_shards_are_for_test(here: Path, train: str, test: str) -> None:
@@ -98,16 +99,72 @@ def test_other_files_and_names_with_several_dots_are_no_images(here: Path) -> No
     write_classes(here / "f", n=6)
     files = samples(here / "f")
     named = {name.replace(".png", ".seg.x.png"): content for name, content in files.items()}
-    others = {"0000.json": b"{}", "README": b"words", ".hidden.png": b"no", "a/0000.txt": b"t"}
+    others = {"0000.json": b"{}", "README": b"words", ".x.png": b"no", ".y/0000.png": b"no"}
     write_shard(here / "s" / "0.tar", {**named, **others})
     assert same_data(load_dataset("f"), load_dataset("s"))
 
 
-def test_a_tar_file_beside_class_folders_is_no_shard(here: Path) -> None:
-    write_classes(here / "f", n=6)
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_a_tar_file_beside_class_folders_is_no_shard(here: Path, inside: str) -> None:
+    write_classes(here / "f" / inside, n=6)
     alone = load_dataset("f")
-    write_shard(here / "f" / "backup.tar", {"0.png": b"", "0.cls": b"x"})
+    write_shard(here / "f" / inside / "backup.tar", {"0.png": b"", "0.cls": b"x"})
     assert same_data(alone, load_dataset("f"))
+
+
+def test_hidden_folders_and_a_leading_dot_change_nothing(here: Path) -> None:
+    write_classes(here / "f", n=6)
+    files = {f"./{name}": content for name, content in samples(here / "f").items()}
+    write_shard(here / "s" / "0.tar", files)
+    (here / "s" / ".cache").mkdir()
+    assert same_data(load_dataset("f"), load_dataset("s"))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("train-0.tar", "extra-0.tar"), "'extra-0.tar' without"),
+        (("val-0.tar", "test-0.tar"), "no shard of training images"),
+        (("train-test-0.tar", "train-1.tar"), "one part in the name of .*test and train"),
+        (("train/0.tar", "test/a.txt"), "tar files in '.*test'"),
+    ],
+)
+def test_shards_of_no_clear_part_are_refused(
+    here: Path, names: tuple[str, str], message: str
+) -> None:
+    write_classes(here / "f", n=4)
+    in_shards(here / "s", samples(here / "f"), names)
+    refused("s", message)
+
+
+def test_shards_that_are_damaged_or_not_whole_are_refused(here: Path) -> None:
+    write_classes(here / "f", n=4)
+    whole = write_shard(here / "whole" / "0.tar", samples(here / "f"))
+    content = bytearray(whole.read_bytes())
+    write_shard(here / "flipped" / "0.tar", {}).write_bytes(
+        bytes(content[:2048]) + bytes([content[2048] ^ 1]) + bytes(content[2049:])
+    )
+    refused("flipped", "damaged, or several were joined")
+    write_shard(here / "joined" / "0.tar", {}).write_bytes(bytes(content) * 2)
+    refused("joined", "damaged, or several were joined")
+    with tarfile.open(write_shard(here / "linked" / "0.tar", {}), "w") as archive:
+        link = tarfile.TarInfo("0001.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "0000.png"
+        archive.addfile(link)
+    refused("linked", "'0001.png' is a link or is stored in pieces")
+
+
+def test_classes_that_are_no_text_or_long_numbers_stay_apart(here: Path) -> None:
+    write_classes(here / "f", n=8)
+    numbers = {"cat": b"B\xe4r", "dog": b"B\xf6r"}
+    files = samples(here / "f")
+    write_shard(here / "s" / "0.tar", {n: numbers.get(c.decode("latin1"), c)
+                                       for n, c in files.items()})  # fmt: skip
+    assert len(load_dataset("s").class_names) == 2
+    long = {"cat": b"18446744073709551615", "dog": b"18446744073709551616"}
+    write_shard(here / "t" / "0.tar", {n: long.get(c.decode("latin1"), c)
+                                       for n, c in files.items()})  # fmt: skip
+    assert len(load_dataset("t").class_names) == 2
 
 
 def test_shards_that_cannot_be_read_are_refused_in_a_sentence(here: Path) -> None:
@@ -122,12 +179,12 @@ def test_shards_that_cannot_be_read_are_refused_in_a_sentence(here: Path) -> Non
     write_shard(here / "unlabelled" / "0.tar", no_class)
     refused("unlabelled", r"'0001\.cls', found none for '.*0\.tar/0001\.png'")
     write_shard(here / "empty" / "0.tar", {"0.cls": b"a"})
-    refused("empty", "found none")
+    refused("empty", "got none")
     alone = {name: b"a" if name.endswith("cls") else content for name, content in files.items()}
     write_shard(here / "alone" / "0.tar", alone)
     refused("alone", "at least 2 classes in .alone., got 'a' alone")
     write_shard(here / "twice" / "0.tar", {**files, "0000.jpg": files["0000.png"]})
-    refused("twice", "one image of each name")
+    refused("twice", "one image and one class of each name")
     write_shard(here / "long" / "0.tar", {**files, "0000.cls": b"a" * 2000})
     refused("long", "the name or number of a class in '0000.cls'")
     write_shard(here / "broken" / "0.tar", {**files, "0000.png": b"no image"})

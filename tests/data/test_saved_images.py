@@ -115,7 +115,7 @@ def test_what_is_no_such_data_set_is_refused_in_a_sentence(here: Path) -> None:
     written(here / "alone", images, [0] * 6, ["a", "b"])
     refused("alone", "at least 2 classes in 'alone', got 'a' alone")
     written(here / "none", [], [], ["a", "b"])
-    refused("none", "images in 'none', found none")
+    refused("none", "images with classes in 'none', found none")
     file = written(here / "cut", images, labels, ["a", "b"]) / "data-00000-of-00001.arrow"
     file.write_bytes(file.read_bytes()[:400])
     refused("cut", "to hold images as `datasets` saves them")
@@ -131,7 +131,7 @@ def test_descriptions_that_say_something_else_are_refused(here: Path) -> None:
         ("state.json", "not JSON", "reading it failed"),
         ("dataset_info.json", '{"features": []}', "AttributeError"),
         ("dataset_info.json", '{"features": {"a": {"_type": "Value"}}}', "a column of images"),
-        ("dataset_info.json", '{"features": {"a": {"_type": "Image"}}}', "a column of classes"),
+        ("dataset_info.json", '{"features": {"a": {"_type": "Image"}}}', "one column of classes"),
     ):
         before = (folder / name).read_text()
         (folder / name).write_text(content)
@@ -139,6 +139,37 @@ def test_descriptions_that_say_something_else_are_refused(here: Path) -> None:
         (folder / name).write_text(before)
     parts(here / "s", "dev")
     refused("s", "a part 'train' in 's', found dev")
+
+
+def test_a_part_without_classes_is_ignored(here: Path) -> None:
+    write_classes(here / "f", n=8)
+    folder = save(here / "f", here / "s" / "train")
+    images = [path.read_bytes() for path in sorted((here / "f").rglob("*.png"))]
+    written(here / "s" / "test", images, [-1] * len(images), ["cat", "dog"])
+    parts(here / "s", "train", "test")
+    assert folder.is_dir()
+    assert same_data(load_dataset("f"), load_dataset("s"))
+
+
+def test_rows_classes_and_numbers_that_would_be_mixed_up_are_refused(here: Path) -> None:
+    write_classes(here / "f", n=8)
+    images = [path.read_bytes() for path in sorted((here / "f").rglob("*.png"))]
+    labels = [0] * 8 + [1] * 8
+    folder = written(here / "chosen", images, labels, ["a", "b"])
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps({**state, "_indices_data_files": [{}]}))
+    refused("chosen", "saved as a choice of rows")
+    written(here / "s" / "train", images, labels, ["dog", "cat"])
+    written(here / "s" / "test", images, labels, ["cat", "dog"])
+    parts(here / "s", "train", "test")
+    refused("s", "the same classes in all parts")
+    folder = written(here / "two", images, labels, ["a", "b"])
+    info = json.loads((folder / "dataset_info.json").read_text())
+    features = {"gender": {"_type": "ClassLabel", "names": ["f", "m"]}, **info["features"]}
+    (folder / "dataset_info.json").write_text(json.dumps({"features": features}))
+    assert load_dataset("two").class_names == ("a", "b")
+    (folder / "data-00000-of-00001.arrow").unlink()
+    refused("two", "Expected a file at")
 
 
 def test_without_pyarrow_it_says_what_to_install(
