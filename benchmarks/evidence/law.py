@@ -70,9 +70,10 @@ def _explanation(name: str, conditions: Figures) -> Iterator[str]:
         yield (
             "\nIn the paper's own program no half keeps its initial weights: the first half is "
             "trained for 900 epochs and then frozen while the rest is trained for 600; and "
-            "networks are compared at the rate that brings their training loss lowest, which leaves "
-            "it somewhat higher where halves are trained in turn. Frozen at its initial weights, as above, a network whose last half is fixed is more accurate when "
-            "it reaches the loss, which takes it more epochs."
+            "networks are compared at the rate that brings their training loss lowest, which "
+            "leaves it somewhat higher where halves are trained in turn. Frozen at its initial "
+            "weights, as above, a network whose last half is fixed is more accurate when it "
+            "reaches the loss, which takes it more epochs."
         )
 
 
