@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,14 @@ def deep(depth: int, width: int = WIDTH, **other: Any) -> Recipe:
     return Recipe(widths=(width,) * depth, **other)
 
 
+def by_depth(data: Iterable[str], depths: Iterable[int], **other: Any) -> dict[str, Recipe]:
+    """Return perceptrons of constant width on each data set, by data and depth."""
+    return {
+        f"{name}, {depth} layers": deep(depth, data=name, **other)
+        for name, depth in product(data, depths)
+    }
+
+
 FIGURES: dict[str, Figure] = {
     "optimisers": Figure(
         "The law holds for SGD, momentum and Adam, at 4, 8 and 20 layers.",
@@ -179,11 +188,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "depth": Figure(
         "Too shallow or too deep a network follows the law less; harder data want more depth.",
-        {
-            f"{data}, {depth} layers": deep(depth, data=data, epochs=SHORTER)
-            for data in DATA
-            for depth in DEPTHS
-        },
+        by_depth(DATA, DEPTHS, epochs=SHORTER),
         depth_matters,
     ),
     "width": Figure(
@@ -211,11 +216,7 @@ FIGURES: dict[str, Figure] = {
     ),
     "depth (their program)": Figure(
         "The same with 600 epochs, on the three data sets of the paper.",
-        {
-            f"{data}, {depth} layers": deep(depth, data=data, rates=THEIR_RATES)
-            for data in THEIR_DATA
-            for depth in THEIR_DEPTHS
-        },
+        by_depth(THEIR_DATA, THEIR_DEPTHS, rates=THEIR_RATES),
         depth_matters,
     ),
     "frozen (their program)": Figure(

@@ -66,13 +66,14 @@ class TrainedNetworks:
         self._sources = {name: str(source) for name, source in sources.items()}
         lines = path.read_text(encoding="utf-8").splitlines() if path and path.exists() else []
         self._rows = {key_of(row["run"]): row for row in map(json.loads, lines)}
-        self._kept = list(self._rows.values())
+        self._kept = set(self._rows)
+        self._asked: set[str] = set()
 
     def train(self, recipes: Iterable[Recipe]) -> None:
         """Train all networks that are missing."""
-        missing = [
-            recipe for recipe in dict.fromkeys(recipes) if key_of(asdict(recipe)) not in self._rows
-        ]
+        by_key = {key_of(asdict(recipe)): recipe for recipe in recipes}
+        self._asked.update(by_key)
+        missing = [recipe for key, recipe in by_key.items() if key not in self._rows]
         if not missing:
             return
         missing.sort(key=_cost, reverse=True)  # so that the last ones are short
@@ -88,13 +89,14 @@ class TrainedNetworks:
 
     @property
     def earlier_seconds(self) -> float:
-        """Wall time that earlier runs spent on what was in the file, in seconds."""
-        return float(sum(row["seconds"] for row in self._kept)) / PROCESSES
+        """Wall time that earlier runs spent on what was asked for, in seconds."""
+        kept = self._kept & self._asked
+        return float(sum(self._rows[key]["seconds"] for key in kept)) / PROCESSES
 
     @property
     def seconds(self) -> float:
         """Seconds of all trainings together, one thread each."""
-        return round(float(sum(row["seconds"] for row in self._rows.values())), 1)
+        return round(float(sum(self._rows[key]["seconds"] for key in self._asked)), 1)
 
 
 def key_of(recipe: Mapping[str, Any]) -> str:

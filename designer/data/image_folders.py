@@ -10,16 +10,11 @@ import numpy as np
 
 from designer.data.dataset import Array
 from designer.data.image_shards import images_in_shards
-from designer.data.images import (
-    IMAGE_SUFFIXES,
-    TEST_FOLDERS,
-    TRAIN_FOLDERS,
-    ImageFiles,
-    LabelledImages,
-)
+from designer.data.images import IMAGE_SUFFIXES, ImageFiles, LabelledImages
+from designer.data.parts import TEST_FOLDERS, TRAIN_FOLDERS, subfolders, those_of
 from designer.data.raw import RawArrays
 from designer.data.saved_images import saved_images
-from designer.errors import DataError, first_line
+from designer.errors import DataError
 from designer.results.layers import ReportWarning
 
 
@@ -68,7 +63,7 @@ def read_image_folder(folder: Path, image_size: int | None) -> RawArrays | RawIm
             differ in size and ``image_size`` is None. Of images that do not fit in memory, only
             the headers are read here.
     """
-    labelled = _labelled(folder)
+    labelled = _stored(folder) or _of_class_folders(folder)
     y, y_test = labelled.y, labelled.y_test
     files = ImageFiles.of(labelled.places, image_size)
     if not files.fit_in_memory():
@@ -84,24 +79,22 @@ def folder_classes(folder: Path) -> set[str]:
     Raises:
         DataError: if there is no folder of images per class.
     """
-    return set(_labelled(folder).y.tolist())
+    stored = _stored(folder)
+    return set(_of_classes(_train_and_test(folder)[0])[1] if stored is None else stored.y.tolist())
 
 
-def _labelled(folder: Path) -> LabelledImages:
-    """Return the images of a folder and their classes, before any image is read."""
+def _stored(folder: Path) -> LabelledImages | None:
+    """Return the images of shards or of a saved data set; None if the folder holds neither."""
     stored = images_in_shards(folder) or saved_images(folder)
-    if stored is None:
-        return _of_class_folders(folder)
-    if len(set(stored.y.tolist())) < 2:
+    if stored is not None and len(set(stored.y.tolist())) < 2:
         raise DataError(f"Expected at least 2 classes in '{folder}', got '{stored.y[0]}' alone.")
     return stored
 
 
 def _of_class_folders(folder: Path) -> LabelledImages:
+    """Return the images of class folders and their classes, before any image is read."""
     train, test = _train_and_test(folder)
-    paths, y = _labelled_images(train)
-    if len(set(y)) < 2:
-        raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
+    paths, y = _of_classes(train)
     paths_test, y_test = _labelled_images(test) if test else ([], [])
     return LabelledImages(
         [*paths, *paths_test],
@@ -111,12 +104,20 @@ def _of_class_folders(folder: Path) -> LabelledImages:
     )
 
 
+def _of_classes(train: Path) -> tuple[list[Path], list[str]]:
+    """Return the training images of at least two classes, and the class of each."""
+    paths, y = _labelled_images(train)
+    if len(set(y)) < 2:
+        raise DataError(f"Expected at least 2 class folders in '{train}', got '{y[0]}' alone.")
+    return paths, y
+
+
 def _special_files(folders: list[Path]) -> Iterator[ReportWarning]:
     """Yield a warning if there are pipes, sockets or devices where images should be."""
     special = [
         path
         for folder in folders
-        for label in _subfolders(folder)
+        for label in subfolders(folder)
         for path in _named_as_images(label).values()
         if _is_special(path)
     ]
@@ -139,9 +140,9 @@ def _train_and_test(folder: Path) -> tuple[Path, Path | None]:
     A folder ``train`` holds classes if it is alone or beside a test folder; beside other folders it
     is a class itself.
     """
-    folders = {path.name.lower(): path for path in _subfolders(folder)}
-    train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
-    test = next((folders[name] for name in TEST_FOLDERS if name in folders), None)
+    folders = {path.name.lower(): path for path in subfolders(folder)}
+    train = next(those_of(folders, TRAIN_FOLDERS), None)
+    test = next(those_of(folders, TEST_FOLDERS), None)
     if train is None or (test is None and len(folders) > 1):
         return folder, None
     return train, test
@@ -149,7 +150,7 @@ def _train_and_test(folder: Path) -> tuple[Path, Path | None]:
 
 def _labelled_images(folder: Path) -> tuple[list[Path], list[str]]:
     """Return the image files of all classes, class by class, and the class of each."""
-    classes = _subfolders(folder)
+    classes = subfolders(folder)
     if not classes:
         raise DataError(
             f"Expected one folder of images per class in '{folder}', found no folder; move the "
@@ -157,17 +158,6 @@ def _labelled_images(folder: Path) -> tuple[list[Path], list[str]]:
         )
     pairs = [(path, label.name) for label in classes for path in _image_files(label)]
     return [path for path, _ in pairs], [label for _, label in pairs]
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder that are not hidden, sorted by name."""
-    try:
-        inside = sorted(folder.iterdir(), key=lambda path: path.name)
-    except OSError as error:
-        raise DataError(
-            f"Expected a folder that can be read at '{folder}': {first_line(error)}."
-        ) from error
-    return [path for path in inside if path.is_dir() and not path.name.startswith(".")]
 
 
 def _named_as_images(folder: Path) -> dict[str, Path]:

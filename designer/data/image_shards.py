@@ -16,7 +16,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from designer.data.file_parts import FilePart
-from designer.data.images import IMAGE_SUFFIXES, TEST_FOLDERS, TRAIN_FOLDERS, LabelledImages
+from designer.data.images import IMAGE_SUFFIXES, LabelledImages
+from designer.data.parts import (
+    TEST_FOLDERS,
+    TRAIN_FOLDERS,
+    subfolders,
+    those_of,
+    visible_in,
+)
 from designer.errors import DataError, first_line
 
 SHARD_SUFFIX, CLASS_SUFFIX = ".tar", ".cls"
@@ -77,18 +84,21 @@ def shards_in(folder: Path) -> Shards | None:
     Raises:
         DataError: if the folder cannot be read, or if it is not clear what belongs to which part.
     """
-    own, folders = _shards(folder), _folders(folder)
+    own = _shards(folder)
+    folders = {path.name.lower(): path for path in subfolders(folder)}
     if own:
         return None if folders else _by_name(own, folder)
     if set(folders) - {*TRAIN_FOLDERS, *TEST_FOLDERS}:
         return None
-    train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
-    if train is None or not _shards(train) or _folders(train):
+    train = next(those_of(folders, TRAIN_FOLDERS), None)
+    shards = _shards(train) if train else []
+    if train is None or not shards or subfolders(train):
         return None
-    test = next((folders[name] for name in TEST_FOLDERS if name in folders), None)
-    if test is not None and not _shards(test):
+    test = next(those_of(folders, TEST_FOLDERS), None)
+    shards_test = _shards(test) if test else []
+    if test is not None and not shards_test:
         raise DataError(f"Expected tar files in '{test}', as in '{train}', found none.")
-    return Shards(_shards(train), _shards(test) if test else ())
+    return Shards(shards, shards_test)
 
 
 def _by_name(shards: Iterable[Path], folder: Path) -> Shards:
@@ -105,7 +115,7 @@ def _by_name(shards: Iterable[Path], folder: Path) -> Shards:
             f"Expected a word such as train, val or test in the name of every tar file in "
             f"'{folder}', or in none, got {got}."
         )
-    test = next((by_part[name] for name in TEST_FOLDERS if name in by_part), [])
+    test = next(those_of(by_part, TEST_FOLDERS), [])
     return Shards(by_part[TRAIN], test)
 
 
@@ -127,23 +137,10 @@ def _part_in(shard: Path) -> str:
 def _shards(folder: Path) -> list[Path]:
     """Return the shards that lie in a folder itself, sorted by name."""
     return [
-        path for path in _visible(folder) if path.suffix.lower() == SHARD_SUFFIX and path.is_file()
+        path
+        for path in visible_in(folder)
+        if path.suffix.lower() == SHARD_SUFFIX and path.is_file()
     ]
-
-
-def _folders(folder: Path) -> dict[str, Path]:
-    """Return the folders in a folder by their names in lower case."""
-    return {path.name.lower(): path for path in _visible(folder) if path.is_dir()}
-
-
-def _visible(folder: Path) -> list[Path]:
-    """Return what lies in a folder and is not hidden, sorted by name."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(
-            f"Expected a folder that can be read at '{folder}': {first_line(error)}."
-        ) from error
 
 
 def _images(shards: Sequence[Path]) -> tuple[list[FilePart], list[str]]:

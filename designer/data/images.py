@@ -19,14 +19,6 @@ from designer.data.limits import LARGEST_IMAGE_SIZE, check_data_size, largest_in
 from designer.errors import DataError, first_line
 from designer.results.layers import ReportWarning
 
-TRAIN_FOLDERS = ("train", "training")
-"""Names of the folder of training images, in upper or lower case."""
-
-
-TEST_FOLDERS = ("test", "testing", "val", "valid", "validation")
-"""Names of the folder of test images, in upper or lower case; the first that exists is used."""
-
-
 IMAGE_SUFFIXES = {
     *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg"),
     *(".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),

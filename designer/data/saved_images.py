@@ -16,7 +16,8 @@ import numpy as np
 
 from designer.data.dataset import Array
 from designer.data.file_parts import FilePart
-from designer.data.images import TEST_FOLDERS, TRAIN_FOLDERS, LabelledImages
+from designer.data.images import LabelledImages
+from designer.data.parts import TEST_FOLDERS, TRAIN_FOLDERS, those_of
 from designer.errors import DataError, first_line
 from designer.folders import read_json
 
@@ -60,12 +61,12 @@ def _parts(folder: Path) -> dict[str, Path]:
 
 
 def _labelled(parts: Mapping[str, Path], folder: Path) -> LabelledImages:
-    train = next((_Part.of(parts[name]) for name in TRAIN_FOLDERS if name in parts), None)
+    train = next(map(_Part.of, those_of(parts, TRAIN_FOLDERS)), None)
     if train is None:
         raise DataError(f"Expected a part 'train' in '{folder}', found {', '.join(sorted(parts))}.")
     if train.has_no_classes:
         raise DataError(f"Expected images with classes in '{folder}', found none.")
-    tests = (_Part.of(parts[name]) for name in TEST_FOLDERS if name in parts)
+    tests = map(_Part.of, those_of(parts, TEST_FOLDERS))
     test = next((part for part in tests if not part.has_no_classes), None)
     if test is None:
         return LabelledImages(train.places, train.classes(folder), None)
