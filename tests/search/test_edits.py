@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -35,7 +38,7 @@ from designer.search.study.records import Measurements, TrialRecord
 from search_spaces import Edit, EditKind, MlpSpace, MlpSpec
 from tests.support.command import exit_code
 from tests.support.helpers import profile_of
-from tests.support.processes import start_command
+from tests.support.paths import ROOT
 from tests.support.sample_reports import OVER_DEEP, network
 from tests.support.searches import comparable, contents, run
 
@@ -391,18 +394,17 @@ def test_two_workers_that_are_killed_amid_edits_go_on(tmp_path: Path) -> None:
         f"--epochs 1 --workers 2 --confirm 2 --confirm-epochs 9 --confirm-seeds 2 --edits 9 "
         f"--json --out {out}"
     )
-    command, log = ["search", *options.split()], tmp_path / "log"
-    process = start_command(command, log)
+    command = [sys.executable, "-m", "designer", "search", *options.split()]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not _some_edits_are_done(out):
         time.sleep(0.05)
-    process.kill()
-    process.join()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     done = {t.number: t.values for t in edit_runs(out) if t.values}
     assert 0 < len(done) < 9
-    again = start_command(command, log)
-    again.join(120)
-    assert again.exitcode == 0, log.read_text()
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
     after = {t.number: t.values for t in edit_runs(out) if t.values}
     assert len(after) == 9
     assert after.items() >= done.items()

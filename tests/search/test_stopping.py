@@ -5,49 +5,46 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 from designer.folders import STORAGE_FILE
 from designer.results.serialisation import read_result
 from designer.search.study.keys import REJECTED, RETRY_OF
-from tests.support.processes import start_command
+from tests.support.paths import ROOT
 from tests.support.searches import contents, run, states, studies
 
 
 @contextmanager
-def started(out: Path, trials: int) -> Iterator[ForkServerProcess]:
+def started(out: Path, trials: int) -> Iterator[subprocess.Popen[bytes]]:
     """Start a search with two workers in a process of its own, and wait until it is under way."""
-    process = start(out, trials)
+    process = subprocess.Popen(command(out, trials), cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         wait_until_under_way(out)
         yield process
     finally:
         process.kill()
-        process.join()
+        process.wait()
 
 
-def finish(out: Path, trials: int) -> int | None:
+def finish(out: Path, trials: int) -> int:
     """Run the command to its end and return its exit code."""
-    return exit_code(start(out, trials))
+    return subprocess.run(
+        command(out, trials), cwd=ROOT, capture_output=True, check=False
+    ).returncode
 
 
-def exit_code(process: ForkServerProcess) -> int | None:
-    """Wait for a process to end."""
-    process.join(120)
-    return process.exitcode
-
-
-def start(out: Path, trials: int) -> ForkServerProcess:
+def command(out: Path, trials: int) -> list[str]:
     options = (
         f"--data tests.support.toy:blobs --trials {trials} --epochs 25 --workers 2 --confirm 1 "
         f"--confirm-epochs 5 --edits 0 --json --out {out}"
     )
-    return start_command(["search", *options.split()], out.with_suffix(".log"))
+    return [sys.executable, "-m", "designer", "search", *options.split()]
 
 
 def wait_until_under_way(out: Path) -> None:
@@ -67,7 +64,7 @@ def test_survives_kill_9(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started(out, 24) as process:
         process.kill()
-        process.join()
+        process.wait()
         done = {t.number: t.values for t in studies(out)[0].get_trials() if t.state.is_finished()}
     assert finish(out, 24) == 0
     after = {t.number: t.values for t in studies(out)[0].get_trials()}
@@ -82,8 +79,8 @@ def test_survives_kill_9(tmp_path: Path) -> None:
 def test_ctrl_c_stops_cleanly_and_the_same_command_continues(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started(out, 300) as process:
-        os.kill(process.pid or 0, signal.SIGINT)
-        assert exit_code(process) == 130
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
     result = read_result(out)
     assert "interrupted" in [w.code for w in result.warnings]
     assert "RUNNING" not in states(out)
@@ -116,7 +113,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_done_again(tmp_path: Path) ->
             t.user_attrs["worker"] for t in studies(out)[0].get_trials() if "worker" in t.user_attrs
         }
         os.kill(int(workers.pop().rpartition(":")[2]), signal.SIGKILL)
-        assert exit_code(process) == 0
+        assert process.wait(timeout=120) == 0
     result = read_result(out)
     assert result.study.trials.complete + result.study.trials.pruned == 24
     assert result.study.trials.failed == 0
