@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from designer.data.dataset import Array
@@ -184,6 +184,11 @@ def _opened(place: Place) -> Iterator[Image.Image]:
             raise DataError(
                 f"Expected images of at most {Image.MAX_IMAGE_PIXELS} pixels, which Pillow "
                 f"considers safe, got more in '{place}'; make it smaller or remove it."
+            ) from error
+        except UnidentifiedImageError as error:  # its text names an object where a part is read
+            raise DataError(
+                f"Expected '{place}' to be an image, but Pillow knows no format like it; save it "
+                f"again or remove it."
             ) from error
         except Exception as error:  # each of Pillow's formats fails in its own way
             raise DataError(

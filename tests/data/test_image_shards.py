@@ -188,4 +188,4 @@ def test_shards_that_cannot_be_read_are_refused_in_a_sentence(here: Path) -> Non
     write_shard(here / "long" / "0.tar", {**files, "0000.cls": b"a" * 2000})
     refused("long", "the name or number of a class in '0000.cls'")
     write_shard(here / "broken" / "0.tar", {**files, "0000.png": b"no image"})
-    refused("broken", r"'broken/0\.tar/0000\.png' to be an image")
+    refused("broken", r"'broken/0\.tar/0000\.png' to be an image, but Pillow knows no format")
