@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from designer.errors import ModelError, first_line
 from designer.importing import Trust
+from designer.models.given_trial import GivenTrial, NotAllowed
 from designer.models.libraries import Arguments, library_of, make_library_model
 from designer.models.spaces import find_space
-from designer.models.stored import StoredSpec, StoredTrial, origin_from
+from designer.models.stored import StoredSpec, origin_from
 from designer.models.surgery import Removal, remove, resize
 from designer.probing.calling import check_has_values, unwrap
 from designer.training.trainer import build_seeded
@@ -150,7 +151,10 @@ def rebuild_stored(space: Space[Any], stored: StoredSpec, seed: int = 0) -> nn.M
         ModelError: if the space does not allow a parameter, or the module would have more than
             ``LARGEST_NETWORK`` parameters.
     """
-    spec = space.suggest(StoredTrial(stored.params))
+    try:
+        spec = space.suggest(GivenTrial(stored.params))
+    except NotAllowed as refusal:
+        raise ModelError(f"Expected parameters that the space allows, but {refusal}.") from refusal
     build = partial(space.build, spec, stored.input_shape, len(stored.class_names))
     _check_size(build)
     return build_seeded(build, seed, torch.device("cpu"))

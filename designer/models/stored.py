@@ -15,11 +15,10 @@ from textwrap import shorten
 from typing import Annotated, Any, Literal, TypeVar
 
 import torch
-from optuna.trial import FixedTrial
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from designer.data.options import DataOptions
-from designer.errors import ModelError, RunFolderError, first_line
+from designer.errors import RunFolderError, first_line
 from designer.folders import read_json
 from designer.models.surgery import Removal
 
@@ -226,45 +225,3 @@ def _validated(adapter: TypeAdapter[Stored], content: Any, where: str) -> Stored
             f"Expected the description of a model in {where}, but its {shorten(place, 100)} is "
             f"wrong: {reason}."
         ) from error
-
-
-class StoredTrial(FixedTrial):
-    """A trial that repeats stored parameters, and refuses those that a space does not allow.
-
-    Optuna's own only warns about them, but a file may ask for a trillion layers.
-
-    Args:
-        params: the parameters by name.
-    """
-
-    def __init__(self, params: dict[str, Any]) -> None:
-        super().__init__(params)
-        self._stored = params
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        """Return the stored number."""
-        self._check(name, low, high)
-        return super().suggest_int(name, low, high, step=step, log=log)
-
-    def suggest_float(
-        self,
-        name: str,
-        low: float,
-        high: float,
-        *,
-        step: float | None = None,
-        log: bool = False,
-    ) -> float:
-        """Return the stored number."""
-        self._check(name, low, high)
-        return super().suggest_float(name, low, high, step=step, log=log)
-
-    def _check(self, name: str, low: float, high: float) -> None:
-        value = self._stored.get(name, low)
-        if not isinstance(value, int | float) or not low <= value <= high:
-            raise ModelError(
-                f"Expected the parameter {name} from {low} to {high}, as the space allows, got "
-                f"{_short.repr(value)}."
-            )

@@ -171,11 +171,15 @@ def test_a_name_to_trust_has_two_parts(command: Command, mailed: Path, name: str
 
 SPEC_DAMAGES: list[tuple[tuple[str | int, ...], object, str]] = [
     (("schema",), "designer.model/2", "got 'designer.model/2'; another version of Designer"),
-    (("params", "depth"), 10**12, "parameter depth from 2 to 12, as the space allows, got 10000"),
-    (("params", "width"), 10**12, "parameter width from 16 to 256"),
-    (("params", "width"), "wide", "got 'wide'"),
-    (("params", "learning_rate"), 1e300, "parameter learning_rate from"),
-    (("params", "normalisation"), "magic", "magic"),
+    (
+        ("params", "depth"),
+        10**12,
+        "space allows, but depth 1000000000000 is outside of 2",
+    ),
+    (("params", "width"), 10**12, "width 1000000000000 is outside of 16 to 256"),
+    (("params", "width"), "wide", "width 'wide' is no number"),
+    (("params", "learning_rate"), 1e300, "learning_rate 1e+300 is outside of"),
+    (("params", "normalisation"), "magic", "normalisation 'magic' is none of"),
     (("input_shape",), [10**12], "its input_shape.0 is wrong: Input should be less than"),
     (("input_shape",), [10**5, 10**5], "a sample has at most 100,000,000 values"),
     (("input_shape",), [10**8], "at most 1,000,000,000 parameters"),

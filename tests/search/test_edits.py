@@ -23,6 +23,7 @@ import designer
 from designer.errors import InvalidInputError
 from designer.folders import STORAGE_FILE
 from designer.measures.intervals import t_interval
+from designer.models.given_trial import GivenTrial, NotAllowed
 from designer.results.diagnosis import Finding, FindingKind
 from designer.results.layers import LayerReport, PairedChange
 from designer.results.measured import Verdict
@@ -32,8 +33,7 @@ from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandi
 from designer.search.edits.judgement import HOPELESS, TOLERANCE, is_hopeless, judge
 from designer.search.edits.order import REMEDIES, USUAL, in_order
 from designer.search.edits.outcomes import with_outcomes
-from designer.search.edits.proposing import GivenTrial, title_of
-from designer.search.study.claims import Rejected
+from designer.search.edits.proposing import title_of
 from designer.search.study.records import Measurements, TrialRecord
 from search_spaces import Edit, EditKind, MlpSpace, MlpSpec
 from tests.support.command import exit_code
@@ -447,12 +447,12 @@ def test_a_stop_amid_edits_keeps_what_was_recommended(tmp_path: Path) -> None:
         ({"depth": 9}, "depth 9 is outside of 2 to 8"),
         ({"width": 40}, "width 40 is not 32 plus a multiple of 32"),
         ({"rate": 0.15}, "rate 0.15 is not 0 plus a multiple of 0.1"),
-        ({"kind": "c"}, "kind c is none of the space's choices"),
+        ({"kind": "c"}, "kind 'c' is none of the space's choices"),
     ],
 )
 def test_what_a_space_does_not_propose_is_refused(params: dict[str, Any], reason: str) -> None:
     trial = GivenTrial({"depth": 2, "width": 64, "rate": 0.3, "kind": "a", **params})
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(NotAllowed) as caught:
         (
             trial.suggest_int("depth", 2, 8),
             trial.suggest_int("width", 32, 96, step=32),
