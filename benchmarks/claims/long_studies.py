@@ -23,11 +23,11 @@ from sqlalchemy import Connection, insert, text
 
 from designer.choices import Objective
 from designer.results.layers import LawSummary
-from designer.search.candidates import size_of, spec_key, spec_values, train_and_measure
+from designer.search.candidates import size_of, spec_values, train_and_measure
 from designer.search.job import Job
 from designer.search.storage.tables import PARAMS, TRIALS, USER_ATTRIBUTES, VALUES
 from designer.search.study.keys import RECORD, SPEC, WORKER
-from designer.search.study.records import Measurements
+from designer.search.study.records import Measurements, spec_key
 from designer.training.trainer import Schedule
 
 SIZES_COUNTED = 1000

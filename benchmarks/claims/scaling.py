@@ -47,7 +47,7 @@ from designer.choices import Engine
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.search import objective
-from designer.search.candidates import TrainedCandidate, spec_key, train_and_measure
+from designer.search.candidates import TrainedCandidate, train_and_measure
 from designer.search.job import Job
 from designer.search.progress import Phase
 from designer.search.search import search
@@ -56,6 +56,7 @@ from designer.search.storage.location import StudyLocation
 from designer.search.storage.opening import open_storage, quiet_optuna, serve_proxy
 from designer.search.study.claims import study_of
 from designer.search.study.keys import SPEC, WANTED
+from designer.search.study.records import spec_key
 from designer.search.workers import ray_pool
 from designer.search.workers.handshake import write_handshake
 from designer.search.workers.processes import SingleWorker, phase_runner

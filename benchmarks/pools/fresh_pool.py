@@ -32,7 +32,8 @@ from designer.importing import typed
 from designer.models.spaces import find_space
 from designer.probing.probes import probing
 from designer.results.measured import FloatArray, measured
-from designer.search.candidates import size_of, spec_key, spec_values, train_spec
+from designer.search.candidates import size_of, spec_values, train_spec
+from designer.search.study.records import spec_key
 from designer.training.devices import usable_device
 from designer.training.trainer import (
     EpochCallback,

@@ -284,7 +284,8 @@ def _with_test_set(
     pool = _Pool(raw.x, np.searchsorted(classes, raw.y), groups)
     if raw.x_test is not None and raw.y_test is not None:
         return pool, (raw.x_test, encoded_test_labels(raw.x_test, raw.y_test, raw.x, classes))
-    return pool.split(round_up(TEST_FRACTION * len(raw.y)), None, options.seed)
+    size = max(round_up(TEST_FRACTION * len(raw.y)), len(classes))  # at least one of each class
+    return pool.split(size, None, options.seed)
 
 
 def _with_shuffled_labels(trainval: _Pool, test: Samples, seed: int) -> tuple[_Pool, Samples]:

@@ -23,7 +23,7 @@ from designer.models.size import ModelSize, size_of_model
 from designer.results.layers import Curve
 from designer.results.measured import DesignScore, SeparationProfile, measured
 from designer.search.job import Job
-from designer.search.study.records import Measurements
+from designer.search.study.records import Measurements, spec_key
 from designer.training.stacked import can_be_stacked, train_stacked
 from designer.training.trainer import (
     EpochCallback,
@@ -83,11 +83,6 @@ def spec_values(spec: Spec) -> dict[str, Any]:
 def architecture_key(values: dict[str, Any]) -> str:
     """Return a text that is equal for equal architectures, whatever their learning rate."""
     return spec_key({k: v for k, v in values.items() if k != "learning_rate"})
-
-
-def spec_key(values: dict[str, Any]) -> str:
-    """Return a text that is equal for equal specs."""
-    return json.dumps(values, sort_keys=True)
 
 
 def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes: int) -> ModelSize:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,12 @@ ADDED_LATER = {
     "data_input": None,
 }
 """Settings that older studies did not store, and what they ran with."""
+
+SPACE_CODE = "space_code"
+"""Setting that tells whether the source code of a space is still the same."""
+
+OF_OTHERS = {"builtins", "abc", "typing", "search_spaces"}
+"""Packages whose classes a space may derive from, and whose code changes with their versions."""
 
 OUTSIDE_IDENTITY = {"source", "seed", "split_duplicates"}
 """Options of data that are no part of a study's identity: where the data lie, which may change, and
@@ -63,6 +71,7 @@ class Job:
             **self.options.identity(),
             "space": self.space_source,
             "space_definition": definition(self.space),
+            SPACE_CODE: code_of(self.space),
             "data": self.data.name,
             **data,
             "data_fingerprint": self.data.fingerprint,
@@ -80,11 +89,35 @@ def definition(space: Space[Any]) -> str:
     return repr(space)
 
 
+def code_of(space: Space[Any]) -> str:
+    """Return a digest of the source code of a space's class and its bases.
+
+    It is empty for the spaces of this package, and where there is no source code.
+    """
+    kinds = [kind for kind in type(space).__mro__ if _root(kind) not in OF_OTHERS]
+    try:
+        sources = "".join(map(inspect.getsource, kinds))
+    except (OSError, TypeError):  # written in a console, or in C
+        return ""
+    return hashlib.sha256(sources.encode()).hexdigest()[:12] if sources else ""
+
+
+def _root(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+def same_code(stored: object, wanted: object) -> bool:
+    """Return True unless both digests of source code are known and differ."""
+    return not stored or not wanted or stored == wanted
+
+
 def check_same_study(
     stored: Mapping[str, Any], wanted: Mapping[str, Any], location: StudyLocation
 ) -> None:
     """Raise ``RunFolderError`` that names the first difference if two identities differ."""
     stored = {**ADDED_LATER, **stored}
+    if same_code(stored.get(SPACE_CODE), wanted[SPACE_CODE]):
+        stored[SPACE_CODE] = wanted[SPACE_CODE]
     for name in ("data", "space", *wanted):
         if stored.get(name) != wanted[name]:
             raise RunFolderError(

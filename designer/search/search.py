@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,9 @@ def search(
         epochs: epochs of each short training run.
         objective: ``design``, ``law``, ``accuracy`` or ``pareto``.
         seed: seed of splits, weights, batches and proposals. With one worker it fixes the result.
-        workers: processes on this machine, or in the Ray cluster; by default one per device.
+        workers: processes on this machine, or in the Ray cluster; by default one per device. More
+            than one import the script that calls this: let it do so under
+            ``if __name__ == "__main__":``.
         confirm: candidates to train again, with ``confirm_seeds`` fresh seeds each.
         confirm_epochs: epochs of each confirmation run, by default three times ``epochs``.
         confirm_seeds: fresh seeds for each confirmed candidate.
@@ -188,10 +191,20 @@ def search_with(
         InvalidInputError: if an argument is not what it must be; nothing is written.
         StorageError: if the storage does not answer or takes no more; finished trials are kept.
     """
+    _check_not_imported_by_a_worker()
     job = _prepare(space, data, options)
     text = without_passwords(command) or search_call(space, data, options)
     with hold_run_folder(job.location.folder), quiet_optuna():
         return run(job, progress or (lambda _: None), text, stop)
+
+
+def _check_not_imported_by_a_worker() -> None:
+    """Raise ``InvalidInputError`` in a worker that imports the script which starts the search."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InvalidInputError(
+            "Expected a script that searches with several workers, which import it, to call "
+            'designer.search under `if __name__ == "__main__":`, got a call outside of it.'
+        )
 
 
 def default_folder(data: str, space: str) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 from optuna.study import Study
 from safetensors.torch import load as load_tensors
 
-from designer.errors import RunFolderError
+from designer.errors import RunFolderError, SpaceError
 from designer.folders import BEST_FOLDER, REPORT_FILE, WEIGHTS_FILE, write_text
 from designer.interrupts import StopRequest
 from designer.models.loaded import rebuild
@@ -38,6 +38,7 @@ from designer.search.study.keys import STAGE, WANTED, WORKER
 from designer.search.study.trials import last_rejection, trials_of
 from designer.search.summary import agreements, doubt_about, study_summary, trial_rows, warnings
 from designer.search.workers.handshake import DONE
+from designer.search.workers.phases import is_used_up
 from designer.search.workers.pool import PhaseRunner
 from designer.search.workers.processes import phase_runner
 from designer.training.trainer import accuracy
@@ -125,8 +126,10 @@ class Session:
             self.study.set_user_attr(STAGE, Phase.EDITS)
             runner.run(Phase.EDITS, self.stop, progress)
 
-        workers = {trial.user_attrs.get(WORKER) for trial in trials_of(self.confirmation)}
-        at_once = max(self.job.options.worker_count, len(workers))
+        at_once = self.job.options.worker_count
+        if self.job.location.shared:  # others, which this process did not start, may take part
+            signed = {trial.user_attrs.get(WORKER) for trial in trials_of(self.confirmation)}
+            at_once = max(at_once, len(signed - {None}))
         trials = EditTrials(self.job, self.edits, self.artifacts, run_enqueued, self.stop)
         recommended = chosen(confirmed, self._roles_of(confirmed))
         if doubt_about(recommended, self.job) is not None:
@@ -192,7 +195,7 @@ class Session:
                     recommended,
                     recommendations,
                     self.stop.signal,
-                    last_rejection(trials_of(self.study)),
+                    last_rejection(trials_of(self.study)) if is_used_up(self.study) else "",
                     self.confirmation,
                 ),
                 *edits.warnings,
@@ -228,6 +231,14 @@ def _test_accuracy(job: Job, candidate: ConfirmedCandidate, artifacts: Artifacts
     model = rebuild(job.space, dict(candidate.candidate.params), shape, classes)
     accuracies = []
     for trained in candidate.runs:
-        model.load_state_dict(load_tensors(artifacts.read(trained, WEIGHTS_FILE)))
+        weights = load_tensors(artifacts.read(trained, WEIGHTS_FILE))
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise SpaceError(
+                f"Expected the space '{job.space.name}' to build the networks that were trained, "
+                f"but it builds others; undo what was changed in it, or choose another "
+                f"{job.location.option}."
+            ) from error
         accuracies.append(accuracy(model, job.data.test))
     return MeanSd.of(accuracies)

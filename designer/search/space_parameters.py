@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,6 +22,9 @@ from search_spaces import Space
 
 TRIES = 10
 """Random candidates of a space; it must be possible to build at least one of them."""
+
+STORABLE = (str, int, float, bool, type(None))
+"""Types of choices that every storage of a study gives back as they were."""
 
 PROPOSALS = 200
 """Random proposals whose parameters are collected: enough to meet parameters that are rare."""
@@ -77,13 +81,39 @@ def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -
     with _random_study(space, "propose and build networks") as study:
         for tries_left in reversed(range(TRIES)):
             try:
-                size_of(space, space.suggest(study.ask()), input_shape, num_classes)
+                trial = study.ask()
+                with warnings.catch_warnings(category=UserWarning, action="ignore"):
+                    spec = space.suggest(trial)  # Optuna warns of choices that are refused here
+                _check_choices(space, trial.distributions)
+                _check_rate(space, spec)
+                size_of(space, spec, input_shape, num_classes)
                 return
             except SpaceError:
                 raise
             except Exception:  # a search also goes on if one candidate cannot be built
                 if not tries_left:
                     raise
+
+
+def _check_choices(space: Space[Any], ranges: Mapping[str, BaseDistribution]) -> None:
+    """Raise ``SpaceError`` for choices that no storage gives back as they were."""
+    for name, values in ranges.items():
+        others = [v for v in getattr(values, "choices", ()) if not isinstance(v, STORABLE)]
+        if others:
+            raise SpaceError(
+                f"Expected choices of '{name}' in space '{space.name}' that are text, numbers, "
+                f"booleans or None, which every storage keeps, got {type(others[0]).__name__}; "
+                f"choose among names, and look up what they stand for."
+            )
+
+
+def _check_rate(space: Space[Any], spec: Any) -> None:
+    """Raise ``SpaceError`` unless a spec has a learning rate."""
+    if not hasattr(spec, "learning_rate"):
+        raise SpaceError(
+            f"Expected specs of space '{space.name}' with a learning_rate, which training needs, "
+            f"got {type(spec).__name__} without one."
+        )
 
 
 def parameters_of(space: Space[Any]) -> tuple[Parameter, ...]:

@@ -180,7 +180,8 @@ def warnings(
         confirmed: recommended candidates in rank order.
         recommendations: the same as they are reported.
         stopped_by: number of the signal that stopped the run; None if it came to its end.
-        last_rejection: why the latest rejected proposal was rejected.
+        last_rejection: why the latest proposal was rejected, if the search ended because all of
+            many in a row were; else empty.
         confirmation: study of the confirmation runs.
     """
     return (
@@ -212,13 +213,20 @@ def _run_warnings(
             f"{len(failures)} trials failed, so the search ended after {done} of "
             f"{job.options.trials}. The last reason: {failures[-1].reason}",
         )
+        return
+    elif done < job.options.trials and not last_rejection:
+        yield ReportWarning(
+            "workers_ended",
+            f"The worker processes ended by themselves or were killed, so the search ended after "
+            f"{done} of {job.options.trials} trials; the same command continues it.",
+        )
     elif done < job.options.trials:
         yield ReportWarning(
             "space_used_up",
             f"The search found nothing new to try after {done} of {job.options.trials} trials: "
             f"the space within the limits is used up (the last proposal: {last_rejection}).",
         )
-    if failures and done:
+    if failures:
         yield ReportWarning(
             "failed_trials",
             f"{len(failures)} {'trial' if len(failures) == 1 else 'trials'} failed. The last "

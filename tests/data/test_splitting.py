@@ -41,6 +41,23 @@ def test_parts_are_stratified(source: Source) -> None:
     assert data.chance == pytest.approx(0.6)
 
 
+def test_many_classes_of_few_samples_are_in_every_part(source: Source) -> None:
+    y = np.repeat(np.arange(30), 3)
+    data = load_dataset(source(np.arange(90.0)[:, None], y))
+    for part in (data.train, data.validation, data.test):
+        assert part.labels.bincount().tolist() == [1] * 30
+
+
+@pytest.mark.parametrize(("train", "test"), [(np.uint8, np.float32), (np.float32, np.uint8)])
+def test_bytes_beside_other_numbers_are_refused(source: Source, train: type, test: type) -> None:
+    x = np.arange(100.0)[:, None]
+    message = "type of the training inputs, .*, got .* bytes stand for numbers from 0 to 1"
+    with pytest.raises(DataError, match=message):
+        load_dataset(
+            source(x.astype(train), np.arange(100) % 4, x.astype(test), np.arange(100) % 4)
+        )
+
+
 def test_the_split_follows_its_seed(source: Source) -> None:
     first, again, other = (load_dataset(source(X, Y), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first.train.inputs, again.train.inputs)

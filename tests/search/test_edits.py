@@ -35,6 +35,7 @@ from designer.search.edits.order import REMEDIES, USUAL, in_order
 from designer.search.edits.outcomes import with_outcomes
 from designer.search.edits.proposing import title_of
 from designer.search.study.records import Measurements, TrialRecord
+from designer.search.workers import worker
 from search_spaces import Edit, EditKind, MlpSpace, MlpSpec
 from tests.support.command import exit_code
 from tests.support.helpers import profile_of
@@ -98,6 +99,13 @@ def test_what_is_smaller_may_lose_half_a_point_against_the_best(lost: float, *, 
     after = confirmed([best - lost + d for d in (-0.02, 0.0, 0.02)], 500)
     assert judge(before, after, best).kept is kept
     assert TOLERANCE == 0.005
+
+
+def test_what_was_given_up_after_its_first_run_is_not_kept_beside_a_worse_mean() -> None:
+    before, after = confirmed([0.95, 0.90, 0.91]), confirmed([0.93], 500)
+    judgement = judge(before, after, best=before.validation_accuracy.mean)
+    assert not judgement.kept
+    assert judgement.reason == "2.0 points less accurate"
 
 
 def test_what_is_as_large_must_be_surely_more_accurate() -> None:
@@ -358,6 +366,7 @@ def test_fewer_than_zero_runs_are_refused(capsys: pytest.CaptureFixture[str]) ->
     [
         ("TinySpace", "the space 'tiny' has no method `edits`"),
         ("StubbornSpace", "RuntimeError: no edits today."),
+        ("NoEditsSpace", "TypeError: expected edits as search_spaces.Edit, got str."),
     ],
 )
 def test_a_space_without_edits_works_and_says_so(space: str, message: str, tmp_path: Path) -> None:
@@ -376,6 +385,33 @@ def test_an_edit_that_diverges_is_a_row_with_its_reason(tmp_path: Path) -> None:
     assert diverged
     assert all("The training loss became" in edit.reason for edit in diverged)
     assert all(not edit.kept and edit.runs == 1 and edit.change is None for edit in diverged)
+
+
+def test_edits_of_one_title_are_trained_one_by_one(tmp_path: Path) -> None:
+    result = run(tmp_path / "a", "SameTitleSpace", edits=8, confirm=1, confirm_seeds=1, trials=3)
+    trained = [edit for edit in result.tried if edit.runs]
+    assert len(trained) > 1
+    records = [TrialRecord.read(run) for run in edit_runs(tmp_path / "a")]
+    assert len({json.dumps(record.spec) for record in records}) == len(records) == len(trained)
+
+
+def test_a_search_that_another_process_goes_on_with_tries_the_same(
+    edited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_amid_confirmation(progress: Any) -> None:
+        if progress.phase == "confirmation" and progress.finished == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    run(tmp_path / "a", "EditableSpace", edits=7, epochs=2, progress=stop_amid_confirmation)
+    monkeypatch.setattr(worker, "worker_name", lambda process: f"another:{process}")
+    continued = run(tmp_path / "a", "EditableSpace", edits=7, epochs=2)
+    assert comparable(continued) == comparable(read_result(edited))
+
+
+def test_workers_take_no_more_edits_than_there_are_runs(tmp_path: Path) -> None:
+    result = run(tmp_path / "a", "EditableSpace", edits=1, epochs=2, workers=2)
+    assert sum(edit.runs for edit in result.tried) == 1
+    assert all(edit.runs or "outside" in edit.reason for edit in result.tried)
 
 
 def test_an_edit_that_breaks_a_limit_is_a_row_with_its_reason(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,54 @@ def test_a_space_that_breaks_its_contract_is_refused(tmp_path: Path) -> None:
         run(tmp_path / "a", "WrongOutputSpace")
     with pytest.raises(SpaceError, match="`suggest`"):
         run(tmp_path / "b", "NoSpace")
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ("TupleSpace", "choices of 'widths' in space 'tuples' that are text, numbers, .*got tuple"),
+        ("NoRateSpace", "specs of space 'no rate' with a learning_rate, .*, got str without one"),
+    ],
+)
+def test_what_no_trial_could_be_trained_with_is_refused(
+    space: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SpaceError, match=message):
+        run(tmp_path / "a", space)
+    assert not (tmp_path / "a").exists()
+
+
+OWN_SPACE = """
+from tests.support.toy import TinySpace
+from search_spaces import MlpSpace, MlpSpec
+
+class Own(TinySpace):
+    name = "own"
+    def suggest(self, trial):
+        return MlpSpec((8,) * trial.suggest_int("depth", 2, 5), "batch", "relu", 3e-3)
+"""
+
+
+def test_a_space_whose_code_has_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def search() -> None:
+        sys.modules.pop("own_space", None)
+        invalidate_caches()
+        options: dict[str, Any] = {"trials": 2, "epochs": 1, "confirm": 1, "confirm_seeds": 1}
+        data, out = "tests.support.toy:blobs", tmp_path / "run"
+        designer.search("own_space:Own", data, out=out, edits=0, **options)
+
+    file = tmp_path / "own_space.py"
+    file.write_text(OWN_SPACE)
+    search()
+    file.write_text(f"# a comment\n{OWN_SPACE}")
+    search()
+    file.write_text(OWN_SPACE.replace('"relu"', '"tanh"'))
+    with pytest.raises(RunFolderError, match="its space code is"):
+        search()
 
 
 def test_a_space_that_cannot_build_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -107,6 +107,53 @@ class StubbornSpace(TinySpace):
 
 
 @dataclass(frozen=True)
+class SameTitleSpace(EditableSpace):
+    """The same twelve candidates, with edits of one title that give different widths."""
+
+    name: ClassVar[str] = "same title"
+
+    def edits(self, spec: MlpSpec) -> Iterator[Edit]:
+        """Yield an edit to each width."""
+        params = {"depth": spec.depth, "learning_rate": spec.learning_rate}
+        for width in (8, 16, 24):
+            yield Edit("another width", {**params, "width": width})
+
+
+@dataclass(frozen=True)
+class NoEditsSpace(TinySpace):
+    """A space that offers text for edits."""
+
+    name: ClassVar[str] = "no edits"
+
+    def edits(self, spec: MlpSpec) -> Iterator[Any]:
+        """Yield text."""
+        yield "half the width"
+
+
+@dataclass(frozen=True)
+class TupleSpace(TinySpace):
+    """A space whose choices are tuples, which no storage gives back as they were."""
+
+    name: ClassVar[str] = "tuples"
+
+    def suggest(self, trial: Trial) -> MlpSpec:
+        """Return a perceptron of chosen widths."""
+        widths = trial.suggest_categorical("widths", ((8, 8), (16, 16)))
+        return MlpSpec(widths, "batch", "relu", 3e-3)
+
+
+@dataclass(frozen=True)
+class NoRateSpace(TinySpace):
+    """A space whose specs have no learning rate."""
+
+    name: ClassVar[str] = "no rate"
+
+    def suggest(self, trial: Trial) -> Any:
+        """Return text for a spec."""
+        return f"depth {trial.suggest_int('depth', 3, 4)}"
+
+
+@dataclass(frozen=True)
 class DivergingEditsSpace(EditableSpace):
     """A space in which every candidate of depth 3 gives a loss that is not finite."""
 

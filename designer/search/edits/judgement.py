@@ -64,7 +64,7 @@ def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -
     """Return whether an edit is kept.
 
     It is kept if the network becomes surely more accurate (``PairedChange``); or if it becomes
-    smaller, and its mean accuracy is at most ``TOLERANCE`` below ``best``.
+    smaller, its mean accuracy is at most ``TOLERANCE`` below ``best``, and it is not hopeless.
 
     Args:
         parent: the network before the edit.
@@ -79,11 +79,11 @@ def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -
         return Judgement(kept=True, reason=reason, change=change)
     smaller = edited.parameters < parent.parameters
     lost = best - edited.validation_accuracy.mean
-    if smaller and lost <= TOLERANCE:
+    if smaller and lost <= TOLERANCE and not is_hopeless(parent, edited):
         share = 1 - edited.parameters / parent.parameters
         reason = f"{share:.0%} smaller"
         return Judgement(kept=True, reason=reason, change=change)
-    if smaller:
+    if smaller and lost > TOLERANCE:
         reason = f"{100 * lost:.1f} points below the best before it"
     elif change.mean < 0:
         reason = f"{-100 * change.mean:.1f} points less accurate"

@@ -18,7 +18,6 @@ from designer.errors import first_line
 from designer.interrupts import Stop
 from designer.results.layers import ReportWarning
 from designer.results.search import TriedEdit
-from designer.search.candidates import spec_key
 from designer.search.confirmation import (
     Candidate,
     CandidateKey,
@@ -33,7 +32,7 @@ from designer.search.edits.proposing import edited, title_of
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts
 from designer.search.study.claims import Rejected
-from designer.search.study.records import TrialRecord
+from designer.search.study.records import TrialRecord, spec_key
 from search_spaces.edits import Edit, EditableSpace
 
 ROUNDS = 2
@@ -156,7 +155,7 @@ class EditTrials:
             return []
         try:
             spec = space.suggest(FixedTrial(dict(candidate.params)))
-            return list(space.edits(spec))
+            return [_checked(edit) for edit in space.edits(spec)]
         except Exception as error:  # noqa: BLE001 - a third party's code may raise anything
             self._warn(
                 f"The space '{space.name}' could not say how a network can be changed: "
@@ -172,10 +171,11 @@ class EditTrials:
     def _next(self, lines: Sequence[Line], at_once: int) -> list[Attempt]:
         """Return the next edits to try, at most one of each line in turn."""
         attempts: list[Attempt] = []
-        while len(attempts) < min(at_once, self._budget):
+        most = min(at_once, self._budget)
+        while len(attempts) < most:
             before = len(attempts)
             for line in lines:
-                attempt = self._next_of(line) if len(attempts) < at_once else None
+                attempt = self._next_of(line) if len(attempts) < most else None
                 attempts += [attempt] if attempt is not None else []
             if len(attempts) == before:
                 break
@@ -244,6 +244,13 @@ class EditTrials:
                 self._outcome.replaced.add(line.current.key)
                 self._outcome.kept.append(best.confirmed)
                 line.take(best.confirmed, self._edits_of(best.candidate))
+
+
+def _checked(edit: object) -> Edit:
+    """Return what a space offers, or raise ``TypeError`` if it is no edit."""
+    if not isinstance(edit, Edit):
+        raise TypeError(f"expected edits as search_spaces.Edit, got {type(edit).__name__}")
+    return edit
 
 
 def _deserves_more(attempt: Attempt) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +14,10 @@ from designer.errors import RunFolderError
 from designer.results.layers import Curve, LawSummary
 from designer.results.ranges import Measured
 from designer.search.study import keys
+
+ConfirmationKey = tuple[int | None, tuple[str, ...], str, int | None, int | None]
+"""What identifies a confirmation run: trial, edits, edited architecture, seed and epochs."""
+
 
 MAY_BE_UNMEASURED = frozenset({"score", "heldout_separation", "adherence"})
 """Values that a trained candidate stores as null where they could not be measured."""
@@ -111,9 +116,14 @@ class TrialRecord:
         return self.record or Measurements()
 
     @property
-    def confirmation(self) -> tuple[int | None, tuple[str, ...], int | None, int | None]:
-        """What identifies a confirmation run: trial, edits, seed and epochs."""
-        return self.confirms, self.edits or (), self.seed, self.epochs
+    def confirmation(self) -> ConfirmationKey:
+        """What identifies a confirmation run.
+
+        An edited architecture is part of it, because edits with the same title may give different
+        ones.
+        """
+        edited = spec_key(self.architecture()) if self.edits else ""
+        return self.confirms, self.edits or (), edited, self.seed, self.epochs
 
     def architecture(self) -> dict[str, Any]:
         """Return the spec; empty before it is known."""
@@ -151,3 +161,8 @@ _MEASUREMENTS = TypeAdapter(Measurements)
 _CURVES = TypeAdapter(tuple[Curve, ...])
 
 _RECORD = TypeAdapter(TrialRecord)
+
+
+def spec_key(values: dict[str, Any]) -> str:
+    """Return a text that is equal for equal specs."""
+    return json.dumps(values, sort_keys=True)

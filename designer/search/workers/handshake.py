@@ -27,7 +27,14 @@ from designer.folders import write_text
 from designer.importing import Trust
 from designer.models.spaces import find_space, is_foreign
 from designer.results.provenance import VERSION
-from designer.search.job import Job, check_same_study, definition
+from designer.search.job import (
+    SPACE_CODE,
+    Job,
+    check_same_study,
+    code_of,
+    definition,
+    same_code,
+)
 from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
 from designer.search.study.keys import HANDSHAKE, IDENTITY, WANTED
@@ -133,7 +140,8 @@ def _load_space(identity: Mapping[str, Any], trust: Trust, location: StudyLocati
         space = find_space(identity["space"], trust)
     except SpaceError as error:
         raise SpaceError(f"{error} It is the space of {location.title}.") from error
-    if definition(space) != identity["space_definition"]:
+    same = same_code(identity.get(SPACE_CODE), code_of(space))
+    if definition(space) != identity["space_definition"] or not same:
         raise SpaceError(
             f"Expected the space '{identity['space']}' to be as in {location.title}, but here it "
             f"is another one; install the same version of it."

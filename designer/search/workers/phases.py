@@ -25,11 +25,12 @@ def is_over(phase: Phase, study: Study) -> bool:
     if phase is not Phase.SEARCH:
         return not (history.waiting or history.running)
     wanted = wanted_trials(study)
-    return (
-        len(history.finished) >= wanted
-        or history.failed > wanted
-        or history.rejected_in_a_row >= MAX_REJECTED
-    )
+    return len(history.finished) >= wanted or history.failed > wanted or is_used_up(study)
+
+
+def is_used_up(study: Study) -> bool:
+    """Return True if a space has nothing new left within the limits, as far as proposals show."""
+    return history_of(study).rejected_in_a_row >= MAX_REJECTED
 
 
 def progress_of(phase: Phase, study: Study) -> Progress:
