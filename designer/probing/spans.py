@@ -21,8 +21,14 @@ from designer.probing.tracing import Call, Tap, Trace
 SUMS = re.compile(r"^(Add|Sub)Backward")
 """Autograd nodes that add."""
 
-SCALING = re.compile(f"{RESHAPING.pattern}|^(Mul|Div)Backward")
+ZERO_AT_ZERO = "Relu|LeakyRelu|Prelu|PreluKernel|Gelu|Elu|Silu|Mish|Tanh|Hardtanh|Hardswish"
+"""Activations that make zeros of zeros, as autograd's nodes call them."""
+
+SCALING = re.compile(f"{RESHAPING.pattern}|^(Mul|Div|{ZERO_AT_ZERO})Backward")
 """Autograd nodes that make zeros of zeros."""
+
+MIXING = re.compile("^(Addmm|Mm|Bmm|Convolution|Embedding)")
+"""Autograd nodes of layers that mix channels."""
 
 Takers = dict[Any, list[Any]]
 """For each autograd node, the nodes that take what it gives."""
@@ -124,8 +130,11 @@ def is_added(trace: Trace, call: Call, takers: Takers) -> bool:
 
     Handing on what the block receives, x, would then give x + x; zeros leave x alone.  The output
     is followed through the autograd graph for as long as exactly one node takes it and zeros stay
-    zeros (reshaping, scaling), up to a sum.  The other summand flows past the block if it lies on a
-    path from the input: a parameter that is added, such as a position embedding, does not.
+    zeros (reshaping, scaling, most activations), up to a sum.  The other summand flows past the
+    block if it lies on a path from the input: a parameter that is added, such as a position
+    embedding, does not.  Where a shortcut inside the block hands on what it receives, the summand
+    must come from that, too: beside the input of the network, which may be added behind every
+    block, the stream has to go on without the block.
 
     Args:
         trace: one forward pass, recorded with ``flow=True``.
@@ -139,6 +148,51 @@ def is_added(trace: Trace, call: Call, takers: Takers) -> bool:
         before, node = node, following[0]
         if SUMS.search(node.name()):
             summands = [other for other, _ in node.next_functions if other is not before]
-            return any(trace.on_path(other) for other in summands)
+            past = [other for other in summands if trace.on_path(other)]
+            stream = _stream(trace, call)
+            return bool(past) and (
+                not _hands_on(call, stream) or any(_comes_from(other, stream) for other in past)
+            )
         following = takers[node] if SCALING.search(node.name()) else []
     return False
+
+
+def _stream(trace: Trace, call: Call) -> set[Any]:
+    """Return the nodes that carry what a block receives: its own, and those before it in a row.
+
+    The row ends at the first that joins several paths, or at a layer that mixes channels: before
+    that the network is at an earlier block.
+    """
+    node, stream = call.received_node, set[Any]()
+    while node is not None and node not in stream:
+        stream.add(node)
+        sources = [source for source, _ in node.next_functions if trace.on_path(source)]
+        if len(sources) != 1 or MIXING.search(node.name()):
+            break
+        node = sources[0]
+    return stream
+
+
+def _comes_from(node: Any, stream: set[Any]) -> bool:
+    """Return True if a path leads from a stream to a node."""
+    return not stream.isdisjoint(_behind(node, stream))
+
+
+def _hands_on(call: Call, stream: set[Any]) -> bool:
+    """Return True if a block hands on what it receives past its own layers that mix channels."""
+    reached = _behind(call.node, stream, MIXING)
+    own = any(MIXING.search(node.name()) for node in reached - stream)
+    return own and not stream.isdisjoint(reached)
+
+
+def _behind(node: Any, ends: set[Any], last: re.Pattern[str] | None = None) -> set[Any]:
+    """Return a node and those that lead to it, up to ``ends`` and to those with such a name."""
+    reached, waiting = {node}, [node]
+    while waiting:
+        node = waiting.pop()
+        if node in ends or (last is not None and last.search(node.name())):
+            continue
+        sources = {source for source, _ in node.next_functions if source is not None} - reached
+        reached |= sources
+        waiting += sources
+    return reached

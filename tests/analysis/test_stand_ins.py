@@ -1,0 +1,107 @@
+"""What stands in for a block that does nothing changes nothing, however its network is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import designer
+from designer.models.surgery import Way
+from designer.results.contribution import BlockContribution
+from tests.support.helpers import gaussian_classes
+from tests.support.networks.parts import seeded
+
+WIDTH = 6
+
+
+class OpenBranches(nn.Module):
+    """Layers whose activation and whose sum with what they receive the network applies."""
+
+    def __init__(self, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.activation = activation
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.head = nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = x + self.activation(layer(x))
+        logits: Tensor = self.head(x)
+        return logits
+
+
+class Branch(nn.Module):
+    """A block that gives x + relu(linear(x))."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + functional.relu(self.linear(x))
+
+
+class InjectedInput(nn.Module):
+    """Blocks with shortcuts of their own, behind each of which the input is added once more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inject = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.blocks = nn.ModuleList(Branch() for _ in range(3))
+        self.head = nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        injected, x = self.inject(x), self.stem(x)
+        for block in self.blocks:
+            x = block(x) + injected
+        logits: Tensor = self.head(x)
+        return logits
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "leaky_relu", "silu", "tanh"])
+def test_a_branch_of_zeros_behind_an_activation_leaves_the_sum_as_it_is(activation: str) -> None:
+    model = seeded(lambda: OpenBranches(getattr(functional, activation)))
+    changes_nothing(model, "layers.1", "layers.1", "what flows past it", Way.ZERO)
+
+
+def test_beside_the_input_of_the_network_what_a_block_receives_goes_on() -> None:
+    model = seeded(InjectedInput)
+    changes_nothing(model, "blocks.1", "blocks.1.linear", "what it receives", Way.PASS)
+
+
+def changes_nothing(model: nn.Module, block: str, inner: str, stand_in: str, way: Way) -> None:
+    """Check the contribution and the removal of a block whose layer gives zeros."""
+    layer = model.get_submodule(inner)
+    assert isinstance(layer, nn.Linear)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    model = model.double().eval()
+    features, labels = gaussian_classes(180, WIDTH, 3, seed=1)
+    blocks = [f"{block.partition('.')[0]}.*"]
+    train, heldout = (features[:90], labels[:90]), (features[90:], labels[90:])
+    fit_head(model, *train)
+    records = designer.contributions(model, train, heldout, blocks)
+    record = {record.name: record for record in records}[block]
+    assert isinstance(record, BlockContribution)
+    assert record.contribution is not None
+    assert record.contribution.stand_in == stand_in
+    assert record.contribution.cross_entropy is not None
+    assert record.contribution.cross_entropy.value == pytest.approx(0, abs=1e-12)
+    before = model(heldout[0])
+    pruned = designer.prune(model, (train, heldout), remove=[block], blocks=blocks, epochs=0)
+    (removal,) = pruned.removals
+    assert removal.way is way
+    assert torch.allclose(pruned.model(heldout[0]), before, atol=0.05)  # repaired by least squares
+
+
+def fit_head(model: nn.Module, x: Tensor, y: Tensor) -> None:
+    """Train the last layer of a network until it is better than chance."""
+    optimizer = torch.optim.Adam(model.get_submodule("head").parameters(), lr=0.1)
+    for _ in range(50):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
