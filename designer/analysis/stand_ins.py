@@ -204,12 +204,11 @@ def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:
     """Return a layer that can map tensors like x to tensors like y; None if there is none."""
     axis = _channel_axis(span, x)
     if axis == 1 and x.ndim == y.ndim == 4:
-        strides = [
-            a // b if a % b == 0 else 0 for a, b in zip(x.shape[2:], y.shape[2:], strict=True)
-        ]
-        if 0 in strides:
-            return None
-        return nn.Conv2d(x.shape[1], y.shape[1], 1, stride=(strides[0], strides[1]))
+        sizes = list(zip(x.shape[2:], y.shape[2:], strict=True))
+        height, width = (-(-before // after) for before, after in sizes)
+        layer = nn.Conv2d(x.shape[1], y.shape[1], 1, stride=(height, width))
+        fits = all((a - 1) // s + 1 == b for (a, b), s in zip(sizes, layer.stride, strict=True))
+        return layer if fits else None
     if axis == x.ndim - 1 and x.ndim == y.ndim and x.shape[:-1] == y.shape[:-1]:
         return nn.Linear(x.shape[-1], y.shape[-1])
     return None

@@ -317,7 +317,7 @@ def _with_labels(inputs: Inputs, labels: Tensor) -> Iterator[Pair]:
     if labels.is_floating_point():
         yield inputs, labels
         return
-    labelled = labels != UNLABELLED
+    labelled = labels.long() != UNLABELLED  # in uint8, 156 would be equal to -100
     if _kind(labels) == TOKENS:
         mask = row_mask(inputs, labels)
         if mask is None or bool(mask.any()):
@@ -335,7 +335,7 @@ def row_mask(inputs: Inputs, labels: Tensor) -> Tensor | None:
         inputs: n samples, perhaps with a mask of padding.
         labels: (n, tokens).
     """
-    mask = labels.cpu() != UNLABELLED
+    mask = labels.cpu().long() != UNLABELLED
     padding = token_mask(inputs)
     if padding is not None and padding.shape == mask.shape:
         mask &= padding.cpu()

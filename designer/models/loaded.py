@@ -106,7 +106,7 @@ def rebuild_pruned(
     """
 
     def make() -> nn.Module:
-        model = whole()
+        model = unwrap(whole())
         for removals in rounds:
             remove(model, removals)
         resize(model, {name: tensor.shape for name, tensor in tensors.items()})

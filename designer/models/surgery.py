@@ -219,9 +219,10 @@ RESIZABLE = (
     nn.Linear,
     nn.Conv1d,
     nn.Conv2d,
-    nn.modules.batchnorm._BatchNorm,
+    nn.modules.batchnorm._NormBase,  # also of instances
     nn.LayerNorm,
     nn.GroupNorm,
+    nn.PReLU,
 )
 """Kinds of layers that can be resized; all of them have ``reset_parameters``."""
 
@@ -236,7 +237,7 @@ def match_attributes(layer: nn.Module) -> None:
         layer.out_channels = layer.weight.shape[0]
         layer.groups = layer.out_channels // per_group if depthwise else layer.groups
         layer.in_channels = layer.weight.shape[1] * layer.groups
-    elif isinstance(layer, nn.modules.batchnorm._BatchNorm):
+    elif isinstance(layer, nn.modules.batchnorm._NormBase):
         per_channel = layer.weight if layer.affine else layer.running_mean
         if per_channel is not None:
             layer.num_features = len(per_channel)
@@ -244,6 +245,8 @@ def match_attributes(layer: nn.Module) -> None:
         layer.normalized_shape = tuple(layer.weight.shape)
     elif isinstance(layer, nn.GroupNorm):
         layer.num_channels = len(layer.weight)
+    elif isinstance(layer, nn.PReLU):
+        layer.num_parameters = len(layer.weight)
 
 
 def _changed(

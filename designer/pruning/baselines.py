@@ -76,6 +76,8 @@ def from_scratch(
         return _built_like(smaller, removals, build, recovery.seed)
 
     model = build_seeded(untrained, recovery.seed, device).float()
+    for parameter in model.parameters():  # what is frozen in the original would stay random here
+        parameter.requires_grad_(parameter.is_floating_point())
     with suppress(TrialFailed):  # if it diverges, it is compared as it is
         train(
             model,

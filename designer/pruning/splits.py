@@ -19,7 +19,7 @@ from designer.data.language import data_for
 from designer.data.loading import load_source
 from designer.errors import DataError, InvalidInputError
 from designer.models.loaded import LoadedModel
-from designer.probing.calling import map_tensors
+from designer.probing.calling import map_tensors, tensors_of
 
 PruningData = (
     str
@@ -120,7 +120,11 @@ def splits_of(
     _check_part_sizes(train, validation)
     chosen = _measure(train, model, measure)
     splits = Splits(name, train, validation, next(filter(len, test), None), measure=chosen)
-    _check_labels(train, validation, language=splits.language)
+    named = {"training": train, "held-out": validation, "test": splits.test}
+    for part, samples in named.items():
+        if samples is not None:
+            _check_finite(part, samples)
+            _check_labels(train, part, samples, language=splits.language)
     return splits
 
 
@@ -169,17 +173,30 @@ def _check_part_sizes(train: LabelledTensors, validation: LabelledTensors) -> No
         )
 
 
-def _check_labels(train: LabelledTensors, validation: LabelledTensors, *, language: bool) -> None:
-    """Check that held-out labels are among the classes; text may hold tokens that are new."""
-    known, heldout = (set(torch.unique(part.labels).tolist()) for part in (train, validation))
+def _check_finite(part: str, samples: LabelledTensors) -> None:
+    """Check that no input holds NaN or infinity, which averages over samples would spread."""
+    for tensor in tensors_of(samples.inputs):
+        bad = int((~tensor.flatten(1).isfinite()).any(1).sum()) if tensor.ndim else 0
+        if bad:
+            raise InvalidInputError(
+                f"Expected finite inputs, got NaN or infinity in {bad} of {len(tensor)} {part} "
+                f"samples; leave them out, or fill them in."
+            )
+
+
+def _check_labels(
+    train: LabelledTensors, part: str, samples: LabelledTensors, *, language: bool
+) -> None:
+    """Check that labels are among the training classes; text may hold tokens that are new."""
+    known, own = (set(torch.unique(data.labels).tolist()) for data in (train, samples))
     unlabelled = {UNLABELLED} if train.labels.ndim > 1 else set()
     lowest = min(known - unlabelled)
     if lowest < 0:
         raise InvalidInputError(f"Expected labels from 0 on, got {lowest}.")
-    unknown = heldout - known - unlabelled
+    unknown = own - known - unlabelled
     if unknown and not language:
         raise InvalidInputError(
-            f"Expected held-out labels among the training classes, got class {min(unknown)}, too."
+            f"Expected {part} labels among the training classes, got class {min(unknown)}, too."
         )
 
 

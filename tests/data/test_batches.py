@@ -392,3 +392,9 @@ def test_heldout_targets_of_another_kind(
 ) -> None:
     with pytest.raises(InvalidInputError, match=rf"^Expected held-out data {message}\.$"):
         check_heldout(batches_of((X, heldout)), batches_of((X, targets)), allow_unseen=unseen)
+
+
+def test_no_class_of_bytes_counts_as_unlabelled() -> None:
+    labels = torch.arange(200).to(torch.uint8)  # as bytes, 156 is what -100 becomes
+    (batch,) = batches_of((torch.randn(200, 3), labels)).pairs()
+    assert len(batch[1]) == 200

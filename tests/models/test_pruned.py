@@ -123,6 +123,19 @@ def test_with_narrower_layers(
     assert same_outputs(designer.load(twice, wide).model, again.model, data)
 
 
+def test_where_the_whole_model_is_made_compiled(
+    tmp_path: Path, model: nn.Module, pruned: PruningResult, data: Triple
+) -> None:
+    folder = written(tmp_path, pruned, model, "tests.models.test_pruned:compiled")
+    loaded = designer.load(folder, trust="tests.models.test_pruned:compiled")
+    assert same_outputs(loaded.model, pruned.model, data)
+
+
+def compiled() -> Any:
+    """Return the whole model as a compiled one."""
+    return torch.compile(blob_net(DEPTH), backend="eager")
+
+
 def test_pruned_once_more(
     tmp_path: Path, model: nn.Module, pruned: PruningResult, data: Triple
 ) -> None:

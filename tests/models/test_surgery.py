@@ -210,6 +210,12 @@ LAYERS: dict[str, tuple[Any, Any, tuple[int, ...]]] = {
     ),
     "layer norm": (lambda: nn.LayerNorm(6), lambda: nn.LayerNorm(4), (7, 4)),
     "group norm": (lambda: nn.GroupNorm(2, 6), lambda: nn.GroupNorm(2, 4), (7, 4, 3)),
+    "instance norm": (
+        lambda: nn.InstanceNorm1d(6, affine=True),
+        lambda: nn.InstanceNorm1d(4, affine=True),
+        (7, 4, 3),
+    ),
+    "activation": (lambda: nn.PReLU(6), lambda: nn.PReLU(4), (7, 4)),
 }
 """By kind: a layer, the same with other widths, and the shape of an input for that."""
 

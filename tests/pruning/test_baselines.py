@@ -92,6 +92,15 @@ class TestBaselines:
         none = designer.prune(model, data, scratch_epochs=0, **options)
         assert "trained from scratch for 0 epochs, is not as good" in none.report.conclusion
 
+    def test_what_is_frozen_is_trained_from_scratch(self, data: Triple) -> None:
+        frozen = train_briefly(blob_net(DEPTH), data[0])
+        for name, parameter in frozen.named_parameters():
+            parameter.requires_grad_(name.startswith("head"))
+        options: dict[str, Any] = {"remove": 1, "baselines": True, **QUICK, "epochs": 0}
+        result = designer.prune(frozen, data, scratch_epochs=12, **options)
+        scratch = figures(result.report)["from scratch"]
+        assert scratch.validation_accuracy.value > 0.9
+
     def test_that_are_better_are_said_to_be(self, data: Triple) -> None:
         poor = train_briefly(blob_net(DEPTH), data[0], epochs=2)
         options: dict[str, Any] = {**QUICK, "epochs": 0, "baselines": True}

@@ -33,6 +33,8 @@ def with_data(*parts: Any) -> Callable[[nn.Module, Triple], object]:
 
 X, Y = torch.zeros(8, 6), torch.arange(8) % 3
 
+GAP = torch.where(torch.arange(48).view(8, 6) == 20, torch.nan, X)
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
@@ -62,6 +64,9 @@ class TestRefusals:
             (with_data((X, Y), (X[:0], Y[:0])), "held-out data to decide on, got no sample"),
             (with_data((X[:0], Y[:0]), (X, Y)), "training data, got no sample"),
             (with_data((X, Y), (X, Y + 1)), "among the training classes, got class 3, too"),
+            (with_data((X, Y), (X, Y), (X, Y + 1)), "test labels among the training classes"),
+            (with_data((X / 0, Y), (X, Y)), "NaN or infinity in 8 of 8 training samples"),
+            (with_data((X, Y), (GAP, Y)), "NaN or infinity in 1 of 8 held-out samples"),
             (with_data((X, Y - 1), (X, Y - 1)), "labels from 0 on, got -1"),
             (with_data((X, Y), (X, Y.float())), r"of an integer dtype, got real targets"),
             (with_data((X, Y), (X, Y[:3])), "one label per sample, got"),
