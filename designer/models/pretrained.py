@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import ModelError
+from designer.models.precision import cast, floating_state
 from designer.models.surgery import PassThrough, Removal, Way
 from designer.probing.calling import Inputs, call_model, first_tensor
 from designer.training.trainer import build_seeded
@@ -71,8 +72,9 @@ def remade(model: nn.Module, removals: Sequence[Removal], few: Inputs) -> nn.Mod
         if _shapes_of(type(model), candidate) == shapes:
             anew = build_seeded(partial(type(model), candidate), 0, torch.device("cpu"))
             first = next(iter(state.values()))
+            own = _renumbered(floating_state(model), lists)
+            anew = cast(anew.to(first.device), {name: own[name].dtype for name in own}).eval()
             anew.load_state_dict(state)
-            anew = anew.to(device=first.device, dtype=first.dtype).eval()
             _check_same(model, anew, few)
             return anew
     names = ", ".join(part.path for part in lists) or "its parts"

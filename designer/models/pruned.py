@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import TypeAdapter
 from safetensors.torch import save_model
 from torch import nn
@@ -25,6 +27,7 @@ from designer.folders import (
     writing_to,
 )
 from designer.models.loaded import LoadedModel
+from designer.models.precision import floating_state
 from designer.models.stored import PRUNED_SCHEMA
 from designer.models.surgery import Removal
 
@@ -97,17 +100,23 @@ def pruned_files(
         removals: the blocks that were removed from ``source``.
         data: the data that it was pruned with.
     """
-    dtypes = {str(p.dtype) for p in model.parameters() if p.is_floating_point()}
+    dtypes = {name: _name_of(value.dtype) for name, value in floating_state(model).items()}
+    (dtype, _), *_ = Counter([*dtypes.values(), "float32"]).most_common(1)
     stored = {
         "schema": PRUNED_SCHEMA,
         "origin": source.origin,
         "removed": REMOVAL_ROUNDS.dump_python([*source.removed, tuple(removals)], mode="json"),
-        "dtype": (dtypes.pop() if len(dtypes) == 1 else "torch.float32").removeprefix("torch."),
+        "dtype": dtype,
+        "other_dtypes": {name: other for name, other in dtypes.items() if other != dtype},
         "known": _known_of(source) if data is None else _known_from(data),
     }
     text = json.dumps(stored, indent=2) + "\n"
     weights = _safetensors_of(copy.deepcopy(model).cpu())
     return {folder / WEIGHTS_FILE: weights, folder / PRUNED_FILE: text.encode()}
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _safetensors_of(model: nn.Module) -> bytes:

@@ -155,7 +155,11 @@ class StoredPruning:
     removed: tuple[tuple[Removal, ...], ...]
     """Blocks that were removed, one tuple for each pruning."""
     dtype: Annotated[str, AfterValidator(_checked_dtype)]
-    """Name of the floating-point type of the weights."""
+    """Name of the floating-point type of most weights."""
+    other_dtypes: dict[Name, Annotated[str, AfterValidator(_checked_dtype)]] = field(
+        default_factory=dict
+    )
+    """Names of the types of the parameters and buffers that have others."""
     known: StoredData | None = None
     """What is known about the data."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from designer.errors import ModelError, RunFolderError
 from designer.importing import Trust
 from designer.models.loaded import LoadedModel, build_from_origin
 from designer.models.loading import load_model
+from designer.models.surgery import Removal, Way, remove
 from designer.pruning import removal_trials
 from designer.pruning.prune import PruningResult
 from search_spaces import MlpSpace, MlpSpec
@@ -106,6 +108,22 @@ def test_in_other_precisions(
     loaded = designer.load(written(tmp_path, result, other), trust=FACTORY)
     assert {p.dtype for p in loaded.model.parameters()} == {kind}
     assert same_outputs(loaded.model, result.model, data, dtype=kind)
+
+
+def test_in_several_precisions(tmp_path: Path) -> None:
+    mixed = blob_net(DEPTH).eval().bfloat16()
+    for name, parameter in mixed.named_parameters():
+        parameter.data = parameter.data.double() if "norm" in name else parameter.data
+    mixed.register_buffer("positions", torch.rand(3), persistent=False)
+    smaller, removals = copy.deepcopy(mixed), [Removal("blocks.1", Way.PASS)]
+    remove(smaller, removals)
+    designer.write_pruned(tmp_path, smaller, LoadedModel(mixed), removals)
+    loaded = designer.load(tmp_path, mixed).model
+    types = {name: p.dtype for name, p in loaded.named_parameters()}
+    assert types == {name: p.dtype for name, p in smaller.named_parameters()}
+    assert set(types.values()) == {torch.bfloat16, torch.float64}
+    assert same_state(loaded, state_of(smaller))
+    assert loaded.get_buffer("positions").dtype is torch.float32
 
 
 def test_with_narrower_layers(
