@@ -186,13 +186,16 @@ class Replayer:
             self._switches[module].runs = max(self._switches[module].runs, last + 1)
 
     def _kept(self, value: Any) -> Any:
-        """Return a value to keep: a copy once something was seen to work in place."""
-        if self._copying:
-            return copy.deepcopy(value)
-        return _with_new_containers(value, self._note_version)
+        """Return a value to keep: a copy once something was seen to work in place.
 
-    def _note_version(self, tensor: Tensor) -> None:
-        self._versions.append((tensor, tensor._version))
+        Inference mode does not count changes in place, so what is made there is copied at once.
+        """
+        tensors: list[Tensor] = []
+        kept = _with_new_containers(value, tensors.append)
+        if self._copying or any(tensor.is_inference() for tensor in tensors):
+            return copy.deepcopy(value)
+        self._versions += [(tensor, tensor._version) for tensor in tensors]
+        return kept
 
     def __enter__(self) -> Replayer:
         # the fused kernel of transformer layers would skip their parts

@@ -292,7 +292,7 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
         ModelError: if the model raises.
     """
     samples = samples_of(inputs)
-    recorder = _Recorder(model, samples)
+    recorder = _Recorder(model, samples, flow=flow)
     values = floating_inputs(inputs)
     leaves: list[Tensor] = []
 
@@ -313,7 +313,8 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
 class _Recorder:
     """Hooks on all submodules that note each run."""
 
-    def __init__(self, model: nn.Module, samples: int) -> None:
+    def __init__(self, model: nn.Module, samples: int, *, flow: bool) -> None:
+        self._flow = flow
         self.calls: list[Call] = []
         self._samples = samples
         self.embedded: list[tuple[Any, Tensor]] = []
@@ -361,6 +362,8 @@ class _Recorder:
     def _start(
         self, name: str, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
     ) -> None:
+        if self._flow:  # also where the model turns gradients off, as for a frozen backbone
+            torch.set_grad_enabled(True)
         parent = self._stack[-1] if self._stack else None
         arguments = (*args, *named.values())
         received = first_tensor(arguments)

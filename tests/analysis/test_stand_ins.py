@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -127,3 +129,51 @@ def test_a_block_that_halves_maps_of_odd_size_has_a_linear_map() -> None:
     assert [r.contribution and r.contribution.stand_in for r in records] == [
         "a 1x1 convolution"
     ] * 3
+
+
+class FrozenBackbone(nn.Module):
+    """A head on a residual backbone that runs in a context which turns gradients off."""
+
+    def __init__(self, context: Callable[[], Any]) -> None:
+        super().__init__()
+        self.context = context
+        self.backbone = OpenBranches(functional.relu)
+        self.head = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with self.context():
+            features = self.backbone(x)
+        logits: Tensor = self.head(features)
+        return logits
+
+
+class InInferenceMode(OpenBranches):
+    """A network that can only be used, and not trained any more."""
+
+    def __init__(self) -> None:
+        super().__init__(functional.relu)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return super().forward(x)
+
+
+def test_a_backbone_without_gradients_is_measured_like_one_with() -> None:
+    def of(context: Callable[[], Any]) -> object:
+        model = seeded(lambda: FrozenBackbone(context)).eval()
+        records = designer.contributions(model, (features, labels), (features, labels))
+        return [
+            (r.name, r.contribution and (r.contribution.stand_in, r.contribution.cross_entropy))
+            for r in records
+        ]
+
+    features, labels = gaussian_classes(90, WIDTH, 3, seed=1, dtype=torch.float32)
+    assert of(torch.no_grad) == of(nullcontext)
+
+
+def test_what_runs_in_inference_mode_is_measured() -> None:
+    features, labels = gaussian_classes(90, WIDTH, 3, seed=1, dtype=torch.float32)
+    model = seeded(InInferenceMode).eval()
+    records = designer.contributions(model, (features, labels), (features, labels))
+    assert records
+    assert all(record.contribution for record in records)
