@@ -31,7 +31,7 @@ from designer.models.least_squares import (
     set_weights,
 )
 from designer.models.surgery import Form, form_of
-from designer.probing.calling import first_tensor, floating_tensors, without_padding
+from designer.probing.calling import first_tensor, floating_tensors, tensor_at, without_padding
 from designer.probing.replay import Answer, Key, Replayer
 from designer.probing.spans import Span
 
@@ -122,7 +122,8 @@ class StandIn:
             )
             if whole is not None:
                 return whole
-            return (form or Form()).around(self._stand_in_output(_tensor_among(args, named), like))
+            received = _tensor_among(args, named, first.stream)
+            return (form or Form()).around(self._stand_in_output(received, like))
 
         def hand_on(*args: object, **named: object) -> object:
             return _tensor_among(args, named)
@@ -228,8 +229,10 @@ def _channel_axis(span: Span, x: Tensor) -> int:
     return 1 if x.ndim == 4 else x.ndim - 1
 
 
-def _tensor_among(args: tuple[object, ...], named: dict[str, object]) -> Tensor:
-    tensor = first_tensor((*args, *named.values()))
+def _tensor_among(
+    args: tuple[object, ...], named: dict[str, object], index: int | None = None
+) -> Tensor:
+    tensor = tensor_at((*args, *named.values()), index)
     if tensor is None:
         raise NoStandIn("The block receives no floating tensor.")
     return tensor

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import ModelError
-from designer.probing.calling import first_tensor, submodules
+from designer.probing.calling import submodules, tensor_at
 
 
 class Way(StrEnum):
@@ -69,15 +69,18 @@ class Removal:
     """What comes in its place."""
     form: Form = Form()
     """The form in which a stand-in gives its tensor."""
+    index: int | None = None
+    """Which of the floating tensors that the block receives is handed on; None for the first."""
 
 
 class PassThrough(nn.Module):
     """A stand-in where a block was; it has no parameters."""
 
-    def __init__(self, way: Way, form: Form) -> None:
+    def __init__(self, way: Way, form: Form, index: int | None = None) -> None:
         super().__init__()
         self.way = way
         self.form = form
+        self.index = index
 
     def forward(self, *args: Any, **named: Any) -> object:
         """Return what the block received, or zeros like it, in the form in which the block gave.
@@ -85,7 +88,7 @@ class PassThrough(nn.Module):
         Raises:
             ModelError: if there is no floating tensor among the arguments.
         """
-        received = first_tensor((*args, *named.values()))
+        received = tensor_at((*args, *named.values()), self.index)
         if received is None:
             raise ModelError("Expected the removed block to receive a floating tensor, got none.")
         return self.form.around(torch.zeros_like(received) if self.way is Way.ZERO else received)
@@ -180,7 +183,7 @@ def _update_block_names(model: nn.Module, known: Mapping[str, nn.Module]) -> Non
 
 def _replace(parent: nn.Module, key: str, removal: Removal) -> None:
     if removal.way is not Way.DELETE:
-        parent._modules[key] = PassThrough(removal.way, removal.form)
+        parent._modules[key] = PassThrough(removal.way, removal.form, removal.index)
     elif isinstance(parent, nn.ModuleList | nn.Sequential):
         del parent[list(parent._modules).index(key)]
     else:

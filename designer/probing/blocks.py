@@ -56,7 +56,8 @@ from torch import nn
 
 from designer.errors import InvalidInputError
 from designer.probing.calling import submodules
-from designer.probing.tracing import EMBEDDINGS, Call, Place, Tap, Trace
+from designer.probing.places import Place
+from designer.probing.tracing import EMBEDDINGS, Call, Tap, Trace
 from designer.probing.units import unit_classes
 
 RESHAPING = re.compile(

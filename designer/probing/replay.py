@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from designer.probing.calling import (
     Inputs,
     call_model,
-    first_tensor,
     map_tensors,
     tensor_at,
     unwrap,
@@ -90,7 +89,7 @@ class Replayer:
         self._switches = {
             call.module: _Switch(self, call.module) for call in [*kept, *parts, *trace.calls]
         }
-        self._parts = {(part.module, part.run) for part in parts}
+        self._parts = {(part.module, part.run): part.stream for part in parts}
         self._kept_keys = {(call.module, call.run) for call in [*kept, *parts]}
         self.standing: dict[Key, Answer] = {}
         """Answers that hold in every pass, also in the whole ones: for blocks that are gone."""
@@ -167,7 +166,7 @@ class Replayer:
     def answer(self, key: Key, own: Answer, args: tuple[Any, ...], named: dict[str, Any]) -> object:
         """Return what a call gives in this pass: from memory, from a stand-in, or computed."""
         if self._recording and key in self._parts:
-            received = first_tensor((*args, *named.values()))
+            received = tensor_at((*args, *named.values()), self._parts[key])
             if received is not None:
                 self.received[key] = self._kept(received)
         if key in self._answers:

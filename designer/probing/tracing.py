@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from designer.probing.calling import (
     tensors_of,
 )
 from designer.probing.flow import Flow
+from designer.probing.places import Place, place_in
 from designer.probing.untouched import state_kept
 
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
@@ -73,21 +75,6 @@ class Tap:
         return Tap("input", "", *self.entry, receives=True, index=self.entry_index)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Which tensor to look at among those that a run received or gave.
-
-    It is the first with a row for each sample, and among those that a run gave the first that is
-    not just one that it received.
-    """
-
-    index: int | None = None
-    """Which of the floating tensors is meant; None for the first, also if none has a row for each
-    sample."""
-    shape: tuple[int, ...] = ()
-    """Shape of that tensor in the traced pass; empty if there is no tensor."""
-
-
 @dataclass(eq=False)
 class Call:
     """One run of a submodule within a forward pass."""
@@ -106,12 +93,16 @@ class Call:
     names: tuple[str, ...] = ()
     """All names by which a caller may ask for it."""
     received: Tensor | None = None
-    """First floating tensor among its arguments."""
+    """The floating tensor among its arguments that flows through it."""
+    stream: int | None = None
+    """Which of its ``arguments`` that is; None for the first with axes."""
+    arguments: tuple[Tensor, ...] = ()
+    """All floating tensors among its arguments."""
     received_node: Any = None
     """Autograd node that computed ``received``."""
     received_nodes: tuple[Any, ...] = ()
     """Autograd nodes that computed all floating tensors among its arguments."""
-    entry: Place = Place()
+    entry: Place = field(default_factory=Place)
     """Which of its arguments to look at."""
     output: Tensor | None = None
     """First floating tensor in what it gave."""
@@ -121,7 +112,7 @@ class Call:
     """What it gave, with None in the place of tensors in tuples and lists that nothing uses."""
     nodes: tuple[Any, ...] = ()
     """Autograd nodes that computed the floating tensors in what it gave."""
-    place: Place = Place()
+    place: Place = field(default_factory=Place)
     """Which of the tensors that it gave to look at."""
     is_stacked: bool = False
     """True for each of several recurrent layers that hold most weights of a model; such a layer is
@@ -340,6 +331,7 @@ class _Recorder:
             handle.remove()
         for call in self.calls:
             self._label(call)
+        _find_streams(self.calls)
 
     def sources(self, leaves: Sequence[Tensor], tokens: Sequence[Tensor]) -> Iterator[list[Any]]:
         """Yield groups of nodes at which paths may begin, the best first.
@@ -368,9 +360,10 @@ class _Recorder:
         arguments = (*args, *named.values())
         received = first_tensor(arguments)
         call = Call(name, module, self._runs[module], parent, received=received)
+        call.entry = place_in(arguments, self._samples)
         call.received_node = None if received is None else received.grad_fn
-        call.received_nodes = tuple(tensor.grad_fn for tensor in floating_tensors(arguments))
-        call.entry = _place_in(arguments, self._samples)
+        call.arguments = tuple(floating_tensors(arguments))
+        call.received_nodes = tuple(tensor.grad_fn for tensor in call.arguments)
         call.started = self._tick()
         self._runs[module] += 1
         self.calls.append(call)
@@ -392,7 +385,7 @@ class _Recorder:
         call.node = None if call.output is None else call.output.grad_fn
         call.value = output
         call.nodes = tuple(tensor.grad_fn for tensor in floating_tensors(output))
-        call.place = _place_in(output, self._samples, _handed_through(call, args, named))
+        call.place = place_in(output, self._samples, _handed_through(call, args, named))
         call.ended = self._tick()
         if embedded:
             ids = next((value for value in args if isinstance(value, Tensor)), torch.empty(0))
@@ -419,31 +412,35 @@ class _Recorder:
         return self._clock
 
 
+def _find_streams(calls: Iterable[Call]) -> None:
+    """Let the runs of a list receive what differs between them, where something else comes first.
+
+    What all of them receive, as in ``block(condition, x)``, is no input that flows through them.
+    """
+    lists: dict[tuple[Call | None, str], list[Call]] = {}
+    for call in calls:
+        if call.is_numbered:
+            lists.setdefault((call.parent, call.kind), []).append(call)
+    for alike in lists.values():
+        shared = set.intersection(*({id(tensor) for tensor in call.arguments} for call in alike))
+        for call in alike if len(alike) > 1 else ():
+            if call.output is None or call.received is None or id(call.received) not in shared:
+                continue
+            like_output = (
+                (i, tensor)
+                for i, tensor in enumerate(call.arguments)
+                if id(tensor) not in shared and tensor.shape == call.output.shape
+            )
+            for index, tensor in islice(like_output, 1):
+                call.stream, call.entry = index, Place(index, tuple(tensor.shape))
+                call.received, call.received_node = tensor, tensor.grad_fn
+
+
 def _handed_through(call: Call, args: tuple[Any, ...], named: dict[str, Any]) -> set[int]:
     """Return the ids of the tensors that a run received and has not changed in place."""
     tensors = floating_tensors((*args, *named.values()))
     nodes = call.received_nodes
     return {id(t) for t, node in zip(tensors, nodes, strict=False) if t.grad_fn is node}
-
-
-def _place_in(value: object, samples: int, left_out: Collection[int] = ()) -> Place:
-    """Return which tensor in a value to look at.
-
-    Args:
-        value: what a run received or gave.
-        samples: number of samples in the pass.
-        left_out: ids of tensors that do not count if there is another one.
-    """
-
-    def suits(tensor: Tensor) -> bool:
-        return samples in tensor.shape[:2] and id(tensor) not in left_out
-
-    first = first_tensor(value)
-    if first is None or suits(first):
-        return Place(None, () if first is None else tuple(first.shape))
-    suiting = ((i, t.shape) for i, t in enumerate(floating_tensors(value)) if suits(t))
-    index, shape = next(suiting, (None, first.shape))
-    return Place(index, tuple(shape))
 
 
 def _without(value: Any, is_left_out: Callable[[Tensor], bool]) -> Any:

@@ -249,7 +249,7 @@ class _Tester:
         first, *rest = parts
         form = self._forms.get(first.module) or Form()
         return (
-            Removal(first.name, way, form),
+            Removal(first.name, way, form, first.stream),
             *(Removal(part.name, Way.PASS, Form()) for part in rest),
         )
 

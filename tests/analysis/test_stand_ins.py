@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -177,3 +178,51 @@ def test_what_runs_in_inference_mode_is_measured() -> None:
     records = designer.contributions(model, (features, labels), (features, labels))
     assert records
     assert all(record.contribution for record in records)
+
+
+class Conditioned(nn.Module):
+    """A block that adds a branch to one of two tensors, in either order of its arguments."""
+
+    def __init__(self, *, condition_first: bool) -> None:
+        super().__init__()
+        self.linear, self.condition = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.condition_first = condition_first
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        x, condition = (second, first) if self.condition_first else (first, second)
+        return x + functional.relu(self.linear(x) + self.condition(condition))
+
+
+class ConditionedNetwork(nn.Module):
+    """Blocks that all receive a condition beside what flows through them."""
+
+    def __init__(self, *, condition_first: bool) -> None:
+        super().__init__()
+        self.order = -1 if condition_first else 1
+        self.stem, self.encode = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.blocks = nn.ModuleList(Conditioned(condition_first=condition_first) for _ in range(3))
+        self.head = nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        condition, x = self.encode(x), self.stem(x)
+        for block in self.blocks:
+            x = block(*(x, condition)[:: self.order])
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def test_the_order_of_a_blocks_arguments_does_not_matter() -> None:
+    features, labels = gaussian_classes(180, WIDTH, 3, seed=1, dtype=torch.float32)
+    train, heldout = (features[:90], labels[:90]), (features[90:], labels[90:])
+
+    def outcome(*, condition_first: bool) -> tuple[object, Tensor]:
+        model = seeded(partial(ConditionedNetwork, condition_first=condition_first)).eval()
+        fit_head(model, *train)
+        records = designer.contributions(model, train, heldout)
+        pruned = designer.prune(model, (train, heldout), remove=["blocks.1"], epochs=0)
+        return [(r.name, r.contribution) for r in records], pruned.model(features)
+
+    records, outputs = outcome(condition_first=False)
+    others, other_outputs = outcome(condition_first=True)
+    assert records == others
+    assert torch.equal(outputs, other_outputs)
