@@ -154,6 +154,27 @@ def remove(model: nn.Module, removals: Sequence[Removal]) -> None:
     _update_block_names(model, known)
 
 
+def name_after(name: str, removals: Sequence[Removal]) -> str:
+    """Return the name that a part has once blocks are removed.
+
+    Deleting an element of a list renumbers those behind it.
+
+    Args:
+        name: the name before, which may end in the number of a run.
+        removals: what is removed; none of it holds the part.
+    """
+    deleted = [removal.block for removal in removals if removal.way is Way.DELETE]
+    path, mark, run = name.partition("#")
+    keys = path.split(".")
+    for depth, key in enumerate(path.split(".")):
+        parent = path.split(".")[:depth]
+        beside = [other.split(".")[-1] for other in deleted if other.split(".")[:-1] == parent]
+        if key.isdigit():
+            lower = [other for other in beside if other.isdigit() and int(other) < int(key)]
+            keys[depth] = str(int(key) - len(lower))
+    return f"{'.'.join(keys)}{mark}{run}"
+
+
 def _update_block_names(model: nn.Module, known: Mapping[str, nn.Module]) -> None:
     """Let ``block_names`` name the same modules as before, without those that are gone.
 

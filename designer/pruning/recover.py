@@ -74,14 +74,15 @@ def recover(
     """Train a model in place, leave it as its best epoch was, and return the epochs that were run.
 
     Args:
-        model: in float32, on the device of the data. Its present state counts as epoch 0.
+        model: in float32, on the device of the data. Its present state counts as epoch 0. Where all
+            that is left is frozen, there is nothing to train.
         splits: the model is trained on the training data and judged on the validation data.
         recovery: for how long, and how.
         teacher: gives half of the targets, if ``recovery`` asks for soft targets.
         progress: called after every epoch.
     """
     best = _BestEpoch(model, splits, recovery.patience)
-    if not recovery.epochs:
+    if not recovery.epochs or not any(p.requires_grad for p in model.parameters()):
         return 0
 
     def after(epoch: int, trained: nn.Module) -> None:

@@ -48,7 +48,7 @@ from torch import Tensor, nn
 from designer.errors import ModelError, first_line
 from designer.models.least_squares import FIT_WIDTH, channel_axis, fitted_width
 from designer.models.size import size_of_model
-from designer.models.surgery import Form, Removal, Way, form_of, places_of
+from designer.models.surgery import Form, Removal, Way, form_of, name_after, places_of
 from designer.probing.calling import (
     Inputs,
     arguments,
@@ -120,7 +120,9 @@ def removable_blocks(
 def names_left(
     removables: Sequence[Removable], removed: Sequence[str], blocks: Sequence[str] | None
 ) -> list[str] | None:
-    """Return the names of the blocks that are left, or None for a model whose blocks are found.
+    """Return the names that the blocks which are left have then.
+
+    It is None for a model whose blocks are found.
 
     Args:
         removables: all blocks of the whole model.
@@ -129,7 +131,8 @@ def names_left(
     """
     if blocks is None:
         return None
-    return [block.name for block in removables if block.name not in removed]
+    removals = [r for block in removables if block.name in removed for r in block.removals]
+    return [name_after(block.name, removals) for block in removables if block.name not in removed]
 
 
 class _Stays(Exception):

@@ -16,6 +16,7 @@ from designer.models.surgery import (
     Removal,
     Way,
     form_of,
+    name_after,
     places_of,
     remove,
     resize,
@@ -264,3 +265,20 @@ def test_only_known_layers_can_be_resized(layer: nn.Module, name: str, shape: An
         return
     with pytest.raises(ModelError, match=f"can be narrower, got {type(layer).__name__} 'part'"):
         resize(model, {f"part.{name}": shape})
+
+
+@pytest.mark.parametrize(
+    ("name", "now"),
+    [
+        ("layers.0", "layers.0"),
+        ("layers.3.norm", "layers.1.norm"),
+        ("layers.10#2", "layers.8#2"),
+        ("stages.1.4", "stages.1.3"),
+        ("stages.2.4", "stages.2.4"),
+        ("layersx.3", "layersx.3"),
+    ],
+)
+def test_what_lies_behind_deleted_parts_of_a_list_has_another_number(name: str, now: str) -> None:
+    gone = ["layers.1", "layers.2", "stages.1.2"]
+    removals = [*(Removal(block, Way.DELETE) for block in gone), Removal("layers.0", Way.PASS)]
+    assert name_after(name, removals) == now

@@ -228,6 +228,15 @@ class Mixed(Sums):
         return logits
 
 
+def test_what_is_left_of_a_frozen_model_without_its_only_trainable_block_is_not_trained() -> None:
+    train, heldout = parts()
+    model: Any = trained(Mixed(), train)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("blocks.1" in name)
+    result = designer.prune(model, (train, heldout), remove=["blocks.1"], epochs=2)
+    assert [network.epochs for network in result.report.networks] == [0, 0]
+
+
 def test_a_model_of_several_precisions_keeps_them() -> None:
     train, heldout = parts()
     model: Any = trained(Mixed(), train)
