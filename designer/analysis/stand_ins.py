@@ -208,11 +208,21 @@ def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:
         sizes = list(zip(x.shape[2:], y.shape[2:], strict=True))
         height, width = (-(-before // after) for before, after in sizes)
         layer = nn.Conv2d(x.shape[1], y.shape[1], 1, stride=(height, width))
-        fits = all((a - 1) // s + 1 == b for (a, b), s in zip(sizes, layer.stride, strict=True))
+        own = _strides(span)
+        fits = all(
+            before == stride * after or (stride in own and (before - 1) // stride + 1 == after)
+            for (before, after), stride in zip(sizes, layer.stride, strict=True)
+        )
         return layer if fits else None
     if axis == x.ndim - 1 and x.ndim == y.ndim and x.shape[:-1] == y.shape[:-1]:
         return nn.Linear(x.shape[-1], y.shape[-1])
     return None
+
+
+def _strides(span: Span) -> set[int]:
+    """Return the strides of the convolutions of a block."""
+    modules = (module for part in span.parts for module in part.module.modules())
+    return {int(s) for m in modules if isinstance(m, nn.Conv2d) for s in m.stride}
 
 
 def _channel_axis(span: Span, x: Tensor) -> int:

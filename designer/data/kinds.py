@@ -12,7 +12,7 @@ from torch import Tensor
 from designer.choices import InputKind, Scaling
 from designer.data.dataset import Array
 from designer.data.images import to_inputs
-from designer.data.raw import RawInputs, map_arrays
+from designer.data.raw import RawInputs, arrays_of, map_arrays
 from designer.errors import DataError
 
 MOST_ROWS, SHORTEST = 3, 16
@@ -91,6 +91,20 @@ def inputs_of(x: RawInputs, kind: InputKind | None, image_size: int | None) -> A
             raise DataError(f"Expected images for an image size of {image_size}, got none.")
         return map_arrays(x, _as_they_come)
     return to_inputs(x, image_size, series=kind is InputKind.SERIES)
+
+
+def check_bytes(x: RawInputs, x_test: RawInputs) -> None:
+    """Check that training and test inputs are both bytes, which are divided by 255, or neither is.
+
+    Raises:
+        DataError: if one is and the other is not.
+    """
+    types = [array.dtype for part in (x, x_test) for array in arrays_of(part)]
+    if np.uint8 in types and len(set(types)) > 1:
+        raise DataError(
+            f"Expected test inputs of type {types[0]} as in training, got {types[-1]}: only bytes "
+            f"are divided by 255. Convert one of them."
+        )
 
 
 def check_unscaled(scaling: str | Mapping[str, Sequence[float]]) -> None:

@@ -15,7 +15,14 @@ from designer.data.dataset import Array, BatchedData, Dataset, LabelledTensors
 from designer.data.duplicates import equal_samples
 from designer.data.image_folders import RawImages
 from designer.data.image_scan import ImageScan
-from designer.data.kinds import NO_SCALING, check_unscaled, inputs_of, kind_of, other_kind
+from designer.data.kinds import (
+    NO_SCALING,
+    check_bytes,
+    check_unscaled,
+    inputs_of,
+    kind_of,
+    other_kind,
+)
 from designer.data.limits import STREAMED_ABOVE
 from designer.data.options import DataOptions
 from designer.data.raw import RawArrays, RawInputs, arrays_of, check_arrays, map_arrays
@@ -316,6 +323,7 @@ def _tensors(
         check_unscaled(options.scaling)
         scaling = NO_SCALING
     else:
+        check_bytes(parts["train"][0], parts["test"][0])
         inputs, scaling = scale_inputs(inputs, options.scaling)
     labels = {name: torch.as_tensor(y, dtype=torch.int64) for name, (_, y) in parts.items()}
     return {name: LabelledTensors(inputs[name], labels[name]) for name in parts}, scaling

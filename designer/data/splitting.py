@@ -85,11 +85,6 @@ def _check_same_form(x_test: RawInputs, x: RawInputs) -> None:
                 f"Expected test inputs of shape (n, {', '.join(map(str, part.shape[1:]))}) as in "
                 f"training, got {test_part.shape}."
             )
-        if (test_part.dtype == np.uint8) != (part.dtype == np.uint8):  # bytes are divided by 255
-            raise DataError(
-                f"Expected test inputs of the type of the training inputs, {part.dtype}, got "
-                f"{test_part.dtype}, and bytes stand for numbers from 0 to 1."
-            )
 
 
 def validation_size(n: int, classes: int, train_size: int | None, fraction: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from reprlib import Repr
 from typing import Any
 
@@ -63,9 +64,9 @@ class GivenTrial(FixedTrial):
         """Raise ``NotAllowed`` if a given number is out of bounds, or between two steps."""
         if name not in self._given:
             return
-        value = self._given[name]
-        if not isinstance(value, int | float):
+        if not isinstance(self._given[name], Real):
             raise NotAllowed(f"{name} {self._shown(name)} is no number")
+        value = float(self._given[name])
         if not low <= value <= high:
             raise NotAllowed(f"{name} {self._shown(name)} is outside of {low:g} to {high:g}")
         steps = 0.0 if step is None else (value - low) / step

@@ -25,7 +25,7 @@ from designer.models.loaded import (
     rebuild_pruned,
     rebuild_stored,
 )
-from designer.models.precision import cast
+from designer.models.precision import cast, floating_state
 from designer.models.spaces import find_space
 from designer.models.stored import read_pruning, read_spec
 from designer.models.weights import load_weights
@@ -134,9 +134,7 @@ def load(
         smaller = rebuild_pruned(
             make, stored.removed, load_tensors((folder / WEIGHTS_FILE).read_bytes())
         )
-        others = {name: getattr(torch, dtype) for name, dtype in stored.other_dtypes.items()}
-        smaller = cast(smaller.to(getattr(torch, stored.dtype)), others)
-        load_weights(smaller, folder / WEIGHTS_FILE)
+        load_weights(cast(smaller, stored.dtypes(floating_state(smaller))), folder / WEIGHTS_FILE)
         return LoadedModel(
             smaller.eval(),
             str(folder),

@@ -6,7 +6,7 @@ names in them are text until a ``Trust`` allows them to be imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import inf, prod
 from pathlib import Path
@@ -162,6 +162,10 @@ class StoredPruning:
     """Names of the types of the parameters and buffers that have others."""
     known: StoredData | None = None
     """What is known about the data."""
+
+    def dtypes(self, names: Iterable[str]) -> dict[str, torch.dtype]:
+        """Return the type of each floating parameter or buffer with one of these names."""
+        return {name: getattr(torch, self.other_dtypes.get(name, self.dtype)) for name in names}
 
 
 _SPEC, _PRUNING, _ORIGIN = (

@@ -191,7 +191,8 @@ class Replayer:
         """
         tensors: list[Tensor] = []
         kept = _with_new_containers(value, tensors.append)
-        if self._copying or any(tensor.is_inference() for tensor in tensors):
+        self._copying |= any(tensor.is_inference() for tensor in tensors)
+        if self._copying:
             return copy.deepcopy(value)
         self._versions += [(tensor, tensor._version) for tensor in tensors]
         return kept

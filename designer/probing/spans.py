@@ -160,17 +160,36 @@ def is_added(trace: Trace, call: Call, takers: Takers) -> bool:
 def _stream(trace: Trace, call: Call) -> set[Any]:
     """Return the nodes that carry what a block receives: its own, and those before it in a row.
 
-    The row ends at the first that joins several paths, or at a layer that mixes channels: before
-    that the network is at an earlier block.
+    The row ends at the first that joins several paths, other than those of a norm, or at a layer
+    that mixes channels: before that the network is at an earlier block.
     """
     node, stream = call.received_node, set[Any]()
     while node is not None and node not in stream:
         stream.add(node)
         sources = [source for source, _ in node.next_functions if trace.on_path(source)]
-        if len(sources) != 1 or MIXING.search(node.name()):
+        if MIXING.search(node.name()):
             break
-        node = sources[0]
+        node = sources[0] if len(sources) == 1 else _where_paths_part(node, trace)
     return stream
+
+
+def _where_paths_part(node: Any, trace: Trace) -> Any:
+    """Return the node from which all paths to another come, past no layer that mixes channels.
+
+    It is None if there is none. The paths of a norm, x / |x|, part at x.
+    """
+    ends, known, waiting = set(), {node}, [node]
+    while waiting:
+        sources = {s for s, _ in waiting.pop().next_functions if trace.on_path(s)} - known
+        known |= sources
+        for source in sources:
+            if trace.is_cut(source):
+                ends.add(source)
+            elif MIXING.search(source.name()):
+                return None
+            else:
+                waiting.append(source)
+    return ends.pop() if len(ends) == 1 else None
 
 
 def _comes_from(node: Any, stream: set[Any]) -> bool:

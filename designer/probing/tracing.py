@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from designer.errors import ModelError
 from designer.probing.calling import (
     Inputs,
     call_model,
@@ -121,6 +122,11 @@ class Call:
     """Tick at which it started; starts and ends share one clock."""
     ended: int = 0
     """Tick at which it ended."""
+
+    @property
+    def origins(self) -> tuple[tuple[int, Any], ...]:
+        """What tells its ``arguments`` apart; one that was changed in place is another one."""
+        return tuple(zip(map(id, self.arguments), self.received_nodes, strict=True))
 
     @property
     def kind(self) -> str:
@@ -282,8 +288,18 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
     Raises:
         ModelError: if the model raises.
     """
+    try:
+        return _traced(model, inputs, flow=flow, forced=flow)
+    except ModelError:
+        if not flow:
+            raise
+        return _traced(model, inputs, flow=flow, forced=False)  # what it does may need them off
+
+
+def _traced(model: nn.Module, inputs: Inputs, *, flow: bool, forced: bool) -> Trace:
+    """Trace a model, with gradients also where it turns them off if that is forced."""
     samples = samples_of(inputs)
-    recorder = _Recorder(model, samples, flow=flow)
+    recorder = _Recorder(model, samples, forced=forced)
     values = floating_inputs(inputs)
     leaves: list[Tensor] = []
 
@@ -304,8 +320,8 @@ def trace_forward(model: nn.Module, inputs: Inputs, *, flow: bool) -> Trace:
 class _Recorder:
     """Hooks on all submodules that note each run."""
 
-    def __init__(self, model: nn.Module, samples: int, *, flow: bool) -> None:
-        self._flow = flow
+    def __init__(self, model: nn.Module, samples: int, *, forced: bool) -> None:
+        self._forced = forced
         self.calls: list[Call] = []
         self._samples = samples
         self.embedded: list[tuple[Any, Tensor]] = []
@@ -348,13 +364,14 @@ class _Recorder:
         yield [node for node, ids in self.embedded if ids.ndim > 0 and len(ids) in rows]
         yield [node for node, _ in self.embedded]
         weighted = [call for call in self.calls if call.has_weights]
-        yield [call.received_node for call in weighted if call.received_node is not None][:1]
-        yield [call.node for call in weighted if not call.is_compound and call.node is not None][:1]
+        yield [call.received_node for call in weighted[:1] if call.received_node is not None]
+        layers = [call for call in weighted if not call.is_compound]
+        yield [call.node for call in layers[:1] if call.node is not None]
 
     def _start(
         self, name: str, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]
     ) -> None:
-        if self._flow:  # also where the model turns gradients off, as for a frozen backbone
+        if self._forced:  # also where the model turns gradients off, as for a frozen backbone
             torch.set_grad_enabled(True)
         parent = self._stack[-1] if self._stack else None
         arguments = (*args, *named.values())
@@ -422,18 +439,20 @@ def _find_streams(calls: Iterable[Call]) -> None:
         if call.is_numbered:
             lists.setdefault((call.parent, call.kind), []).append(call)
     for alike in lists.values():
-        shared = set.intersection(*({id(tensor) for tensor in call.arguments} for call in alike))
-        for call in alike if len(alike) > 1 else ():
-            if call.output is None or call.received is None or id(call.received) not in shared:
+        shared = set.intersection(*(set(call.origins) for call in alike))
+        same_form = len({len(call.arguments) for call in alike}) == 1
+        for call in alike if len(alike) > 1 and same_form else ():
+            first = next((i for i, t in enumerate(call.arguments) if t is call.received), None)
+            if call.output is None or first is None or call.origins[first] not in shared:
                 continue
             like_output = (
                 (i, tensor)
                 for i, tensor in enumerate(call.arguments)
-                if id(tensor) not in shared and tensor.shape == call.output.shape
+                if call.origins[i] not in shared and tensor.shape == call.output.shape
             )
             for index, tensor in islice(like_output, 1):
                 call.stream, call.entry = index, Place(index, tuple(tensor.shape))
-                call.received, call.received_node = tensor, tensor.grad_fn
+                call.received, call.received_node = tensor, call.received_nodes[index]
 
 
 def _handed_through(call: Call, args: tuple[Any, ...], named: dict[str, Any]) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +20,7 @@ from designer.data.language import data_for
 from designer.data.loading import load_source
 from designer.errors import DataError, InvalidInputError
 from designer.models.loaded import LoadedModel
-from designer.probing.calling import map_tensors, tensors_of
+from designer.probing.calling import floating_inputs, map_tensors
 
 PruningData = (
     str
@@ -30,6 +31,10 @@ PruningData = (
 )
 """What pruning takes: a source for ``load_dataset``, whose data are used as they come, a
 ``Dataset``, or (train, heldout[, test]), each in any form that ``designer.profile`` takes."""
+
+
+CHECKED_AT_ONCE = 256
+"""Samples whose inputs are checked together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,14 +179,22 @@ def _check_part_sizes(train: LabelledTensors, validation: LabelledTensors) -> No
 
 
 def _check_finite(part: str, samples: LabelledTensors) -> None:
-    """Check that no input holds NaN or infinity, which averages over samples would spread."""
-    for tensor in tensors_of(samples.inputs):
-        bad = int((~tensor.flatten(1).isfinite()).any(1).sum()) if tensor.ndim else 0
+    """Check that no input holds NaN, which averages over samples would spread.
+
+    Infinity may stand for what a mask leaves out.
+    """
+    for tensor in floating_inputs(samples.inputs):
+        bad = sum(int(rows.isnan().any(1).sum()) for rows in _slices(tensor))
         if bad:
             raise InvalidInputError(
-                f"Expected finite inputs, got NaN or infinity in {bad} of {len(tensor)} {part} "
-                f"samples; leave them out, or fill them in."
+                f"Expected inputs without gaps, got NaN in {bad} of {len(tensor)} {part} samples; "
+                f"leave them out, or fill them in."
             )
+
+
+def _slices(tensor: Tensor) -> Iterable[Tensor]:
+    """Return the rows of a tensor (n, ...) as (m, p), so few at a time that they take no memory."""
+    return torch.split(tensor.reshape(len(tensor), -1), CHECKED_AT_ONCE)
 
 
 def _check_labels(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import dedent
 from typing import Any
 
 from designer.analysis.look import LookSamples
@@ -28,8 +30,8 @@ ADDED_LATER = {
 SPACE_CODE = "space_code"
 """Setting that tells whether the source code of a space is still the same."""
 
-OF_OTHERS = {"builtins", "abc", "typing", "search_spaces"}
-"""Packages whose classes a space may derive from, and whose code changes with their versions."""
+OWN_PACKAGE = "search_spaces"
+"""Package whose spaces are described by what they print, and whose code changes with versions."""
 
 OUTSIDE_IDENTITY = {"source", "seed", "split_duplicates"}
 """Options of data that are no part of a study's identity: where the data lie, which may change, and
@@ -61,6 +63,10 @@ class Job:
         """The leaks into validation and test data."""
         return leaks_of(self.data.train, self.data.validation, self.data.test)
 
+    @cached_property
+    def _space_code(self) -> str:
+        return code_of(self.space)
+
     def identity(self) -> dict[str, Any]:
         """Return settings, space and data as JSON values, as a study stores them.
 
@@ -71,7 +77,7 @@ class Job:
             **self.options.identity(),
             "space": self.space_source,
             "space_definition": definition(self.space),
-            SPACE_CODE: code_of(self.space),
+            SPACE_CODE: self._space_code,
             "data": self.data.name,
             **data,
             "data_fingerprint": self.data.fingerprint,
@@ -90,16 +96,17 @@ def definition(space: Space[Any]) -> str:
 
 
 def code_of(space: Space[Any]) -> str:
-    """Return a digest of the source code of a space's class and its bases.
+    """Return a digest of the source code of a space's class and its own bases, without comments.
 
     It is empty for the spaces of this package, and where there is no source code.
     """
-    kinds = [kind for kind in type(space).__mro__ if _root(kind) not in OF_OTHERS]
+    own = _root(type(space))
+    kinds = [kind for kind in type(space).__mro__ if _root(kind) == own]
     try:
-        sources = "".join(map(inspect.getsource, kinds))
-    except (OSError, TypeError):  # written in a console, or in C
+        code = [ast.dump(ast.parse(dedent(inspect.getsource(kind)))) for kind in kinds]
+    except (OSError, TypeError, SyntaxError):  # written in a console, or half rewritten by now
         return ""
-    return hashlib.sha256(sources.encode()).hexdigest()[:12] if sources else ""
+    return "" if own == OWN_PACKAGE else hashlib.sha256("".join(code).encode()).hexdigest()[:12]
 
 
 def _root(kind: type) -> str:
@@ -116,15 +123,25 @@ def check_same_study(
 ) -> None:
     """Raise ``RunFolderError`` that names the first difference if two identities differ."""
     stored = {**ADDED_LATER, **stored}
-    if same_code(stored.get(SPACE_CODE), wanted[SPACE_CODE]):
-        stored[SPACE_CODE] = wanted[SPACE_CODE]
     for name in ("data", "space", *wanted):
-        if stored.get(name) != wanted[name]:
+        if name == SPACE_CODE:
+            _check_code(stored, wanted, location)
+        elif stored.get(name) != wanted[name]:
             raise RunFolderError(
                 f"Another study is in {location.title}: its {name.replace('_', ' ')} is "
                 f"{_shown(stored.get(name))}, not {_shown(wanted[name])}; "
                 f"repeat the command that made it, or choose another {location.option}."
             )
+
+
+def _check_code(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], location: StudyLocation
+) -> None:
+    if not same_code(stored.get(SPACE_CODE), wanted[SPACE_CODE]):
+        raise RunFolderError(
+            f"The class of the space '{wanted['space']}' has changed since the run in "
+            f"{location.title} began: undo that, or choose another {location.option}."
+        )
 
 
 def _shown(value: Any) -> str:

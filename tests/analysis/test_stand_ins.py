@@ -226,3 +226,72 @@ def test_the_order_of_a_blocks_arguments_does_not_matter() -> None:
     others, other_outputs = outcome(condition_first=True)
     assert records == others
     assert torch.equal(outputs, other_outputs)
+
+
+def test_what_needs_gradients_off_is_traced_with_them_off() -> None:
+    class Renormalised(FrozenBackbone):
+        """A network that changes its weights in place when it runs."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                features = self.backbone(x)
+                self.head.weight.clamp_(-1, 1)
+            logits: Tensor = self.head(features)
+            return logits
+
+    features, labels = gaussian_classes(90, WIDTH, 3, seed=1, dtype=torch.float32)
+    model = seeded(lambda: Renormalised(nullcontext)).eval()
+    records = designer.contributions(model, (features, labels), (features, labels))
+    assert all(record.contribution for record in records)
+
+
+class RmsNorm(nn.Module):
+    """A norm that is written out; it has no autograd node of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+@pytest.mark.parametrize("norm", [RmsNorm, lambda: nn.LayerNorm(WIDTH)])
+def test_a_norm_before_the_block_does_not_hide_what_flows_past(norm: Any) -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = norm()
+            self.layers = nn.ModuleList(Branch() for _ in range(3))
+            self.head = nn.Linear(WIDTH, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.layers:
+                x = x + layer(self.norm(x))
+            logits: Tensor = self.head(x)
+            return logits
+
+    features, labels = gaussian_classes(90, WIDTH, 3, seed=1, dtype=torch.float32)
+    records = designer.contributions(
+        seeded(Normed).eval(), (features, labels), (features, labels), ["layers.*"]
+    )
+    stand_ins = [record.contribution and record.contribution.stand_in for record in records]
+    assert stand_ins == ["what flows past it"] * 3
+
+
+@pytest.mark.parametrize("condition_first", [False, True])
+def test_blocks_that_work_in_place_hand_on_what_flows_through_them(
+    *, condition_first: bool
+) -> None:
+    class InPlace(Conditioned):
+        def forward(self, first: Tensor, second: Tensor) -> Tensor:
+            x, condition = (second, first) if self.condition_first else (first, second)
+            x += functional.relu(self.linear(x) + self.condition(condition))
+            return x
+
+    model = seeded(partial(ConditionedNetwork, condition_first=condition_first))
+    twin = seeded(partial(ConditionedNetwork, condition_first=condition_first))
+    for block in twin.get_submodule("blocks").children():
+        block.__class__ = InPlace
+    features, labels = gaussian_classes(90, WIDTH, 3, seed=1, dtype=torch.float32)
+    data = (features, labels)
+    own, others = (designer.contributions(net.eval(), data, data) for net in (model, twin))
+    assert [r.contribution and r.contribution.stand_in for r in own] == [
+        r.contribution and r.contribution.stand_in for r in others
+    ]

@@ -51,7 +51,7 @@ def test_many_classes_of_few_samples_are_in_every_part(source: Source) -> None:
 @pytest.mark.parametrize(("train", "test"), [(np.uint8, np.float32), (np.float32, np.uint8)])
 def test_bytes_beside_other_numbers_are_refused(source: Source, train: type, test: type) -> None:
     x = np.arange(100.0)[:, None]
-    message = "type of the training inputs, .*, got .* bytes stand for numbers from 0 to 1"
+    message = "test inputs of type .* as in training, got .*: only bytes are divided by 255"
     with pytest.raises(DataError, match=message):
         load_dataset(
             source(x.astype(train), np.arange(100) % 4, x.astype(test), np.arange(100) % 4)

@@ -67,7 +67,7 @@ def test_a_space_whose_code_has_changed_is_refused(
     file.write_text(f"# a comment\n{OWN_SPACE}")
     search()
     file.write_text(OWN_SPACE.replace('"relu"', '"tanh"'))
-    with pytest.raises(RunFolderError, match="its space code is"):
+    with pytest.raises(RunFolderError, match="The class of the space 'own_space:Own' has changed"):
         search()
 
 
