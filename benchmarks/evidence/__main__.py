@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.evidence import costs, law, scaling, search
-from benchmarks.evidence.advice import advice
 from benchmarks.evidence.alpha import alpha
 from benchmarks.evidence.contribution import effects, removals
 from benchmarks.evidence.criterion import criterion
@@ -45,7 +44,7 @@ PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
     Page.LAW: ("The law", (law.paper, law.residual, pretrained)),
     Page.SCORE: ("The design score", (criterion, score_forms, alpha)),
     Page.SEARCH: ("The search", (search.samplers, payoff)),
-    Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, advice, peers, receptive_field)),
+    Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, peers, receptive_field)),
     Page.BLOCKS: ("What a block contributes", (effects, zoo)),
     Page.PRUNING: ("Pruning", (removals, max_drop, language)),
     Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks, gpu)),

@@ -17,7 +17,6 @@ from benchmarks.claims.edits import ADVISED, RANDOM
 from benchmarks.claims.payoff_searches import NSGA2, REFERENCE
 from benchmarks.claims.payoff_searches import OURS as OUR_SEARCH
 from benchmarks.evidence import peers, pretrained, receptive_field
-from benchmarks.evidence.advice import advice_statement
 from benchmarks.evidence.contribution import (
     EFFECT_FILES,
     LEAST_AGREEMENT,
@@ -93,7 +92,6 @@ def statements() -> list[Statement]:
         *_payoff(),
         *_diagnosis(),
         *_edits(),
-        *advice_statement(),
         *_contribution(),
         *_max_drop(),
         *_costs(),
