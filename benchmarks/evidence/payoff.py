@@ -18,6 +18,7 @@ from benchmarks.claims.payoff_searches import (
     REFERENCE,
 )
 from benchmarks.evidence.markdown import difference, table, verdict, with_interval
+from benchmarks.evidence.statement import holds
 from benchmarks.result_files import is_measured, read_result
 
 FILES = {
@@ -67,6 +68,14 @@ def half_is_enough(results: Results) -> bool:
     """Return True if half of the time of ours is enough for the regret of the reference."""
     ours, theirs = mean_regret(results, OURS, "0.5"), mean_regret(results, REFERENCE)
     return ours is not None and theirs is not None and ours <= theirs
+
+
+def half_in_words(results: Results) -> str:
+    """Return whether half of the time is enough on average, and in how many of the searches."""
+    whole = half_is_enough(results)
+    alone = sum(half_is_enough({title: result}) for title, result in results.items())
+    several = whole and alone < len(results)
+    return f"{holds(whole)}{f' on average, in {alone} of {len(results)} settings' * several}"
 
 
 def payoff() -> Iterator[str]:
@@ -133,7 +142,7 @@ def _conclusion(results: Results) -> Iterator[str]:
     yield (
         f"Mean regret over all of these: {', '.join(f'{a} {r}' for a, r in shown.items())}; "
         f"{OURS} after half of the time {'-' if half is None else f'{half:.2f}'}. Half of the "
-        f"time of {REFERENCE} is {'enough' if half_is_enough(results) else 'not enough'}."
+        f"time of {REFERENCE} is enough: {half_in_words(results)}."
     )
     leads = {t: r["arms"][NSGA2]["volume_lead_of_ours"] for t, r in results.items()}
     yield (

@@ -51,7 +51,7 @@ from benchmarks.evidence.law import verdicts as paper_verdicts
 from benchmarks.evidence.markdown import percent, table, verdict
 from benchmarks.evidence.max_drop import FILE as MAX_DROP_FILE
 from benchmarks.evidence.max_drop import groups as max_drop_groups
-from benchmarks.evidence.payoff import half_is_enough, mean_regret, payoffs, searches_near
+from benchmarks.evidence.payoff import half_in_words, mean_regret, payoffs, searches_near
 from benchmarks.evidence.scaling import TRIALS_PER_HOUR
 from benchmarks.evidence.statement import Page, Statement, holds
 from benchmarks.evidence.zoo import FILE as ZOO_FILE
@@ -168,7 +168,7 @@ def _payoff() -> Iterator[Statement]:
         f"{searches_near(results, OUR_SEARCH)[1]} searches came within half a point of it): "
         f"{', '.join(regrets)}; designer at half the time "
         f"{'-' if half is None else f'{half:.2f}'}",
-        holds(half_is_enough(results)),
+        half_in_words(results),
         "payoff",
         Page.SEARCH,
         "payoff",
