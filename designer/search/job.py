@@ -77,7 +77,7 @@ class Job:
             **self.options.identity(),
             "space": self.space_source,
             "space_definition": definition(self.space),
-            SPACE_CODE: self._space_code,
+            **({SPACE_CODE: self._space_code} if self._space_code else {}),
             "data": self.data.name,
             **data,
             "data_fingerprint": self.data.fingerprint,
@@ -137,7 +137,7 @@ def check_same_study(
 def _check_code(
     stored: Mapping[str, Any], wanted: Mapping[str, Any], location: StudyLocation
 ) -> None:
-    if not same_code(stored.get(SPACE_CODE), wanted[SPACE_CODE]):
+    if not same_code(stored.get(SPACE_CODE), wanted.get(SPACE_CODE)):
         raise RunFolderError(
             f"The class of the space '{wanted['space']}' has changed since the run in "
             f"{location.title} began: undo that, or choose another {location.option}."
