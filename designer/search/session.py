@@ -34,6 +34,7 @@ from designer.search.recommended_models import replacing_best
 from designer.search.storage.artifacts import Artifacts
 from designer.search.storage.caching import CachingStorage
 from designer.search.study.claims import TrialClaims
+from designer.search.study.history import history_of
 from designer.search.study.keys import STAGE, WANTED, WORKER
 from designer.search.study.trials import last_rejection, trials_of
 from designer.search.summary import agreements, doubt_about, study_summary, trial_rows, warnings
@@ -181,7 +182,7 @@ class Session:
         recommendations = recommend(
             recommended, roles, test_accuracies, doubt_about(recommended, job)
         )
-        rows = trial_rows(self.study)
+        rows, history = trial_rows(self.study), history_of(self.study)
         return SearchResult(
             schema=REPORT_SCHEMA,
             study=study_summary(job, self.study, rows, (self.confirmation, self.edits)),
@@ -195,7 +196,7 @@ class Session:
                     recommended,
                     recommendations,
                     self.stop.signal,
-                    last_rejection(trials_of(self.study)) if is_used_up(self.study) else "",
+                    last_rejection(history) if is_used_up(history) else "",
                     self.confirmation,
                 ),
                 *edits.warnings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.study import Study
 
 from designer.search.progress import Phase, Progress
-from designer.search.study.history import history_of
+from designer.search.study.history import History, history_of
 from designer.search.study.trials import wanted_trials
 
 MAX_REJECTED = 300
@@ -25,12 +25,12 @@ def is_over(phase: Phase, study: Study) -> bool:
     if phase is not Phase.SEARCH:
         return not (history.waiting or history.running)
     wanted = wanted_trials(study)
-    return len(history.finished) >= wanted or history.failed > wanted or is_used_up(study)
+    return len(history.finished) >= wanted or history.failed > wanted or is_used_up(history)
 
 
-def is_used_up(study: Study) -> bool:
+def is_used_up(history: History) -> bool:
     """Return True if a space has nothing new left within the limits, as far as proposals show."""
-    return history_of(study).rejected_in_a_row >= MAX_REJECTED
+    return history.rejected_in_a_row >= MAX_REJECTED
 
 
 def progress_of(phase: Phase, study: Study) -> Progress:
