@@ -128,7 +128,7 @@ def splits_of(
     named = {"training": train, "held-out": validation, "test": splits.test}
     for part, samples in named.items():
         if samples is not None:
-            _check_finite(part, samples)
+            _check_no_gaps(part, samples)
             _check_labels(train, part, samples, language=splits.language)
     return splits
 
@@ -178,7 +178,7 @@ def _check_part_sizes(train: LabelledTensors, validation: LabelledTensors) -> No
         )
 
 
-def _check_finite(part: str, samples: LabelledTensors) -> None:
+def _check_no_gaps(part: str, samples: LabelledTensors) -> None:
     """Check that no input holds NaN, which averages over samples would spread.
 
     Infinity may stand for what a mask leaves out.
