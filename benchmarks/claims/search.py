@@ -8,8 +8,8 @@ slots, each one of three kinds) and shows simple regret: by how many points of m
 the best so far is behind the best of the table.  Every sampler takes the place of TPE in the
 designer's own, so a proposal that is known already is handed back and not counted.
 
-The second runs whole searches on real training, every arm with the same seeds, splits and first
-proposals.  It shows the test accuracy of what would be recommended (the best three by design
+The second runs searches on real training, without edits, every arm with the same seeds, splits and
+first proposals.  It shows the test accuracy of what would be recommended (the best three by design
 score, trained again for longer with fresh seeds, the best of them by validation accuracy), the
 best design score of a trial, what the trials cost in epochs and the whole search in processor
 time, and the difference to the same search without pruning, paired by seed.  ``pruning, equal
@@ -301,6 +301,7 @@ def run_arm(task: SearchTask, arm: Arm, data: Dataset) -> Outcome:
             confirm=3,
             confirm_epochs=task.confirm_epochs,
             confirm_seeds=task.confirm_seeds,
+            edits=0,
             prune=arm.prune,
             out=folder,
         )
