@@ -39,7 +39,7 @@ from designer.choices import Measure
 from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
-from designer.measures.features import token_rows
+from designer.measures.logits import logits_for
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
 from designer.probing.calling import Inputs, first_tensor, tensors_of, token_mask, unwrap
@@ -358,36 +358,18 @@ class _Ends:
     ) -> tuple[Tensor, Tensor | None]:
         last = self._last_rows()
         rows = last.movedim(self._probe.last_sample_axis, 0)
-        logits = logits_for(targets, first_tensor(output), mask, tokens=tokens)
-        same = logits is not None and logits.shape == last.shape and torch.equal(logits, last)
-        return self._choice.reduce([rows], mask)[0], None if same else logits
+        sigmoid = self._probe.ends_in_sigmoid
+        given = first_tensor(output)
+        logits = logits_for(targets, given, mask, tokens=tokens, sigmoid=sigmoid)
+        if logits is not None and given is not None and logits.shape == last.shape:
+            logits = None if torch.equal(given, last) else logits
+        return self._choice.reduce([rows], mask)[0], logits
 
     def _last_rows(self) -> Tensor:
         last = self._replayer.last_features
         if last is None:
             raise ModelError("Expected the last block to give a floating tensor, got none.")
         return last
-
-
-def logits_for(
-    targets: Tensor, output: Tensor | None, mask: Tensor | None, *, tokens: bool
-) -> Tensor | None:
-    """Return an output as logits (rows, K), or None if it cannot be that for these targets.
-
-    Args:
-        targets: (rows,) labels, or real targets, for which there are no logits.
-        output: what the model gives; None if that is no tensor.
-        mask: (n, tokens), true for the tokens that are rows; None if all are.
-        tokens: whether rows are tokens; else they are samples.
-    """
-    if output is None or targets.is_floating_point():
-        return None
-    logits = token_rows(output, mask) if tokens and output.ndim == 3 else output
-    if logits.ndim != 2 or len(logits) != len(targets):
-        return None
-    if logits.shape[1] == 1:  # one logit tells two classes apart
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    return logits if int(targets.max()) < logits.shape[1] else None
 
 
 def mean_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect | None:

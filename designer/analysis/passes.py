@@ -13,6 +13,7 @@ from designer.analysis.feature_choice import FeatureChoice
 from designer.data.batches import Batches
 from designer.errors import InvalidInputError
 from designer.measures.features import token_rows
+from designer.measures.logits import read_logits
 from designer.probing.calling import Inputs, floating_inputs, samples_at, tensors_of
 from designer.probing.probes import Probe
 
@@ -148,24 +149,23 @@ class Passes:
 
     def _logits(self, features: TapFeatures, mask: Tensor | None, *, tokens: bool) -> Tensor | None:
         """Return the logits (rows, K) that the model gives for the features' targets, or None."""
-        logits = self._probe.output
-        logits = token_rows(logits, mask) if tokens and logits.ndim == 3 else logits
-        targets = features.targets
+        output = self._probe.output
+        rows = token_rows(output, mask) if tokens and output.ndim == 3 else output
         # An output that is the last block's is no logits, unless the caller named that block and it
         # has one output per class.
-        is_a_block = _equal(logits, features.taps[-1]) and not (
-            self._probe.named and logits.shape[-1] == self._num_classes
+        is_a_block = _equal(rows, features.taps[-1]) and not (
+            self._probe.named and rows.shape[-1] == self._num_classes
         )
-        if targets.is_floating_point() or logits.ndim != 2 or is_a_block:
+        if is_a_block:
             return None
-        if len(logits) != len(targets):
+        sigmoid = self._probe.ends_in_sigmoid
+        logits = read_logits(features.targets, output, mask, tokens=tokens, sigmoid=sigmoid)
+        if logits is None:
             return None
-        if logits.shape[1] == 1:  # one logit tells two classes apart
-            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        if int(targets.max()) >= logits.shape[1]:
+        if int(features.targets.max()) >= logits.shape[1]:
             raise InvalidInputError(
                 f"Expected labels below {logits.shape[1]}, the number of classes that the model "
-                f"tells apart, got {int(targets.max())}."
+                f"tells apart, got {int(features.targets.max())}."
             )
         self.logits = logits.shape[1]
         return logits

@@ -15,9 +15,10 @@ from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.scaling import scale_inputs
 from designer.data.streamed import StreamedImages
 from designer.errors import DataError, DesignerError, InvalidInputError
+from designer.measures.logits import read_logits
 from designer.measures.proportions import beats_chance
-from designer.probing.calling import call_model, first_tensor
-from designer.probing.probes import probing
+from designer.probing.calling import call_model, first_tensor, samples_at, unwrap
+from designer.probing.probes import TRACED_SAMPLES, ends_in_sigmoid, probing
 from designer.results.layers import ReportWarning
 
 SCALING_SAMPLES = 256
@@ -204,14 +205,19 @@ def _same(first: Tensor, second: Tensor) -> bool:
 @torch.no_grad()
 def _accuracy(model: nn.Module, samples: LabelledTensors) -> float:
     """Return the accuracy on a few samples; NaN if the model gives no logits, or cannot run."""
-    hits = 0
-    for inputs, labels in samples.batches(BATCH):
-        try:
+    hits, sigmoid = 0, None
+    try:
+        for inputs, labels in samples.batches(BATCH):
             with probing(model) as probe:
-                logits = first_tensor(call_model(model, probe.prepared(inputs)))
-        except DesignerError:
-            return float("nan")
-        if logits is None or logits.ndim != 2 or len(logits) != len(labels):
-            return float("nan")
-        hits += int((logits.argmax(1).cpu() == labels.cpu()).sum())
+                prepared = probe.prepared(inputs)
+                output = first_tensor(call_model(model, prepared))
+                if sigmoid is None:
+                    few = samples_at(prepared, slice(TRACED_SAMPLES))
+                    sigmoid = ends_in_sigmoid(unwrap(model), few, output)
+            logits = read_logits(labels, output, None, tokens=False, sigmoid=sigmoid)
+            if logits is None:
+                return float("nan")
+            hits += int((logits.argmax(1).cpu() == labels.cpu()).sum())
+    except DesignerError:
+        return float("nan")
     return hits / len(samples)

@@ -31,12 +31,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from designer.analysis.contribution import BATCH, SAMPLES, logits_for, mean_effect
+from designer.analysis.contribution import BATCH, SAMPLES, mean_effect
 from designer.analysis.data_parts import DataParts
 from designer.analysis.options import AnalysisOptions
 from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
+from designer.measures.logits import logits_for
 from designer.probing.calling import first_tensor, samples_at, submodules, unwrap
 from designer.probing.hidden import (
     HiddenLayer,
@@ -179,7 +180,8 @@ class _Units:
         with torch.no_grad(), _reading(reader, change):
             for inputs, targets, _, mask in heldout.with_masks():
                 self._probe.features(inputs)
-                logits = logits_for(targets, self._probe.output, mask, tokens=heldout.tokens)
+                output, sigmoid = self._probe.output, self._probe.ends_in_sigmoid
+                logits = logits_for(targets, output, mask, tokens=heldout.tokens, sigmoid=sigmoid)
                 if logits is None:
                     return []
                 correct.append((logits.argmax(1).cpu() == targets.cpu()).float())

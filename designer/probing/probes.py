@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from designer.errors import InvalidInputError, ModelError
 from designer.probing.block_sizes import Coverage, block_parameters, coverage_of
-from designer.probing.blocks import BlockCandidate, find_blocks, taps_named
+from designer.probing.blocks import RESHAPING, BlockCandidate, find_blocks, taps_named
 from designer.probing.bypassed import bypassed_parts
 from designer.probing.calling import (
     Inputs,
@@ -59,6 +59,7 @@ class Probe:
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
         output: the first floating tensor that the model gave for the last batch.
+        ends_in_sigmoid: True if ``output`` is one number per row, which a sigmoid gave.
         draws: True if the model drew random numbers from Python's or NumPy's global generators
             when the probe was used for the first time; None before.
 
@@ -85,6 +86,7 @@ class Probe:
         self.bypassed: BypassedParts | None = None
         self.enters = False
         self.output = torch.empty(0)
+        self.ends_in_sigmoid = False
         self.draws: bool | None = None
 
     @property
@@ -159,6 +161,7 @@ class Probe:
         self.parameters = block_parameters(trace, taps)
         self.coverage = coverage_of(self._model, trace, taps)
         self.bypassed = None if self.named else bypassed_parts(trace, taps)
+        self.ends_in_sigmoid = ends_in_sigmoid(self._model, self.prepared(few), self.output)
         self.taps = tuple(taps)
 
     def _hook(self) -> None:
@@ -362,6 +365,26 @@ def taps_of(model: nn.Module, few: Inputs, blocks: Sequence[str] | None) -> tupl
             f"them with `blocks` (--blocks). Its submodules are {listed}."
         )
     return trace, taps
+
+
+def ends_in_sigmoid(model: nn.Module, few: Inputs, output: Tensor | None) -> bool:
+    """Return whether a model gives one number per row, (n,) or (n, ..., 1), from a sigmoid.
+
+    Args:
+        model: unwrapped, in eval mode.
+        few: a few samples, as the model takes them.
+        output: what it gave for some samples.
+
+    Raises:
+        ModelError: if the model raises.
+    """
+    if output is None or (output.ndim > 1 and output.shape[-1] > 1):
+        return False
+    traced = trace_forward(model, few, flow=True).output
+    node = None if traced is None else traced.grad_fn
+    while node is not None and RESHAPING.search(node.name()):
+        node = node.next_functions[0][0]
+    return node is not None and node.name().startswith("SigmoidBackward")
 
 
 def _own_names(model: nn.Module) -> Sequence[str] | None:

@@ -31,13 +31,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from designer.analysis.contribution import BATCH, SAMPLES, logits_for
+from designer.analysis.contribution import BATCH, SAMPLES
 from designer.analysis.passes import PassProgress
 from designer.analysis.stand_ins import NoStandIn, StandIn, stand_in_of
 from designer.data.batches import Batches, batches_of
 from designer.data.dataset import LabelledTensors
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
+from designer.measures.logits import logits_for
 from designer.measures.proportions import beats_chance
 from designer.probing.calling import Inputs, first_tensor, token_mask
 from designer.probing.probes import Probe

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
+from designer.measures.logits import are_probabilities, as_logits
 from designer.probing.calling import Inputs, cloned, run_model, samples_at, tensors_of
-from designer.training.trainer import correct_answers, scored_rows
+from designer.training.trainer import correct_answers, evaluating, scored_rows
 
-EVALUATION_BATCH, LOSS_BATCH = 1024, 512
+EVALUATION_BATCH, LOSS_BATCH, PROBABILITY_SAMPLES = 1024, 512, 64
 
 
 LATENCY_BATCH, LATENCY_ROUNDS = 128, 15
@@ -33,12 +34,25 @@ def logits_of(model: nn.Module, data: LabelledTensors) -> Tensor:
     model.eval()
     try:
         logits = [
-            scored_rows(run_model(model, cloned(inputs)), labels)[0].float()
+            as_logits(scored_rows(run_model(model, cloned(inputs)), labels)[0]).float()
             for inputs, labels in data.batches(EVALUATION_BATCH)
         ]
     finally:
         model.train(training)
     return torch.cat(logits)
+
+
+@torch.no_grad()
+def gives_probabilities(model: nn.Module, data: LabelledTensors) -> bool:
+    """Return whether a model gives probabilities in place of logits, judged by a few samples.
+
+    Args:
+        model: gives rows (n, K) or (n, tokens, K); it runs in eval mode, and is left as it was.
+        data: at least one sample; left as they are.
+    """
+    few = data.at(slice(PROBABILITY_SAMPLES))
+    with evaluating(model):
+        return are_probabilities(scored_rows(run_model(model, cloned(few.inputs)), few.labels)[0])
 
 
 def correct_mask(model: nn.Module, data: LabelledTensors) -> Tensor:
@@ -57,7 +71,8 @@ def mean_loss(model: nn.Module, data: LabelledTensors) -> float:
     total, rows = 0.0, 0
     for inputs, labels in data.batches(LOSS_BATCH):
         logits, targets = scored_rows(run_model(model, cloned(inputs)), labels)
-        total += float(functional.cross_entropy(logits.float(), targets, reduction="sum"))
+        logits = as_logits(logits).float()
+        total += float(functional.cross_entropy(logits, targets, reduction="sum"))
         rows += len(targets)
     return total / rows
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
+from designer.measures.logits import as_logits
 from designer.measures.proportions import CONFIDENCE, Drop, drop_of
 from designer.probing.calling import cloned, run_model
 from designer.pruning.evaluation import EVALUATION_BATCH
@@ -128,7 +129,8 @@ def _judged(model: nn.Module, part: LabelledTensors) -> tuple[Tensor, Tensor, Te
     inputs, labels = part
     logits, targets = scored_rows(run_model(model, cloned(inputs)), labels)
     correct = logits.argmax(1) == targets
-    losses = functional.cross_entropy(logits.float(), targets, reduction="none").double()
+    logits = as_logits(logits).float()
+    losses = functional.cross_entropy(logits, targets, reduction="none").double()
     if labels.ndim == 1:
         return correct, losses, torch.ones_like(targets)
     labelled = labels >= 0

@@ -12,7 +12,7 @@ from torch.nn import functional
 from designer.analysis.passes import PassProgress
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
-from designer.pruning.evaluation import logits_of
+from designer.pruning.evaluation import gives_probabilities, logits_of
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.quality import quality_of
 from designer.pruning.splits import Splits
@@ -99,6 +99,7 @@ def recover(
             seed=recovery.seed,
             schedule=Schedule.STEP,
             batch_size=recovery.batch_size,
+            probabilities=gives_probabilities(model, splits.train),
             on_epoch=after,
         )
     best.restore(model)

@@ -24,6 +24,7 @@ from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError, TrialFailed, memory_ran_out
+from designer.measures.logits import log_probabilities
 from designer.probing.calling import (
     Inputs,
     check_rows,
@@ -117,6 +118,7 @@ def train(
     augmentation: Augmentation = Augmentation.NONE,
     optimizer: MakeOptimizer = adam,
     cuda_graphs: bool = False,
+    probabilities: bool = False,
     on_epoch: EpochCallback | None = None,
 ) -> TrainingHistory:
     """Train a classifier in place with cross-entropy.
@@ -133,6 +135,7 @@ def train(
         optimizer: makes the optimizer; Adam by default.
         cuda_graphs: True to replay the step from a CUDA graph; see ``designer.training.graphs``.
             The model must not decide anything on the values of tensors.
+        probabilities: True if the model gives probabilities in place of logits.
         on_epoch: called after each epoch.
 
     Returns:
@@ -145,7 +148,9 @@ def train(
     """
     check_trainable(data, batch_size, augmentation)
     stepper = optimizer(model.parameters(), learning_rate)
-    step: Callable[[Any, Tensor], Tensor] = partial(_step, model, stepper)
+    step: Callable[[Any, Tensor], Tensor] = partial(
+        _step, model, stepper, probabilities=probabilities
+    )
     if cuda_graphs:
         check_graphable(data)
         step = GraphedStep(step, stepper, data.device)
@@ -289,9 +294,16 @@ def _train_epoch(
 
 
 def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Inputs, labels: Tensor
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    inputs: Inputs,
+    labels: Tensor,
+    *,
+    probabilities: bool,
 ) -> Tensor:
-    loss = nn.functional.cross_entropy(*scored_rows(run_model(model, inputs), labels))
+    output, targets = scored_rows(run_model(model, inputs), labels)
+    logits = log_probabilities(output) if probabilities else output
+    loss = nn.functional.cross_entropy(logits, targets)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

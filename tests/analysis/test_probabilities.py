@@ -1,0 +1,123 @@
+"""Networks that end in a softmax or a sigmoid are measured as by their logits."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import designer
+from designer.analysis.contribution import contributions
+from designer.analysis.scaling_check import compare_scalings
+from designer.data.dataset import LabelledTensors
+from designer.data.loading import load_dataset
+from designer.pruning.evaluation import gives_probabilities, logits_of, mean_loss
+from designer.pruning.options import RecoveryOptions
+from designer.pruning.quality import quality_of
+from designer.pruning.recover import recover
+from designer.pruning.splits import Splits
+from tests.support.helpers import gaussian_classes
+from tests.support.trained import state_of, train_briefly
+
+Pair = tuple[Tensor, Tensor]
+
+
+class Squeezed(nn.Module):
+    """Gives (n,) of (n, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.squeeze(1)
+
+
+def parts(classes: int) -> tuple[Pair, Pair]:
+    x, y = gaussian_classes(400, 8, classes, seed=3)
+    return (x[:200], y[:200]), (x[200:], y[200:])
+
+
+def trained(outputs: int, train: Pair) -> nn.Sequential:
+    """A trained network without anything behind its logits; one output is trained as two."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU()]
+    columns = max(2, outputs)
+    model = nn.Sequential(*layers, nn.Linear(16, columns)).double()
+    train_briefly(model, LabelledTensors(*train))
+    if outputs == 1:
+        two = model[-1]
+        assert isinstance(two, nn.Linear)
+        one = nn.Linear(16, 1).double()
+        one.load_state_dict({key: (t[1] - t[0])[None] for key, t in two.state_dict().items()})
+        model[-1] = one
+    return model.eval()
+
+
+def ending_in(model: nn.Sequential, *ends: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*copy.deepcopy(model), *ends).eval()
+
+
+ENDS: dict[str, tuple[int, tuple[nn.Module, ...]]] = {
+    "softmax": (3, (nn.Softmax(1),)),
+    "logarithm of softmax": (3, (nn.LogSoftmax(1),)),
+    "sigmoid": (1, (nn.Sigmoid(),)),
+    "sigmoid without axis": (1, (nn.Sigmoid(), Squeezed())),
+    "logit without axis": (1, (Squeezed(),)),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_contributions_and_accuracy_are_those_of_the_logits(kind: str) -> None:
+    outputs, ends = ENDS[kind]
+    train, heldout = parts(max(2, outputs))
+    plain = trained(outputs, train)
+    ending = ending_in(plain, *ends)
+    records = [
+        contributions(model, train, heldout=heldout, blocks=["1", "3"]) for model in (plain, ending)
+    ]
+    for pair in zip(*records, strict=True):
+        expected, got = (record.contribution for record in pair)
+        assert expected is not None
+        assert got is not None
+        assert expected.cross_entropy is not None
+        assert got.cross_entropy is not None
+        assert got.cross_entropy.value == pytest.approx(expected.cross_entropy.value, abs=1e-9)
+        assert got.accuracy == expected.accuracy
+    reports = [designer.analyze(m, train, heldout=heldout) for m in (plain, ending)]
+    assert reports[0].model.accuracy_heldout == reports[1].model.accuracy_heldout
+    assert reports[0].model.accuracy_heldout is not None
+    assert reports[0].model.accuracy_heldout > 0.8
+
+
+def test_a_scaling_is_checked_by_what_one_number_says(tmp_path: Path) -> None:
+    train, _ = parts(2)
+    file = tmp_path / "two.npz"
+    np.savez(file, x_train=train[0].numpy(), y_train=train[1].numpy())
+    data = load_dataset(str(file), scaling="none")
+    plain = trained(1, train)
+    used = compare_scalings(plain, data).used
+    assert used > 0.8
+    assert compare_scalings(ending_in(plain, nn.Sigmoid()), data).used == used
+
+
+def test_pruning_judges_and_recovers_probabilities_as_their_logits() -> None:
+    train, heldout = (LabelledTensors(*pair) for pair in parts(3))
+    plain = trained(3, (train.inputs, train.labels))
+    softmax = ending_in(plain, nn.Softmax(1))
+    assert gives_probabilities(softmax, train)
+    assert not gives_probabilities(plain, train)
+    losses = [mean_loss(model, heldout) for model in (plain, softmax)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    qualities = [quality_of(model, heldout) for model in (plain, softmax)]
+    torch.testing.assert_close(qualities[0].losses, qualities[1].losses, rtol=1e-4, atol=1e-6)
+    probabilities = [logits_of(model, heldout).softmax(1) for model in (plain, softmax)]
+    torch.testing.assert_close(*probabilities, rtol=1e-4, atol=1e-6)
+
+    for model in (plain, softmax):
+        for layer in (model[0], model[2]):
+            assert isinstance(layer, nn.Linear)
+            nn.init.normal_(layer.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+        recover(model, Splits("", train, train, None), RecoveryOptions(epochs=3, seed=0))
+    for name, tensor in state_of(plain).items():
+        torch.testing.assert_close(state_of(softmax)[name], tensor, rtol=1e-3, atol=1e-4)
