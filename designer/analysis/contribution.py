@@ -39,7 +39,7 @@ from designer.choices import Measure
 from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
-from designer.measures.logits import logits_for
+from designer.measures.logits import if_classes_fit, logits_for
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
 from designer.probing.calling import Inputs, first_tensor, tensors_of, token_mask, unwrap
@@ -359,10 +359,11 @@ class _Ends:
         last = self._last_rows()
         rows = last.movedim(self._probe.last_sample_axis, 0)
         sigmoid = self._probe.ends_in_sigmoid
-        given = first_tensor(output)
-        logits = logits_for(targets, given, mask, tokens=tokens, sigmoid=sigmoid)
-        if logits is not None and given is not None and logits.shape == last.shape:
-            logits = None if torch.equal(given, last) else logits
+        tensor = first_tensor(output)
+        read = logits_for(targets, tensor, mask, tokens=tokens, sigmoid=sigmoid)
+        logits = if_classes_fit(read, targets)
+        if logits is not None and tensor is not None and logits.shape == last.shape:
+            logits = None if torch.equal(tensor, last) else logits
         return self._choice.reduce([rows], mask)[0], logits
 
     def _last_rows(self) -> Tensor:

@@ -13,7 +13,7 @@ from designer.analysis.feature_choice import FeatureChoice
 from designer.data.batches import Batches
 from designer.errors import InvalidInputError
 from designer.measures.features import token_rows
-from designer.measures.logits import read_logits
+from designer.measures.logits import logits_for
 from designer.probing.calling import Inputs, floating_inputs, samples_at, tensors_of
 from designer.probing.probes import Probe
 
@@ -159,7 +159,7 @@ class Passes:
         if is_a_block:
             return None
         sigmoid = self._probe.ends_in_sigmoid
-        logits = read_logits(features.targets, output, mask, tokens=tokens, sigmoid=sigmoid)
+        logits = logits_for(features.targets, output, mask, tokens=tokens, sigmoid=sigmoid)
         if logits is None:
             return None
         if int(features.targets.max()) >= logits.shape[1]:

@@ -15,7 +15,7 @@ from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.scaling import scale_inputs
 from designer.data.streamed import StreamedImages
 from designer.errors import DataError, DesignerError, InvalidInputError
-from designer.measures.logits import read_logits
+from designer.measures.logits import logits_for
 from designer.measures.proportions import beats_chance
 from designer.probing.calling import call_model, first_tensor, samples_at, unwrap
 from designer.probing.probes import TRACED_SAMPLES, ends_in_sigmoid, probing
@@ -214,7 +214,7 @@ def _accuracy(model: nn.Module, samples: LabelledTensors) -> float:
                 if sigmoid is None:
                     few = samples_at(prepared, slice(TRACED_SAMPLES))
                     sigmoid = ends_in_sigmoid(unwrap(model), few, output)
-            logits = read_logits(labels, output, None, tokens=False, sigmoid=sigmoid)
+            logits = logits_for(labels, output, None, tokens=False, sigmoid=sigmoid)
             if logits is None:
                 return float("nan")
             hits += int((logits.argmax(1).cpu() == labels.cpu()).sum())

@@ -37,7 +37,7 @@ from designer.analysis.options import AnalysisOptions
 from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
-from designer.measures.logits import logits_for
+from designer.measures.logits import if_classes_fit, logits_for
 from designer.probing.calling import first_tensor, samples_at, submodules, unwrap
 from designer.probing.hidden import (
     HiddenLayer,
@@ -181,7 +181,8 @@ class _Units:
             for inputs, targets, _, mask in heldout.with_masks():
                 self._probe.features(inputs)
                 output, sigmoid = self._probe.output, self._probe.ends_in_sigmoid
-                logits = logits_for(targets, output, mask, tokens=heldout.tokens, sigmoid=sigmoid)
+                read = logits_for(targets, output, mask, tokens=heldout.tokens, sigmoid=sigmoid)
+                logits = if_classes_fit(read, targets)
                 if logits is None:
                     return []
                 correct.append((logits.argmax(1).cpu() == targets.cpu()).float())

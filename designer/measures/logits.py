@@ -54,28 +54,15 @@ def logits_for(
 ) -> Tensor | None:
     """Return an output as logits (rows, K), or None if it cannot be that for these targets.
 
+    One number per sample, (n,) or (n, 1), tells two classes apart.
+
     Args:
-        targets: (rows,) labels, or real targets, for which there are no logits.
+        targets: (rows,) labels, also such that are not below K; or real targets, for which there
+            are no logits.
         output: what the model gives; None if that is no tensor.
         mask: (n, tokens), true for the tokens that are rows; None if all are.
         tokens: whether rows are tokens; else they are samples.
         sigmoid: True if the model ends in a sigmoid, so that one number is a probability.
-    """
-    logits = read_logits(targets, output, mask, tokens=tokens, sigmoid=sigmoid)
-    return None if logits is None or int(targets.max()) >= logits.shape[1] else logits
-
-
-def read_logits(
-    targets: Tensor,
-    output: Tensor | None,
-    mask: Tensor | None,
-    *,
-    tokens: bool,
-    sigmoid: bool = False,
-) -> Tensor | None:
-    """Return what ``logits_for`` does, also if there are labels beyond the columns.
-
-    One number per sample, (n,) or (n, 1), tells two classes apart.
     """
     if output is None or targets.is_floating_point():
         return None
@@ -91,3 +78,8 @@ def read_logits(
         other = (1 - logits).clamp_min(torch.finfo(logits.dtype).eps / 2)
         return log_probabilities(torch.cat([other, logits], dim=1))
     return torch.cat([torch.zeros_like(logits), logits], dim=1)
+
+
+def if_classes_fit(logits: Tensor | None, targets: Tensor) -> Tensor | None:
+    """Return logits (rows, K); None if there are none, or if a label is not below K."""
+    return None if logits is None or int(targets.max()) >= logits.shape[1] else logits

@@ -38,7 +38,7 @@ from designer.data.batches import Batches, batches_of
 from designer.data.dataset import LabelledTensors
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
-from designer.measures.logits import logits_for
+from designer.measures.logits import if_classes_fit, logits_for
 from designer.measures.proportions import beats_chance
 from designer.probing.calling import Inputs, first_tensor, token_mask
 from designer.probing.probes import Probe
@@ -265,7 +265,7 @@ def _loss_and_correct(
     output: object, targets: Tensor, mask: Tensor | None, *, tokens: bool
 ) -> tuple[float, int]:
     """Return the summed cross-entropy in nats, and how many rows are classified correctly."""
-    logits = logits_for(targets, first_tensor(output), mask, tokens=tokens)
+    logits = if_classes_fit(logits_for(targets, first_tensor(output), mask, tokens=tokens), targets)
     if logits is None:
         return math.inf, 0
     labels = targets.to(logits.device)

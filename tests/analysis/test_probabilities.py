@@ -48,9 +48,9 @@ def trained(outputs: int, train: Pair) -> nn.Sequential:
     if outputs == 1:
         two = model[-1]
         assert isinstance(two, nn.Linear)
-        one = nn.Linear(16, 1).double()
-        one.load_state_dict({key: (t[1] - t[0])[None] for key, t in two.state_dict().items()})
-        model[-1] = one
+        single = nn.Linear(16, 1).double()
+        single.load_state_dict({key: (t[1] - t[0])[None] for key, t in two.state_dict().items()})
+        model[-1] = single
     return model.eval()
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from designer.measures.logits import are_probabilities, as_logits, logits_for, read_logits
+from designer.measures.logits import are_probabilities, as_logits, if_classes_fit, logits_for
 
 LABELS = torch.tensor([0, 1, 1, 0])
 
@@ -54,21 +54,23 @@ def test_what_is_no_distribution_in_every_row_are_logits(output: Tensor) -> None
 
 @pytest.mark.parametrize("flat", [True, False])
 def test_one_number_tells_two_classes_apart(flat: bool) -> None:
-    one = scores(1, torch.float64)
-    expected = functional.binary_cross_entropy_with_logits(one[:, 0], LABELS.double())
-    for output, sigmoid in ((one, False), (one.sigmoid(), True)):
-        given = output.squeeze(1) if flat else output
-        logits = logits_for(LABELS, given, None, tokens=False, sigmoid=sigmoid)
+    logit = scores(1, torch.float64)
+    expected = functional.binary_cross_entropy_with_logits(logit[:, 0], LABELS.double())
+    for output, sigmoid in ((logit, False), (logit.sigmoid(), True)):
+        shaped = output.squeeze(1) if flat else output
+        logits = logits_for(LABELS, shaped, None, tokens=False, sigmoid=sigmoid)
         assert logits is not None
         assert logits.shape == (4, 2)
         torch.testing.assert_close(functional.cross_entropy(logits, LABELS), expected)
-        assert torch.equal(logits.argmax(1) == 1, one[:, 0] > 0)
+        assert torch.equal(logits.argmax(1) == 1, logit[:, 0] > 0)
 
 
 def test_what_does_not_fit_the_labels_is_no_logits() -> None:
     two, beyond = scores(2), LABELS + 1
-    assert logits_for(beyond, two, None, tokens=False) is None
-    assert read_logits(beyond, two, None, tokens=False) is two
+    assert logits_for(beyond, two, None, tokens=False) is two
+    assert if_classes_fit(two, beyond) is None
+    assert if_classes_fit(two, LABELS) is two
+    assert if_classes_fit(None, LABELS) is None
     for output in (None, scores(2)[:3], two[:, 0].abs(), scores(4).view(4, 2, 2)):
-        assert read_logits(beyond, output, None, tokens=False) is None
-    assert read_logits(LABELS.double(), two, None, tokens=False) is None
+        assert logits_for(beyond, output, None, tokens=False) is None
+    assert logits_for(LABELS.double(), two, None, tokens=False) is None
