@@ -19,6 +19,8 @@ from tests.support.toy import write_blobs
 def test_a_space_that_breaks_its_contract_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match=r"logits of shape \(n, 3\), got \(1, 4\)"):
         run(tmp_path / "a", "WrongOutputSpace")
+    with pytest.raises(SpaceError, match="got probabilities: leave the softmax out"):
+        run(tmp_path / "a", "SoftmaxSpace")
     with pytest.raises(SpaceError, match="`suggest`"):
         run(tmp_path / "b", "NoSpace")
 

@@ -263,6 +263,19 @@ class WrongOutputSpace(TinySpace):
         return super().build(spec, input_shape, num_classes + 1)
 
 
+@dataclass(frozen=True)
+class SoftmaxSpace(TinySpace):
+    """A space whose modules give probabilities."""
+
+    name: ClassVar[str] = "softmax"
+
+    def build(  # type: ignore[override]
+        self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int
+    ) -> nn.Sequential:
+        """Return a perceptron with a softmax behind it."""
+        return nn.Sequential(super().build(spec, input_shape, num_classes), nn.Softmax(1))
+
+
 class PlainSpace:
     """A space that is no dataclass, as the Protocol allows."""
 
