@@ -44,6 +44,12 @@ def log_probabilities(probabilities: Tensor) -> Tensor:
     return precise.clamp_min(torch.finfo(precise.dtype).tiny).log()
 
 
+def with_two_columns(logits: Tensor) -> Tensor:
+    """Return logits (rows, 2) of one per row, (rows,) or (rows, 1); others are handed back."""
+    logits = logits.unsqueeze(1) if logits.ndim == 1 else logits
+    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+
+
 def logits_for(
     targets: Tensor,
     output: Tensor | None,
@@ -77,7 +83,7 @@ def logits_for(
         # what rounds to 1 is nearer to it than half a step
         other = (1 - logits).clamp_min(torch.finfo(logits.dtype).eps / 2)
         return log_probabilities(torch.cat([other, logits], dim=1))
-    return torch.cat([torch.zeros_like(logits), logits], dim=1)
+    return with_two_columns(logits)
 
 
 def if_classes_fit(logits: Tensor | None, targets: Tensor) -> Tensor | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from designer.analysis.contribution import SAMPLES
 from designer.analysis.options import AnalysisOptions
@@ -40,6 +40,7 @@ from designer.probing.calling import (
     tensors_of,
     unwrap,
 )
+from designer.probing.probes import ends_in_sigmoid
 from designer.probing.untouched import device_of
 from designer.pruning.criteria import criteria_of
 from designer.pruning.evaluation import correct_mask
@@ -313,6 +314,13 @@ def _in_precisions(model: nn.Module, precisions: Precisions) -> nn.Module:
     return model
 
 
+def _are_logits(output: Tensor, classes: int, *, tokens: bool) -> bool:
+    """True if an output is (n, K), or (n, tokens, K); or one logit per sample for two classes."""
+    if classes == 2 and not tokens and (output.ndim == 1 or output.shape[1:] == (1,)):
+        return True
+    return output.ndim == (3 if tokens else 2) and output.shape[-1] >= classes
+
+
 def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
@@ -330,11 +338,15 @@ def _check_classifier(model: nn.Module, splits: Splits) -> None:
     check_has_values(*model.parameters(), *model.buffers(), *tensors_of(few.inputs))
     answer = call_model(model, cloned(few.inputs))
     output, classes = first_tensor(answer), splits.num_classes
-    shape = f"(n, {'tokens, ' if splits.tokens else ''}{classes})"
-    axes = 3 if splits.tokens else 2
-    if output is None or output.ndim != axes or output.shape[-1] < classes:
+    if output is None or not _are_logits(output, classes, tokens=splits.tokens):
+        shape = f"(n, {'tokens, ' if splits.tokens else ''}{classes})"
         kind = type(answer).__name__ if output is None else tuple(output.shape)
         raise ModelError(f"Expected a classifier that gives logits {shape}, got {kind}.")
+    if ends_in_sigmoid(model, few.inputs, output):
+        raise ModelError(
+            "Expected a classifier that gives logits, got one probability per sample, which a "
+            "sigmoid gave: prune the model without its sigmoid, and put it back behind it."
+        )
     check_rows(output, len(few))
     mask = correct_mask(model, splits.validation)
     accuracy = float(mask.float().mean())

@@ -24,7 +24,7 @@ from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError, TrialFailed, memory_ran_out
-from designer.measures.logits import log_probabilities
+from designer.measures.logits import log_probabilities, with_two_columns
 from designer.probing.calling import (
     Inputs,
     check_rows,
@@ -201,6 +201,7 @@ def scored_rows(output: object, labels: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         output: what a model gives: logits (n, K) or (n, tokens, K), alone or among other things.
+            One logit per sample, (n,) or (n, 1), is that of the second of two classes.
         labels: (n,) classes, or (n, tokens), where a negative one stands for no label; or
             probabilities with one more axis, which are 0 where there is no label.
 
@@ -212,7 +213,7 @@ def scored_rows(output: object, labels: Tensor) -> tuple[Tensor, Tensor]:
         raise ModelError("Expected the model to give a floating tensor, got none.")
     check_rows(logits, len(labels))
     if logits.ndim != 3:
-        return logits, labels
+        return with_two_columns(logits), labels
     labelled = labels.sum(2) > 0 if labels.is_floating_point() else labels >= 0
     return logits[labelled], labels[labelled]
 

@@ -15,6 +15,7 @@ from designer.analysis.contribution import contributions
 from designer.analysis.scaling_check import compare_scalings
 from designer.data.dataset import LabelledTensors
 from designer.data.loading import load_dataset
+from designer.errors import ModelError
 from designer.pruning.evaluation import gives_probabilities, logits_of, mean_loss
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.quality import quality_of
@@ -31,6 +32,13 @@ class Squeezed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.squeeze(1)
+
+
+class WithZero(nn.Module):
+    """Gives the logits (n, 2) of two classes of one logit (n, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(x), x], 1)
 
 
 def parts(classes: int) -> tuple[Pair, Pair]:
@@ -121,3 +129,25 @@ def test_pruning_judges_and_recovers_probabilities_as_their_logits() -> None:
         recover(model, Splits("", train, train, None), RecoveryOptions(epochs=3, seed=0))
     for name, tensor in state_of(plain).items():
         torch.testing.assert_close(state_of(softmax)[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("end", [nn.Identity(), Squeezed()], ids=["column", "no axis"])
+def test_one_logit_is_pruned_like_two(end: nn.Module) -> None:
+    train, heldout = parts(2)
+    one = ending_in(trained(1, train), end)
+    two = ending_in(trained(1, train), WithZero())
+    data = (train, heldout, heldout)
+    for options in ({"max_drop": 0.05}, {"remove": 1}):
+        results = [designer.prune(model, data, epochs=2, **options) for model in (one, two)]
+        first, second = (result.report for result in results)
+        assert first.removed == second.removed
+        assert [n.test_accuracy for n in first.networks] == [
+            n.test_accuracy for n in second.networks
+        ]
+
+
+def test_one_probability_is_not_pruned() -> None:
+    train, heldout = parts(2)
+    model = ending_in(trained(1, train), nn.Sigmoid())
+    with pytest.raises(ModelError, match="prune the model without its sigmoid"):
+        designer.prune(model, (train, heldout, heldout), remove=1)
