@@ -134,11 +134,11 @@ def test_pruning_judges_and_recovers_probabilities_as_their_logits() -> None:
 @pytest.mark.parametrize("end", [nn.Identity(), Squeezed()], ids=["column", "no axis"])
 def test_one_logit_is_pruned_like_two(end: nn.Module) -> None:
     train, heldout = parts(2)
-    one = ending_in(trained(1, train), end)
-    two = ending_in(trained(1, train), WithZero())
+    single = ending_in(trained(1, train), end)
+    pair = ending_in(trained(1, train), WithZero())
     data = (train, heldout, heldout)
     for options in ({"max_drop": 0.05}, {"remove": 1}):
-        results = [designer.prune(model, data, epochs=2, **options) for model in (one, two)]
+        results = [designer.prune(model, data, epochs=2, **options) for model in (single, pair)]
         first, second = (result.report for result in results)
         assert first.removed == second.removed
         assert [n.test_accuracy for n in first.networks] == [
