@@ -39,7 +39,7 @@ from designer.choices import Measure
 from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
-from designer.measures.logits import if_classes_fit, logits_for
+from designer.measures.logits import LogitReader
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
 from designer.probing.calling import Inputs, first_tensor, tensors_of, token_mask, unwrap
@@ -145,7 +145,9 @@ def measure_contributions(
     first_inputs, _, _ = next(iter(sampled))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         omissions = [_Omission.of(span, linear=linear) for span in replayer.spans]
-        ends = _Ends(probe, replayer, choice, omissions, NormStatistics(unwrap(model)))
+        classes = max(sampled.num_classes, sampled_heldout.num_classes)
+        norms = NormStatistics(unwrap(model))
+        ends = _Ends(probe, replayer, choice, omissions, norms, classes)
         ends.fit_stand_ins(sampled, progress or _ignore)
         if renew_norms:
             ends.estimate_norms(sampled, progress or _ignore)
@@ -256,6 +258,7 @@ class _Ends:
         choice: how the output of the last block becomes features.
         omissions: one per block, in running order.
         norms: the statistics of the norms in each network, as far as they are re-estimated.
+        num_classes: K; 0 for real targets.
     """
 
     def __init__(
@@ -265,9 +268,11 @@ class _Ends:
         choice: FeatureChoice,
         omissions: Sequence[_Omission],
         norms: NormStatistics,
+        num_classes: int,
     ) -> None:
         self._probe, self._replayer, self._choice = probe, replayer, choice
         self._omissions, self._norms = omissions, norms
+        self._reader = LogitReader(num_classes, sigmoid=probe.ends_in_sigmoid)
         self.whole = _Tally()
 
     def fit_stand_ins(self, train: Batches, progress: PassProgress) -> None:
@@ -358,10 +363,8 @@ class _Ends:
     ) -> tuple[Tensor, Tensor | None]:
         last = self._last_rows()
         rows = last.movedim(self._probe.last_sample_axis, 0)
-        sigmoid = self._probe.ends_in_sigmoid
         tensor = first_tensor(output)
-        read = logits_for(targets, tensor, mask, tokens=tokens, sigmoid=sigmoid)
-        logits = if_classes_fit(read, targets)
+        logits = self._reader(tensor, len(targets), mask, tokens=tokens)
         if logits is not None and tensor is not None and logits.shape == last.shape:
             logits = None if torch.equal(tensor, last) else logits
         return self._choice.reduce([rows], mask)[0], logits

@@ -13,7 +13,7 @@ from designer.analysis.feature_choice import FeatureChoice
 from designer.data.batches import Batches
 from designer.errors import InvalidInputError
 from designer.measures.features import token_rows
-from designer.measures.logits import logits_for
+from designer.measures.logits import LogitReader
 from designer.probing.calling import Inputs, floating_inputs, samples_at, tensors_of
 from designer.probing.probes import Probe
 
@@ -72,6 +72,7 @@ class Passes:
         self._kept: dict[Batches, list[TapFeatures]] = {}
         self._correct: dict[Batches, float] = {}
         self._losses: dict[Batches, float] = {}
+        self._reader: LogitReader | None = None
         self.logits: int | None = None
         """Number of logits that the model gives; None if it gives none, or did not run yet."""
 
@@ -158,8 +159,10 @@ class Passes:
         )
         if is_a_block:
             return None
-        sigmoid = self._probe.ends_in_sigmoid
-        logits = logits_for(features.targets, output, mask, tokens=tokens, sigmoid=sigmoid)
+        if self._reader is None:
+            sigmoid = self._probe.ends_in_sigmoid
+            self._reader = LogitReader(self._num_classes, sigmoid=sigmoid, all_classes=False)
+        logits = self._reader(output, len(features.targets), mask, tokens=tokens)
         if logits is None:
             return None
         if int(features.targets.max()) >= logits.shape[1]:

@@ -15,7 +15,7 @@ from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.scaling import scale_inputs
 from designer.data.streamed import StreamedImages
 from designer.errors import DataError, DesignerError, InvalidInputError
-from designer.measures.logits import logits_for
+from designer.measures.logits import LogitReader
 from designer.measures.proportions import beats_chance
 from designer.probing.calling import call_model, first_tensor, samples_at, unwrap
 from designer.probing.probes import TRACED_SAMPLES, ends_in_sigmoid, probing
@@ -205,16 +205,18 @@ def _same(first: Tensor, second: Tensor) -> bool:
 @torch.no_grad()
 def _accuracy(model: nn.Module, samples: LabelledTensors) -> float:
     """Return the accuracy on a few samples; NaN if the model gives no logits, or cannot run."""
-    hits, sigmoid = 0, None
+    hits, read = 0, None
     try:
         for inputs, labels in samples.batches(BATCH):
             with probing(model) as probe:
                 prepared = probe.prepared(inputs)
                 output = first_tensor(call_model(model, prepared))
-                if sigmoid is None:
+                if read is None:
                     few = samples_at(prepared, slice(TRACED_SAMPLES))
                     sigmoid = ends_in_sigmoid(unwrap(model), few, output)
-            logits = logits_for(labels, output, None, tokens=False, sigmoid=sigmoid)
+                    classes = int(samples.labels.max()) + 1
+                    read = LogitReader(classes, sigmoid=sigmoid, all_classes=False)
+            logits = read(output, len(labels), None, tokens=False)
             if logits is None:
                 return float("nan")
             hits += int((logits.argmax(1).cpu() == labels.cpu()).sum())

@@ -37,7 +37,7 @@ from designer.analysis.options import AnalysisOptions
 from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
-from designer.measures.logits import if_classes_fit, logits_for
+from designer.measures.logits import LogitReader
 from designer.probing.calling import first_tensor, samples_at, submodules, unwrap
 from designer.probing.hidden import (
     HiddenLayer,
@@ -113,6 +113,7 @@ class _Units:
         few = probe.prepared(samples_at(inputs, slice(TRACED)))
         probe.features(few)  # finds the blocks, for which it runs these samples more than once
         self._taps = probe.taps
+        self._reader = LogitReader(train.num_classes, sigmoid=probe.ends_in_sigmoid)
         self._layers = list(hidden_layers(trace_forward(model, few, flow=True), self._taps))
 
     def use(self, heldout: Batches | None) -> UnitUse:
@@ -180,9 +181,7 @@ class _Units:
         with torch.no_grad(), _reading(reader, change):
             for inputs, targets, _, mask in heldout.with_masks():
                 self._probe.features(inputs)
-                output, sigmoid = self._probe.output, self._probe.ends_in_sigmoid
-                read = logits_for(targets, output, mask, tokens=heldout.tokens, sigmoid=sigmoid)
-                logits = if_classes_fit(read, targets)
+                logits = self._reader(self._probe.output, len(targets), mask, tokens=heldout.tokens)
                 if logits is None:
                     return []
                 correct.append((logits.argmax(1).cpu() == targets.cpu()).float())

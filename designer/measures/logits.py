@@ -2,46 +2,66 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import torch
 from torch import Tensor
 
 from designer.measures.features import token_rows
 
-SUM_TOLERANCE = 1e-5
-"""How far the sum of probabilities may be from 1, beside the rounding of their precision."""
+SUM_TOLERANCE = 1e-3
+"""How far the sum of probabilities may be from 1, for example because each has a least value."""
+
+CERTAIN_ROWS = 16
+"""Rows that must lie within 0..1 before numbers that have another sum are taken for probabilities;
+a few logits may lie there by chance."""
 
 
-def as_logits(output: Tensor) -> Tensor:
-    """Return logits (rows, K) of what a classifier gives: of probabilities, their logarithms.
+class OutputKind(Enum):
+    """What the numbers are that a classifier gives."""
 
-    Cross-entropy takes the softmax of logits, which gives probabilities back from their logarithms.
-    Taken of the probabilities themselves it would see a network that is never sure.
+    LOGITS = "logits"
+    DISTRIBUTION = "distribution"
+    """Probabilities of all classes, which have the sum 1, as a softmax gives."""
+    PROBABILITIES = "probabilities"
+    """A probability for each class by itself, or for the second of two, as a sigmoid gives."""
+
+
+def output_kind(rows: Tensor) -> OutputKind:
+    """Return what the numbers (rows, columns) of a classifier are.
+
+    They are probabilities if all lie within 0..1 and no column is 0 throughout.
+    """
+    kind = OutputKind.LOGITS
+    if not rows.numel() or not bool(_within_unit_interval(rows[:1])):  # the first row tells mostly
+        return kind
+    if not bool(_within_unit_interval(rows)) or not bool(rows.any(0).all()):
+        return kind
+    wide = torch.float64 if rows.device.type == "cpu" else torch.float32
+    differences = (rows.sum(1, dtype=wide) - 1).abs()
+    if rows.shape[1] > 1 and bool((differences <= SUM_TOLERANCE + _eps(rows)).all()):
+        kind = OutputKind.DISTRIBUTION
+    elif len(rows) >= CERTAIN_ROWS:
+        kind = OutputKind.PROBABILITIES
+    return kind
+
+
+def as_logits(rows: Tensor, kind: OutputKind) -> Tensor:
+    """Return logits (rows, K), K at least 2, of what a classifier gives.
+
+    Cross-entropy takes the softmax of logits. Taken of probabilities themselves it would see a
+    network that is never sure, so they become the logits that a softmax or a sigmoid makes them of.
 
     Args:
-        output: (rows, K) logits, or probabilities, which are known by not being negative and having
-            a sum of 1 in every row.
+        rows: (rows, columns); one column is that of the second of two classes.
+        kind: what the numbers are.
     """
-    return log_probabilities(output) if are_probabilities(output) else output
-
-
-def are_probabilities(output: Tensor) -> bool:
-    """Return whether all rows of (rows, K) are distributions over at least two classes."""
-    if output.ndim != 2 or not len(output) or output.shape[1] < 2:
-        return False
-    # most outputs are no probabilities, and the first row tells
-    return _are_distributions(output[:1]) and _are_distributions(output)
-
-
-def _are_distributions(rows: Tensor) -> bool:
-    tolerance = SUM_TOLERANCE + torch.finfo(rows.dtype).eps
-    sums = rows.sum(1, dtype=torch.float64 if rows.device.type == "cpu" else torch.float32)
-    return bool((rows >= 0).all()) and bool(((sums - 1).abs() <= tolerance).all())
-
-
-def log_probabilities(probabilities: Tensor) -> Tensor:
-    """Return the logarithms of probabilities, finite also where one is 0."""
-    precise = probabilities if probabilities.dtype is torch.float64 else probabilities.float()
-    return precise.clamp_min(torch.finfo(precise.dtype).tiny).log()
+    if kind is OutputKind.DISTRIBUTION:
+        return _logarithm(rows)
+    if kind is OutputKind.PROBABILITIES:
+        # what rounds to 1 is nearer to it than half a step
+        rows = _logarithm(rows) - _logarithm((1 - rows).clamp_min(_eps(rows) / 2))
+    return with_two_columns(rows)
 
 
 def with_two_columns(logits: Tensor) -> Tensor:
@@ -50,42 +70,57 @@ def with_two_columns(logits: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
 
 
-def logits_for(
-    targets: Tensor,
-    output: Tensor | None,
-    mask: Tensor | None,
-    *,
-    tokens: bool,
-    sigmoid: bool = False,
-) -> Tensor | None:
-    """Return an output as logits (rows, K), or None if it cannot be that for these targets.
+class LogitReader:
+    """Reads all outputs of one classifier, and of it without a part, as logits.
 
-    One number per sample, (n,) or (n, 1), tells two classes apart.
+    The first batch decides what they are, so that no batch is read otherwise than another.
 
     Args:
-        targets: (rows,) labels, also such that are not below K; or real targets, for which there
-            are no logits.
-        output: what the model gives; None if that is no tensor.
-        mask: (n, tokens), true for the tokens that are rows; None if all are.
-        tokens: whether rows are tokens; else they are samples.
-        sigmoid: True if the model ends in a sigmoid, so that one number is a probability.
+        num_classes: K; 0 for real targets, for which there are no logits.
+        sigmoid: True if the model is known to end in a sigmoid.
+        all_classes: False to read outputs also if they lack some of the classes.
     """
-    if output is None or targets.is_floating_point():
-        return None
-    logits = token_rows(output, mask) if tokens and output.ndim == 3 else output
-    if logits.ndim == 1 and int(targets.max()) < 2:
-        logits = logits.unsqueeze(1)
-    if logits.ndim != 2 or len(logits) != len(targets):
-        return None
-    if logits.shape[1] > 1:
-        return as_logits(logits)
-    if sigmoid:
-        # what rounds to 1 is nearer to it than half a step
-        other = (1 - logits).clamp_min(torch.finfo(logits.dtype).eps / 2)
-        return log_probabilities(torch.cat([other, logits], dim=1))
-    return with_two_columns(logits)
+
+    def __init__(
+        self, num_classes: int, *, sigmoid: bool = False, all_classes: bool = True
+    ) -> None:
+        self._num_classes = num_classes
+        self._least = num_classes if all_classes else 0
+        self._kind = OutputKind.PROBABILITIES if sigmoid else None
+
+    def __call__(
+        self, output: Tensor | None, samples: int, mask: Tensor | None, *, tokens: bool
+    ) -> Tensor | None:
+        """Return an output as logits (rows, K), or None if it cannot be that.
+
+        Args:
+            output: what the model gives; None if that is no tensor. One number per sample, (n,) or
+                (n, 1), tells two classes apart.
+            samples: number of rows.
+            mask: (n, tokens), true for the tokens that are rows; None if all are.
+            tokens: whether rows are tokens; else they are samples.
+        """
+        if output is None or not self._num_classes:
+            return None
+        rows = token_rows(output, mask) if tokens and output.ndim == 3 else output
+        if rows.ndim == 1 and self._num_classes <= 2:
+            rows = rows.unsqueeze(1)
+        if rows.ndim != 2 or len(rows) != samples or max(2, rows.shape[1]) < self._least:
+            return None
+        if self._kind is None:
+            self._kind = output_kind(rows)
+        return as_logits(rows, self._kind)
 
 
-def if_classes_fit(logits: Tensor | None, targets: Tensor) -> Tensor | None:
-    """Return logits (rows, K); None if there are none, or if a label is not below K."""
-    return None if logits is None or int(targets.max()) >= logits.shape[1] else logits
+def _within_unit_interval(rows: Tensor) -> Tensor:
+    return ((rows >= 0) & (rows <= 1)).all()
+
+
+def _logarithm(probabilities: Tensor) -> Tensor:
+    """Return logarithms in float32 or better, finite also where a probability is 0."""
+    precise = probabilities if probabilities.dtype is torch.float64 else probabilities.float()
+    return precise.clamp_min(torch.finfo(precise.dtype).tiny).log()
+
+
+def _eps(tensor: Tensor) -> float:
+    return torch.finfo(tensor.dtype).eps

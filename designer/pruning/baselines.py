@@ -21,7 +21,7 @@ from designer.analysis.passes import PassProgress
 from designer.errors import ModelError, TrialFailed
 from designer.models.surgery import Removal, remove, resize
 from designer.pruning.cut import cut
-from designer.pruning.evaluation import gives_probabilities
+from designer.pruning.evaluation import kind_of
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.quality import quality_of
 from designer.pruning.recover import recover
@@ -88,7 +88,7 @@ def from_scratch(
             seed=recovery.seed,
             schedule=Schedule.STEP,
             batch_size=recovery.batch_size,
-            probabilities=gives_probabilities(model, splits.train),
+            output_kind=kind_of(model, splits.train),
             on_epoch=lambda epoch, _: progress("from scratch", epoch, epochs),
         )
     return model.eval()

@@ -38,7 +38,7 @@ from designer.data.batches import Batches, batches_of
 from designer.data.dataset import LabelledTensors
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
-from designer.measures.logits import if_classes_fit, logits_for
+from designer.measures.logits import LogitReader
 from designer.measures.proportions import beats_chance
 from designer.probing.calling import Inputs, first_tensor, token_mask
 from designer.probing.probes import Probe
@@ -210,11 +210,13 @@ class _Rounds:
         """Return the rise of cross-entropy (nats) without each of some blocks, by place."""
         self._fit(places, train)
         whole, correct = 0.0, 0
+        reader = LogitReader(max(train.num_classes, validation.num_classes))
         losses = {place: 0.0 if place in self.left else math.inf for place in places}
         places = [place for place in places if place in self.left]
         for batch, targets, rows, mask in validation.with_masks():
             inputs = self.probe.prepared(batch)
-            score = partial(_loss_and_correct, targets=targets, mask=mask, tokens=validation.tokens)
+            read = partial(reader, samples=len(targets), mask=mask, tokens=validation.tokens)
+            score = partial(_loss_and_correct, targets=targets, read=read)
             loss, right = score(self.replayer.first_pass(inputs))
             whole, correct = whole + loss, correct + right
             for place in places:
@@ -262,10 +264,10 @@ class _Rounds:
 
 
 def _loss_and_correct(
-    output: object, targets: Tensor, mask: Tensor | None, *, tokens: bool
+    output: object, targets: Tensor, read: Callable[[Tensor | None], Tensor | None]
 ) -> tuple[float, int]:
     """Return the summed cross-entropy in nats, and how many rows are classified correctly."""
-    logits = if_classes_fit(logits_for(targets, first_tensor(output), mask, tokens=tokens), targets)
+    logits = read(first_tensor(output))
     if logits is None:
         return math.inf, 0
     labels = targets.to(logits.device)

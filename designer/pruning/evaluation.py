@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
-from designer.measures.logits import are_probabilities, as_logits
+from designer.measures.logits import OutputKind, as_logits, output_kind
 from designer.probing.calling import Inputs, cloned, run_model, samples_at, tensors_of
 from designer.training.trainer import correct_answers, evaluating, scored_rows
 
-EVALUATION_BATCH, LOSS_BATCH, PROBABILITY_SAMPLES = 1024, 512, 64
+EVALUATION_BATCH, LOSS_BATCH, KIND_SAMPLES = 1024, 512, 32
 
 
 LATENCY_BATCH, LATENCY_ROUNDS = 128, 15
@@ -33,26 +33,27 @@ def logits_of(model: nn.Module, data: LabelledTensors) -> Tensor:
     training = model.training
     model.eval()
     try:
-        logits = [
-            as_logits(scored_rows(run_model(model, cloned(inputs)), labels)[0]).float()
+        rows = [
+            scored_rows(run_model(model, cloned(inputs)), labels)[0].float()
             for inputs, labels in data.batches(EVALUATION_BATCH)
         ]
     finally:
         model.train(training)
-    return torch.cat(logits)
+    joined = torch.cat(rows)
+    return as_logits(joined, output_kind(joined))
 
 
 @torch.no_grad()
-def gives_probabilities(model: nn.Module, data: LabelledTensors) -> bool:
-    """Return whether a model gives probabilities in place of logits, judged by a few samples.
+def kind_of(model: nn.Module, data: LabelledTensors) -> OutputKind:
+    """Return what numbers a model gives, judged by a few samples.
 
     Args:
         model: gives rows (n, K) or (n, tokens, K); it runs in eval mode, and is left as it was.
         data: at least one sample; left as they are.
     """
-    few = data.at(slice(PROBABILITY_SAMPLES))
+    few = data.at(slice(KIND_SAMPLES))
     with evaluating(model):
-        return are_probabilities(scored_rows(run_model(model, cloned(few.inputs)), few.labels)[0])
+        return output_kind(scored_rows(run_model(model, cloned(few.inputs)), few.labels)[0])
 
 
 def correct_mask(model: nn.Module, data: LabelledTensors) -> Tensor:
@@ -68,10 +69,10 @@ def mean_loss(model: nn.Module, data: LabelledTensors) -> float:
         model: in eval mode, gives logits (n, K) or (n, tokens, K).
         data: at least one sample; left as they are.
     """
-    total, rows = 0.0, 0
+    total, rows, kind = 0.0, 0, kind_of(model, data)
     for inputs, labels in data.batches(LOSS_BATCH):
-        logits, targets = scored_rows(run_model(model, cloned(inputs)), labels)
-        logits = as_logits(logits).float()
+        output, targets = scored_rows(run_model(model, cloned(inputs)), labels)
+        logits = as_logits(output, kind).float()
         total += float(functional.cross_entropy(logits, targets, reduction="sum"))
         rows += len(targets)
     return total / rows

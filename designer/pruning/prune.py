@@ -25,8 +25,10 @@ from designer.analysis.passes import PassProgress
 from designer.analysis.pooled_contributions import contributions_or_reasons
 from designer.analysis.profile import profile_with_options
 from designer.choices import Criterion, choice
+from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.folders import write_all
+from designer.measures.logits import OutputKind, output_kind
 from designer.measures.proportions import beats_chance
 from designer.models.pretrained import is_pretrained, pretrained_files, remade
 from designer.models.surgery import Removal
@@ -43,7 +45,7 @@ from designer.probing.calling import (
 from designer.probing.probes import ends_in_sigmoid
 from designer.probing.untouched import device_of
 from designer.pruning.criteria import criteria_of
-from designer.pruning.evaluation import correct_mask
+from designer.pruning.evaluation import KIND_SAMPLES, correct_mask
 from designer.pruning.how_many import fewest_for, most_within
 from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 from designer.pruning.propose import Proposal, propose
@@ -321,6 +323,16 @@ def _are_logits(output: Tensor, classes: int, *, tokens: bool) -> bool:
     return output.ndim == (3 if tokens else 2) and output.shape[-1] >= classes
 
 
+def _gives_probability(model: nn.Module, data: LabelledTensors) -> bool:
+    """True if a model gives one number per sample, which is a probability."""
+    few = data.at(slice(KIND_SAMPLES)).inputs
+    output = first_tensor(call_model(model, cloned(few)))
+    if output is None or output.shape[1:] not in ((), (1,)):
+        return False
+    kind = output_kind(output.reshape(-1, 1))
+    return kind is OutputKind.PROBABILITIES or ends_in_sigmoid(model, few, output)
+
+
 def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
@@ -342,10 +354,10 @@ def _check_classifier(model: nn.Module, splits: Splits) -> None:
         shape = f"(n, {'tokens, ' if splits.tokens else ''}{classes})"
         kind = type(answer).__name__ if output is None else tuple(output.shape)
         raise ModelError(f"Expected a classifier that gives logits {shape}, got {kind}.")
-    if ends_in_sigmoid(model, few.inputs, output):
+    if _gives_probability(model, splits.train):
         raise ModelError(
-            "Expected a classifier that gives logits, got one probability per sample, which a "
-            "sigmoid gave: prune the model without its sigmoid, and put it back behind it."
+            "Expected a classifier that gives logits, got one probability per sample: prune the "
+            "model without its sigmoid, and put it back behind it."
         )
     check_rows(output, len(few))
     mask = correct_mask(model, splits.validation)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from designer.analysis.passes import PassProgress
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
-from designer.pruning.evaluation import gives_probabilities, logits_of
+from designer.pruning.evaluation import kind_of, logits_of
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.quality import quality_of
 from designer.pruning.splits import Splits
@@ -99,7 +99,7 @@ def recover(
             seed=recovery.seed,
             schedule=Schedule.STEP,
             batch_size=recovery.batch_size,
-            probabilities=gives_probabilities(model, splits.train),
+            output_kind=kind_of(model, splits.train),
             on_epoch=after,
         )
     best.restore(model)

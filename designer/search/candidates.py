@@ -18,7 +18,7 @@ from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.streamed import StreamedImages
 from designer.errors import SpaceError, TrialFailed
-from designer.measures.logits import are_probabilities
+from designer.measures.logits import OutputKind, output_kind
 from designer.measures.score import LAST_EPOCHS, design_score
 from designer.models.size import ModelSize, size_of_model
 from designer.results.layers import Curve
@@ -113,7 +113,7 @@ def size_of(space: Space[Any], spec: Spec, input_shape: tuple[int, ...], classes
             f"Expected the modules of space '{space.name}' to give logits of shape "
             f"(n, {classes}), got {tuple(logits.shape)} for one sample."
         )
-    if not logits.is_meta and are_probabilities(logits):
+    if not logits.is_meta and output_kind(logits) is not OutputKind.LOGITS:
         raise SpaceError(
             f"Expected the modules of space '{space.name}' to give logits, got probabilities: "
             f"leave the softmax out, since training applies one."

@@ -24,7 +24,7 @@ from designer.choices import DEFAULT_BATCH_SIZE, Augmentation
 from designer.data.augmentation import augmented, check_augmentable
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError, TrialFailed, memory_ran_out
-from designer.measures.logits import log_probabilities, with_two_columns
+from designer.measures.logits import OutputKind, as_logits, with_two_columns
 from designer.probing.calling import (
     Inputs,
     check_rows,
@@ -118,7 +118,7 @@ def train(
     augmentation: Augmentation = Augmentation.NONE,
     optimizer: MakeOptimizer = adam,
     cuda_graphs: bool = False,
-    probabilities: bool = False,
+    output_kind: OutputKind = OutputKind.LOGITS,
     on_epoch: EpochCallback | None = None,
 ) -> TrainingHistory:
     """Train a classifier in place with cross-entropy.
@@ -135,7 +135,7 @@ def train(
         optimizer: makes the optimizer; Adam by default.
         cuda_graphs: True to replay the step from a CUDA graph; see ``designer.training.graphs``.
             The model must not decide anything on the values of tensors.
-        probabilities: True if the model gives probabilities in place of logits.
+        output_kind: what numbers the model gives.
         on_epoch: called after each epoch.
 
     Returns:
@@ -148,9 +148,7 @@ def train(
     """
     check_trainable(data, batch_size, augmentation)
     stepper = optimizer(model.parameters(), learning_rate)
-    step: Callable[[Any, Tensor], Tensor] = partial(
-        _step, model, stepper, probabilities=probabilities
-    )
+    step: Callable[[Any, Tensor], Tensor] = partial(_step, model, stepper, kind=output_kind)
     if cuda_graphs:
         check_graphable(data)
         step = GraphedStep(step, stepper, data.device)
@@ -300,11 +298,10 @@ def _step(
     inputs: Inputs,
     labels: Tensor,
     *,
-    probabilities: bool,
+    kind: OutputKind,
 ) -> Tensor:
     output, targets = scored_rows(run_model(model, inputs), labels)
-    logits = log_probabilities(output) if probabilities else output
-    loss = nn.functional.cross_entropy(logits, targets)
+    loss = nn.functional.cross_entropy(as_logits(output, kind), targets)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -16,7 +16,8 @@ from designer.analysis.scaling_check import compare_scalings
 from designer.data.dataset import LabelledTensors
 from designer.data.loading import load_dataset
 from designer.errors import ModelError
-from designer.pruning.evaluation import gives_probabilities, logits_of, mean_loss
+from designer.measures.logits import OutputKind
+from designer.pruning.evaluation import kind_of, logits_of, mean_loss
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.quality import quality_of
 from designer.pruning.recover import recover
@@ -32,6 +33,14 @@ class Squeezed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.squeeze(1)
+
+
+class Second(nn.Module):
+    """Gives the probability (n,) of the second of two classes, at least a millionth."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat([torch.zeros_like(x), x], 1).softmax(1)
+        return both[:, 1].clamp(1e-6, 1 - 1e-6)
 
 
 class WithZero(nn.Module):
@@ -66,12 +75,15 @@ def ending_in(model: nn.Sequential, *ends: nn.Module) -> nn.Sequential:
     return nn.Sequential(*copy.deepcopy(model), *ends).eval()
 
 
+CLAMPED = "clamped probability"
+
 ENDS: dict[str, tuple[int, tuple[nn.Module, ...]]] = {
     "softmax": (3, (nn.Softmax(1),)),
     "logarithm of softmax": (3, (nn.LogSoftmax(1),)),
     "sigmoid": (1, (nn.Sigmoid(),)),
     "sigmoid without axis": (1, (nn.Sigmoid(), Squeezed())),
     "logit without axis": (1, (Squeezed(),)),
+    CLAMPED: (1, (Second(),)),
 }
 
 
@@ -90,12 +102,27 @@ def test_contributions_and_accuracy_are_those_of_the_logits(kind: str) -> None:
         assert got is not None
         assert expected.cross_entropy is not None
         assert got.cross_entropy is not None
-        assert got.cross_entropy.value == pytest.approx(expected.cross_entropy.value, abs=1e-9)
+        assert got.cross_entropy.value == pytest.approx(
+            expected.cross_entropy.value, abs=1e-9 if kind != CLAMPED else 1e-3
+        )
         assert got.accuracy == expected.accuracy
     reports = [designer.analyze(m, train, heldout=heldout) for m in (plain, ending)]
     assert reports[0].model.accuracy_heldout == reports[1].model.accuracy_heldout
     assert reports[0].model.accuracy_heldout is not None
     assert reports[0].model.accuracy_heldout > 0.8
+
+
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+def test_one_number_is_no_logit_of_more_than_two_classes(order: str) -> None:
+    train, heldout = parts(3)
+    model = ending_in(trained(1, parts(2)[0]), Squeezed())
+    if order == "sorted":  # the first batches have two classes
+        train, heldout = ((x[y.argsort(stable=True)], y.sort().values) for x, y in (train, heldout))
+    for record in contributions(model, train, heldout=heldout, blocks=["1", "3"]):
+        assert record.contribution is not None
+        assert record.contribution.cross_entropy is None
+    report = designer.analyze(model, train, heldout=heldout)
+    assert report.model.accuracy_heldout is None
 
 
 def test_a_scaling_is_checked_by_what_one_number_says(tmp_path: Path) -> None:
@@ -113,8 +140,8 @@ def test_pruning_judges_and_recovers_probabilities_as_their_logits() -> None:
     train, heldout = (LabelledTensors(*pair) for pair in parts(3))
     plain = trained(3, (train.inputs, train.labels))
     softmax = ending_in(plain, nn.Softmax(1))
-    assert gives_probabilities(softmax, train)
-    assert not gives_probabilities(plain, train)
+    assert kind_of(softmax, train) is OutputKind.DISTRIBUTION
+    assert kind_of(plain, train) is OutputKind.LOGITS
     losses = [mean_loss(model, heldout) for model in (plain, softmax)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     qualities = [quality_of(model, heldout) for model in (plain, softmax)]
