@@ -39,6 +39,7 @@ from designer.choices import Measure
 from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
+from designer.measures.features import check_token_rows
 from designer.measures.logits import LogitReader
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
@@ -367,7 +368,9 @@ class _Ends:
         logits = self._reader(tensor, len(targets), mask, tokens=tokens)
         if logits is not None and tensor is not None and logits.shape == last.shape:
             logits = None if torch.equal(tensor, last) else logits
-        return self._choice.reduce([rows], mask)[0], logits
+        features = self._choice.reduce([rows], mask)[0]
+        check_token_rows(features, targets)
+        return features, logits
 
     def _last_rows(self) -> Tensor:
         last = self._replayer.last_features

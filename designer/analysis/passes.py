@@ -12,7 +12,7 @@ from torch.nn import functional
 from designer.analysis.feature_choice import FeatureChoice
 from designer.data.batches import Batches
 from designer.errors import InvalidInputError
-from designer.measures.features import token_rows
+from designer.measures.features import check_token_rows, token_rows
 from designer.measures.logits import LogitReader
 from designer.probing.calling import Inputs, floating_inputs, samples_at, tensors_of
 from designer.probing.probes import Probe
@@ -45,6 +45,11 @@ class TapFeatures:
     """(rows,) or (rows, q) targets."""
     rows: slice
     """Position of the batch in the data."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a row for every target."""
+        for tap in self.taps:
+            check_token_rows(tap, self.targets)
 
     def at(self, mask: Tensor) -> TapFeatures:
         """Return the features and targets of the rows under the mask (rows,)."""

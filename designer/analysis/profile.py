@@ -26,7 +26,7 @@ from designer.measures.permutations import permuted_labels
 from designer.measures.rulers import PASSES, HeldoutRuler, Ruler, mean_null, ruler_of
 from designer.probing.calling import unwrap
 from designer.probing.probes import Probe, probing
-from designer.probing.untouched import random_kept
+from designer.probing.untouched import generators_kept, random_kept
 from designer.results.measured import Draws, FloatArray, LayerSeparation, SeparationProfile
 
 
@@ -101,7 +101,6 @@ def profile(
     return profile_with_options(model, train, heldout, blocks, options, progress)
 
 
-@random_kept()  # a DataLoader draws a seed for its workers each time that it is iterated
 def profile_with_options(
     model: nn.Module,
     train: LabelledData,
@@ -124,6 +123,19 @@ def profile_with_options(
         ModelError: if the model raises.
         InvalidInputError: if data are malformed, blocks are unknown, or batches change their order.
     """
+    # a DataLoader draws a seed for its workers, and its sampler an order, whenever it is iterated
+    with random_kept(), generators_kept(train, heldout):
+        return _profile(model, train, heldout, blocks, options, progress or _ignore)
+
+
+def _profile(
+    model: nn.Module,
+    train: LabelledData,
+    heldout: LabelledData | None,
+    blocks: Sequence[str] | None,
+    options: AnalysisOptions,
+    progress: PassProgress,
+) -> SeparationProfile:
     parts = DataParts.of(model, train, heldout, options)
     data, heldout_data, options = parts.train, parts.heldout, parts.options
     permutations = options.permutations_for(data.outputs)
@@ -131,7 +143,7 @@ def profile_with_options(
     reduction = suitable_reduction(options, model, data, heldout_data)
     choice = FeatureChoice(options, reduction, data, len(labelings))
     with probing(model, blocks, entry=reduction is Reduction.POOL) as probe:
-        passes = Passes(probe, choice, data.num_classes, progress or _ignore)
+        passes = Passes(probe, choice, data.num_classes, progress)
         training = _measure_training(passes, data, labelings, options)
         held_out = _measure_heldout(passes, heldout_data, training.rulers, options)
         sized = zip(probe.taps, probe.parameters, strict=True)

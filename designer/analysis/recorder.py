@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from operator import index
 from pathlib import Path
 
 from torch import nn
@@ -67,11 +68,13 @@ class LawRecorder:
 
         Args:
             model: any module.
-            epoch: epoch of the row.
+            epoch: epoch of the row, an integer. An epoch that is not behind the last one begins
+                another training, whose design scores know nothing of the rows before.
 
         Raises:
-            InvalidInputError: as ``designer.profile``.
+            InvalidInputError: as ``designer.profile``, and if the epoch is no integer.
         """
+        epoch = _integer(epoch)
         profile = profile_with_options(
             model, self._train, self._heldout, self._blocks, self._options
         )
@@ -107,9 +110,34 @@ def scalars_of(row: LawRow) -> dict[str, float]:
     return {tag: value for tag, value in figures.items() if value is not None}
 
 
+def _integer(epoch: object) -> int:
+    """Return an integer of any type, such as one of NumPy, as Python's own."""
+    try:
+        return index(epoch)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidInputError(
+            f"Expected an epoch that is an integer, got {type(epoch).__name__} {epoch}."
+        ) from None
+
+
+def _of_this_training(rows: Sequence[LawRow], epoch: int) -> list[LawRow]:
+    """Return the last rows whose epochs rise up to ``epoch``: those of the same training."""
+    last: list[LawRow] = []
+    for row in reversed(rows):
+        if row.epoch >= epoch:
+            break
+        last.insert(0, row)
+        epoch = row.epoch
+    return last
+
+
 def _row(profile: SeparationProfile, earlier: Sequence[LawRow], epoch: int) -> LawRow:
     scored = profile.law_heldout is not None and profile.measure == "separation"
-    accuracies = [row.accuracy_heldout for row in earlier if row.accuracy_heldout is not None]
+    accuracies = [
+        row.accuracy_heldout
+        for row in _of_this_training(earlier, epoch)
+        if row.accuracy_heldout is not None
+    ]
     return LawRow(
         epoch=epoch,
         blocks=tuple(layer.name for layer in profile.layers),

@@ -113,6 +113,19 @@ def token_rows(output: Tensor, mask: Tensor | None) -> Tensor:
     return output[mask.to(output.device)]
 
 
+def check_token_rows(features: Tensor, targets: Tensor) -> None:
+    """Check that a block gave a row of features for every labelled token, or for every sample.
+
+    Raises:
+        InvalidInputError: if it gave more or fewer.
+    """
+    if len(features) != len(targets):
+        raise InvalidInputError(
+            f"Expected blocks to give (n, tokens, features) with {len(targets)} labelled tokens in "
+            f"all, got {len(features)} rows: name other blocks, or give one label per sample."
+        )
+
+
 def _without_padding(output: Tensor, mask: Tensor | None) -> Tensor:
     """Return an output with 0 in the place of tokens that do not count, if it has these tokens."""
     if mask is None or output.ndim != 3 or output.shape[:2] != mask.shape:

@@ -13,7 +13,7 @@ U       adherence: depth-fair uniformity of the steps of D / D_null           sc
 W       weight of the adherence, 0.05                                         scalar
 ======  ====================================================================  ========
 
-    score = (H + V) / 2 (1 - W (1 - U) / 2)
+    score = (max(H, 0) + V) / 2 (1 - W (1 - U) / 2)
 
 H and V say which architecture will win.  H, nearest-class-mean accuracy inside the network, is the
 better guide for perceptrons, V for convolutional networks, and their mean is never far behind
@@ -23,6 +23,9 @@ count, because its features are still near the input and tell networks apart by 
 blocks are averaged, because the mean is steadier than the last or the best block alone.  Depth is
 cut at exactly one third, and a block in which the cut falls counts in part, so that adding layers
 does not move the cut to and fro.
+
+H can be far below 0 where classes are of very different sizes, since the nearest mean knows nothing
+of their sizes, which chance is made of.  There it says nothing, and V decides.
 
 U says how equally the blocks share the work.  It multiplies the rest, so a network that follows the
 law on memorised labels (H = V = 0) scores nothing.  D is divided by its label-permutation null,
@@ -34,10 +37,12 @@ baseline.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from designer.choices import Measure
 from designer.errors import InvalidInputError
 from designer.measures.law import depth_fair_uniformity, steps
 from designer.results.measured import DesignScore, FloatArray, SeparationProfile
@@ -52,18 +57,27 @@ ADHERENCE_WEIGHT = 0.05
 """W: the largest share of the score that unequal steps can cost."""
 
 
-def design_score(profile: SeparationProfile, accuracies: Sequence[float] = ()) -> DesignScore:
+def design_score(
+    profile: SeparationProfile, accuracies: Sequence[float | None] = ()
+) -> DesignScore:
     """Return the design score of a profile: higher is better, at most 1.
 
     Args:
         profile: measured with held-out data.
-        accuracies: held-out accuracies after earlier epochs of the same training, in order; those
-            of the last ``LAST_EPOCHS`` count, that of the profile included. Without logits, and
-            so without any accuracy, the score is made of H and U alone.
+        accuracies: held-out accuracies from 0 to 1 after earlier epochs of the same training, in
+            order; None and NaN, where there was none, do not count. Those of the last
+            ``LAST_EPOCHS`` count, that of the profile included. Without logits, and so without any
+            accuracy, the score is made of H and U alone.
 
     Raises:
-        InvalidInputError: if the profile was measured without held-out data.
+        InvalidInputError: if the profile was measured without held-out data or by its residual, or
+            an accuracy is not from 0 to 1.
     """
+    if profile.measure != Measure.SEPARATION:
+        raise InvalidInputError(
+            "Expected a profile of the separation, got one of the residual: the design score is "
+            "made of how well classes are separated."
+        )
     if profile.law_heldout is None:
         raise InvalidInputError(
             "Expected a profile with held-out data, got one without; pass `heldout` to "
@@ -71,11 +85,20 @@ def design_score(profile: SeparationProfile, accuracies: Sequence[float] = ()) -
         )
     blocks = [layer.nearest_class_mean_accuracy for layer in profile.layers[1:]]
     h = heldout_separation(np.array(blocks), profile.chance)
-    latest = [*accuracies, profile.accuracy_heldout][-LAST_EPOCHS:]
+    latest = [*_known(accuracies), profile.accuracy_heldout][-LAST_EPOCHS:]
     v = above_chance(float(np.mean(latest)), profile.chance)
     u = adherence(profile.values, profile.nulls)
     value = combine(h, v, u)
     return DesignScore(value, h, v, u, explain(value, h, v, u))
+
+
+def _known(accuracies: Sequence[float | None]) -> list[float]:
+    """Return the accuracies that exist, checked to be from 0 to 1."""
+    known = [float(a) for a in accuracies if a is not None and not math.isnan(a)]
+    for accuracy in known:
+        if not 0 <= accuracy <= 1:
+            raise InvalidInputError(f"Expected accuracies from 0 to 1, got {accuracy:g}.")
+    return known
 
 
 def heldout_separation(accuracies: FloatArray, chance: float) -> float:
@@ -112,11 +135,11 @@ def combine(heldout: float, accuracy: float, adherence: float) -> float:
     """Return the design score from H, V and U.
 
     Args:
-        heldout: H.
+        heldout: H. Below 0 it counts as 0, unless there is nothing else.
         accuracy: V; NaN if the network has no accuracy.
         adherence: U. It does not count for a network that is no better than chance.
     """
-    mean = (heldout + accuracy) / 2 if np.isfinite(accuracy) else heldout
+    mean = (max(heldout, 0.0) + accuracy) / 2 if np.isfinite(accuracy) else heldout
     return mean * (1 - ADHERENCE_WEIGHT * (1 - adherence) / 2) if mean > 0 else mean
 
 
@@ -124,9 +147,10 @@ def explain(value: float, heldout: float, accuracy: float, adherence: float) -> 
     """Return one sentence that explains the score and its parts."""
     known = np.isfinite(accuracy)
     mean = combine(heldout, accuracy, 1.0)
+    counts = ", which counts as 0" if known and heldout < 0 else ""
     separation = (
-        f"held-out separation {heldout:.3f} (nearest-class-mean accuracy over the later two "
-        f"thirds of the depth; 0 is chance, 1 is perfect)"
+        f"held-out separation {heldout:.3f}{counts} (nearest-class-mean accuracy over the "
+        f"later two thirds of the depth; 0 is chance, 1 is perfect)"
     )
     parts = f"the mean of {separation} and accuracy {accuracy:.3f} (scaled alike)"
     return (

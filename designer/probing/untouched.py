@@ -161,6 +161,23 @@ def random_kept() -> Iterator[None]:
 
 
 @contextmanager
+def generators_kept(*sources: object) -> Iterator[None]:
+    """Restore on leaving what ``DataLoader``s, and their samplers, draw from by themselves.
+
+    Args:
+        sources: data of any kind; those without a generator of torch are left alone.
+    """
+    samplers = [getattr(source, "sampler", None) for source in sources]
+    generators = [getattr(holder, "generator", None) for holder in (*sources, *samplers)]
+    kept = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
+    try:
+        yield
+    finally:
+        for generator, state in kept:
+            generator.set_state(state)
+
+
+@contextmanager
 def _python_random_kept() -> Iterator[None]:
     """Restore Python's and NumPy's global generators on leaving."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's code may use it

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
 from designer import LawMonitor, design_score, profile
 from designer.errors import InvalidInputError
@@ -18,6 +19,18 @@ from designer.probing.untouched import python_random_states
 from tests.support.helpers import labelled, small_mlp
 
 TRAIN, HELDOUT = labelled(60), labelled(45, seed=1)
+
+
+class SequentialDrawing(SequentialSampler):
+    """Samples in order, and draws a number from a generator of its own as it begins."""
+
+    def __init__(self, data: TensorDataset, generator: torch.Generator) -> None:
+        super().__init__(data)
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        torch.rand(1, generator=self.generator)
+        return super().__iter__()
 
 
 class Writer:
@@ -62,6 +75,50 @@ def test_the_model_is_left_as_it_was_and_rows_follow_its_training() -> None:
     assert [row.epoch for row in monitor.rows] == [0, 1, 2]
     assert len({row.separation[-1] for row in monitor.rows}) == 3
     assert len({row.separation[0] for row in monitor.rows}) == 1  # the input does not change
+
+
+@pytest.mark.parametrize("epoch", [np.int64(3), torch.tensor(3)])
+def test_epochs_are_integers_of_any_type(epoch: Any, tmp_path: Path) -> None:
+    file = tmp_path / "law.jsonl"
+    row = LawMonitor(small_mlp(), TRAIN, HELDOUT, file=file)(epoch)
+    assert row.epoch == 3
+    assert json.loads(file.read_text())["epoch"] == 3
+
+
+def test_an_epoch_that_is_no_integer_leaves_no_row() -> None:
+    monitor = LawMonitor(small_mlp(), TRAIN, HELDOUT)
+    with pytest.raises(InvalidInputError, match=r"an integer, got float 1\.5"):
+        monitor(1.5)  # type: ignore[arg-type]
+    assert not monitor.rows
+
+
+def test_another_training_knows_nothing_of_the_one_before() -> None:
+    model = small_mlp()
+    monitor, fresh = (LawMonitor(model, TRAIN, HELDOUT) for _ in range(2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-2)
+    for epoch in (0, 1, 2, 0, 1):
+        loss = torch.nn.functional.cross_entropy(model(TRAIN.inputs), TRAIN.labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        monitor(epoch)
+        if len(monitor.rows) > 3:
+            fresh(epoch)
+    assert monitor.rows[3:] == fresh.rows
+    assert monitor.rows[2].accuracy_heldout != monitor.rows[0].accuracy_heldout
+
+
+def test_generators_of_loaders_are_left_as_they_were() -> None:
+    data = TensorDataset(TRAIN.inputs, TRAIN.labels)
+    own, sampled = torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)
+    loaders = [
+        DataLoader(data, batch_size=20, generator=own),
+        DataLoader(data, sampler=SequentialDrawing(data, sampled), batch_size=20),
+    ]
+    before = own.get_state(), sampled.get_state()
+    LawMonitor(small_mlp(), *loaders)()
+    assert torch.equal(own.get_state(), before[0])
+    assert torch.equal(sampled.get_state(), before[1])
 
 
 def test_random_states_are_left_as_they_were_by_loaders_that_draw_from_them() -> None:

@@ -127,6 +127,28 @@ def test_the_score_rises_with_both_accuracies(follows: float, low: float, gain: 
     assert combine(high, low, follows) == combine(low, high, follows)
 
 
+@few
+@given(follows=st.floats(-1, 1), heldout=st.floats(-5, 0), accuracy=st.floats(0, 1))
+def test_below_chance_the_features_leave_the_accuracy_to_decide(
+    follows: float, heldout: float, accuracy: float
+) -> None:
+    assert combine(heldout, accuracy, follows) == combine(0.0, accuracy, follows)
+
+
+def test_of_two_networks_on_unequal_classes_the_better_one_wins() -> None:
+    unequal = replace(law_abiding(3, correct=0.6), chance=0.9)
+    untrained, trained = (replace(unequal, accuracy_heldout=a) for a in (0.9, 0.94))
+    better = replace(
+        trained,
+        layers=tuple(
+            replace(layer, nearest_class_mean_accuracy=layer.nearest_class_mean_accuracy - 0.1)
+            for layer in trained.layers
+        ),
+    )
+    assert design_score(better).value > design_score(untrained).value
+    assert "which counts as 0" in design_score(better).explanation
+
+
 def test_without_logits_the_score_is_that_of_the_features() -> None:
     assert combine(0.6, math.nan, 1.0) == pytest.approx(0.6)
     without = replace(law_abiding(3, correct=0.82), accuracy_heldout=math.nan)
@@ -161,6 +183,22 @@ def test_depth_has_no_advantage_of_its_own() -> None:
 def test_a_profile_without_heldout_data_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"Expected a profile with held-out .* `heldout`"):
         design_score(profile_of([4, 2, 1]))
+
+
+def test_a_profile_of_the_residual_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="got one of the residual"):
+        design_score(replace(law_abiding(3), measure="residual"))
+
+
+def test_accuracies_that_do_not_exist_do_not_count() -> None:
+    measured = replace(law_abiding(3), accuracy_heldout=0.7)
+    assert design_score(measured, [None, 0.5, math.nan]) == design_score(measured, [0.5])
+
+
+@pytest.mark.parametrize("wrong", [71.2, -0.1, math.inf])
+def test_accuracies_beyond_0_and_1_are_refused(wrong: float) -> None:
+    with pytest.raises(InvalidInputError, match="from 0 to 1, got"):
+        design_score(law_abiding(3), [wrong])
 
 
 def test_the_explanation_names_the_numbers() -> None:
