@@ -35,6 +35,7 @@ from designer.probing.calling import (
     submodules,
     token_mask,
 )
+from designer.probing.hidden import units_of
 from designer.probing.probes import probing, taps_of
 from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
@@ -83,7 +84,6 @@ def narrow(
     """
     low = [layer.name for layer in layers if layer.verdict in {Verdict.LOW, Verdict.NEGATIVE}]
     narrower = copy.deepcopy(model)
-    changed: dict[str, tuple[int, int]] = {}
     few = data.at(slice(FEW)).inputs
     for block in low:
         name = _producer(narrower, block, few, blocks)
@@ -93,8 +93,23 @@ def narrow(
         smaller = _without_units(narrower, name, unused(use), few)
         if smaller is not None:
             narrower = smaller
-            changed[name] = len(use), _units(narrower, name)
-    return Narrowed(narrower.eval(), changed)
+    return Narrowed(narrower.eval(), _changed_widths(model, narrower))
+
+
+def _changed_widths(model: nn.Module, narrower: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return the units before and after of all layers that lost some.
+
+    Layers that are added to each other lose theirs together.
+    """
+    after = submodules(narrower)
+    widths = {
+        name: (units_of(layer), units_of(after[name])) for name, layer in submodules(model).items()
+    }
+    return {
+        name: (whole, left)
+        for name, (whole, left) in widths.items()
+        if whole is not None and left is not None and left < whole
+    }
 
 
 @torch.no_grad()

@@ -463,7 +463,7 @@ def _candidate(
 def _reaching(
     orders: Sequence[Sequence[Removable]], original: nn.Module, splits: Splits, most: int
 ) -> list[list[Removable]]:
-    """Return the fewest blocks of each order that reach a size, for the orders that do."""
+    """Return the fewest blocks that reach a size, of each order that does with so few."""
     choices, failure = [], None
     for order in orders:
         try:
@@ -472,7 +472,8 @@ def _reaching(
             failure = error
     if failure is not None and not choices:
         raise failure
-    return choices
+    fewest = min(map(len, choices))
+    return [choice for choice in choices if len(choice) == fewest]
 
 
 def _requested(remove: int | tuple[str, ...] | None, order: Sequence[Removable]) -> list[Removable]:

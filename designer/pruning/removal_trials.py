@@ -197,7 +197,7 @@ class RemovalTrials:
 
         Args:
             candidate: returned as it is if no layer can be narrower, or if the narrower network
-                does not stay within ``max_drop``.
+                does not stay within ``max_drop`` or is surely worse than it.
             blocks: names of its blocks; None if blocks are found.
         """
         model, splits = candidate.cut.model, self._splits
@@ -221,14 +221,24 @@ class RemovalTrials:
             candidate.trial.removed,
             epochs=candidate.epochs + epochs,
             recovered=True,
+            narrower=True,
         )
-        return replace(narrower, narrowed=smaller.layers) if narrower.within else candidate
+        worse = candidate.quality.drop_from(narrower.quality).bound < 0
+        if worse or not narrower.within:
+            return candidate
+        return replace(narrower, narrowed=smaller.layers)
 
     def _quality(self, model: nn.Module) -> Quality:
         return quality_of(model, self._splits.validation, language=self._splits.language)
 
     def _judge(
-        self, smaller: Cut, removed: tuple[str, ...], *, epochs: int, recovered: bool
+        self,
+        smaller: Cut,
+        removed: tuple[str, ...],
+        *,
+        epochs: int,
+        recovered: bool,
+        narrower: bool = False,
     ) -> PrunedCandidate:
         """Compare a smaller network with the original on validation data, and note the trial."""
         quality = self._quality(smaller.model)
@@ -244,6 +254,7 @@ class RemovalTrials:
             perplexity=measured(quality.perplexity),
             perplexity_rise=measured(decisive.value) if quality.language else None,
             perplexity_rise_bound=measured(decisive.bound) if quality.language else None,
+            narrower=narrower,
         )
         self.done.append(trial)
         return PrunedCandidate(smaller, quality, trial, epochs)

@@ -214,7 +214,8 @@ class ReportBuilder:
     def _why_nothing(self) -> Iterator[str]:
         """Say why no block is removed, and what would have to be allowed to remove one."""
         allowed, language = self.options.request.max_drop or 0, self.splits.language
-        yield (f"No block is removed: for every removal, {may_change(allowed, language=language)}.")
+        change = may_change(allowed, language=language)
+        yield f"No block is removed: for every removal that was tried, {change}."
         if self.trials.done:
             best = min(self.trials.done, key=_bound)
             yield (
@@ -231,14 +232,14 @@ class ReportBuilder:
     def _warnings(self) -> Iterator[ReportWarning]:
         """Warn of leaks, of blocks that are hardly the network, and of too few samples.
 
-        With too few, no network can meet ``max_drop``.
+        With too few, hardly any network can meet ``max_drop``.
         """
         yield from (leak.warning() for leak in self.splits.leaks)
         if not self.proposal.profile.blocks_named:
             yield from coverage_warnings("the model", self.proposal.profile.coverage)
         yield from bypass_warnings(self.proposal.profile.bypassed)
         max_drop = self.options.request.max_drop
-        if self.splits.language or max_drop is None:
+        if self.splits.language or max_drop is None or self.candidate is not None:
             return
         samples = len(self.trials.quality.correct)
         all_correct: Tensor = torch.ones(samples, dtype=torch.bool)
@@ -247,8 +248,8 @@ class ReportBuilder:
             yield ReportWarning(
                 "few_heldout_samples",
                 f"With {samples:,} validation samples a drop of less than {100 * least:.1f} points "
-                f"cannot be ruled out with 95 % confidence; give more samples, or allow a larger "
-                f"drop.",
+                f"cannot be ruled out with 95 % confidence, unless the smaller network is right "
+                f"where the original is wrong; give more samples, or allow a larger drop.",
             )
 
 

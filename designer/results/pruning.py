@@ -132,6 +132,8 @@ class RemovalTrial:
     """That perplexity divided by the original's, minus 1."""
     perplexity_rise_bound: Measured = None
     """Upper 95 % confidence bound on ``perplexity_rise`` (paired by sequence)."""
+    narrower: bool = False
+    """True if layers became narrower, too; False in reports of earlier versions."""
 
 
 @dataclass(frozen=True)

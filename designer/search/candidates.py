@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import torch
@@ -36,6 +37,10 @@ from designer.training.trainer import (
     train,
 )
 from search_spaces import Space, Spec
+
+NOT_NORMALISED = ("none", "no", "off", "identity")
+"""What ``normalisation`` begins with in specs of networks without it."""
+
 
 COUNTED_AS_BUILT = 1 << 22
 """Largest number of parameters of a network whose operations are counted on the CPU. On the meta
@@ -76,9 +81,25 @@ class TrainedCandidate:
 
 
 def spec_values(spec: Spec) -> dict[str, Any]:
-    """Return a spec as JSON values."""
-    values: dict[str, Any] = json.loads(json.dumps(asdict(spec)))  # type: ignore[call-overload]
+    """Return a spec as JSON values, among them the learning rate, which may be a property.
+
+    Raises:
+        TrialFailed: if the learning rate is no finite number of at least 0.
+    """
+    rate: object = spec.learning_rate
+    if not isinstance(rate, Real) or not 0 <= float(rate) < math.inf:
+        raise TrialFailed(f"Expected a learning rate that is a number of at least 0, got {rate!r}.")
+    described = {**asdict(spec), "learning_rate": rate}  # type: ignore[call-overload]
+    values: dict[str, Any] = json.loads(json.dumps(described, default=float))
     return values
+
+
+def is_normalised(spec: Mapping[str, Any]) -> bool | None:
+    """Return whether a spec says that the network has normalisation; None if it does not say."""
+    value = spec.get("normalisation")
+    if isinstance(value, str):
+        return not value.lower().startswith(NOT_NORMALISED) if value else None
+    return value if isinstance(value, bool) else None
 
 
 def architecture_key(values: dict[str, Any]) -> str:

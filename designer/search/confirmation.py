@@ -23,6 +23,7 @@ from designer.results.layers import LayerReport, MeanSd
 from designer.results.measured import SeparationProfile, measured
 from designer.results.ranges import Measured
 from designer.results.serialisation import contributions_from_json, profile_from_json
+from designer.search.candidates import is_normalised
 from designer.search.job import Job
 from designer.search.storage.artifacts import Artifacts
 from designer.search.study.records import Measurements, TrialRecord
@@ -120,11 +121,10 @@ class ConfirmedCandidate:
     @cached_property
     def diagnosis(self) -> tuple[Finding, ...]:
         """What is wrong with it as a whole."""
-        normalisation = self.spec.get("normalisation")
         return diagnose(
             self.profiles,
             self.contributions,
-            normalised=None if normalisation is None else normalisation != "none",
+            normalised=is_normalised(self.spec),
             runs=self.training,
         )
 

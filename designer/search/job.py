@@ -19,6 +19,7 @@ from designer.errors import RunFolderError
 from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
 from search_spaces import Space
+from search_spaces.edits import EditableSpace
 
 ADDED_LATER = {
     "augment": str(Augmentation.NONE),
@@ -98,15 +99,26 @@ def definition(space: Space[Any]) -> str:
 def code_of(space: Space[Any]) -> str:
     """Return a digest of the source code of a space's class and its own bases, without comments.
 
-    It is empty for the spaces of this package, and where there is no source code.
+    Trials do not depend on ``edits``, so it does not count. The digest is empty for the spaces of
+    this package, and where there is no source code.
     """
     own = _root(type(space))
     kinds = [kind for kind in type(space).__mro__ if _root(kind) == own]
     try:
-        code = [ast.dump(ast.parse(dedent(inspect.getsource(kind)))) for kind in kinds]
+        code = [_without_edits(dedent(inspect.getsource(kind))) for kind in kinds]
     except (OSError, TypeError, SyntaxError):  # written in a console, or half rewritten by now
         return ""
     return "" if own == OWN_PACKAGE else hashlib.sha256("".join(code).encode()).hexdigest()[:12]
+
+
+def _without_edits(source: str) -> str:
+    """Return the syntax tree of the source of a class, as text, without its method ``edits``."""
+    tree = ast.parse(source)
+    for part in tree.body:
+        if isinstance(part, ast.ClassDef):
+            kept = [n for n in part.body if getattr(n, "name", "") != EditableSpace.edits.__name__]
+            part.body = kept
+    return ast.dump(tree)
 
 
 def _root(kind: type) -> str:

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -85,7 +85,7 @@ def try_out(space: Space[Any], input_shape: tuple[int, ...], num_classes: int) -
                 with warnings.catch_warnings(category=UserWarning, action="ignore"):
                     spec = space.suggest(trial)  # Optuna warns of choices that are refused here
                 _check_choices(space, trial.distributions)
-                _check_rate(space, spec)
+                _check_spec(space, spec)
                 size_of(space, spec, input_shape, num_classes)
                 return
             except SpaceError:
@@ -107,8 +107,13 @@ def _check_choices(space: Space[Any], ranges: Mapping[str, BaseDistribution]) ->
             )
 
 
-def _check_rate(space: Space[Any], spec: Any) -> None:
-    """Raise ``SpaceError`` unless a spec has a learning rate."""
+def _check_spec(space: Space[Any], spec: Any) -> None:
+    """Raise ``SpaceError`` unless a spec is a dataclass with a learning rate."""
+    if not is_dataclass(spec):
+        raise SpaceError(
+            f"Expected specs of space '{space.name}' that are dataclasses, which a study keeps as "
+            f"JSON, got {type(spec).__name__}."
+        )
     if not hasattr(spec, "learning_rate"):
         raise SpaceError(
             f"Expected specs of space '{space.name}' with a learning_rate, which training needs, "

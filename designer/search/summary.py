@@ -25,6 +25,7 @@ from designer.results.search import (
     TrialCounts,
     TrialRow,
 )
+from designer.search.candidates import is_normalised
 from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
 from designer.search.recommend import Doubt
@@ -281,7 +282,7 @@ def _law_warnings(recommendations: Sequence[Recommendation]) -> Iterator[ReportW
     for recommendation in recommendations:
         name = f"Recommendation {recommendation.rank}"
         yield from law_warnings(name, recommendation.law, recommendation.layers)
-        if recommendation.spec.get("normalisation") == "none":
+        if is_normalised(recommendation.spec) is False:
             yield no_normalisation_warning(name)
 
 

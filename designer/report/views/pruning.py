@@ -207,7 +207,7 @@ def _removal_trials(report: PruningReport) -> TableView:
     rows = tuple(
         (
             str(len(trial.removed)),
-            "trained" if trial.recovered else "fitted only",
+            _recovery(trial),
             *(_perplexity_cells(trial) if language else _accuracy_cells(trial)),
             *(["yes" if trial.within else "no"] if limited else []),
         )
@@ -216,6 +216,13 @@ def _removal_trials(report: PruningReport) -> TableView:
     numeric = frozenset({"removed", *columns[2:]})
     titles = (*columns, *(["allowed"] if limited else []))
     return TableView("Removals that were tried", titles, rows, numeric)
+
+
+def _recovery(trial: RemovalTrial) -> str:
+    """Say what was done after a removal."""
+    if trial.narrower:
+        return "narrower, trained"
+    return "trained" if trial.recovered else "fitted only"
 
 
 def _accuracy_cells(trial: RemovalTrial) -> tuple[str, str, str]:

@@ -54,8 +54,8 @@ def is_hopeless(parent: ConfirmedCandidate, edited: ConfirmedCandidate) -> bool:
         edited: the network after it, with the runs that there are.
     """
     change = change_of(parent, edited)
-    if change is None:
-        return True
+    if change is None:  # no seed in common so far
+        return False
     worst = -HOPELESS if edited.parameters < parent.parameters else 0.0
     return change.mean < worst or (change.mean == worst == 0.0)
 
@@ -73,7 +73,8 @@ def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -
     """
     change = change_of(parent, edited)
     if change is None:
-        return Judgement(kept=False, reason="no run of it came to its end")
+        reason = "no seed in common with the network before it"
+        return Judgement(kept=False, reason=reason)
     if change.surely_positive:
         reason = "more accurate"
         return Judgement(kept=True, reason=reason, change=change)
@@ -83,7 +84,10 @@ def judge(parent: ConfirmedCandidate, edited: ConfirmedCandidate, best: float) -
         share = 1 - edited.parameters / parent.parameters
         reason = f"{share:.0%} smaller"
         return Judgement(kept=True, reason=reason, change=change)
-    if smaller and lost > TOLERANCE:
+    if change.mean < 0 and change.runs < len(parent.accuracy_by_seed):
+        runs = f"{change.runs} run" + "s" * (change.runs > 1)
+        reason = f"{-100 * change.mean:.1f} points less accurate in {runs}, and given up"
+    elif smaller and lost > TOLERANCE:
         reason = f"{100 * lost:.1f} points below the best before it"
     elif change.mean < 0:
         reason = f"{-100 * change.mean:.1f} points less accurate"

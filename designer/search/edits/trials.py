@@ -9,8 +9,9 @@ outcomes alone, so a run that was stopped goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 from optuna.study import Study
 from optuna.trial import FixedTrial
 
@@ -205,13 +206,19 @@ class EditTrials:
         going_on = list(attempts)
         for first, last in ((0, 1), (1, None)):
             for attempt in going_on:
-                records = runs_of(self._job, attempt.candidate)[first:last][: self._budget]
+                records = self._runs_of(attempt)[first:last][: self._budget]
                 self._budget -= len(records)
                 attempt.records += records
             if not self._finish(going_on):
                 return False
             going_on = [a for a in going_on if _deserves_more(a)]
         return True
+
+    def _runs_of(self, attempt: Attempt) -> list[TrialRecord]:
+        """Return the runs of an edit; seeds that its parent has come first, to compare with."""
+        known = attempt.line.current.accuracy_by_seed
+        records = runs_of(self._job, attempt.candidate)
+        return sorted(records, key=lambda record: record.seed not in known)
 
     def _finish(self, attempts: Sequence[Attempt]) -> bool:
         """Do what is missing of the runs of edits; return False if the run was stopped first."""
@@ -247,10 +254,16 @@ class EditTrials:
 
 
 def _checked(edit: object) -> Edit:
-    """Return what a space offers, or raise ``TypeError`` if it is no edit."""
+    """Return what a space offers with plain numbers, or raise ``TypeError`` if it is no edit."""
     if not isinstance(edit, Edit):
         raise TypeError(f"expected edits as search_spaces.Edit, got {type(edit).__name__}")
-    return edit
+    if not isinstance(edit.kind, str) or not isinstance(edit.block, str | None):
+        raise TypeError(
+            f"expected an edit whose kind is text and whose block is text or None, got "
+            f"{edit.kind!r} and {edit.block!r}"
+        )
+    plain = {n: v.item() if isinstance(v, np.generic) else v for n, v in edit.params.items()}
+    return replace(edit, params=plain)
 
 
 def _deserves_more(attempt: Attempt) -> bool:
