@@ -35,7 +35,7 @@ from designer.probing.calling import (
     submodules,
     token_mask,
 )
-from designer.probing.hidden import units_of
+from designer.probing.hidden import CONVOLUTIONS
 from designer.probing.probes import probing, taps_of
 from designer.results.layers import LayerReport
 from designer.results.measured import Verdict
@@ -103,13 +103,20 @@ def _changed_widths(model: nn.Module, narrower: nn.Module) -> dict[str, tuple[in
     """
     after = submodules(narrower)
     widths = {
-        name: (units_of(layer), units_of(after[name])) for name, layer in submodules(model).items()
+        name: (_width(layer), _width(after[name])) for name, layer in submodules(model).items()
     }
     return {
         name: (whole, left)
         for name, (whole, left) in widths.items()
         if whole is not None and left is not None and left < whole
     }
+
+
+def _width(layer: nn.Module) -> int | None:
+    """Return how many units a linear or convolutional layer gives; None for other parts."""
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    return layer.out_channels if isinstance(layer, CONVOLUTIONS) else None
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from designer.folders import BEST_FOLDER, REPORT_FILE, WEIGHTS_FILE, write_text
 from designer.interrupts import StopRequest
 from designer.models.loaded import rebuild
 from designer.results.layers import MeanSd, ReportWarning
-from designer.results.search import REPORT_SCHEMA, ConfirmedRow, Recommendation, SearchResult
+from designer.results.search import REPORT_SCHEMA, ConfirmedRow, SearchResult
 from designer.results.serialisation import read_result, report_to_json
 from designer.search.confirmation import (
     Candidate,
@@ -47,11 +47,11 @@ from designer.training.trainer import accuracy
 CONFIRMATION_ROUNDS = 2
 """Number of rounds; the second trains what a killed worker left undone in the first."""
 
-EARLIER_RECOMMENDATIONS = ReportWarning(
-    "earlier_recommendations",
-    "The recommendations are those of an earlier run, because this run was stopped before all of "
-    "its best trials were confirmed.",
-)
+EARLIER = "earlier_recommendations"
+"""Code of the warning that recommendations are those of an earlier run."""
+
+STOPPED = {"interrupted", "terminated"}
+"""Codes of the warnings that a run was stopped."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,16 @@ class Trained:
         """What was confirmed, with the edits that were kept."""
         return [*self.confirmed, *self.edits.kept]
 
-    def is_complete(self, seeds: int) -> bool:
-        """Return True if every candidate has this many runs and all edits were tried."""
-        runs = sum(len(candidate.runs) for candidate in self.confirmed)
-        return self.edits.complete and runs == seeds * len(self.candidates)
+    @property
+    def runs(self) -> int:
+        """Number of confirmation runs."""
+        return sum(len(candidate.runs) for candidate in self.confirmed)
+
+    def missing(self, seeds: int) -> str:
+        """Return what was not done if every candidate takes this many runs; empty if all was."""
+        if self.runs < seeds * len(self.candidates):
+            return "all of its best trials were confirmed"
+        return "" if self.edits.complete else "all edits of its best networks were tried"
 
 
 @dataclass(frozen=True)
@@ -146,19 +152,25 @@ class Session:
         """Write the recommended models and the report.
 
         If the run was stopped before everything was confirmed and tried, better candidates may be
-        among the rest. Then the recommendations of an earlier run stay, if there are any.
+        among the rest. Then the recommendations of an earlier run stay if they rest on more.
         """
         folder = self.job.location.folder
         roles = self._roles_of(trained.networks)
         recommended = chosen(trained.networks, roles, trained.edits.replaced)
         result = replace(self._result(trained, recommended, roles), command=command)
-        earlier = _recommended_before(folder)
-        complete = trained.is_complete(self.job.options.confirm_seeds)
-        if earlier and self.stop() and not (complete and recommended):
+        earlier = _before(folder)
+        missing = trained.missing(self.job.options.confirm_seeds)
+        stays = not recommended or (missing and earlier and _rests_on_more(earlier, trained))
+        if earlier and self.stop() and stays:
+            warning = ReportWarning(
+                EARLIER,
+                "The recommendations are those of an earlier run, because this run was stopped "
+                f"before {missing or 'one of its networks was fit to be recommended'}.",
+            )
             result = replace(
                 result,
-                recommendations=earlier,
-                warnings=(*result.warnings, EARLIER_RECOMMENDATIONS),
+                recommendations=earlier.recommendations,
+                warnings=(*result.warnings, warning),
             )
             models: AbstractContextManager[None] = nullcontext()
         else:
@@ -218,12 +230,21 @@ def _confirmed_row(network: ConfirmedCandidate) -> ConfirmedRow:
     )
 
 
-def _recommended_before(folder: Path) -> tuple[Recommendation, ...]:
-    """Return what an earlier run in this folder recommends, if its models are there."""
+def _before(folder: Path) -> SearchResult | None:
+    """Return the report of an earlier run that recommends models that are still there."""
     try:
-        return read_result(folder).recommendations if (folder / BEST_FOLDER).exists() else ()
+        earlier = read_result(folder) if (folder / BEST_FOLDER).exists() else None
     except RunFolderError:  # it was killed while it wrote
-        return ()
+        return None
+    return earlier if earlier and earlier.recommendations else None
+
+
+def _rests_on_more(earlier: SearchResult, trained: Trained) -> bool:
+    """True if an earlier run came to its end, or confirmed with more runs than this one."""
+    codes = {warning.code for warning in earlier.warnings}
+    if EARLIER in codes or not STOPPED & codes:
+        return True
+    return sum(row.validation_accuracy.seeds for row in earlier.confirmed) > trained.runs
 
 
 def _test_accuracy(job: Job, candidate: ConfirmedCandidate, artifacts: Artifacts) -> MeanSd:

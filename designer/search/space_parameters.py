@@ -109,15 +109,15 @@ def _check_choices(space: Space[Any], ranges: Mapping[str, BaseDistribution]) ->
 
 def _check_spec(space: Space[Any], spec: Any) -> None:
     """Raise ``SpaceError`` unless a spec is a dataclass with a learning rate."""
-    if not is_dataclass(spec):
-        raise SpaceError(
-            f"Expected specs of space '{space.name}' that are dataclasses, which a study keeps as "
-            f"JSON, got {type(spec).__name__}."
-        )
     if not hasattr(spec, "learning_rate"):
         raise SpaceError(
             f"Expected specs of space '{space.name}' with a learning_rate, which training needs, "
             f"got {type(spec).__name__} without one."
+        )
+    if not is_dataclass(spec):
+        raise SpaceError(
+            f"Expected specs of space '{space.name}' that are dataclasses, which a study keeps as "
+            f"JSON, got {type(spec).__name__}."
         )
 
 

@@ -203,10 +203,14 @@ def _run_warnings(
     done = sum(row.state != "failed" for row in rows)
     failures = [row for row in rows if row.state == "failed"]
     if stopped_by is not None:
+        when = (
+            f"after {done} of {job.options.trials} trials"
+            if done < job.options.trials
+            else f"after all {done} trials, before everything that follows them was done"
+        )
         yield ReportWarning(
             "terminated" if stopped_by == signal.SIGTERM else "interrupted",
-            f"The run was stopped after {done} of {job.options.trials} trials; the same command "
-            f"continues it.",
+            f"The run was stopped {when}; the same command continues it.",
         )
     elif done < job.options.trials and len(failures) > job.options.trials:
         yield ReportWarning(

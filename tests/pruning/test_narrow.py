@@ -254,11 +254,12 @@ def test_what_gives_nothing_can_go_without_a_trace(
     before, wanted = state_of(model), output_of(model, data.inputs)
     smaller = narrowed(model, name)
     units = len(model.get_parameter(f"{reported}.weight"))
-    assert list(smaller.layers) == [reported]
+    assert set(smaller.layers) == {reported, *producers}
     had, has = smaller.layers[reported]
     assert (had, has <= units - 3, has >= LEAST_UNITS) == (units, True, True)
     for producer in producers:
         assert len(smaller.model.get_parameter(f"{producer}.weight")) == has
+        assert smaller.layers[producer][1] == has
     outputs = output_of(smaller.model, data.inputs)
     assert torch.allclose(outputs, wanted, atol=1e-5)
     assert state_of(model) == before

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,24 @@ def test_a_stop_keeps_what_was_recommended_before(tmp_path: Path) -> None:
         w.code for w in run(out, **longer).warnings
     }
     assert contents(out / "best") != best
+
+
+def test_a_later_stop_recommends_from_what_was_confirmed_since(tmp_path: Path) -> None:
+    def stop_in(phase: str) -> Callable[[Any], None]:
+        def stop(progress: Any) -> None:
+            if (str(progress.phase), progress.finished) == (phase, 1):
+                signal.raise_signal(signal.SIGINT)
+
+        return stop
+
+    options: dict[str, Any] = {"space": "EditableSpace", "edits": 6, "epochs": 2}
+    first = run(tmp_path / "a", progress=stop_in("confirmation"), **options)
+    assert {r.validation_accuracy.seeds for r in first.recommendations} == {1}
+    second = run(tmp_path / "a", progress=stop_in("edits"), **options)
+    assert {r.validation_accuracy.seeds for r in second.recommendations} == {2}
+    assert "earlier_recommendations" not in {w.code for w in second.warnings}
+    message = next(w.message for w in second.warnings if w.code == "interrupted")
+    assert message.startswith("The run was stopped after all 6 trials, before everything")
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_done_again(tmp_path: Path) -> None:

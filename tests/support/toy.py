@@ -120,6 +120,41 @@ class SameTitleSpace(EditableSpace):
 
 
 @dataclass(frozen=True)
+class RateSpec:
+    """A spec whose learning rate is computed."""
+
+    depth: int
+    exponent: int
+
+    @property
+    def learning_rate(self) -> float:
+        """Ten to the power of the exponent; below 0 for an exponent of 0, which is no rate."""
+        return 10.0**self.exponent if self.exponent else -1.0
+
+
+@dataclass(frozen=True)
+class ComputedRateSpace:
+    """A space whose specs compute their learning rates, with edits made of NumPy's numbers."""
+
+    name: ClassVar[str] = "computed rate"
+
+    def suggest(self, trial: Trial) -> RateSpec:
+        """Return a depth and a rate, of which one is wrong."""
+        depth = trial.suggest_int("depth", 3, 4)
+        return RateSpec(depth, trial.suggest_int("exponent", -3, 0))
+
+    def build(self, spec: RateSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
+        """Return a perceptron."""
+        full = MlpSpec((8,) * spec.depth, "batch", "relu", spec.learning_rate)
+        return MlpSpace().build(full, input_shape, num_classes)
+
+    def edits(self, spec: RateSpec) -> Iterator[Edit]:
+        """Yield edits whose numbers are those of NumPy."""
+        for depth in np.arange(3, 5):
+            yield Edit(EditKind.ONE_BLOCK_MORE, {"depth": depth, "exponent": spec.exponent})
+
+
+@dataclass(frozen=True)
 class NoEditsSpace(TinySpace):
     """A space that offers text for edits."""
 
