@@ -322,7 +322,8 @@ def _feature_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
 def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
     """Yield warnings if the model's accuracy is a reason not to trust its law."""
     accuracy, chance = profile.accuracy, profile.chance_train
-    if profile.logits is not None and profile.logits > profile.num_classes:
+    right = bool(np.isfinite(accuracy)) and beats_chance(accuracy, profile.samples, chance)
+    if profile.logits is not None and profile.logits > profile.num_classes and not right:
         yield ReportWarning(
             "other_head",
             f"The model gives {profile.logits:,} logits, but the data have {profile.num_classes} "
@@ -330,7 +331,7 @@ def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
             f"Then accuracy and cross-entropy say nothing, here and without a block; the "
             f"separation does not depend on the head.",
         )
-    if np.isfinite(accuracy) and not beats_chance(accuracy, profile.samples, chance):
+    if np.isfinite(accuracy) and not right:
         yield ReportWarning(
             "model_at_chance",
             f"The model is right on {100 * accuracy:.1f} % of the training data, which is no "
@@ -341,11 +342,11 @@ def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
 
 def _setting_warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWarning]:
     """Yield warnings if the law is not meant for this measure, network or data."""
-    if profile.measure == "separation" and profile.num_classes > MANY_CLASSES:
+    if profile.measure == "separation" and profile.classes_present > MANY_CLASSES:
         yield ReportWarning(
             "many_classes",
-            f"Separation is not suited to {profile.num_classes} classes; use --measure residual "
-            f"for more than {MANY_CLASSES}.",
+            f"Separation is not suited to {profile.classes_present} classes; use --measure "
+            f"residual for more than {MANY_CLASSES}.",
         )
     blocks = len(profile.layers) - 1
     if blocks >= DEEP and not _is_normalised(model):

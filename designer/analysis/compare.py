@@ -65,6 +65,8 @@ class Aspect:
     """True if it cannot be compared between networks that saw different data."""
     needs_positive: bool = False
     """True if it says nothing where no network is above zero."""
+    of_law: bool = True
+    """True if it is made of D."""
 
 
 def _last_heldout(network: ComparedNetwork) -> Measured:
@@ -78,6 +80,7 @@ ASPECTS = (
         higher_is_better=False,
         praise="has the fewest parameters",
         number_format=",.0f",
+        of_law=False,
     ),
     Aspect(
         what="operations",
@@ -85,6 +88,7 @@ ASPECTS = (
         higher_is_better=False,
         praise="needs the fewest operations",
         number_format=",.0f",
+        of_law=False,
     ),
     Aspect(
         what="held-out separation at the end",
@@ -147,7 +151,7 @@ def compare(
         schema=COMPARISON_SCHEMA,
         networks=tuple(networks),
         aligned_by=aligned_by,
-        differences=tuple(_differences(places)),
+        differences=tuple(_differences(places)) if _same_measure(networks) else (),
         advantages=advantages,
         conclusion=_conclusion(advantages),
         warnings=tuple(_warnings(networks)),
@@ -247,6 +251,8 @@ def _network_of_analysis(
         layers=result.layers,
         coverage=result.model.coverage,
         num_classes=result.data.num_classes or None,
+        measure=result.measure,
+        features=result.features,
     )
 
 
@@ -320,9 +326,21 @@ def _same_data(networks: Sequence[ComparedNetwork]) -> bool:
     return len(_arrays(networks)) == 1 or (len(tasks) == 1 and networks[0].data != IN_MEMORY)
 
 
-def _arrays(networks: Sequence[ComparedNetwork]) -> set[str]:
-    """Return what tells data sets apart: fingerprints, or names of data without a fingerprint."""
-    return {network.fingerprint or network.data for network in networks}
+def _same_measure(networks: Sequence[ComparedNetwork]) -> bool:
+    """True if D means the same for all."""
+    return len({network.measure for network in networks}) == 1
+
+
+def _arrays(networks: Sequence[ComparedNetwork]) -> set[object]:
+    """Return what tells data sets apart: fingerprints; without one, names, classes and sizes."""
+    return {
+        network.fingerprint or (network.data, network.num_classes, _samples(network))
+        for network in networks
+    }
+
+
+def _samples(network: ComparedNetwork) -> int:
+    return 0 if network.accuracy is None else network.accuracy.samples
 
 
 def _accuracy_advantage(
@@ -398,6 +416,8 @@ def _best(
     same_data: bool,
 ) -> tuple[str, str]:
     """Return the name of the best network, empty if there is none, and the reason."""
+    if aspect.of_law and not _same_measure(networks):
+        return "", f"The networks were measured differently, which {aspect.what} depends on."
     if aspect.needs_same_data and not same_data:
         return "", f"The networks saw different data, which {aspect.what} depends on."
     known = [value for value in values if value is not None]
@@ -435,6 +455,18 @@ def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
         yield ReportWarning(
             "other_part",
             f"Not all accuracies are on the same part of the data: {', '.join(parts)}.",
+        )
+    if not _same_measure(networks):
+        measures = ", ".join(f"{network.name} by its {network.measure}" for network in networks)
+        yield ReportWarning(
+            "other_measure",
+            f"The networks were measured differently: {measures}. So D is not compared.",
+        )
+    elif len({network.features for network in networks if network.features}) > 1:
+        features = "; ".join(f"{network.name}: {network.features}" for network in networks)
+        yield ReportWarning(
+            "other_features",
+            f"The networks were measured on different features, which D depends on: {features}.",
         )
     for network in networks:
         yield from coverage_warnings(network.name, network.coverage)

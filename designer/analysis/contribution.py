@@ -43,7 +43,7 @@ from designer.measures.features import check_token_rows
 from designer.measures.logits import LogitReader
 from designer.measures.proportions import NORMAL_95
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
-from designer.probing.calling import Inputs, first_tensor, tensors_of, token_mask, unwrap
+from designer.probing.calling import Inputs, class_tensor, tensors_of, token_mask, unwrap
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
 from designer.probing.spans import Span
@@ -273,6 +273,7 @@ class _Ends:
     ) -> None:
         self._probe, self._replayer, self._choice = probe, replayer, choice
         self._omissions, self._norms = omissions, norms
+        self._num_classes = num_classes
         self._reader = LogitReader(num_classes, sigmoid=probe.ends_in_sigmoid)
         self.whole = _Tally()
 
@@ -364,7 +365,7 @@ class _Ends:
     ) -> tuple[Tensor, Tensor | None]:
         last = self._last_rows()
         rows = last.movedim(self._probe.last_sample_axis, 0)
-        tensor = first_tensor(output)
+        tensor = class_tensor(output, self._num_classes)
         logits = self._reader(tensor, len(targets), mask, tokens=tokens)
         if logits is not None and tensor is not None and logits.shape == last.shape:
             logits = None if torch.equal(tensor, last) else logits

@@ -14,7 +14,7 @@ from designer.data.batches import Batches
 from designer.errors import InvalidInputError
 from designer.measures.features import check_token_rows, token_rows
 from designer.measures.logits import LogitReader
-from designer.probing.calling import Inputs, floating_inputs, samples_at, tensors_of
+from designer.probing.calling import Inputs, class_tensor, floating_inputs, samples_at, tensors_of
 from designer.probing.probes import Probe
 
 KEEP_FEATURES = 1 << 26
@@ -155,7 +155,9 @@ class Passes:
 
     def _logits(self, features: TapFeatures, mask: Tensor | None, *, tokens: bool) -> Tensor | None:
         """Return the logits (rows, K) that the model gives for the features' targets, or None."""
-        output = self._probe.output
+        output = class_tensor(self._probe.answer, self._num_classes)
+        if output is None:
+            return None
         rows = token_rows(output, mask) if tokens and output.ndim == 3 else output
         # An output that is the last block's is no logits, unless the caller named that block and it
         # has one output per class.

@@ -154,6 +154,7 @@ def _profile(
         law=fit_law(training.values),
         law_heldout=fit_law(held_out.values) if held_out.rulers else None,
         num_classes=data.num_classes,
+        classes_present=data.classes_present,
         chance=(data if heldout_data is None else heldout_data).chance,
         chance_train=data.chance,
         samples=len(data),

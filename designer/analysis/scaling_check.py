@@ -17,7 +17,7 @@ from designer.data.streamed import StreamedImages
 from designer.errors import DataError, DesignerError, InvalidInputError
 from designer.measures.logits import LogitReader
 from designer.measures.proportions import beats_chance
-from designer.probing.calling import call_model, first_tensor, samples_at, unwrap
+from designer.probing.calling import call_model, class_tensor, samples_at, unwrap
 from designer.probing.probes import TRACED_SAMPLES, ends_in_sigmoid, probing
 from designer.results.layers import ReportWarning
 
@@ -205,16 +205,15 @@ def _same(first: Tensor, second: Tensor) -> bool:
 @torch.no_grad()
 def _accuracy(model: nn.Module, samples: LabelledTensors) -> float:
     """Return the accuracy on a few samples; NaN if the model gives no logits, or cannot run."""
-    hits, read = 0, None
+    hits, read, classes = 0, None, int(samples.labels.max()) + 1
     try:
         for inputs, labels in samples.batches(BATCH):
             with probing(model) as probe:
                 prepared = probe.prepared(inputs)
-                output = first_tensor(call_model(model, prepared))
+                output = class_tensor(call_model(model, prepared), classes)
                 if read is None:
                     few = samples_at(prepared, slice(TRACED_SAMPLES))
                     sigmoid = ends_in_sigmoid(unwrap(model), few, output)
-                    classes = int(samples.labels.max()) + 1
                     read = LogitReader(classes, sigmoid=sigmoid, all_classes=False)
             logits = read(output, len(labels), None, tokens=False)
             if logits is None:

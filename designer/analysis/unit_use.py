@@ -38,7 +38,7 @@ from designer.data.batches import Batches, LabelledData
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
 from designer.measures.logits import LogitReader
-from designer.probing.calling import first_tensor, samples_at, submodules, unwrap
+from designer.probing.calling import class_tensor, first_tensor, samples_at, submodules, unwrap
 from designer.probing.hidden import (
     HiddenLayer,
     block_of,
@@ -181,7 +181,8 @@ class _Units:
         with torch.no_grad(), _reading(reader, change):
             for inputs, targets, _, mask in heldout.with_masks():
                 self._probe.features(inputs)
-                logits = self._reader(self._probe.output, len(targets), mask, tokens=heldout.tokens)
+                output = class_tensor(self._probe.answer, self._train.num_classes)
+                logits = self._reader(output, len(targets), mask, tokens=heldout.tokens)
                 if logits is None:
                     return []
                 correct.append((logits.argmax(1).cpu() == targets.cpu()).float())

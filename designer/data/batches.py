@@ -95,6 +95,11 @@ class Batches:
         return 0 if self.real_targets else max(self.least_classes, int(self.targets.max()) + 1)
 
     @property
+    def classes_present(self) -> int:
+        """Number of classes that any target has; 0 for real targets."""
+        return 0 if self.real_targets else len(torch.unique(self.targets))
+
+    @property
     def outputs(self) -> int:
         """Number of classes K, or of real targets q."""
         return self.targets[0].numel() if self.real_targets else self.num_classes

@@ -16,7 +16,7 @@ from designer.errors import ModelError, first_line
 from designer.importing import Trust
 from designer.models.given_trial import GivenTrial, NotAllowed
 from designer.models.libraries import Arguments, library_of, make_library_model
-from designer.models.spaces import find_space
+from designer.models.spaces import as_stored
 from designer.models.stored import StoredSpec, origin_from
 from designer.models.surgery import Removal, remove, resize
 from designer.probing.calling import check_has_values, unwrap
@@ -129,7 +129,7 @@ def build_from_origin(origin: Mapping[str, Any], trust: Trust, seed: int = 0) ->
     """
     stored = origin_from(origin)
     if stored.spec is not None:
-        return rebuild_stored(find_space(stored.spec.space, trust), stored.spec, seed)
+        return rebuild_stored(space_of(stored.spec, trust), stored.spec, seed)
     if stored.factory is None:
         raise ModelError(
             "Expected to know how the whole model is made, but the folder does not say; pass it "
@@ -137,6 +137,11 @@ def build_from_origin(origin: Mapping[str, Any], trust: Trust, seed: int = 0) ->
         )
     make = partial(make_model, stored.factory, trust, stored.arguments)
     return build_seeded(make, seed, torch.device("cpu"))
+
+
+def space_of(stored: StoredSpec, trust: Trust) -> Space[Any]:
+    """Return the space that a file names; see ``designer.models.spaces.as_stored``."""
+    return as_stored(stored.space, trust, stored.space_definition)
 
 
 def rebuild_stored(space: Space[Any], stored: StoredSpec, seed: int = 0) -> nn.Module:

@@ -24,9 +24,9 @@ from designer.models.loaded import (
     make_model,
     rebuild_pruned,
     rebuild_stored,
+    space_of,
 )
 from designer.models.precision import cast, floating_state
-from designer.models.spaces import find_space
 from designer.models.stored import read_pruning, read_spec
 from designer.models.weights import load_weights
 from designer.training.trainer import build_seeded
@@ -175,7 +175,7 @@ def load_best(
     allowed = Trust.of(trust).for_names_in(f"'{folder / SPEC_FILE}'")
     stored, content = read_spec(folder / SPEC_FILE)
     try:
-        model = rebuild_stored(space or find_space(stored.space, allowed), stored)
+        model = rebuild_stored(space or space_of(stored, allowed), stored)
         load_weights(model, folder / WEIGHTS_FILE)
         return LoadedModel(
             model=model.eval(),

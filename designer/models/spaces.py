@@ -45,6 +45,38 @@ def find_space(source: str, trust: Trust) -> Space[Any]:
     return space
 
 
+def definition(space: Space[Any]) -> str:
+    """Return the repr of a space; its module and class where its class does not define one.
+
+    The default repr contains an address in memory, which changes with every process.
+    """
+    kind = type(space)
+    if kind.__repr__ is object.__repr__:
+        return f"{kind.__module__}:{kind.__qualname__}"
+    return repr(space)
+
+
+def as_stored(source: str, trust: Trust, stored_definition: str) -> Space[Any]:
+    """Return the space of a name, checked to be as it was when a model of it was stored.
+
+    Args:
+        source: see ``find_space``.
+        trust: which names may be imported.
+        stored_definition: ``definition`` of the space then; empty if it is not known.
+
+    Raises:
+        SpaceError: if nothing has that name, or what has it was made with other arguments.
+        TrustError: if the name may not be imported.
+    """
+    space = find_space(source, trust)
+    if stored_definition and is_foreign(source) and definition(space) != stored_definition:
+        raise SpaceError(
+            f"Expected the space {stored_definition}, which the model was trained with, but the "
+            f"name '{source}' gives {definition(space)}."
+        )
+    return space
+
+
 def is_foreign(source: str) -> bool:
     """True if a name of a space belongs to no built-in or installed one, so it is imported."""
     return ":" in source and source not in spaces_by_full_name()

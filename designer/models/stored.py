@@ -132,6 +132,8 @@ class StoredSpec(StoredData):
     """What the space is given to propose the architecture."""
     spec: Annotated[dict[str, Any], AfterValidator(_checked_rate)]
     """The architecture and its learning rate."""
+    space_definition: str = ""
+    """The space with the arguments that it was made with; empty in older files."""
 
 
 @dataclass(frozen=True, kw_only=True)

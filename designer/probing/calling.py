@@ -208,6 +208,19 @@ def first_tensor(value: object) -> Tensor | None:
     return next((t for t in map(first_tensor, parts) if t is not None), None)
 
 
+def class_tensor(value: object, num_classes: int) -> Tensor | None:
+    """Return the tensor in what a model gives that has a number for every class.
+
+    That is the one called ``logits``; else, of several, the first with so many columns; else the
+    ``first_tensor``. Models that give their embedding, too, may give it first.
+    """
+    first = first_tensor(value)
+    if isinstance(value, Tensor) or (isinstance(value, Mapping) and "logits" in value):
+        return first
+    fitting = (t for t in floating_tensors(value) if t.ndim > 1 and t.shape[-1] == num_classes)
+    return next(fitting, first)
+
+
 def tensor_at(value: object, index: int | None) -> Tensor | None:
     """Return one of the floating tensors in what a module gives or receives.
 

@@ -59,6 +59,7 @@ class Probe:
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
         output: the first floating tensor that the model gave for the last batch.
+        answer: all that the model gave for the last batch.
         ends_in_sigmoid: True if ``output`` is one number per row, which a sigmoid gave.
         draws: True if the model drew random numbers from Python's or NumPy's global generators
             when the probe was used for the first time; None before.
@@ -86,6 +87,7 @@ class Probe:
         self.bypassed: BypassedParts | None = None
         self.enters = False
         self.output = torch.empty(0)
+        self.answer: object = None
         self.ends_in_sigmoid = False
         self.draws: bool | None = None
 
@@ -143,7 +145,7 @@ class Probe:
     def detach(self) -> None:
         """Remove the hooks, and let go of what they kept of the last batch."""
         self._hooks.close()
-        self.output = torch.empty(0)
+        self.output, self.answer = torch.empty(0), None
         for listener in self._listeners:
             listener.forget()
 
@@ -205,9 +207,8 @@ class Probe:
         for listener in self._listeners:
             listener.expect(copy=self._copy)
         # a first layer that works in place must not change the data
-        output = first_tensor(
-            call_model(self._model, map_tensors(self.prepared(inputs), torch.clone))
-        )
+        self.answer = call_model(self._model, map_tensors(self.prepared(inputs), torch.clone))
+        output = first_tensor(self.answer)
         if output is None:
             raise InvalidInputError(
                 "Expected the model to return a floating tensor, or a tuple or dict that holds "

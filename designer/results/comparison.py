@@ -47,6 +47,10 @@ class ComparedNetwork:
     known, and in reports of earlier versions."""
     num_classes: Count | None = None
     """Classes that the network tells apart; None if not known."""
+    measure: str = "separation"
+    """What D is: ``separation``, or ``residual`` in its place."""
+    features: str = ""
+    """How outputs became features; empty if not known, and in reports of earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -193,6 +193,8 @@ class SeparationProfile:
     measure: str = "separation"
     """What the numbers called D are: ``separation``, or ``residual`` for 1 - R^2 of a linear
     prediction."""
+    classes_present: int = 0
+    """How many classes have training samples, which need not be all that labels leave room for."""
     features: str = "flatten"
     """How outputs became feature vectors, for example ``project 2048``."""
     accuracy: float = float("nan")

@@ -16,6 +16,7 @@ from designer.choices import Augmentation, Scaling
 from designer.data.dataset import Dataset
 from designer.data.duplicates import Leak, leaks_of
 from designer.errors import RunFolderError
+from designer.models.spaces import definition
 from designer.search.options import SearchOptions
 from designer.search.storage.location import StudyLocation
 from search_spaces import Space
@@ -83,17 +84,6 @@ class Job:
             **data,
             "data_fingerprint": self.data.fingerprint,
         }
-
-
-def definition(space: Space[Any]) -> str:
-    """Return the repr of a space; its module and class where its class does not define one.
-
-    The default repr contains an address in memory, which changes with every process.
-    """
-    kind = type(space)
-    if kind.__repr__ is object.__repr__:
-        return f"{kind.__module__}:{kind.__qualname__}"
-    return repr(space)
 
 
 def code_of(space: Space[Any]) -> str:

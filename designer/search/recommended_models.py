@@ -10,6 +10,7 @@ from typing import Any
 
 from designer.errors import RunFolderError
 from designer.folders import BEST_FOLDER, SPEC_FILE, WEIGHTS_FILE, replacing_folder, write_all
+from designer.models.spaces import definition
 from designer.models.stored import MODEL_SCHEMA
 from designer.search.confirmation import ConfirmedCandidate
 from designer.search.job import Job
@@ -69,6 +70,7 @@ def _spec_json(job: Job, candidate: ConfirmedCandidate) -> dict[str, Any]:
     return {
         "schema": MODEL_SCHEMA,
         "space": job.space_source,
+        "space_definition": definition(job.space),
         "params": dict(candidate.candidate.params),
         "spec": candidate.spec,
         "input_shape": list(job.data.input_shape),

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from torch import nn
 
+import designer
 from designer.analysis.compare import compare
 from designer.errors import InvalidInputError
 from designer.report.figures.figure import TableView
@@ -26,6 +28,8 @@ from designer.results.measured import Verdict
 from designer.results.search import SearchResult
 from designer.results.serialisation import read_report, report_to_json
 from tests.support.command import Command
+from tests.support.helpers import gaussian_classes
+from tests.support.networks.parts import seeded
 from tests.support.sample_reports import network, search_result, typical
 from tests.support.toy import TRUSTED, tiny_run
 
@@ -52,6 +56,20 @@ def on(data: str, mean: float) -> SearchResult:
     return replace(result, study=replace(result.study, data=data, dataset=split))
 
 
+def analyzed(name: str, classes: int = 3, **options: Any) -> str:
+    """Save the report on a network that was analyzed with data in memory; return its name."""
+    x, y = gaussian_classes(60, 6, classes, seed=1)
+    model = seeded(lambda: nn.Sequential(*dense_blocks(), nn.Linear(6, classes))).double()
+    result = designer.analyze(model, (x, y), heldout=(x, y), **options)
+    Path(name).mkdir()
+    Path(name, "report.json").write_text(report_to_json(result), encoding="utf-8")
+    return name
+
+
+def dense_blocks() -> list[nn.Module]:
+    return [nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(3)]
+
+
 def advantage(report: ComparisonReport, what: str) -> Any:
     return next(candidate for candidate in report.advantages if candidate.what == what)
 
@@ -60,6 +78,29 @@ def advantage(report: ComparisonReport, what: str) -> Any:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run a small search and return its folder."""
     return tiny_run(tmp_path_factory.mktemp("compare") / "run", epochs=3, confirm=2)
+
+
+def test_d_and_the_residual_are_not_compared() -> None:
+    report = compare([analyzed("a"), analyzed("b", measure="residual")])
+    message = next(w.message for w in report.warnings if w.code == "other_measure")
+    assert message.endswith("a by its separation, b by its residual. So D is not compared.")
+    assert report.differences == ()
+    for aspect in ("held-out separation at the end", "total reduction of D"):
+        assert advantage(report, aspect).best == ""
+    assert "log D minus" not in markdown_report(comparison_view(report))
+
+
+def test_other_features_are_said() -> None:
+    report = compare([analyzed("a"), analyzed("b", features="project", dimension=4)])
+    assert "other_features" in {warning.code for warning in report.warnings}
+
+
+def test_data_in_memory_of_other_classes_are_other_data() -> None:
+    report = compare([analyzed("a"), analyzed("b", classes=5)])
+    assert "other_data" in {warning.code for warning in report.warnings}
+    assert advantage(report, "held-out accuracy").best == ""
+    same = compare([analyzed("c"), analyzed("d")])
+    assert "other_data" not in {warning.code for warning in same.warnings}
 
 
 class TestAccuracy:

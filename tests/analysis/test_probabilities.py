@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,51 @@ def test_one_number_is_no_logit_of_more_than_two_classes(order: str) -> None:
         assert record.contribution.cross_entropy is None
     report = designer.analyze(model, train, heldout=heldout)
     assert report.model.accuracy_heldout is None
+
+
+class WithEmbedding(nn.Module):
+    """Gives what its last block gives, scaled, before its logits."""
+
+    def __init__(self, body: nn.Sequential, *, as_dict: bool) -> None:
+        super().__init__()
+        self.blocks, self.head = body[:-1], body[-1]
+        self.as_dict = as_dict
+
+    def forward(self, x: Tensor) -> Any:
+        h = self.blocks(x)
+        embedding = nn.functional.normalize(h)
+        if self.as_dict:
+            return {"embedding": embedding, "prediction": self.head(h)}
+        return embedding, self.head(h)
+
+
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_logits_behind_an_embedding_are_found(*, as_dict: bool) -> None:
+    train, heldout = parts(3)
+    plain = trained(3, train)
+    model = WithEmbedding(copy.deepcopy(plain), as_dict=as_dict)
+    expected, report = (designer.analyze(m, train, heldout=heldout) for m in (plain, model))
+    assert report.model.accuracy_heldout == expected.model.accuracy_heldout
+    assert "other_head" not in {warning.code for warning in report.warnings}
+    assert all(layer.contribution is not None for layer in report.layers)
+    assert all(layer.contribution.cross_entropy for layer in report.layers if layer.contribution)
+
+
+def test_classes_that_are_named_by_large_numbers_are_as_few_as_there_are() -> None:
+    train, heldout = parts(3)
+    ids = torch.tensor([207, 340, 800])
+    model = trained(3, train)
+    head, few = nn.Linear(16, 1000).double(), model[-1]
+    assert isinstance(few, nn.Linear)
+    with torch.no_grad():
+        head.weight.zero_()[ids] = few.weight
+        head.bias.fill_(-99.0)[ids] = few.bias
+    model[-1] = head
+    named = [(x, ids[y]) for x, y in (train, heldout)]
+    report = designer.analyze(model, named[0], heldout=named[1])
+    assert report.model.accuracy_heldout is not None
+    assert report.model.accuracy_heldout > 0.8
+    assert not {"other_head", "many_classes"} & {warning.code for warning in report.warnings}
 
 
 def test_a_scaling_is_checked_by_what_one_number_says(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from designer.errors import ModelError, RunFolderError
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_best, load_model
 from designer.training.trainer import accuracy
+from tests.support.toy import TinySpace
 from tests.support.trained import same_state, state_of
 
 HERE = "tests.models.test_loading"
@@ -200,6 +201,19 @@ class TestFolders:
 
         loaded = load_best(changed(searched, tmp_path / "1", without), trust=True)
         assert (loaded.data_options, loaded.data_fingerprint) == ({}, "")
+
+    def test_another_space_of_the_same_name_is_refused(
+        self, searched: Path, tmp_path: Path
+    ) -> None:
+        wide = {"space_definition": "Tiny(wide=True)"}
+        folder = changed(searched, tmp_path / "1", lambda stored: stored | wide)
+        with pytest.raises(RunFolderError, match=r"the space Tiny\(wide=True\), which the model"):
+            load_best(folder, trust=True)
+        assert load_best(folder, TinySpace()).spec["widths"]
+        older = changed(
+            searched, tmp_path / "2", lambda stored: {k: stored[k] for k in stored if k not in wide}
+        )
+        assert load_best(older, trust=True).spec["widths"]
 
     @pytest.mark.parametrize(
         "spoil",

@@ -30,7 +30,7 @@ def comparison_view(report: ComparisonReport) -> ReportView:
             _side_by_side(report.networks),
             _advantages(report),
             *_curves(report.networks),
-            _differences(report),
+            *([_differences(report)] if report.differences else []),
         ),
         notes=(
             "Smaller D is better separated. Where the difference of log D is below zero, a network "

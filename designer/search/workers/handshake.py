@@ -25,14 +25,13 @@ from designer.errors import (
 )
 from designer.folders import write_text
 from designer.importing import Trust
-from designer.models.spaces import find_space, is_foreign
+from designer.models.spaces import definition, find_space, is_foreign
 from designer.results.provenance import VERSION
 from designer.search.job import (
     SPACE_CODE,
     Job,
     check_same_study,
     code_of,
-    definition,
     same_code,
 )
 from designer.search.options import SearchOptions
