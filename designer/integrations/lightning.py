@@ -46,7 +46,8 @@ class LightningLawMonitor(Callback):
         heldout: a fixed sample of held-out data.
         module: name of the submodule to measure, such as ``net``, for a ``LightningModule``
             without a ``forward``; by default the whole module.
-        every: number of epochs from one look to the next.
+        every: number of epochs from one look to the next. If it is above 1, ``EarlyStopping`` needs
+            ``strict=False``, since some epochs have no number to stop by.
         blocks: names of submodules; by default the blocks that are found.
         file: file that every row is appended to as a line of JSON.
         measure: ``separation`` or ``residual``.
