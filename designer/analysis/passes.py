@@ -169,7 +169,7 @@ class Passes:
         if self._reader is None:
             sigmoid = self._probe.ends_in_sigmoid
             self._reader = LogitReader(self._num_classes, sigmoid=sigmoid, all_classes=False)
-        logits = self._reader(output, len(features.targets), mask, tokens=tokens)
+        logits = self._reader(rows, len(features.targets), None, tokens=False)
         if logits is None:
             return None
         if int(features.targets.max()) >= logits.shape[1]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -30,17 +31,27 @@ def logits_of(model: nn.Module, data: LabelledTensors) -> Tensor:
         model: gives logits (n, K) or (n, tokens, K).
         data: at least one sample; left as they are.
     """
-    training = model.training
-    model.eval()
-    try:
-        rows = [
-            scored_rows(run_model(model, cloned(inputs)), labels)[0].float()
-            for inputs, labels in data.batches(EVALUATION_BATCH)
-        ]
-    finally:
-        model.train(training)
-    joined = torch.cat(rows)
-    return as_logits(joined, output_kind(joined))
+    with evaluating(model):
+        return torch.cat([logits for logits, _, _ in scored_logits(model, data, EVALUATION_BATCH)])
+
+
+def scored_logits(
+    model: nn.Module, data: LabelledTensors, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield logits (rows, K) as float32, their targets and the labels, batch by batch.
+
+    The first batch decides what numbers the model gives, see ``OutputKind``.
+
+    Args:
+        model: in eval mode, gives rows (n, K) or (n, tokens, K).
+        data: at least one sample; left as they are.
+        batch_size: samples per forward pass.
+    """
+    kind = None
+    for inputs, labels in data.batches(batch_size):
+        rows, targets = scored_rows(run_model(model, cloned(inputs)), labels)
+        kind = kind or output_kind(rows)
+        yield as_logits(rows, kind).float(), targets, labels
 
 
 @torch.no_grad()
@@ -69,10 +80,8 @@ def mean_loss(model: nn.Module, data: LabelledTensors) -> float:
         model: in eval mode, gives logits (n, K) or (n, tokens, K).
         data: at least one sample; left as they are.
     """
-    total, rows, kind = 0.0, 0, kind_of(model, data)
-    for inputs, labels in data.batches(LOSS_BATCH):
-        output, targets = scored_rows(run_model(model, cloned(inputs)), labels)
-        logits = as_logits(output, kind).float()
+    total, rows = 0.0, 0
+    for logits, targets, _ in scored_logits(model, data, LOSS_BATCH):
         total += float(functional.cross_entropy(logits, targets, reduction="sum"))
         rows += len(targets)
     return total / rows

@@ -25,12 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
-from designer.measures.logits import OutputKind, as_logits
 from designer.measures.proportions import CONFIDENCE, Drop, drop_of
-from designer.probing.calling import cloned, run_model
-from designer.pruning.evaluation import EVALUATION_BATCH, kind_of
+from designer.pruning.evaluation import EVALUATION_BATCH, scored_logits
 from designer.results.measured import perplexity_of
-from designer.training.trainer import evaluating, scored_rows
+from designer.training.trainer import evaluating
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,20 +117,14 @@ def quality_of(model: nn.Module, data: LabelledTensors, *, language: bool = Fals
         language: True if tokens are predicted.
     """
     with evaluating(model):
-        kind = kind_of(model, data)
-        batches = [_judged(model, part, kind) for part in data.batches(EVALUATION_BATCH)]
+        batches = [_judged(*part) for part in scored_logits(model, data, EVALUATION_BATCH)]
     correct, losses, counts = (torch.cat(parts) for parts in zip(*batches, strict=True))
     return Quality(correct, losses, counts, language)
 
 
-def _judged(
-    model: nn.Module, part: LabelledTensors, kind: OutputKind
-) -> tuple[Tensor, Tensor, Tensor]:
+def _judged(logits: Tensor, targets: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return what is correct (rows,), and summed losses and counts (n,) of one batch."""
-    inputs, labels = part
-    output, targets = scored_rows(run_model(model, cloned(inputs)), labels)
-    logits = as_logits(output, kind).float()
-    correct = output.argmax(1) == targets
+    correct = logits.argmax(1) == targets
     losses = functional.cross_entropy(logits, targets, reduction="none").double()
     if labels.ndim == 1:
         return correct, losses, torch.ones_like(targets)
