@@ -110,7 +110,7 @@ FORMS: dict[str, Callable[[Seen], FloatArray]] = {
     "V3": lambda s: s.v3,
     "F": lambda s: s.fit,
     "(H + V) A": lambda s: (s.h + s.v) * s.factor,
-    TODAY: lambda s: (s.h + s.v3) * s.factor,
+    TODAY: lambda s: (np.maximum(s.h, 0) + s.v3) * s.factor,
     "(H + 2 V3) A": lambda s: (s.h + 2 * s.v3) * s.factor,
     "(H + V3 + F) A": lambda s: (s.h + s.v3 + s.fit) * s.factor,
     "(H + V3 + F/2) A": lambda s: (s.h + s.v3 + s.fit / 2) * s.factor,
