@@ -18,6 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.claim import Figures, Result
 from designer.results.provenance import versions
 
@@ -86,9 +88,11 @@ def commit() -> str | None:
 
 def machine() -> dict[str, Any]:
     """Return what the times were measured on."""
+    card = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
+        **card,
         "platform": f"{platform.system()} {platform.machine()}",
     }
 

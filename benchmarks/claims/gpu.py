@@ -5,6 +5,8 @@
 analysis    ``designer.analyze`` of a ResNet-50 and a ViT-B/16 of torchvision at 224 px against two
             plain forward passes, in float32 and in bfloat16 autocast
 separation  D at widths of 65,536 and 1,000,000 against reading the features twice
+contribution
+            contributions of all blocks of a ResNet-56 against one forward pass over the samples
 parity      D, contributions and a whole analysis against those on the processor
 search      trials per hour of the spaces ``mlp`` and ``cnn``: a plain Optuna loop, a search, and
             training one by one, from CUDA graphs, and stacked
@@ -27,7 +29,13 @@ from typing import Any
 import torch
 
 from benchmarks.claim import Figures, Result
-from benchmarks.claims import gpu_analysis, gpu_parity, gpu_search, gpu_separation
+from benchmarks.claims import (
+    gpu_analysis,
+    gpu_contribution,
+    gpu_parity,
+    gpu_search,
+    gpu_separation,
+)
 from benchmarks.command import Parser, output_file, say, wide_console
 from benchmarks.gpu_timing import SEED, Setting
 from designer.training.devices import usable_device
@@ -35,6 +43,7 @@ from designer.training.devices import usable_device
 PARTS: dict[str, Callable[[Setting], Figures]] = {
     "analysis": gpu_analysis.measure,
     "separation": gpu_separation.measure,
+    "contribution": gpu_contribution.measure,
     "parity": gpu_parity.measure,
     "search": gpu_search.measure,
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.evidence import costs, law, scaling, search
 from benchmarks.evidence.alpha import alpha
 from benchmarks.evidence.contribution import effects, removals
+from benchmarks.evidence.contribution_gpu import removals_on_a_gpu
 from benchmarks.evidence.criterion import criterion
 from benchmarks.evidence.diagnosis import diagnosis
 from benchmarks.evidence.edits import edits
@@ -46,7 +47,7 @@ PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
     Page.SEARCH: ("The search", (search.samplers, payoff)),
     Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, peers, receptive_field)),
     Page.BLOCKS: ("What a block contributes", (effects, zoo)),
-    Page.PRUNING: ("Pruning", (removals, max_drop, language)),
+    Page.PRUNING: ("Pruning", (removals, removals_on_a_gpu, max_drop, language)),
     Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks, gpu)),
     Page.SCALING: ("Scaling", (scaling.scaling,)),
 }

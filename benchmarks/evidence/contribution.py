@@ -175,11 +175,11 @@ def _removals(groups: Sequence[Figures]) -> Iterator[str]:
         "mean of several choices.",
     )
     for group in groups:
-        yield from _order_table(group)
+        yield from order_table(group)
     yield from ("", *resnet_verdict(groups), "", removal_losses(groups), *greedy_verdict(groups))
 
 
-def _order_table(group: Figures) -> Iterator[str]:
+def order_table(group: Figures) -> Iterator[str]:
     """Yield the accuracies of one kind of network, a row for each order."""
     counts = [k for k, removed in group["removed"].items() if len(removed["accuracy"]) > 1]
     cells = [(k, state) for k in counts for state in STATES]
@@ -221,10 +221,11 @@ def resnet_verdict(groups: Sequence[Figures]) -> Iterator[str]:
     for group in groups:
         for k in ("8", "12") if group["family"] == RESNET else ():
             if k in group["removed"]:
-                yield _resnet_sentence(group, k)
+                yield resnet_sentence(group, k)
 
 
-def _resnet_sentence(group: Figures, k: str) -> str:
+def resnet_sentence(group: Figures, k: str) -> str:
+    """Return what ``RESNET`` reaches with k of its blocks gone."""
     removed = group["removed"][k]
     lead = {name: by_state[RECOVERED] for name, by_state in removed["lead"].items()}
     before = removed["accuracy"][OURS][FITTED]["mean"]

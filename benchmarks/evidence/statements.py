@@ -5,11 +5,12 @@ The first of them make the table of the README, all of them the page of the evid
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from benchmarks.claim import Figures
-from benchmarks.claims.contribution_networks import PRETRAINED
+from benchmarks.claims.contribution_networks import FULL, LONG, PRETRAINED, Recovery
 from benchmarks.claims.contribution_orders import BLOCK_INFLUENCE, HELDOUT, OURS
 from benchmarks.claims.contribution_removals import FITTED, RECOVERED, REMOVED
 from benchmarks.claims.contribution_removals import RANDOM as RANDOM_ORDER
@@ -26,6 +27,7 @@ from benchmarks.evidence.contribution import (
     TOLERANCE,
     groups_of,
 )
+from benchmarks.evidence.contribution_gpu import REMOVAL_FILE as MORE_TRAINING
 from benchmarks.evidence.costs import ratios
 from benchmarks.evidence.criterion import (
     LEAD_EPOCHS,
@@ -99,6 +101,7 @@ def statements() -> list[Statement]:
         *_zoo(),
         *language_statements(),
         *_small_effects(),
+        *(_removals_of(group, FULL) for group in groups_of((MORE_TRAINING,))),
         *_pretrained(),
         *_peers(),
         *_receptive_field(),
@@ -240,7 +243,7 @@ def _effects_of(group: Figures) -> Statement:
     )
 
 
-def _removals_of(group: Figures) -> Statement:
+def _removals_of(group: Figures, recovery: Recovery = LONG) -> Statement:
     counts = [k for k, removed in group["removed"].items() if len(removed["accuracy"]) > 1]
     orders = (OURS, BLOCK_INFLUENCE, HELDOUT, RANDOM_ORDER)
     figures = [
@@ -253,13 +256,21 @@ def _removals_of(group: Figures) -> Statement:
     leads = [group["removed"][k]["lead"][n][RECOVERED] for k in counts for n in orders[1:]]
     return Statement(
         f"Pruning by contribution keeps most ({RESNET}, {' / '.join(counts)} of {group['blocks']} "
-        "blocks gone, then two short epochs)",
+        f"blocks gone, then {recovery.epochs} epochs over {recovery.images:,} images)",
         f"{', '.join(figures)}; whole network {percent(group['whole']['after']['mean'])}",
-        f"against all others {' / '.join(dict.fromkeys(map(verdict, leads)))}",
+        _over_all([verdict(lead) for lead in leads]),
         "contribution",
         Page.PRUNING,
-        "pruning",
+        "pruning" if recovery == LONG else "",
     )
+
+
+def _over_all(verdicts: Sequence[str]) -> str:
+    """Return how often each verdict was given; "against all others ahead" if there is one."""
+    if len(set(verdicts)) == 1:
+        return f"against all others {verdicts[0]}"
+    times = Counter(verdicts)
+    return ", ".join(f"{word} in {n} of {len(verdicts)}" for word, n in times.items())
 
 
 def _small_removals(groups: Sequence[Figures]) -> Statement:

@@ -60,7 +60,8 @@ def test_every_statement_names_a_program_and_a_page_and_every_page_is_named() ->
 
 
 def test_the_page_of_statements_is_read_in_minutes() -> None:
-    assert len(" ".join(document()).split()) < 1500
+    read = [line for line in document() if not line.startswith("[Tables]")]
+    assert len(" ".join(read).split()) < 1450
 
 
 def test_a_table_aligns_numbers_to_the_right() -> None:

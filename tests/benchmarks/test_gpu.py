@@ -23,7 +23,8 @@ def test_a_part_that_fails_leaves_its_error_and_the_others_their_figures(
 
     monkeypatch.setattr(gpu_analysis, "import_module", no_torchvision)
     file = tmp_path / "gpu.json"
-    quick = ["gpu", "--quick", "--device", "cpu", "--part", "analysis", "separation"]
+    parts = ("analysis", "separation", "contribution")
+    quick = ["gpu", "--quick", "--device", "cpu", "--part", *parts]
     main([*quick, "--json", str(file)])
     result = json.loads(file.read_text(encoding="utf-8"))
     analysis, separation = result["parts"]["analysis"], result["parts"]["separation"]
@@ -31,6 +32,9 @@ def test_a_part_that_fails_leaves_its_error_and_the_others_their_figures(
     (row,) = separation["rows"].values()
     assert row["ratio"] > 0
     assert 0 < row["d"] < 1
+    contribution = result["parts"]["contribution"]
+    assert contribution["blocks"] == 9
+    assert contribution["met"] == (contribution["ratio"] <= 15)
     assert result["card"]["device"] == "cpu"
 
 
