@@ -6,7 +6,9 @@ by default, on the device.  Weights are random and images noise: the time depend
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ def measure(setting: Setting) -> Figures:
     torch.manual_seed(SEED)
     model = CifarResnet(BLOCKS_PER_STAGE[name], CLASSES).to(setting.device).eval()
     train, heldout = (_images(samples, setting.device) for _ in range(2))
-    calls = [
+    calls: list[Callable[[], Any]] = [
         partial(contributions, model, train, heldout, samples=samples),
         partial(_pass, model, train[0], heldout[0]),
     ]
