@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from benchmarks.command import say
@@ -34,12 +37,25 @@ def in_processes(
     """
     started = time.perf_counter()
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(tasks)), mp_context=context) as pool:
+    count = min(processes, len(tasks))
+    with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
         outcomes = pool.map(partial(_on_one_thread, function), tasks)
         for done, outcome in enumerate(outcomes, start=1):
             if 10 * done // len(tasks) != 10 * (done - 1) // len(tasks):
                 say(f"{what}: {done}/{len(tasks)} after {time.perf_counter() - started:.0f} s")
             yield outcome
+
+
+def _end_with_parent() -> None:
+    """Let this process end as soon as the one that started it does, also if that one is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_exit_after, args=[parent], daemon=True).start()
+
+
+def _exit_after(process: BaseProcess) -> None:
+    process.join()
+    os._exit(1)
 
 
 def _on_one_thread(function: Callable[[Task], Outcome], task: Task) -> Outcome:
