@@ -10,9 +10,9 @@ finding         condition
 not sound       the 95 % interval of the total fall of log D reaches down to 0, or no class
                 direction is left behind the last block, or after less than ``MIN_EPOCHS`` epochs
                 more than ``LOSS_LEFT`` of the training loss of the first is left
-rate too low    after the first third of the epochs, when the rate goes down, the training loss
-                falls by less than 1 - ``STALLED``, and more than ``LOSS_LEFT`` of that of the first
-                epoch is left
+rate too low    the training loss still falls when the rate goes down, after the first third of the
+                epochs: at least ``STILL_FALLING`` as fast as so far; from there it falls by less
+                than 1 - ``STALLED``, and more than ``LOSS_LEFT`` of that of the first epoch is left
 rate too high   a run diverged, or the seeds end more than ``SEED_SPREAD`` apart
 over-deep       it is sound, and ``SURPLUS_BLOCKS`` or more blocks lie behind the first whose
                 held-out nearest-class-mean accuracy is within ``GOOD_ENOUGH`` of the best
@@ -52,6 +52,11 @@ from designer.results.units import UnitUse
 STALLED = 0.8
 """The rate was too low if the loss at the end is at least this share of the loss after the first
 third of the epochs.  Chosen to name networks that a higher rate makes more accurate by 2 points."""
+
+STILL_FALLING = 2 / 3
+"""The rate was too low only if, in the second half of the first third of the epochs, the loss falls
+at least this much per epoch, compared with all of the third. Where labels are noisy, it comes to
+rest far above 0 at any rate."""
 
 LOSS_LEFT = 0.1
 """The loss is far from its end if more than this share of that of the first epoch is left: a
@@ -301,23 +306,38 @@ def _diverged(runs: TrainingRuns) -> Finding | None:
 def _rate_too_low(runs: TrainingRuns) -> Finding | None:
     """Return that the rate was too low: its decay ended a training that had not come far.
 
-    At a sufficient rate the loss falls steeply once the rate goes down.
+    At a sufficient rate the loss falls steeply once the rate goes down, or has come to rest before.
     """
     epochs = min(map(len, runs.losses), default=0)
     if epochs < MIN_EPOCHS:
         return None
-    first, third, last = (
-        _mean([losses[epoch] for losses in runs.losses]) for epoch in (0, epochs // 3 - 1, -1)
-    )
-    if not (last >= STALLED * third and last > LOSS_LEFT * first):
+    mean = [_mean([losses[epoch] for losses in runs.losses]) for epoch in range(epochs)]
+    decay = epochs // 3 - 1
+    first, third, last = mean[0], mean[decay], mean[-1]
+    stalled = last >= STALLED * third and last > LOSS_LEFT * first
+    if not (stalled and _pace(mean[: decay + 1]) >= STILL_FALLING):
         return None
     return Finding(
         FindingKind.RATE_TOO_LOW,
-        f"After the first third of the epochs, when the rate goes down, the training loss only "
-        f"falls from {third:.2f} to {last:.2f} nats, to {100 * last / third:.0f} %; from "
-        f"{100 * STALLED:.0f} % on the training is not at its end.",
+        "After the first third of the epochs, when the rate goes down, the training loss, which "
+        f"was still falling, only falls from {third:.2f} to {last:.2f} nats, to "
+        f"{100 * last / third:.0f} %; from {100 * STALLED:.0f} % on the training is not at its "
+        "end.",
         f"Train with {RATE_FACTOR} times the learning rate.",
     )
+
+
+def _pace(losses: Sequence[float]) -> float:
+    """Return the fall per epoch in the second half of losses over that in all of them.
+
+    It is 1 where losses fall evenly, 0 where they have come to rest, and where they do not fall.
+    """
+    last = len(losses) - 1
+    half = last // 2
+    fall = losses[0] - losses[last]
+    if fall <= 0:
+        return 0.0
+    return (losses[half] - losses[last]) / (last - half) / (fall / last)
 
 
 def _seeds_differ(profiles: Sequence[SeparationProfile], runs: TrainingRuns) -> Finding | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from designer.analysis.advice import layer_reports
@@ -174,10 +175,10 @@ def test_nothing_is_said_of_a_d_that_does_not_exist(bad: float) -> None:
 
 
 def losses(third: float, last: float, first: float = 2.0, epochs: int = 12) -> tuple[float, ...]:
-    """Return losses with these values in the first epoch, after a third, and in the last."""
-    values = [third] * epochs
-    values[0], values[-1] = first, last
-    return tuple(values)
+    """Return losses that fall evenly in the first third of the epochs, and evenly to the last."""
+    decay = epochs // 3 - 1
+    fall, rest = np.linspace(first, third, decay + 1), np.linspace(third, last, epochs - decay)
+    return (*fall.tolist(), *rest[1:].tolist())
 
 
 LOSSES_OF_A_GOOD_RATE = losses(third=1.0, last=0.3)
@@ -202,6 +203,16 @@ def test_a_rate_is_too_low_if_the_loss_stalls_far_from_its_end(
     if named:
         assert only(findings).advice == "Train with 3 times the learning rate."
         assert f"from {run[len(run) // 3 - 1]:.2f} to {run[-1]:.2f} nats" in findings[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("at_half", "named"), [(1.5, True), (1.34, True), (1.33, False), (1.0, False)]
+)
+def test_a_rate_is_not_too_low_where_the_loss_has_come_to_rest(at_half: float, named: bool) -> None:
+    """Noisy labels leave a loss at which every training comes to rest."""
+    run = (2.0, 1.7, at_half, 1.2, 1.0, *[0.95] * 10)
+    findings = diagnose([profile_with()], runs=TrainingRuns(losses=(run,), accuracies=(0.9,)))
+    assert (FindingKind.RATE_TOO_LOW in kinds(findings)) == named
 
 
 def test_the_losses_of_all_seeds_decide() -> None:

@@ -106,8 +106,9 @@ TRIED_IDLE = "accuracy -2.1 points, not kept"
 
 RATE_TOO_LOW = Finding(
     FindingKind.RATE_TOO_LOW,
-    "After the first third of the epochs, when the rate goes down, the training loss only falls "
-    "from 1.15 to 1.06 nats, to 92 %; from 80 % on the training is not at its end.",
+    "After the first third of the epochs, when the rate goes down, the training loss, which was "
+    "still falling, only falls from 1.15 to 1.06 nats, to 92 %; from 80 % on the training is not "
+    "at its end.",
     "Train with 3 times the learning rate.",
     tried=True,
     outcome="three times the learning rate, accuracy +1.0 points (+0.4 to +1.6), kept",
