@@ -191,8 +191,8 @@ class _Tally:
             # half precision is too coarse for the differences between losses
             precise = logits if logits.dtype is torch.float64 else logits.float()
             losses = functional.cross_entropy(precise, labels, reduction="none")
-            self.losses.append(losses.cpu())
-            self.correct.append((logits.argmax(1) == labels).float().cpu())
+            self.losses.append(losses)  # a copy to the processor would wait for the device
+            self.correct.append((logits.argmax(1) == labels).float())
 
 
 @dataclass(eq=False)
@@ -389,7 +389,8 @@ def mean_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect | 
     """
     if not whole or not without:
         return None
-    differences = torch.cat(list(without)).double() - torch.cat(list(whole)).double()
+    after, before = (torch.cat(list(values)).cpu().double() for values in (without, whole))
+    differences = after - before
     return _effect(float(differences.mean()), differences)
 
 
