@@ -30,7 +30,7 @@ from benchmarks.evidence.pretrained import pretrained
 from benchmarks.evidence.receptive_field import receptive_field
 from benchmarks.evidence.score_forms import score_forms
 from benchmarks.evidence.statement import Page, Statement
-from benchmarks.evidence.statements import statements, summary
+from benchmarks.evidence.statements import statements, summary, tally
 from benchmarks.evidence.terms import opening
 from benchmarks.evidence.zoo import zoo
 
@@ -78,22 +78,22 @@ def document() -> Iterator[str]:
     yield from (
         "# The evidence",
         "",
-        *opening(),
+        *opening(tally()),
     )
     for statement in statements():
         yield from _section(statement)
 
 
 def _section(statement: Statement) -> Iterator[str]:
-    yield from ("", f"## {statement.sentence}", "")
-    yield f"**{_sentence(statement.verdict)}** {_sentence(statement.figure)}"
+    yield from ("", f"## {statement.sentence}", "", f"**{_sentence(statement.verdict)}**", "")
+    yield from (f"- {_sentence(figure)}" for figure in statement.figures)
     if statement.picture:
         yield from embedded(statement.picture)
     else:
         yield ""
-    yield (
-        f"[Tables](evidence/{statement.page}.md) · `python -m benchmarks.run {statement.program}`"
-    )
+    tables = ", ".join(f"[{page}](evidence/{page}.md)" for page in statement.pages)
+    commands = ", ".join(f"`python -m benchmarks.run {name}`" for name in statement.programs)
+    yield f"Tables: {tables} · {commands}"
 
 
 def _sentence(words: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchmarks.claim import Figures
 from benchmarks.claims.contribution_criteria import CRITERIA
 from benchmarks.claims.contribution_effects import EFFECTS
 from benchmarks.claims.contribution_networks import FULL
@@ -13,17 +14,18 @@ from benchmarks.result_files import is_measured, read_result
 
 EFFECT_FILE = "contribution_effects_56_gpu.json"
 REMOVAL_FILE = "contribution_removals_56_gpu.json"
-COST_FILE = "gpu_contribution.json"
+COST_FILES = ("contribution_cost.json", "gpu_contribution.json")
+"""On a processor, and on a GPU."""
 
 
 def removals_on_a_gpu() -> Iterator[str]:
     """Yield the removals after a longer training on more images, single removals, and the cost."""
-    if not all(map(is_measured, (EFFECT_FILE, REMOVAL_FILE, COST_FILE))):
+    if not all(map(is_measured, (EFFECT_FILE, REMOVAL_FILE, *COST_FILES))):
         return
     group = read_result(REMOVAL_FILE)["groups"][0]
     yield (
         f"\n**Does it hold with more training?** The same {RESNET} on an "
-        f"{read_result(COST_FILE)['card']['name']} (`python -m benchmarks.run contribution "
+        f"{read_result(COST_FILES[1])['card']['name']} (`python -m benchmarks.run contribution "
         f"--removals --all-images --device cuda`): recovery, and the training of the whole network "
         f"beside it, take {FULL.epochs} epochs over {FULL.images:,} images, all that the file has "
         "beside those that are held out. What was asked for after two short epochs is compared "
@@ -46,12 +48,31 @@ def _effects() -> str:
 
 
 def _cost() -> str:
-    row = read_result(COST_FILE)["parts"]["contribution"]
-    low, high = row["ratio_range"]
     return (
-        f"What all contributions cost on the card: {row['ratio']:.0f} forward passes over the "
-        f"{row['samples']:,} samples ({low:.0f} to {high:.0f} in {row['rounds']} rounds; "
-        f"{1000 * row['plain_seconds']:.0f} ms each), where at most {row['acceptance']} were "
-        f"wanted: {'met' if row['met'] else 'MISSED'} (`python -m benchmarks.run gpu --part "
-        "contribution`)."
+        "What that costs: "
+        f"{cost_figure()} (`python -m benchmarks.run gpu --part contribution`, also with "
+        "`--device cpu`)."
     )
+
+
+def cost_figure() -> str:
+    """Return what all contributions of a network cost, on a processor and on a GPU."""
+    rows = _costs()
+    row = rows[0]
+    times = [
+        f"{row['ratio']:.0f} forward passes on {where}"
+        for row, where in zip(rows, ("a processor", "a GPU"), strict=True)
+    ]
+    return (
+        f"contributions of the {row['blocks']} blocks of a {row['network']}: {' and '.join(times)} "
+        f"over the {row['samples']:,} samples (at most {row['acceptance']} wanted)"
+    )
+
+
+def costs_are_met() -> list[bool]:
+    """Return if contributions cost no more than wanted, on a processor and on a GPU."""
+    return [row["met"] for row in _costs()]
+
+
+def _costs() -> list[Figures]:
+    return [read_result(file)["parts"]["contribution"] for file in COST_FILES]

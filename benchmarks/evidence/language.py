@@ -10,7 +10,6 @@ from benchmarks.claims.language import RANDOM_MEAN, RIVALS, STATES
 from benchmarks.claims.language_models import ENCODER_COUNTS
 from benchmarks.claims.layer_criteria import ANGLE, INFLUENCE, LAST, OURS, RANDOM
 from benchmarks.evidence.markdown import table
-from benchmarks.evidence.statement import Page, Statement, holds
 from benchmarks.result_files import is_measured, read_result
 
 FILE = "language.json"
@@ -23,6 +22,9 @@ ALIKE = 0.002
 
 IN_WORDS = {"before": "without recovery", "after": "after recovery"}
 """What the states are called."""
+
+IN_SHORT = {LAST: "the last layers"}
+"""What an order is called in a sentence."""
 
 
 def language() -> Iterator[str]:
@@ -97,47 +99,19 @@ def _times(speed: Figures) -> Iterator[str]:
     yield ""
 
 
-def language_statements() -> Iterator[Statement]:
-    """Yield what is said of language models, if it was measured."""
-    if not is_measured(FILE):
-        return
-    yield Statement(
-        "Contribution finds the layers that a language model can do without at least as well as "
-        "Block Influence and angular distance",
-        figure(),
-        holds(is_level()),
-        "language",
-        Page.PRUNING,
-    )
-    if read_result(FILE)["encoder"]["rows"]:
-        yield Statement(
-            "The same holds for a sentence encoder",
-            encoder_figure(),
-            holds(encoder_holds()),
-            "language",
-            Page.PRUNING,
-        )
-    yield Statement(
-        "Pruning a language model makes it faster",
-        speed_figure(),
-        holds(is_faster()),
-        "language",
-        Page.PRUNING,
-    )
-
-
 def figure() -> str:
     """Return the perplexities at the smallest size, without recovery and after it."""
     figures = read_result(FILE)["perplexity"]
     count = max(figures["removed"], key=int)
-    names = (OURS, *RIVALS, LAST, RANDOM_MEAN)
-    parts = []
-    for state in STATES:
-        values = figures["removed"][count][state]["perplexity"]
-        parts.append(f"{IN_WORDS[state]} {', '.join(f'{values[name]:.2f}' for name in names)}")
+    values = [figures["removed"][count][state]["perplexity"] for state in STATES]
+    parts = [
+        f"{IN_SHORT.get(name, name)} {' / '.join(f'{value[name]:.2f}' for value in values)}"
+        for name in (OURS, *RIVALS, LAST, RANDOM_MEAN)
+    ]
     return (
-        f"perplexity per byte of small models, {figures['whole']:.2f} with all 12 layers; {count} "
-        f"gone by {', '.join(names)}: {'; '.join(parts)}"
+        f"perplexity per byte of small language models, {count} of 12 layers gone, "
+        f"{' / '.join(IN_WORDS[state] for state in STATES)}: {', '.join(parts)}; all layers "
+        f"{figures['whole']:.2f}"
     )
 
 
@@ -148,14 +122,16 @@ def is_level() -> bool:
 
 
 def encoder_figure() -> str:
-    """Return the mean cosines by size, as layers are left out and after the repair."""
-    rows, names = read_result(FILE)["encoder"]["rows"], (OURS, *RIVALS)
+    """Return the mean cosines by size, after the repair."""
+    rows = read_result(FILE)["encoder"]["rows"]
     parts = []
-    for count, repaired in ENCODER_SIZES:
-        values = [_mean(rows, n, count, "cosine", repaired=repaired) for n in names]
-        how = "repaired" if repaired else f"{count} of 6 gone"
-        parts.append(f"{how} {', '.join(f'{value:.3f}' for value in values)}")
-    return f"cosine to the whole encoder's embeddings, by {', '.join(names)}: {'; '.join(parts)}"
+    for name in (OURS, *RIVALS):
+        values = [_mean(rows, name, count, "cosine", repaired=True) for count in ENCODER_COUNTS]
+        parts.append(f"{name} {' / '.join(f'{value:.3f}' for value in values)}")
+    return (
+        f"cosine to the embeddings of a whole sentence encoder, "
+        f"{' / '.join(map(str, ENCODER_COUNTS))} of 6 layers gone, repaired: {', '.join(parts)}"
+    )
 
 
 def encoder_holds() -> bool:
@@ -172,13 +148,11 @@ def encoder_holds() -> bool:
 def speed_figure() -> str:
     """Return which share of the time is left."""
     rows = read_result(FILE)["speed"]["rows"]
-    shares = [f"{row['removed']} of 12 layers gone: {row['ratio']:.2f} of the time" for row in rows]
-    return f"GPT-2 of 12 layers on one thread; {'; '.join(shares)}"
-
-
-def is_faster() -> bool:
-    """Return True if every removal makes the model faster."""
-    return all(row["ratio"] < 1 for row in read_result(FILE)["speed"]["rows"])
+    gone, left = (
+        " / ".join(words)
+        for words in zip(*((str(r["removed"]), f"{r['ratio']:.2f}") for r in rows), strict=True)
+    )
+    return f"GPT-2 without {gone} of 12 layers takes {left} of the time"
 
 
 def _likeness(rows: Sequence[Figures], name: str, removed: int, *, repaired: bool) -> str:

@@ -92,21 +92,29 @@ def _seconds(group: Figures) -> str:
     return " / ".join("-" if value is None else f"{value:.1f}" for value in seconds)
 
 
-def figure() -> str:
-    """Return recall, right advice and the share of healthy blocks that is flagged, by tool."""
+def figures() -> tuple[str, str]:
+    """Return how many planted defects each tool names, and what it says of healthy blocks."""
     result = read_result(FILE)
     whole = [group for group in result["groups"] if group["family"] == ALL]
     networks = sum(group["networks"] for group in whole)
-    parts = []
+    named = [f"{_short(tool)} {sum(g['tools'][tool]['named'] for g in whole)}" for tool in TOOLS]
+    alarms = []
     for tool in TOOLS:
-        named, right = (sum(g["tools"][tool][key] for g in whole) for key in ("named", "right"))
         healthy = _healthy(result)["tools"][tool]
         costly = healthy["costly_alarms"] / max(healthy["other_blocks"], 1)
-        parts.append(f"{tool} {named} ({right}) of {networks}, {_rate(healthy):.0%} ({costly:.0%})")
+        alarms.append(f"{_short(tool)} {_rate(healthy):.0%} / {costly:.0%}")
     return (
-        "planted defects named (with the right advice), and blocks of healthy networks called "
-        f"unneeded (wrongly so): {'; '.join(parts)}"
+        f"beside other tools, {networks} networks with a defect of a layer or of their size: named "
+        f"by {', '.join(named)}",
+        "blocks of healthy networks that a tool calls unneeded / whose removal then costs "
+        f"accuracy: {', '.join(alarms)}",
     )
+
+
+def _short(tool: str) -> str:
+    """Return the name of a tool without a comma."""
+    name, _, where = tool.partition(", ")
+    return f"{name} ({where})" if where else name
 
 
 def losses(result: Figures) -> Iterator[str]:

@@ -52,15 +52,11 @@ def states() -> list[Figures]:
 
 def figure() -> str:
     """Return the range of r and of the uniformity, over networks and kinds of features."""
-    parts = [
-        f"{words} {_range(_laws(part), 'r')}"
-        for part, words in (("train", "training images"), ("heldout", "test images"))
-    ]
     laws = [*_laws("train"), *_laws("heldout")]
     last = [law for part in ("train", "heldout") for law in _laws(part, LAST_STAGE)]
     return (
         f"uniformity {_range(laws, 'uniformity')}, within the last stage "
-        f"{_range(last, 'uniformity')}; Pearson r on {', '.join(parts)}"
+        f"{_range(last, 'uniformity')}; Pearson r {_range(laws, 'r')}"
     )
 
 

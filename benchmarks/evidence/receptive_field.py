@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from benchmarks.claim import Figures
 from benchmarks.claims.receptive_field import FREE, LEAST, SHORTENED, UNFLAGGED, is_right
 from benchmarks.evidence.markdown import difference, percent, table
-from benchmarks.evidence.statement import holds
 from benchmarks.result_files import is_measured, read_result
 
 FILE = "receptive_field.json"
@@ -76,17 +75,15 @@ def _peers(result: Figures) -> Iterator[str]:
 def figure() -> str:
     """Return what networks lose without what each rule flags."""
     changes = [f"{group['rule']} {_change(group['change'][UNFLAGGED])}" for group in _over_all()]
-    return f"points of test accuracy without those that see nothing new {'; '.join(changes)}"
+    return (
+        "points of test accuracy that CNNs gain without the convolutions that see nothing new of "
+        f"the image, by where that is so: {'; '.join(changes)}"
+    )
 
 
-def verdicts() -> list[str]:
-    """Return for each rule if it is right over all data, or whether that is not shown."""
-    return [_verdict(group["change"][UNFLAGGED]) for group in _over_all()]
-
-
-def _verdict(change: Figures) -> str:
-    unclear = change["interval"][0] < LEAST and change["interval"][1] >= 0
-    return "not shown" if unclear else holds(is_right(change))
+def is_shown() -> bool:
+    """Return whether networks are shown to do as well without what one of the rules flags."""
+    return any(is_right(group["change"][UNFLAGGED]) for group in _over_all())
 
 
 def _over_all() -> list[Figures]:

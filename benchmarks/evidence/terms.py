@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 TERMS = {
     "D": "how mixed the classes are behind a layer: Tr(SS_w SS_b⁺), the spread within classes over "
     "that between them",
-    "law": "log D falls by the same step at every layer of a trained classifier; Pearson r with "
-    "depth is then near -1, and *uniformity* (1 for equal steps) at least 0.9",
+    "block": "a layer, or a group of layers that repeats; the unit that is measured and removed",
+    "law": "log D falls by the same step at every layer; Pearson r with depth is then near -1, and "
+    "*uniformity* (1 for equal steps) at least 0.9",
     "step": "by how much a block lowers log D; *held-out*: on images that were not trained on",
     "contribution": "by how much cross-entropy, accuracy or D get worse with a simple stand-in for "
     "the block",
@@ -19,14 +20,16 @@ TERMS = {
 }
 
 
-def opening() -> Iterator[str]:
-    """Yield what the tool does, what the page shows, and its words."""
+def opening(tally: Iterable[str]) -> Iterator[str]:
+    """Yield what the tool does, which claims hold, and the words of the page."""
     yield from (
         "Designer looks inside classifiers: it ranks architectures after short training, says what "
         "is wrong with a network, tries what it advises, and removes blocks that are not needed. "
-        "This page shows its claims and whether they hold, with rivals also where these win. "
+        "This page shows its claims and whether they hold, including where rivals win. "
         "`python -m benchmarks.evidence` writes it from `benchmarks/results/`; the command below a "
         "claim measures it again.",
     )
     yield ""
+    yield from tally
+    yield from ("", "The words of this page:", "")
     yield from (f"- **{word}**: {meaning}" for word, meaning in TERMS.items())

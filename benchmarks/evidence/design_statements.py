@@ -1,0 +1,144 @@
+"""Claims on ranking, searching, diagnosing and editing architectures."""
+
+from __future__ import annotations
+
+from benchmarks.claims.edits import ADVISED, RANDOM
+from benchmarks.claims.payoff_searches import NSGA2, OURS, REFERENCE
+from benchmarks.evidence import diagnosis, edits, peers, receptive_field
+from benchmarks.evidence.criterion import (
+    LEAD_EPOCHS,
+    TOP_HALF,
+    kinds_of_networks,
+    means,
+    untouched_pools,
+    verdict_words,
+)
+from benchmarks.evidence.markdown import AHEAD, difference
+from benchmarks.evidence.payoff import (
+    half_is_enough,
+    mean_regret,
+    payoffs,
+    searches_near,
+    settings_with_half,
+)
+from benchmarks.evidence.statement import Page, Statement, marked, verdict_of
+from benchmarks.result_files import read_result
+
+IN_TABLE = {REFERENCE: "TPE with MedianPruner", "TPE, Hyperband": "TPE with Hyperband"}
+"""Searches whose names hold a comma."""
+
+ARMS = (OURS, *IN_TABLE, NSGA2, "random")
+"""Searches that are compared."""
+
+
+def ranking() -> Statement:
+    """Return how well the design score ranks architectures."""
+    pools = untouched_pools()
+    words = {"all": verdict_words(pools), "top_half": verdict_words(pools, TOP_HALF)}
+    by_epochs, better_half = (
+        f"{means('design_score', which)}, validation accuracy {means('validation_accuracy', which)}"
+        f" ({' / '.join(words[which])})"
+        for which in words
+    )
+    return Statement(
+        "ranking architectures",
+        "After a short run the design score ranks architectures better than validation accuracy",
+        (
+            "Spearman with the accuracy after long training, after "
+            f"{' / '.join(LEAD_EPOCHS)} epochs: {by_epochs}",
+            f"among the better half of the architectures: {better_half}",
+            f"means over {len(pools)} pools of {kinds_of_networks()}, not used for tuning",
+        ),
+        verdict_of(*(word == AHEAD for own in words.values() for word in own)),
+        ("criterion",),
+        (Page.SCORE,),
+        "leads",
+    )
+
+
+def searching() -> Statement:
+    """Return what the search finds in how much time."""
+    results = payoffs()
+    regrets = {arm: mean_regret(results, arm) for arm in ARMS}
+    half = mean_regret(results, OURS, "0.5")
+    near = {arm: searches_near(results, arm) for arm in ARMS}
+    enough = settings_with_half(results)
+    return Statement(
+        "saving time in a search",
+        f"The search needs half the processor time of {IN_TABLE[REFERENCE]}",
+        (
+            "points of test accuracy below the best known, at equal time: "
+            + ", ".join(
+                f"{IN_TABLE.get(arm, arm)} {regret:.2f}"
+                for arm, regret in regrets.items()
+                if regret is not None
+            )
+            + (f"; designer at half the time {half:.2f}" if half is not None else ""),
+            marked(
+                f"half the time is {'' if half_is_enough(results) else 'not '}enough on average, "
+                f"and in {enough} of {len(results)} settings",
+                met=enough == len(results),
+            ),
+            f"searches within half a point of the best known, of {near[OURS][1]}: "
+            + ", ".join(f"{IN_TABLE.get(arm, arm)} {count}" for arm, (count, _) in near.items()),
+        ),
+        verdict_of(half_is_enough(results), enough == len(results)),
+        ("payoff",),
+        (Page.SEARCH,),
+        "payoff",
+    )
+
+
+def diagnosing() -> Statement:
+    """Return which defects are named, beside other tools."""
+    groups = diagnosis.all_groups()
+    named = [
+        f"{words} {groups[name]['named']} of {groups[name]['networks']}"
+        for name, words in diagnosis.NAMED.items()
+    ]
+    wrong = diagnosis.false_alarms(groups)
+    named_by, alarms = peers.figures()
+    return Statement(
+        "saying what is wrong with a network",
+        "The diagnosis names what is wrong with a network, and is silent on healthy ones",
+        (
+            f"defects of whole networks that are named: {', '.join(named)}; of the blocks of "
+            f"healthy networks it advises to change {wrong:.1%} (at most "
+            f"{diagnosis.FALSE_ALARMS:.0%} wanted)",
+            marked(named_by, met=peers.names_most()),
+            marked(alarms, met=peers.is_quietest()),
+            marked(receptive_field.figure(), met=receptive_field.is_shown()),
+        ),
+        verdict_of(
+            diagnosis.defects_are_named(groups),
+            wrong <= diagnosis.FALSE_ALARMS,
+            peers.names_most(),
+            peers.is_quietest(),
+            receptive_field.is_shown(),
+        ),
+        ("diagnosis", "peers", "receptive_field"),
+        (Page.ADVICE,),
+    )
+
+
+def editing() -> Statement:
+    """Return what edits are worth, and the order of the report."""
+    whole = read_result(edits.FILE)["groups"]["all"]
+    advised, level = whole["arms"][ADVISED], whole["runs_until_level"]
+    return Statement(
+        "improving an architecture",
+        "Edits that the search tries and keeps make networks better, and those that the report "
+        "advises come first",
+        (
+            f"better on test data: {advised['better']} of the {advised['changed']} networks that "
+            f"edits changed, with {advised['size']:.0%} of the parameters and "
+            f"{difference(advised['test_change'], 100, 1)} points",
+            f"training runs until as small as in the other order: advised {level[ADVISED]:.1f}, "
+            f"random {level[RANDOM]:.1f} (at most {edits.RUNS_SHARE:.0%} wanted)",
+        ),
+        verdict_of(
+            edits.better_share(whole) >= edits.GOOD_SHARE, level["ratio"] <= edits.RUNS_SHARE
+        ),
+        ("edits",),
+        (Page.ADVICE,),
+    )

@@ -1,0 +1,130 @@
+"""Claims on costs, on speed, and on the law."""
+
+from __future__ import annotations
+
+from benchmarks.evidence import contribution_gpu, gpu, law, pretrained
+from benchmarks.evidence.costs import ratios
+from benchmarks.evidence.scaling import TRIALS_PER_HOUR
+from benchmarks.evidence.statement import Page, Statement, marked, verdict_of
+from benchmarks.result_files import read_result
+from designer.measures.law import HOLDS_FROM
+
+FOLLOWS = -0.95
+"""Largest r of a network that follows the law, as in the paper."""
+
+KEPT = 0.8
+"""Share of the ideal rate that workers must keep."""
+
+
+def costs() -> Statement:
+    """Return what it costs to look inside."""
+    analysis = read_result("analysis.json")["time"]["10"]
+    looks = [(name, read_result("looks.json")[name]) for name in ("mlp", "cnn")]
+    separation = read_result("separation.json")
+    textbook = separation["against_textbook"].values()
+    return Statement(
+        "the cost of looking inside",
+        "To look inside a network costs little",
+        (
+            f"`analyze` of a ResNet-18 without contributions: {analysis['ratio']:.2f} times two "
+            f"plain forward passes (at most {analysis['acceptance']} wanted)",
+            marked(contribution_gpu.cost_figure(), met=all(contribution_gpu.costs_are_met())),
+            marked(
+                f"`analyze` on a GPU, times two forward passes: {gpu.analysis_figure()}",
+                met=gpu.analysis_is_cheap(),
+            ),
+            marked(
+                "a look between two epochs: "
+                + ", ".join(
+                    f"{row['look']:.1%} of an epoch of the space `{name}` (at most "
+                    f"{row['acceptance']:.0%} wanted)"
+                    for name, row in looks
+                ),
+                met=all(row["met"] for _, row in looks),
+            ),
+            marked(
+                f"D: {' / '.join(ratios(separation))} times as fast as the textbook formula at 100 "
+                f"/ 1,000 / 3,000 features ("
+                f"{' / '.join(str(row['acceptance']) for row in textbook)} wanted)",
+                met=all(row["met"] for row in textbook),
+            ),
+        ),
+        verdict_of(
+            analysis["met"],
+            *contribution_gpu.costs_are_met(),
+            gpu.analysis_is_cheap(),
+            *(row["met"] for _, row in looks),
+            *(row["met"] for row in textbook),
+        ),
+        ("analysis", "gpu", "looks", "separation"),
+        (Page.COSTS, Page.PRUNING),
+    )
+
+
+def speed() -> Statement:
+    """Return how many trials a search does in an hour, alone, on a GPU and with many workers."""
+    rows = read_result("scaling_plain.json")["rows"]
+    cores, many = read_result("scaling_cores.json"), read_result("scaling_workers.json")["rows"]
+    most = max(row["workers"] for row in many)
+    kept = [
+        f"{row['of_ideal']:.0%} ({row['storage'].removeprefix('gRPC proxy, on ')})"
+        for row in many
+        if row["workers"] == most
+    ]
+    return Statement(
+        "trials per hour",
+        f"A search does {TRIALS_PER_HOUR} times the trials per hour of a plain Optuna loop, though "
+        "it measures every network",
+        (
+            marked(
+                "on a processor: "
+                + "; ".join(f"{row['ratio']:.2f} times ({row['networks']})" for row in rows),
+                met=all(row["ratio"] >= TRIALS_PER_HOUR for row in rows),
+            ),
+            f"on a GPU: {gpu.rates_figure()}",
+            f"a GPU gives the same figures as a processor, to {gpu.worst_parity():.0e} in float32",
+            f"two workers on {cores['meta']['machine']['cores']} cores do {cores['ratio']:.2f} "
+            f"times the trials of one; {most} workers with jobs that only wait keep "
+            f"{', '.join(kept)} of the ideal rate ({KEPT:.0%} wanted)",
+        ),
+        verdict_of(
+            all(row["ratio"] >= TRIALS_PER_HOUR for row in rows),
+            gpu.is_fast(),
+            all(row["of_ideal"] >= KEPT for row in many),
+        ),
+        ("scaling", "gpu"),
+        (Page.SCALING, Page.COSTS),
+    )
+
+
+def the_law() -> Statement:
+    """Return where log D falls by equal steps, and where it does not."""
+    agreeing, others = law.verdicts()
+    runs = [run["after"]["law"] for run in read_result("residual.json")["runs"]]
+    fit = [
+        f"{words} {', '.join(f'{run[key]:.2f}' for run in runs)}"
+        for key, words in (("r", "Pearson r"), ("uniformity", "uniformity"))
+    ]
+    return Statement(
+        "the law itself",
+        "In a trained classifier log D falls by the same step at every layer (He & Su, PNAS 2023)",
+        (
+            f"{len(agreeing)} of {len(agreeing) + len(others)} of their claims were reproduced "
+            "with small networks" + (f"; these differ: {'; '.join(others)}" if others else ""),
+            marked(
+                f"over all blocks of ResNet-20 and ResNet-56 that others trained: "
+                f"{pretrained.figure()}",
+                met=pretrained.follows(),
+            ),
+            f"next characters, with the residual of a linear prediction in place of D: "
+            f"{'; '.join(fit)}",
+        ),
+        verdict_of(
+            not others,
+            pretrained.follows(),
+            all(run["r"] <= FOLLOWS and run["uniformity"] >= HOLDS_FROM for run in runs),
+        ),
+        ("paper", "pretrained", "residual"),
+        (Page.LAW,),
+        "law",
+    )
