@@ -30,8 +30,9 @@ from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.statistics import mean_and_t_interval
 from designer.analysis.advice import layer_reports
 from designer.analysis.contribution import contributions
-from designer.analysis.diagnosis import TrainingRuns, diagnose
+from designer.analysis.diagnosis import diagnose
 from designer.analysis.profile import profile
+from designer.analysis.training_runs import TrainingRuns
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
 from designer.report.views.network import is_edit

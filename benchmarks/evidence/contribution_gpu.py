@@ -60,12 +60,13 @@ def cost_figure() -> str:
     rows = _costs()
     row = rows[0]
     times = [
-        f"{row['ratio']:.0f} forward passes on {where}"
+        f"{row['ratio']:.0f} on {where}"
         for row, where in zip(rows, ("a processor", "a GPU"), strict=True)
     ]
     return (
-        f"contributions of the {row['blocks']} blocks of a {row['network']}: {' and '.join(times)} "
-        f"over the {row['samples']:,} samples (at most {row['acceptance']} wanted)"
+        f"contributions of the {row['blocks']} blocks of a {row['network']}, in forward passes "
+        f"over the {row['samples']:,} samples: {', '.join(times)} (at most {row['acceptance']} "
+        "wanted)"
     )
 
 

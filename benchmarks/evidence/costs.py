@@ -39,6 +39,22 @@ def ratios(row: Figures) -> list[str]:
     return [f"{row['against_textbook'][width]['ratio']:,.0f}" for width in WIDTHS]
 
 
+def separation_figure() -> str:
+    """Return how much faster D is than the textbook form, by number of features."""
+    result = read_result("separation.json")
+    wanted = " / ".join(str(row["acceptance"]) for row in result["against_textbook"].values())
+    widths = " / ".join(f"{int(width):,}" for width in WIDTHS)
+    return (
+        f"D: {' / '.join(ratios(result))} times as fast as the textbook formula at {widths} "
+        f"features ({wanted} wanted)"
+    )
+
+
+def separation_is_fast() -> bool:
+    """Return if D is as much faster than the textbook form as wanted at every width."""
+    return all(row["met"] for row in read_result("separation.json")["against_textbook"].values())
+
+
 def analysis() -> Iterator[str]:
     """Yield what an analysis costs in time and memory."""
     result = read_result("analysis.json")

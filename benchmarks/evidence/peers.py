@@ -104,10 +104,10 @@ def figures() -> tuple[str, str]:
         costly = healthy["costly_alarms"] / max(healthy["other_blocks"], 1)
         alarms.append(f"{_short(tool)} {_rate(healthy):.0%} / {costly:.0%}")
     return (
-        f"beside other tools, {networks} networks with a defect of a layer or of their size: named "
-        f"by {', '.join(named)}",
-        "blocks of healthy networks that a tool calls unneeded / whose removal then costs "
-        f"accuracy: {', '.join(alarms)}",
+        f"defects of single layers or of the size that are named, of {networks}: "
+        f"{', '.join(named)}",
+        "share of the blocks of healthy networks that are called unneeded (least wanted) / and "
+        f"cost accuracy when removed: {', '.join(alarms)}",
     )
 
 

@@ -84,7 +84,9 @@ def removing() -> Statement:
         "choosing blocks to remove",
         "Removing blocks by contribution keeps more accuracy than other orders do",
         (
-            *(_resnet(group, recovery) for group, recovery in pretrained),
+            f"test accuracy of {RESNET} in % with {' / '.join(_counts(pretrained[0][0]))} of "
+            f"{pretrained[0][0]['blocks']} blocks gone, "
+            + "; ".join(_resnet(group, recovery) for group, recovery in pretrained),
             marked(
                 "small networks, points behind the best of all orders in hindsight (at most "
                 f"{100 * TOLERANCE:.1f} wanted) / ahead of random choices: "
@@ -110,7 +112,7 @@ def _points(share: float) -> str:
 
 
 def _resnet(group: Figures, recovery: Recovery) -> str:
-    """Return the accuracies without several blocks, by order."""
+    """Return the accuracies without several blocks after a recovery, by order."""
     figures = [
         f"{IN_WORDS.get(name, name)} "
         + " / ".join(
@@ -121,10 +123,9 @@ def _resnet(group: Figures, recovery: Recovery) -> str:
     ]
     words = _verdicts(group)
     return (
-        f"{RESNET}, percent with {' / '.join(_counts(group))} of {group['blocks']} blocks gone "
-        f"and {recovery.epochs} epochs over {recovery.images:,} images: {', '.join(figures)}; "
-        f"whole network {_points(group['whole']['after']['mean'])}; ahead in "
-        f"{words.count(AHEAD)} of {len(words)} comparisons"
+        f"after {recovery.epochs} epochs over {recovery.images:,} images: {', '.join(figures)}, "
+        f"whole network {_points(group['whole']['after']['mean'])} (ahead in "
+        f"{words.count(AHEAD)} of {len(words)} comparisons)"
     )
 
 
@@ -161,10 +162,10 @@ def bounding() -> Statement:
     families = dict.fromkeys(group["family"] for group in groups)
     return Statement(
         "bounding what pruning costs",
-        f"`--max-drop 0.01` loses at most one point of test accuracy in {PROMISED:.0%} of networks",
+        "`--max-drop 0.01` loses at most one point of test accuracy",
         (
-            f"{within} of {networks} networks ({', '.join(families)}), from which {gone:.1f} of "
-            f"{blocks:.1f} blocks went on average",
+            f"in {within} of {networks} networks ({', '.join(families)}; {PROMISED:.0%} wanted), "
+            f"from which {gone:.1f} of {blocks:.1f} blocks went on average",
         ),
         holds(within >= PROMISED * networks),
         ("max_drop",),
@@ -200,9 +201,9 @@ def models() -> Statement:
         "Blocks are found in widely used models",
         (
             f"right in {right} of {everything} architectures of torchvision, timm and "
-            f"transformers; in {wrong} wrong without a warning",
-            f"a block can be removed in {totals['removable']}, of which {totals['running']} run "
-            "without it",
+            f"transformers, and wrong without a warning in {wrong}",
+            f"a block can be removed in {totals['removable']}, and {totals['running']} then still "
+            "run",
         ),
         holds(right >= zoo.RIGHT_SHARE * everything and not wrong),
         ("zoo",),

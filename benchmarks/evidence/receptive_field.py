@@ -76,8 +76,8 @@ def figure() -> str:
     """Return what networks lose without what each rule flags."""
     changes = [f"{group['rule']} {_change(group['change'][UNFLAGGED])}" for group in _over_all()]
     return (
-        "points of test accuracy that CNNs gain without the convolutions that see nothing new of "
-        f"the image, by where that is so: {'; '.join(changes)}"
+        "change of test accuracy, in points, without convolutions that see nothing new of the "
+        f"image {'; '.join(changes)}"
     )
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 TERMS = {
-    "D": "how mixed the classes are behind a layer: Tr(SS_w SS_b⁺), the spread within classes over "
-    "that between them",
+    "D": "the spread within classes over that between them, after a layer: Tr(SS_w SS_b⁺); less is "
+    "better",
     "block": "a layer, or a group of layers that repeats; the unit that is measured and removed",
     "law": "log D falls by the same step at every layer; Pearson r with depth is then near -1, and "
     "*uniformity* (1 for equal steps) at least 0.9",
     "step": "by how much a block lowers log D; *held-out*: on images that were not trained on",
-    "contribution": "by how much cross-entropy, accuracy or D get worse with a simple stand-in for "
-    "the block",
+    "contribution": "by how much the cross-entropy rises with a simple stand-in for the block",
     "Block Influence": "1 minus the cosine between what enters a block and what leaves it",
-    "design score": "ranks networks after a short run, by held-out separation, validation accuracy "
-    "and the law",
+    "design score": "ranks networks after a short run, by how well held-out classes are apart in "
+    "all layers, validation accuracy and the law",
+    "wanted, missed": "what a figure should reach, and a line with one that does not",
     "ahead, level, behind": "the 95 % interval of the difference is above, around or below zero",
 }
 
@@ -25,9 +25,8 @@ def opening(tally: Iterable[str]) -> Iterator[str]:
     yield from (
         "Designer looks inside classifiers: it ranks architectures after short training, says what "
         "is wrong with a network, tries what it advises, and removes blocks that are not needed. "
-        "This page shows its claims and whether they hold, including where rivals win. "
-        "`python -m benchmarks.evidence` writes it from `benchmarks/results/`; the command below a "
-        "claim measures it again.",
+        "`python -m benchmarks.evidence` writes this page from `benchmarks/results/`; the commands "
+        "below a claim measure it again. A claim holds in part where a line is missed.",
     )
     yield ""
     yield from tally

@@ -41,6 +41,14 @@ from designer.analysis.over_seeds import (
     surely_falls,
     weakest,
 )
+from designer.analysis.training_runs import (
+    RATE_FACTOR,
+    TrainingRuns,
+    rate_diverged,
+    rate_too_low,
+    seeds_differ,
+    trained_too_short,
+)
 from designer.analysis.unit_use import FREE
 from designer.measures.law import MEMORISED_GAP
 from designer.measures.proportions import beats_chance
@@ -48,29 +56,6 @@ from designer.results.contribution import BlockContribution
 from designer.results.diagnosis import Finding, FindingKind
 from designer.results.measured import FloatArray, SeparationProfile
 from designer.results.units import UnitUse
-
-STALLED = 0.8
-"""The rate was too low if the loss at the end is at least this share of the loss after the first
-third of the epochs.  Chosen to name networks that a higher rate makes more accurate by 2 points."""
-
-STILL_FALLING = 2 / 3
-"""The rate was too low only if, in the second half of the first third of the epochs, the loss falls
-at least this much per epoch, compared with all of the third. Where labels are noisy, it comes to
-rest far above 0 at any rate."""
-
-LOSS_LEFT = 0.1
-"""The loss is far from its end if more than this share of that of the first epoch is left: a
-network that fits its data in the first third of the epochs stalls, too."""
-
-MIN_EPOCHS = 9
-"""With fewer epochs a third of them is too short to see a loss fall."""
-
-SEED_SPREAD = 0.05
-"""Seeds differ strongly if their held-out accuracies lie further apart than this."""
-
-SPREAD_ERRORS = 4
-"""Binomial standard errors that the seeds must lie apart besides, as few samples differ by
-chance."""
 
 GOOD_ENOUGH = 0.03
 """A block separates held-out data about as well as the best if it is within this accuracy.  Chosen
@@ -87,31 +72,8 @@ UNDERFIT_GAP = 0.06
 """A network without normalisation is not trained far enough either if its training accuracy is less
 than this above its held-out accuracy."""
 
-RATE_FACTOR = 3
-"""Factor by which a rate that was too low, or a training that was too short, is to be raised."""
-
 DEAD_SHARE = 0.5
 """From this share of dead units on a block is named: with a few of them it may be as it should."""
-
-DIVERGED = "The training loss became"
-"""How the reason begins for which a run failed whose loss is not finite any more."""
-
-
-@dataclass(frozen=True)
-class TrainingRuns:
-    """The runs that trained a network, one per seed, where there is a record of them."""
-
-    losses: tuple[tuple[float, ...], ...] = ()
-    """Mean training loss of every epoch, in nats, one entry per run; the rate goes down after the
-    first third of the epochs."""
-    accuracies: tuple[float, ...] = ()
-    """Held-out accuracy of every run, 0..1."""
-    failures: tuple[str, ...] = ()
-    """Why further runs of the same network failed."""
-
-
-SLOWER = "Train with a third of the learning rate."
-"""What to do where the rate was too high."""
 
 NO_RUNS = TrainingRuns()
 """Stands for a network without a record of its training."""
@@ -141,7 +103,7 @@ def diagnose(
     fall, rate = _fall(profiles), _rate(profiles, runs)
     too_high = rate is not None and rate.kind is FindingKind.RATE_TOO_HIGH
     findings = (
-        _not_sound(profiles, fall, normalised, rate_too_high=too_high) or _too_short(runs),
+        _not_sound(profiles, fall, normalised, rate_too_high=too_high) or trained_too_short(runs),
         rate,
         None if fall.open else _over_deep(profiles, contributions),
         _too_narrow(profiles),
@@ -228,22 +190,6 @@ def _not_sound(
     return Finding(FindingKind.NOT_SOUND, f"{_fall_in_words(fall)} {likelier}", advice)
 
 
-def _too_short(runs: TrainingRuns) -> Finding | None:
-    """Return that the training was too short for the loss to come far."""
-    epochs = min(map(len, runs.losses), default=0)
-    if not 0 < epochs < MIN_EPOCHS:
-        return None
-    first, last = (_mean([losses[epoch] for losses in runs.losses]) for epoch in (0, -1))
-    if not last > LOSS_LEFT * first:
-        return None
-    return Finding(
-        FindingKind.NOT_SOUND,
-        f"It was trained for {epochs} {'epoch' if epochs == 1 else 'epochs'}, and the training "
-        f"loss is still {100 * last / first:.0f} % of that of the first.",
-        f"Train {RATE_FACTOR} times as long.",
-    )
-
-
 def _likelier_reason(normalised: bool | None, gap: float, longer: str) -> tuple[str, str]:
     """Return why D does not clearly fall, and what to do, in sentences.
 
@@ -291,70 +237,8 @@ def _rate(profiles: Sequence[SeparationProfile], runs: TrainingRuns) -> Finding 
     """Return that the rate was too low or too high, as far as the record of training tells."""
     if at_chance(profiles):
         return None
-    return _diverged(runs) or _rate_too_low(runs) or _seeds_differ(profiles, runs)
-
-
-def _diverged(runs: TrainingRuns) -> Finding | None:
-    """Return that the rate was too high for some of the runs."""
-    diverged = sum(reason.startswith(DIVERGED) for reason in runs.failures)
-    if not diverged:
-        return None
-    count = len(runs.accuracies) + len(runs.failures)
-    return Finding(FindingKind.RATE_TOO_HIGH, f"Of {count} runs {diverged} diverged.", SLOWER)
-
-
-def _rate_too_low(runs: TrainingRuns) -> Finding | None:
-    """Return that the rate was too low: its decay ended a training that had not come far.
-
-    At a sufficient rate the loss falls steeply once the rate goes down, or has come to rest before.
-    """
-    epochs = min(map(len, runs.losses), default=0)
-    if epochs < MIN_EPOCHS:
-        return None
-    mean = [_mean([losses[epoch] for losses in runs.losses]) for epoch in range(epochs)]
-    decay = epochs // 3 - 1
-    first, third, last = mean[0], mean[decay], mean[-1]
-    stalled = last >= STALLED * third and last > LOSS_LEFT * first
-    if not (stalled and _pace(mean[: decay + 1]) >= STILL_FALLING):
-        return None
-    return Finding(
-        FindingKind.RATE_TOO_LOW,
-        "After the first third of the epochs, when the rate goes down, the training loss, which "
-        f"was still falling, only falls from {third:.2f} to {last:.2f} nats, to "
-        f"{100 * last / third:.0f} %; from {100 * STALLED:.0f} % on the training is not at its "
-        "end.",
-        f"Train with {RATE_FACTOR} times the learning rate.",
-    )
-
-
-def _pace(losses: Sequence[float]) -> float:
-    """Return the fall per epoch in the second half of losses over that in all of them.
-
-    It is 1 where losses fall evenly, 0 where they have come to rest, and where they do not fall.
-    """
-    last = len(losses) - 1
-    half = last // 2
-    fall = losses[0] - losses[last]
-    if fall <= 0:
-        return 0.0
-    return (losses[half] - losses[last]) / (last - half) / (fall / last)
-
-
-def _seeds_differ(profiles: Sequence[SeparationProfile], runs: TrainingRuns) -> Finding | None:
-    """Return that seeds ended far apart, for which a rate that is too high is the likely reason."""
-    if len(runs.accuracies) < 2:
-        return None
-    mean, samples = _mean(runs.accuracies), profiles[0].samples_heldout
-    spread = max(runs.accuracies) - min(runs.accuracies)
-    error = math.sqrt(mean * (1 - mean) / samples) if samples else math.inf
-    bound = max(SEED_SPREAD, SPREAD_ERRORS * error)
-    if not spread > bound:
-        return None
-    return Finding(
-        FindingKind.RATE_TOO_HIGH,
-        f"The held-out accuracies of {len(runs.accuracies)} seeds lie {100 * spread:.1f} points "
-        f"apart, which is more than {100 * bound:.1f}.",
-        SLOWER,
+    return (
+        rate_diverged(runs) or rate_too_low(runs) or seeds_differ(runs, profiles[0].samples_heldout)
     )
 
 

@@ -13,8 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
 from designer.analysis.advice import layer_reports
-from designer.analysis.diagnosis import TrainingRuns, diagnose
+from designer.analysis.diagnosis import diagnose
 from designer.analysis.pooled_contributions import pooled_contributions
+from designer.analysis.training_runs import TrainingRuns
 from designer.errors import RunFolderError
 from designer.folders import WEIGHTS_FILE
 from designer.results.contribution import BlockContribution

@@ -11,19 +11,21 @@ import pytest
 
 from designer.analysis.advice import layer_reports
 from designer.analysis.diagnosis import (
-    DIVERGED,
     GOOD_ENOUGH,
+    SURPLUS_BLOCKS,
+    UNDERFIT_GAP,
+    at_chance,
+    diagnose,
+    whole_comes_first,
+)
+from designer.analysis.training_runs import (
+    DIVERGED,
     LOSS_LEFT,
     MIN_EPOCHS,
     SEED_SPREAD,
     SPREAD_ERRORS,
     STALLED,
-    SURPLUS_BLOCKS,
-    UNDERFIT_GAP,
     TrainingRuns,
-    at_chance,
-    diagnose,
-    whole_comes_first,
 )
 from designer.errors import TrialFailed
 from designer.measures.law import MEMORISED_GAP

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, create_trial
 
-from designer.analysis.diagnosis import TrainingRuns
+from designer.analysis.training_runs import TrainingRuns
 from designer.results.diagnosis import FindingKind
 from designer.search.confirmation import Candidate, ConfirmedCandidate
 from designer.search.study.records import Measurements, TrialRecord
