@@ -351,9 +351,9 @@ class _Ends:
         """Return the output without a block; its omission gives up if the model raises."""
         if omission.stand_in is None:
             return None
-        answers = omission.stand_in.answers(self._replayer)
+        instead = omission.stand_in.replacement(self._replayer)
         try:
-            output = self._replayer.pass_without(place, answers, inputs)
+            output = self._replayer.pass_without(place, instead, inputs)
             self._last_rows()
         except DesignerError as error:
             omission.give_up(f"The model does not run without it: {error}")

@@ -14,6 +14,7 @@ In order of preference:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,7 +33,7 @@ from designer.models.least_squares import (
 )
 from designer.models.surgery import Form, form_of
 from designer.probing.calling import first_tensor, floating_tensors, tensor_at, without_padding
-from designer.probing.replay import Answer, Key, Replayer
+from designer.probing.replay import Entry, Replacement, Replayer
 from designer.probing.spans import Span
 
 EXACT_RIDGE = 1e-9
@@ -79,6 +80,7 @@ class StandIn:
         if self.layer is None:
             return
         received, output = self._pair(replayer)
+        received, output = self._before_layer(received), _unflattened(output, self.span)
         self._equations.add(
             self.layer, without_padding(received, mask), without_padding(output, mask)
         )
@@ -104,13 +106,18 @@ class StandIn:
             raise NoStandIn("What the block receives or gives is not finite.") from None
         set_weights(self.layer, solution, self._last)
 
-    def answers(self, replayer: Replayer) -> dict[Key, Answer]:
-        """Return functions that the parts of the block are replaced by in a replay.
+    def replacement(self, replayer: Replayer) -> Replacement:
+        """Return what takes the place of the block in a replay.
 
         The first part gives what stands in for the block; the others hand on what they receive.
-        Where the block gives as much as it receives, the functions suit every later batch, too.
+        Where the block gives as much as it receives, that suits every later batch, too. Where the
+        block is seen at what a follower receives, a linear map gives that to the follower.
         """
         first, *others = self.span.parts
+        follower = self.span.follower
+        if self.layer is not None and follower is not None:
+            entry = Entry((first.module, first.run), self.span.tap.index, self._to_follower)
+            return Replacement(entries={(follower.module, follower.run): entry})
         key = (first.module, first.run)
         output = replayer.outputs.get(key)
         form = form_of(output) or form_of(first.value)
@@ -128,7 +135,19 @@ class StandIn:
         def hand_on(*args: object, **named: object) -> object:
             return _tensor_among(args, named)
 
-        return {key: block} | {(part.module, part.run): hand_on for part in others}
+        handed_on = {(part.module, part.run): hand_on for part in others}
+        return Replacement({key: block} | handed_on)
+
+    def _before_layer(self, received: Tensor) -> Tensor:
+        """Return what the linear map takes: the mean over positions where the block is pooled."""
+        return received.mean((2, 3)) if _is_pooled(self.span) else received
+
+    def _to_follower(self, received: Tensor) -> Tensor:
+        """Return what the follower receives in place of what the block would give."""
+        if self.layer is None or self.span.output is None:
+            return received
+        output: Tensor = self.layer(self._before_layer(received))
+        return output if output.ndim == self.span.output.ndim else output.flatten(1)
 
     def _zeros_like(self, output: object) -> Tensor | None:
         """Return the tensor that zeros have to resemble; None for what the block receives.
@@ -148,7 +167,12 @@ class StandIn:
         """Return what the block received and gave in the latest whole pass."""
         first, last = self.span.parts[0], self.span.parts[-1]
         received = replayer.received.get((first.module, first.run))
-        output = first_tensor(replayer.outputs.get((last.module, last.run)))
+        follower = self.span.follower
+        output = (
+            first_tensor(replayer.outputs.get((last.module, last.run)))
+            if follower is None
+            else replayer.followed.get((follower.module, follower.run))
+        )
         if received is None or output is None:
             raise NoStandIn("The block does not run in every forward pass.")
         return received, output
@@ -189,7 +213,9 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
     same_shape = received.shape == output.shape
     if not linear and same_shape and not span.plain:
         return StandIn(span, Kind.RECEIVED)
-    layer = _linear_layer(span, received, output)
+    if _is_pooled(span):
+        received = received.mean((2, 3))
+    layer = _linear_layer(span, received, _unflattened(output, span))
     if layer is not None and fitted_width(layer, received) <= FIT_WIDTH:
         kind = Kind.CONVOLUTION if isinstance(layer, nn.Conv2d) else Kind.LINEAR
         return StandIn(span, kind, layer.to(received))
@@ -199,6 +225,28 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
         f"The block takes {_shape(received)} and gives {_shape(output)}, and no linear map leads "
         f"from one to the other."
     )
+
+
+def _is_pooled(span: Span) -> bool:
+    """Return True if a plain block gives maps, of which a function takes one number per channel."""
+    own, output = span.parts[-1].output, span.output
+    if span.follower is None or own is None or output is None or span.received is None:
+        return False
+    return own.ndim == span.received.ndim == 4 and output.shape == own.shape[:2]
+
+
+def _unflattened(output: Tensor, span: Span) -> Tensor:
+    """Return what a follower receives as maps, if a function has flattened these."""
+    own = span.parts[-1].output
+    if span.follower is None or own is None or own.ndim != 4 or output.ndim != 2:
+        return output
+    channels, height, width = own.shape[1:]
+    positions, rest = divmod(output.shape[1], channels)
+    step = math.isqrt(height * width // max(positions, 1))
+    maps = (channels, height // max(step, 1), width // max(step, 1))
+    if rest or positions < 2 or math.prod(maps) != output.shape[1]:
+        return output
+    return output.reshape(len(output), *maps)
 
 
 def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:

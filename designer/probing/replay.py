@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from designer.probing.calling import (
     unwrap,
 )
 from designer.probing.probes import TRACED_SAMPLES, Probe, probing
-from designer.probing.spans import Span, spans_of
+from designer.probing.spans import Span, call_of, spans_of
 from designer.probing.tracing import Call, Trace, trace_forward
 
 Key = tuple[nn.Module, int]
@@ -36,6 +37,32 @@ Key = tuple[nn.Module, int]
 
 Answer = Callable[..., object]
 """What takes the place of a submodule's ``forward``."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a call receives in place of what reaches it."""
+
+    source: Key
+    """The call whose input that is made from."""
+    index: int | None
+    """Which of the floating tensors that the call receives is replaced; None for the first."""
+    made_from: Callable[[Tensor], Tensor]
+    """Makes it from what the source received in the same pass."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What takes the place of one or more blocks."""
+
+    answers: dict[Key, Answer] = field(default_factory=dict)
+    """What calls give in place of what they would compute."""
+    entries: dict[Key, Entry] = field(default_factory=dict)
+    """What calls receive in place of what reaches them."""
+
+    def __or__(self, other: Replacement) -> Replacement:
+        """Return both; where they differ, the other's."""
+        return Replacement(self.answers | other.answers, self.entries | other.entries)
 
 
 @contextmanager
@@ -85,15 +112,21 @@ class Replayer:
         kept = [call for calls in self._finished for call in calls]
         parts = [part for span in spans for part in span.parts]
         self._inside = {(call.module, call.run): _last_runs(call) for call in [*kept, *parts]}
-        self._tapped = (spans[-1].parts[-1].module, spans[-1].parts[-1].run)
+        self._end = _end_of(spans[-1], trace)
         self._switches = {
             call.module: _Switch(self, call.module) for call in [*kept, *parts, *trace.calls]
         }
         self._parts = {(part.module, part.run): part.stream for part in parts}
         self._kept_keys = {(call.module, call.run) for call in [*kept, *parts]}
-        self.standing: dict[Key, Answer] = {}
-        """Answers that hold in every pass, also in the whole ones: for blocks that are gone."""
-        self._answers: dict[Key, Answer] = {}
+        self._followers = {
+            (span.follower.module, span.follower.run): span.tap.index
+            for span in spans
+            if span.follower is not None
+        }
+        self.standing = Replacement()
+        """What holds in every pass, also in the whole ones: for blocks that are gone."""
+        self._now = Replacement()
+        self._sources: dict[Key, Tensor] = {}
         self._recording = False
         self._copying = False
         self._fused = True
@@ -102,6 +135,8 @@ class Replayer:
         """What the kept calls gave in the latest ``first_pass``."""
         self.received: dict[Key, Tensor] = {}
         """What the parts of the blocks received in the latest ``first_pass``."""
+        self.followed: dict[Key, Tensor] = {}
+        """What the followers of blocks received in the latest ``first_pass``."""
         self.last_features: Tensor | None = None
         """What the last block of the network gave in the latest pass; None if it gave no tensor."""
 
@@ -118,12 +153,12 @@ class Replayer:
             output = self._record(inputs)
         return output
 
-    def pass_without(self, place: int, answers: dict[Key, Answer], inputs: Inputs) -> object:
+    def pass_without(self, place: int, instead: Replacement, inputs: Inputs) -> object:
         """Run the model on the batch of ``first_pass`` without a block, and return its output.
 
         Args:
             place: place of the block, from 0.
-            answers: what takes the place of the block's parts.
+            instead: what takes the place of the block.
             inputs: the same batch.
 
         Raises:
@@ -134,23 +169,25 @@ class Replayer:
             for call in self._finished[place]
             if (call.module, call.run) in self.outputs
         }
-        return self._run(known | answers, inputs)
+        return self._run(Replacement(known) | instead, inputs)
 
     def _record(self, inputs: Inputs) -> object:
         self.outputs.clear()
         self.received.clear()
+        self.followed.clear()
         self._versions.clear()
         self._recording = True
         try:
-            return self._run({}, inputs)
+            return self._run(Replacement(), inputs)
         finally:
             self._recording = False
 
     @torch.inference_mode(mode=False)
     @torch.no_grad()
-    def _run(self, answers: dict[Key, Answer], inputs: Inputs) -> object:
+    def _run(self, instead: Replacement, inputs: Inputs) -> object:
         self.last_features = None
-        self._answers = self.standing | answers
+        self._now = self.standing | instead
+        self._sources.clear()
         for switch in self._switches.values():
             switch.runs = 0
         # a first layer that works in place must not change the data
@@ -165,19 +202,48 @@ class Replayer:
 
     def answer(self, key: Key, own: Answer, args: tuple[Any, ...], named: dict[str, Any]) -> object:
         """Return what a call gives in this pass: from memory, from a stand-in, or computed."""
-        if self._recording and key in self._parts:
-            received = tensor_at((*args, *named.values()), self._parts[key])
-            if received is not None:
-                self.received[key] = self._kept(received)
-        if key in self._answers:
+        if key in self._now.entries:
+            args, named = self._entered(self._now.entries[key], args, named)
+        self._note_received(key, (*args, *named.values()))
+        if key in self._now.answers:
             self._count_inner_runs(key)
-        output = self._answers.get(key, own)(*args, **named)
+        output = self._now.answers.get(key, own)(*args, **named)
         if self._recording and key in self._kept_keys:
             self.outputs[key] = self._kept(output)
-        if key == self._tapped:
-            features = tensor_at(output, self.spans[-1].tap.index)
+        if key == self._end.key:
+            at_end = (*args, *named.values()) if self._end.receives else output
+            features = tensor_at(at_end, self._end.index)
             self.last_features = None if features is None else features.clone()
         return output
+
+    def _note_received(self, key: Key, values: tuple[Any, ...]) -> None:
+        """Keep what a call receives, if it is needed in this pass or after it."""
+        if any(entry.source == key for entry in self._now.entries.values()):
+            tensor = tensor_at(values, self._parts[key])
+            if tensor is not None:
+                self._sources[key] = tensor
+        if not self._recording:
+            return
+        for kept, places in ((self.received, self._parts), (self.followed, self._followers)):
+            if key in places:
+                tensor = tensor_at(values, places[key])
+                if tensor is not None:
+                    kept[key] = self._kept(tensor)
+
+    def _entered(
+        self, entry: Entry, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what a call receives, with what the entry makes in place of one tensor."""
+        arriving = tensor_at((*args, *named.values()), entry.index)
+        source = self._sources.get(entry.source, self.received.get(entry.source))
+        if arriving is None or source is None:
+            return args, named
+        instead = entry.made_from(source)
+
+        def replaced(tensor: Tensor) -> Tensor:
+            return instead if tensor is arriving else tensor
+
+        return _with_new_containers(args, replaced), _with_new_containers(named, replaced)
 
     def _count_inner_runs(self, key: Key) -> None:
         """Count the runs of the modules inside of a call that does not run now."""
@@ -190,7 +256,12 @@ class Replayer:
         Inference mode does not count changes in place, so what is made there is copied at once.
         """
         tensors: list[Tensor] = []
-        kept = _with_new_containers(value, tensors.append)
+
+        def noted(tensor: Tensor) -> Tensor:
+            tensors.append(tensor)
+            return tensor
+
+        kept = _with_new_containers(value, noted)
         self._copying |= any(tensor.is_inference() for tensor in tensors)
         if self._copying:
             return copy.deepcopy(value)
@@ -209,6 +280,20 @@ class Replayer:
         torch.backends.mha.set_fastpath_enabled(self._fused)
         for module, switch in self._switches.items():
             switch.detach(module)
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where the last block of a network is measured."""
+
+    key: Key
+    receives: bool
+    index: int | None
+
+
+def _end_of(span: Span, trace: Trace) -> _End:
+    call = call_of(trace, span.tap.module, span.tap.run)
+    return _End((call.module, call.run), span.tap.receives, span.tap.index)
 
 
 class _Switch:
@@ -238,26 +323,26 @@ class _Switch:
             vars(module).pop("forward", None)
 
 
-def _with_new_containers(value: Any, note: Callable[[Tensor], None] = lambda _: None) -> Any:
-    """Return a value whose containers are new, but whose tensors are the same.
+def _with_new_containers(value: Any, change: Callable[[Tensor], Tensor] = lambda t: t) -> Any:
+    """Return a value whose containers are new, but whose tensors are the same, unless changed.
 
     Code that later puts other tensors into a container does not change the one that is returned.
 
     Args:
         value: a tensor, a container of values, or anything else, which is returned as it is.
-        note: called with every tensor.
+        change: returns what takes the place of a tensor.
     """
     if isinstance(value, Tensor):
-        note(value)
-    elif isinstance(value, dict):
+        return change(value)
+    if isinstance(value, dict):
         changed = copy.copy(value)
         for key in value:
-            changed[key] = _with_new_containers(value[key], note)
+            changed[key] = _with_new_containers(value[key], change)
         return changed
-    elif isinstance(value, list):
-        return [_with_new_containers(part, note) for part in value]
-    elif isinstance(value, tuple):
-        parts = [_with_new_containers(part, note) for part in value]
+    if isinstance(value, list):
+        return [_with_new_containers(part, change) for part in value]
+    if isinstance(value, tuple):
+        parts = [_with_new_containers(part, change) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
     return value
 

@@ -47,6 +47,9 @@ class Span:
     plain: bool
     """True if everything passes through a layer with weights in the block, so that nothing flows
     past the block's layers, neither outside of it nor inside."""
+    follower: Call | None = None
+    """The call that receives what the block gives, if what comes between belongs to a plain block
+    and is no module, such as an activation that is a function."""
 
     @property
     def received(self) -> Tensor | None:
@@ -56,7 +59,7 @@ class Span:
     @property
     def output(self) -> Tensor | None:
         """The tensor that the block gave in the traced pass; None if it gave none."""
-        return self.parts[-1].output
+        return self.parts[-1].output if self.follower is None else self.follower.received
 
 
 def spans_of(trace: Trace, taps: Sequence[Tap]) -> list[Span]:
@@ -67,11 +70,15 @@ def spans_of(trace: Trace, taps: Sequence[Tap]) -> list[Span]:
         taps: taps that this pass found, in running order.
     """
     takers = takers_of(trace)
-    parts = [parts_of(trace, tap) for tap in taps]
-    return [
-        Span(tap, tuple(calls), is_added(trace, calls[0], takers), _is_plain(trace, calls))
-        for tap, calls in zip(taps, parts, strict=True)
-    ]
+    return [_span_of(trace, tap, takers) for tap in taps]
+
+
+def _span_of(trace: Trace, tap: Tap, takers: Takers) -> Span:
+    calls = parts_of(trace, tap, shared=True)
+    added, plain = is_added(trace, calls[0], takers), _is_plain(trace, calls)
+    seen_behind = tap.receives and plain and not added
+    follower = call_of(trace, tap.module, tap.run) if seen_behind else None
+    return Span(tap, tuple(calls), added, plain, follower)
 
 
 def _is_plain(trace: Trace, parts: Sequence[Call]) -> bool:
@@ -87,16 +94,17 @@ def call_of(trace: Trace, name: str, run: int) -> Call:
     return next(call for call in trace.calls if (call.name, call.run) == (name, run))
 
 
-def parts_of(trace: Trace, tap: Tap) -> list[Call]:
+def parts_of(trace: Trace, tap: Tap, *, shared: bool = False) -> list[Call]:
     """Return the calls of a block: its own, and in a row of layers those that follow up to the tap.
 
     In Linear, BatchNorm, ReLU the tap sits behind the ReLU.  If only the Linear were left out, norm
     and ReLU of two blocks would follow each other.  Modules that also run elsewhere, such as one
-    ReLU for all blocks, have to stay and are no parts.
+    ReLU for all blocks, have to stay where modules are removed, and are no parts then.
 
     Args:
         trace: one forward pass of the model.
         tap: a tap that this pass found.
+        shared: True to take single runs of modules that also run elsewhere as parts, too.
     """
     call = call_of(trace, *tap.entry)
     if tap.receives or (tap.module, tap.run) == tap.entry:
@@ -108,7 +116,7 @@ def parts_of(trace: Trace, tap: Tap) -> list[Call]:
         for other in trace.calls
         if other.parent is call.parent and call.ended < other.started and other.ended <= last.ended
     ]
-    return [call, *(other for other in behind if runs[other.module] == 1)]
+    return [call, *(other for other in behind if shared or runs[other.module] == 1)]
 
 
 def takers_of(trace: Trace) -> Takers:

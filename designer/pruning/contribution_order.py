@@ -197,7 +197,7 @@ class _Rounds:
 
     def remove(self, place: int) -> None:
         """Leave a block out from now on."""
-        self.replayer.standing |= self.left.pop(place).answers(self.replayer)
+        self.replayer.standing |= self.left.pop(place).replacement(self.replayer)
         self.removed.append(place)
 
     def beats_chance(self, chance: float) -> bool:
@@ -255,9 +255,9 @@ class _Rounds:
 
     def _loss_without(self, place: int, inputs: Inputs, score: Score) -> float:
         """Return the summed cross-entropy without a block; infinite if the model raises."""
-        answers = self.left[place].answers(self.replayer)
+        instead = self.left[place].replacement(self.replayer)
         try:
-            output = self.replayer.pass_without(place, answers, inputs)
+            output = self.replayer.pass_without(place, instead, inputs)
         except DesignerError:
             return math.inf
         return score(output)[0]
