@@ -16,7 +16,8 @@ accuracy        share of held-out samples that are classified correctly
 
 All differences are paired, sample by sample.  With d_i the difference of sample i, the value is
 mean(d) and the interval mean(d) +- 1.96 sd(d) / sqrt(n).  For log D, d_i is the difference of the
-influences of sample i on the two logarithms.
+influences of sample i on the two logarithms.  The interval of the accuracy is that of Bonett &
+Price (2012): it has a width even if no sample of a few is classified otherwise.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError, InvalidInputError, ModelError
 from designer.measures.features import check_token_rows
 from designer.measures.logits import LogitReader
-from designer.measures.proportions import NORMAL_95
+from designer.measures.proportions import NORMAL_95, paired_difference
 from designer.measures.rulers import HeldoutRuler, Ruler, ruler_of
 from designer.probing.calling import Inputs, class_tensor, tensors_of, token_mask, unwrap
 from designer.probing.probes import Probe
@@ -245,7 +246,7 @@ class _Omission:
             stand_in=str(self.stand_in.kind),
             separation=_separation_effect(whole, self.tally),
             cross_entropy=mean_effect(whole.losses, self.tally.losses),
-            accuracy=mean_effect(whole.correct, self.tally.correct),
+            accuracy=_accuracy_effect(whole.correct, self.tally.correct),
         )
         return BlockContribution(tap.name, tap.kind, contribution)
 
@@ -392,6 +393,18 @@ def mean_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect | 
     after, before = (torch.cat(list(values)).cpu().double() for values in (without, whole))
     differences = after - before
     return _effect(float(differences.mean()), differences)
+
+
+def _accuracy_effect(whole: Sequence[Tensor], without: Sequence[Tensor]) -> Effect | None:
+    """Return the change of accuracy, with an interval that few samples make wide."""
+    change = mean_effect(whole, without)
+    if change is None:
+        return None
+    before, after = (torch.cat(list(values)).cpu().bool() for values in (whole, without))
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    centre, spread = paired_difference(gained, lost, len(before))
+    low, high = centre - NORMAL_95 * spread, centre + NORMAL_95 * spread
+    return Effect(change.value, (max(low, -1.0), min(high, 1.0)))
 
 
 def _separation_effect(whole: _Tally, without: _Tally) -> Effect | None:

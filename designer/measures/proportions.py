@@ -76,19 +76,30 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 def drop_of(original: Tensor, smaller: Tensor) -> Drop:
     """Return the accuracy that a smaller network lacks, with its upper 95 % bound.
 
-    The bound is Wald's for paired samples, with one sample added to b and to c (Bonett & Price,
-    2012), so that it lies above the value even if both networks agree on all samples.
+    The bound is that of ``paired_difference``.
 
     Args:
         original: (n,) mask of the samples that the original classifies correctly.
         smaller: (n,) the same for the smaller network, in the same order.
     """
-    n = len(original)
-    b = int((original & ~smaller).sum())
-    c = int((smaller & ~original).sum())
-    p, q = (b + 1) / (n + 2), (c + 1) / (n + 2)
-    spread = math.sqrt((p + q - (p - q) ** 2) / (n + 2))
-    return Drop((b - c) / n, p - q + float(ndtri(CONFIDENCE)) * spread)
+    lost, gained = int((original & ~smaller).sum()), int((smaller & ~original).sum())
+    centre, spread = paired_difference(lost, gained, len(original))
+    return Drop((lost - gained) / len(original), centre + float(ndtri(CONFIDENCE)) * spread)
+
+
+def paired_difference(more: int, less: int, n: int) -> tuple[float, float]:
+    """Return the centre and the standard error of the difference of two paired proportions.
+
+    It is Wald's, with one sample added to both counts (Bonett & Price, 2012), so that an interval
+    has a width even if the two agree on all samples.
+
+    Args:
+        more: samples that count for the first proportion only.
+        less: samples that count for the second only.
+        n: all samples, at least 1.
+    """
+    p, q = (more + 1) / (n + 2), (less + 1) / (n + 2)
+    return p - q, math.sqrt((p + q - (p - q) ** 2) / (n + 2))
 
 
 def beats_chance(accuracy: float, samples: int, chance: float) -> bool:

@@ -284,7 +284,7 @@ class Replayer:
 
 @dataclass(frozen=True)
 class _End:
-    """Where the last block of a network is measured."""
+    """The place where the last block of a network is measured."""
 
     key: Key
     receives: bool
