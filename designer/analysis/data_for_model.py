@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from designer.analysis.class_outputs import with_labels_of_outputs
 from designer.analysis.scaling_check import SCALING_OPTION, Show, check_scaling, scaling_warning
 from designer.choices import DataPart, InputKind, Scaling, choice
 from designer.data.batches import LabelledData
@@ -106,6 +107,8 @@ def all_data_for_model(
 ) -> Dataset | BatchedData:
     """Load all parts of the data for a model, scaled as it records, else as they come.
 
+    Labels are outputs of the model, also where the data lack some of its classes.
+
     Args:
         model: the model.
         source: one of the forms in ``designer.data.sources.SOURCES``; by default the data that the
@@ -121,6 +124,7 @@ def all_data_for_model(
     asked = {name: value for name, value in options.items() if value is not None}
     loaded = _load(model, source, asked)
     if isinstance(loaded, Dataset):
+        loaded = with_labels_of_outputs(model.model, loaded)
         _check_classes(model, loaded)
         _check_kind(model, loaded)
         if model.scaling is None and "scaling" not in {**model.data_defaults, **asked}:
