@@ -300,23 +300,24 @@ def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWa
 
 
 def _feature_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
-    """Yield a warning that names the first layer with NaN or infinity, per part of the data."""
-    separations: dict[str, list[Separation | None]] = {
-        "training": [layer.train for layer in profile.layers],
-        "held-out": [layer.heldout for layer in profile.layers],
-    }
-    for part, values in separations.items():
-        broken = [
-            layer.name
-            for layer, separation in zip(profile.layers, values, strict=True)
-            if separation is not None and separation.status is SeparationStatus.NON_FINITE
-        ]
+    """Yield a warning that names the first layer with NaN or infinity, per part of the data.
+
+    Where training features are not finite, the held-out D is none either, whatever these data are.
+    """
+    training = [layer.name for layer in profile.layers if _is_non_finite(layer.train)]
+    heldout = [layer.name for layer in profile.layers if _is_non_finite(layer.heldout)]
+    only_heldout = [name for name in heldout if name not in training]
+    for part, broken in (("training", training), ("held-out", only_heldout)):
         if broken:
             yield ReportWarning(
                 "non_finite",
                 f"On {part} data the features contain NaN or infinity from '{broken[0]}' on: "
                 f"look there first, because no block behind it can be judged.",
             )
+
+
+def _is_non_finite(separation: Separation | None) -> bool:
+    return separation is not None and separation.status is SeparationStatus.NON_FINITE
 
 
 def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:

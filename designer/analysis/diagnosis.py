@@ -54,7 +54,7 @@ from designer.measures.law import MEMORISED_GAP
 from designer.measures.proportions import beats_chance
 from designer.results.contribution import BlockContribution
 from designer.results.diagnosis import Finding, FindingKind
-from designer.results.measured import FloatArray, SeparationProfile
+from designer.results.measured import FloatArray, SeparationProfile, SeparationStatus
 from designer.results.units import UnitUse
 
 GOOD_ENOUGH = 0.03
@@ -161,6 +161,8 @@ class _Fall:
 
 
 def _fall(profiles: Sequence[SeparationProfile]) -> _Fall:
+    if _has_non_finite_features(profiles):
+        return _Fall(float("nan"), np.empty(0), open=False)
     values = geometric_mean([profile.values for profile in profiles])
     if not np.isfinite(values[-1]):
         last = int(np.flatnonzero(np.isfinite(values))[-1]) if np.isfinite(values).any() else 0
@@ -171,6 +173,15 @@ def _fall(profiles: Sequence[SeparationProfile]) -> _Fall:
     fall = float(np.log(values[0] / values[-1]))
     drawn = drawn_steps([profile.resampled for profile in profiles], len(values) - 1)
     return _Fall(fall, drawn_falls(drawn), open=fall <= 0 or not surely_falls(drawn))
+
+
+def _has_non_finite_features(profiles: Sequence[SeparationProfile]) -> bool:
+    """Return True if D is missing because of NaN or infinity, which says nothing of the classes."""
+    return any(
+        layer.train.status is SeparationStatus.NON_FINITE
+        for profile in profiles
+        for layer in profile.layers
+    )
 
 
 def _not_sound(

@@ -408,12 +408,24 @@ def test_nan_is_said_to_be_nan() -> None:
     blocks = [nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(2)]
     model = nn.Sequential(Spoils(float("nan")), *blocks, nn.Linear(6, 3))
     result = analyze(model, labelled(60), labelled(30, seed=1))
-    messages = [w.message for w in result.warnings if w.code == "non_finite"]
-    assert len(messages) == 2  # training and held-out data
-    assert all("NaN or infinity from '0' on" in message for message in messages)
+    (message,) = (w.message for w in result.warnings if w.code == "non_finite")
+    assert message.startswith("On training data the features contain NaN or infinity from '0' on")
     assert all(layer.verdict is Verdict.DEGENERATE for layer in result.layers)
     assert all("NaN" in layer.advice for layer in result.layers)
     assert all(layer.nearest_class_mean_accuracy is None for layer in result.layers)
+
+
+@pytest.mark.parametrize(("part", "name"), [(0, "training"), (1, "held-out")])
+def test_a_sample_with_nan_is_no_fault_of_the_other_part_or_of_the_training(
+    part: int, name: str
+) -> None:
+    data, heldout = labelled(60), labelled(30, seed=1)
+    (data, heldout)[part].inputs[3, 1] = float("nan")
+    model = build_seeded(lambda: tanh_net(5, 8, 8, 3), 0, CPU)
+    result = analyze(model, data, heldout, resamples=20)
+    (message,) = (w.message for w in result.warnings if w.code == "non_finite")
+    assert message.startswith(f"On {name} data the features contain NaN or infinity from 'input'")
+    assert not any("class means coincide" in finding.evidence for finding in result.diagnosis)
 
 
 def tanh_net(*dims: int) -> nn.Sequential:
