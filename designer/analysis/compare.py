@@ -63,6 +63,8 @@ class Aspect:
     """Format of the quantity."""
     needs_same_data: bool = False
     """True if it cannot be compared between networks that saw different data."""
+    needs_same_part: bool = False
+    """True if it cannot be compared between different held-out parts of the same data either."""
     needs_positive: bool = False
     """True if it says nothing where no network is above zero."""
     of_law: bool = True
@@ -96,6 +98,7 @@ ASPECTS = (
         higher_is_better=False,
         praise="separates held-out data best at its last layer (smallest D)",
         needs_same_data=True,
+        needs_same_part=True,
     ),
     Aspect(
         what="uniformity of the law",
@@ -326,6 +329,11 @@ def _same_data(networks: Sequence[ComparedNetwork]) -> bool:
     return len(_arrays(networks)) == 1 or (len(tasks) == 1 and networks[0].data != IN_MEMORY)
 
 
+def _same_part(networks: Sequence[ComparedNetwork]) -> bool:
+    """True if held-out figures are all of validation data, or all of test data."""
+    return len({network.accuracy_part for network in networks}) == 1
+
+
 def _same_measure(networks: Sequence[ComparedNetwork]) -> bool:
     """True if D means the same for all."""
     return len({network.measure for network in networks}) == 1
@@ -354,16 +362,17 @@ def _accuracy_advantage(
     best = ranked[0]
     rivals = [network for network in ranked[1:] if _upper_bound(network) >= _lower_bound(best)]
     all_known = len(known) == len(networks)
+    comparable = same_data and _same_part(known)
     yield Advantage(
         what="held-out accuracy",
         values=tuple(
             None if network.accuracy is None else network.accuracy.value for network in networks
         ),
-        best=best.name if same_data and all_known and not rivals else "",
+        best=best.name if comparable and all_known and not rivals else "",
         reason=(
             f"{_ranking(best, rivals, all_known=all_known)}."
-            if same_data
-            else f"Held-out accuracies are of different data: {_accuracies(ranked)}."
+            if comparable
+            else f"Held-out accuracies are of different {_accuracies(ranked, same_data=same_data)}."
         ),
     )
 
@@ -381,10 +390,14 @@ def _ranking(best: ComparedNetwork, rivals: Sequence[ComparedNetwork], *, all_kn
     return claim if all_known else f"{claim}, of those whose accuracy is known"
 
 
-def _accuracies(networks: Sequence[ComparedNetwork]) -> str:
-    return ", ".join(
-        f"{network.name} {100 * _accuracy(network):.1f} % on {network.data}" for network in networks
+def _accuracies(networks: Sequence[ComparedNetwork], *, same_data: bool) -> str:
+    """Return what differs, and the accuracies with the data, or the parts, that they are of."""
+    accuracies = ", ".join(
+        f"{network.name} {100 * _accuracy(network):.1f} % on "
+        f"{f'{network.accuracy_part} data' if same_data else network.data}"
+        for network in networks
     )
+    return f"{'parts of the data' if same_data else 'data'}: {accuracies}"
 
 
 def _accuracy(network: ComparedNetwork) -> float:
@@ -420,6 +433,8 @@ def _best(
         return "", f"The networks were measured differently, which {aspect.what} depends on."
     if aspect.needs_same_data and not same_data:
         return "", f"The networks saw different data, which {aspect.what} depends on."
+    if aspect.needs_same_part and not _same_part(networks):
+        return "", f"The held-out data are different parts, which {aspect.what} depends on."
     known = [value for value in values if value is not None]
     top = max(known) if aspect.higher_is_better else min(known)
     if aspect.needs_positive and top <= 0:
@@ -450,7 +465,7 @@ def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
             "The networks were analyzed with different data or splits, so differences of D and "
             "of accuracy may be those of the data.",
         )
-    elif len({network.accuracy_part for network in networks}) > 1:
+    elif not _same_part(networks):
         parts = (f"{network.name} on {network.accuracy_part} data" for network in networks)
         yield ReportWarning(
             "other_part",

@@ -22,6 +22,7 @@ from designer.report.html import html_report
 from designer.report.markdown import markdown_report
 from designer.report.terminal import print_report
 from designer.report.views.comparison import comparison_view
+from designer.results.analysis import AnalysisResult
 from designer.results.comparison import ComparisonReport
 from designer.results.layers import LayerReport, MeanSd
 from designer.results.measured import Verdict
@@ -63,6 +64,16 @@ def analyzed(name: str, classes: int = 3, **options: Any) -> str:
     result = designer.analyze(model, (x, y), heldout=(x, y), **options)
     Path(name).mkdir()
     Path(name, "report.json").write_text(report_to_json(result), encoding="utf-8")
+    return name
+
+
+def judged_on(part: str, accuracy: float, name: str) -> str:
+    """Save the report on a network that is this accurate on a part of the data; return its name."""
+    result = read_report(Path(analyzed(name)))
+    assert isinstance(result, AnalysisResult)
+    data = replace(result.data, heldout_part=part)
+    changed = replace(result, data=data, model=replace(result.model, accuracy_heldout=accuracy))
+    Path(name, "report.json").write_text(report_to_json(changed), encoding="utf-8")
     return name
 
 
@@ -126,6 +137,20 @@ class TestAccuracy:
         depends = ("held-out accuracy", "held-out separation at the end", "total reduction of D")
         assert [advantage(report, what).best for what in depends] == ["", "", ""]
         assert [warning.code for warning in report.warnings] == ["other_data"]
+
+    @pytest.mark.parametrize(("part", "best"), [("validation", ""), ("test", "b")])
+    def test_nobody_is_named_on_different_parts_of_the_data(self, part: str, best: str) -> None:
+        report = compare([judged_on("test", 0.5, "a"), judged_on(part, 1.0, "b")])
+        assert advantage(report, "held-out accuracy").best == best
+        depends = "The held-out data are different parts, which"
+        separation = advantage(report, "held-out separation at the end")
+        assert separation.reason.startswith(depends) == (part == "validation")
+        if not best:
+            assert separation.best == ""
+            assert report.conclusion.startswith(
+                "Held-out accuracies are of different parts of the data: b 100.0 % on validation "
+                "data, a 50.0 % on test data."
+            )
 
     def test_other_splits_of_the_same_data_can_be_compared(self) -> None:
         report = compare([saved("a", with_accuracy(0.80)), saved("b", on("digits", 0.97))])
