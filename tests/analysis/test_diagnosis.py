@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from designer.analysis.advice import layer_reports
+from designer.analysis.analyze import analyze
 from designer.analysis.diagnosis import (
     GOOD_ENOUGH,
     SURPLUS_BLOCKS,
@@ -33,7 +35,8 @@ from designer.results.contribution import BlockContribution, Contribution, Effec
 from designer.results.diagnosis import WHOLE_FIRST, Finding, FindingKind
 from designer.results.measured import SeparationProfile, Verdict
 from designer.training.trainer import TrainingHistory
-from tests.support.helpers import draws_around, profile_of, values_of_steps
+from tests.support.helpers import draws_around, labelled, profile_of, values_of_steps
+from tests.support.networks.parts import seeded
 
 SOUND = [1.0, 1.0, 1.0, 1.0]
 """Steps of four blocks that share the work equally."""
@@ -57,6 +60,10 @@ def profile_with(
         values, values, resampled=draws_around(values, sd, seed=seed), chance=0.1, **options
     )
     return replace(profile, accuracy=accuracy, accuracy_heldout=accuracy_heldout, chance_train=0.1)
+
+
+def dense(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.Tanh())
 
 
 def kinds(findings: Sequence[Finding]) -> list[FindingKind]:
@@ -141,6 +148,19 @@ def test_a_network_that_loses_its_classes_on_the_way_is_not_sound() -> None:
     assert finding.evidence.startswith("Behind block 'block2' all class means coincide")
     assert finding.advice.startswith("Add normalisation")
     assert whole_comes_first([lost])
+
+
+@pytest.mark.parametrize(("part", "name"), [(0, "training"), (1, "held-out")])
+def test_a_sample_with_nan_is_no_fault_of_the_other_part_or_of_the_training(
+    part: int, name: str
+) -> None:
+    data, heldout = labelled(60), labelled(30, seed=1)
+    (data, heldout)[part].inputs[3, 1] = float("nan")
+    model = seeded(lambda: nn.Sequential(dense(5, 8), dense(8, 8), nn.Linear(8, 3)))
+    result = analyze(model, data, heldout, resamples=20)
+    (message,) = (w.message for w in result.warnings if w.code == "non_finite")
+    assert message.startswith(f"On {name} data the features contain NaN or infinity from 'input'")
+    assert not any("class means coincide" in finding.evidence for finding in result.diagnosis)
 
 
 @pytest.mark.parametrize(
