@@ -32,6 +32,20 @@ LAYERS_FOR: dict[InputKind, tuple[type[nn.Module], ...]] = {
 }
 """Layers that a model has if it is made for inputs of a kind."""
 
+SPLIT_HERE = {
+    DataPart.TEST: (
+        "The test data were split off here, and are held out only if the model was not trained on "
+        "them; give test data of its own (x_test, y_test) to be sure."
+    ),
+    DataPart.VALIDATION: (
+        "The validation data were split off the training data here. If the model was trained on "
+        "all of these, it looks better on validation data than it is, and decisions on them are "
+        "too bold; to be sure, give held-out data that it was not trained on, in Python as "
+        "designer.prune(model, (train, heldout, test)) or designer.analyze(model, train, heldout)."
+    ),
+}
+"""What is said where a part may not be held out, because it was split off here."""
+
 
 @dataclass(frozen=True, eq=False)
 class ModelData:
@@ -240,11 +254,7 @@ def data_warnings(
             "--validation-fraction.",
         )
     elif split and not (model.data_fingerprint and _same_data(model, data)):
-        yield ReportWarning(
-            "split_here",
-            f"The {part} data were split off here, and are held out only if the model was not "
-            f"trained on them; give test data of its own (x_test, y_test) to be sure.",
-        )
+        yield ReportWarning("split_here", SPLIT_HERE[part])
     warning = None if scaling is None else scaling_warning(model.model, data)
     if warning is not None:
         yield warning

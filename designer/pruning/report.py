@@ -114,7 +114,7 @@ class ReportBuilder:
                     ),
                 )
             ),
-            warnings=tuple(self._warnings()),
+            warnings=tuple(self._warnings(networks[0])),
             settings=asdict(self.options.recovery),
             versions=versions(),
         )
@@ -229,15 +229,17 @@ class ReportBuilder:
             if leak.spoils:
                 yield f"{leak.finding}: accuracy there says little about new data."
 
-    def _warnings(self) -> Iterator[ReportWarning]:
-        """Warn of leaks, of blocks that are hardly the network, and of too few samples.
+    def _warnings(self, original: NetworkFigures) -> Iterator[ReportWarning]:
+        """Warn of leaks, of blocks that are hardly the network, and of unfit validation data.
 
-        With too few, hardly any network can meet ``max_drop``.
+        With too few samples, hardly any network can meet ``max_drop``.
         """
         yield from (leak.warning() for leak in self.splits.leaks)
         if not self.proposal.profile.blocks_named:
             yield from coverage_warnings("the model", self.proposal.profile.coverage)
         yield from bypass_warnings(self.proposal.profile.bypassed)
+        if not self.splits.language:  # tokens of one text are not independent
+            yield from _known_validation(original)
         max_drop = self.options.request.max_drop
         if self.splits.language or max_drop is None or self.candidate is not None:
             return
@@ -251,6 +253,21 @@ class ReportBuilder:
                 f"cannot be ruled out with 95 % confidence, unless the smaller network is right "
                 f"where the original is wrong; give more samples, or allow a larger drop.",
             )
+
+
+def _known_validation(original: NetworkFigures) -> Iterator[ReportWarning]:
+    """Warn if the whole network is clearly better on validation than on test data."""
+    validation, test = original.validation_accuracy, original.test_accuracy
+    if test is None or validation.interval[0] <= test.interval[1]:
+        return
+    yield ReportWarning(
+        "validation_known",
+        f"The whole network is right on {100 * validation.value:.1f} % of the validation data, but "
+        f"on {100 * test.value:.1f} % of the test data: it was probably trained on the validation "
+        f"data, or chosen by them. They decided what is removed, so the smaller network may lose "
+        f"more on new data; give held-out data that it was not trained on, in Python as "
+        f"designer.prune(model, (train, heldout, test)).",
+    )
 
 
 def _bound(trial: RemovalTrial) -> float:

@@ -133,6 +133,14 @@ class TestOutput:
             analysis(command, NET, "--data", "tests.support.cli_models:batches")
         )
 
+    def test_validation_data_are_no_reason_to_ask_for_test_data(self, command: Command) -> None:
+        words = ["--data", "tests.support.toy:blobs", "--heldout", "validation", *TRUSTED]
+        shown = analysis(command, "tests.support.cli_models:six_features", *words)
+        (message,) = (w["message"] for w in shown["warnings"] if w["code"] == "split_here")
+        assert message.startswith("The validation data were split off the training data here.")
+        assert "x_test" not in message
+        assert "designer.prune(model, (train, heldout, test))" in message
+
     @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
     def test_weights(self, command: Command, name: str) -> None:
         untouched = analysis(command, NET, *DIGITS)

@@ -62,6 +62,18 @@ class TestReport:
         assert message.startswith(f"20 of {len(some)} validation samples")
         assert "accuracy there says little about new data" in result.report.conclusion
 
+    @pytest.mark.parametrize("spoiled", [True, False])
+    def test_validation_accuracy_clearly_above_test_accuracy_is_said(
+        self, model: nn.Module, data: Triple, spoiled: bool
+    ) -> None:
+        train, validation, test = data
+        wrong = (test.labels + (torch.arange(len(test)) % 4 == 0)) % 3
+        parts = (train, validation, replace(test, labels=wrong) if spoiled else test)
+        report = designer.prune(model, parts, remove=1, epochs=0, baselines=False).report
+        messages = [w.message for w in report.warnings if w.code == "validation_known"]
+        assert len(messages) == spoiled
+        assert all("probably trained on the validation data" in text for text in messages)
+
     def test_is_strict_json(self, pruned: PruningResult) -> None:
         def refuse(constant: str) -> None:
             raise AssertionError(constant)
