@@ -6,16 +6,17 @@ In order of preference:
 2. *What it receives*, if a shortcut inside of the block hands that on, and the block gives a tensor
    of the same shape: the block is skipped.
 3. *A linear map*, fitted by least squares on training data from what the block receives to what it
-   gives: a ``Linear`` on the last axis, or for maps (n, channels, height, width) a 1x1 convolution
-   with the block's stride; the layers in the block tell which axis holds the channels.  It stands
-   in for plain blocks, which nothing flows past, and for blocks that change the shape.
+   gives: a ``Linear`` on the last axis, or for maps (n, channels, ...) of one to three dimensions
+   a convolution of kernel 1 with the block's stride; the layers in the block tell which axis holds
+   the channels.  It stands in for plain blocks, which nothing flows past, and for blocks that
+   change the shape.
 4. *What it receives*, if there is no such map but the shape stays the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -32,9 +33,17 @@ from designer.models.least_squares import (
     set_weights,
 )
 from designer.models.surgery import Form, form_of
-from designer.probing.calling import first_tensor, floating_tensors, tensor_at, without_padding
+from designer.probing.calling import first_tensor, floating_tensors, tensor_at
+from designer.probing.hidden import CONVOLUTIONS
 from designer.probing.replay import Entry, Replacement, Replayer
 from designer.probing.spans import Span
+
+KERNEL_1: dict[int, Callable[..., LinearLayer]] = {
+    3: nn.Conv1d,
+    4: nn.Conv2d,
+    5: nn.Conv3d,
+}
+"""By the axes of a map, the convolution that maps its channels at every position."""
 
 EXACT_RIDGE = 1e-9
 """Ridge penalty if there are at least twice as many equations as weights per output."""
@@ -81,9 +90,7 @@ class StandIn:
             return
         received, output = self._pair(replayer)
         received, output = self._before_layer(received), _unflattened(output, self.span)
-        self._equations.add(
-            self.layer, without_padding(received, mask), without_padding(output, mask)
-        )
+        self._equations.add(self.layer, received, output, mask)
         self._last = received
 
     def forget(self) -> None:
@@ -140,7 +147,7 @@ class StandIn:
 
     def _before_layer(self, received: Tensor) -> Tensor:
         """Return what the linear map takes: the mean over positions where the block is pooled."""
-        return received.mean((2, 3)) if _is_pooled(self.span) else received
+        return _mean_over_positions(received) if _is_pooled(self.span) else received
 
     def _to_follower(self, received: Tensor) -> Tensor:
         """Return what the follower receives in place of what the block would give."""
@@ -214,7 +221,7 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
     if not linear and same_shape and not span.plain:
         return StandIn(span, Kind.RECEIVED)
     if _is_pooled(span):
-        received = received.mean((2, 3))
+        received = _mean_over_positions(received)
     layer = _linear_layer(span, received, _unflattened(output, span))
     if layer is not None and fitted_width(layer, received) <= FIT_WIDTH:
         kind = Kind.CONVOLUTION if isinstance(layer, nn.Conv2d) else Kind.LINEAR
@@ -229,22 +236,27 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
 
 def _is_pooled(span: Span) -> bool:
     """Return True if a plain block gives maps, of which a function takes one number per channel."""
-    own, output = span.parts[-1].output, span.output
-    if span.follower is None or own is None or output is None or span.received is None:
+    received, own, output = span.received, span.parts[-1].output, span.output
+    if span.follower is None or received is None or own is None or output is None:
         return False
-    return own.ndim == span.received.ndim == 4 and output.shape == own.shape[:2]
+    maps = received.ndim == own.ndim and own.ndim in KERNEL_1
+    return maps and _channel_axis(span, received) == 1 and output.shape == own.shape[:2]
+
+
+def _mean_over_positions(maps: Tensor) -> Tensor:
+    return maps.flatten(2).mean(2)
 
 
 def _unflattened(output: Tensor, span: Span) -> Tensor:
-    """Return what a follower receives as maps, if a function has flattened these."""
+    """Return what a follower receives as maps, if a function has pooled and flattened these."""
     own = span.parts[-1].output
-    if span.follower is None or own is None or own.ndim != 4 or output.ndim != 2:
+    if span.follower is None or own is None or own.ndim not in KERNEL_1 or output.ndim != 2:
         return output
-    channels, height, width = own.shape[1:]
-    positions, rest = divmod(output.shape[1], channels)
-    step = math.isqrt(height * width // max(positions, 1))
-    maps = (channels, height // max(step, 1), width // max(step, 1))
-    if rest or positions < 2 or math.prod(maps) != output.shape[1]:
+    channels, *sizes = own.shape[1:]
+    positions = output.shape[1] // channels
+    step = round((math.prod(sizes) / max(positions, 1)) ** (1 / len(sizes)))
+    maps = (channels, *(size // max(step, 1) for size in sizes))
+    if positions < 2 or math.prod(maps) != output.shape[1]:
         return output
     return output.reshape(len(output), *maps)
 
@@ -252,14 +264,14 @@ def _unflattened(output: Tensor, span: Span) -> Tensor:
 def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:
     """Return a layer that can map tensors like x to tensors like y; None if there is none."""
     axis = _channel_axis(span, x)
-    if axis == 1 and x.ndim == y.ndim == 4:
+    if axis == 1 and x.ndim == y.ndim and x.ndim in KERNEL_1:
         sizes = list(zip(x.shape[2:], y.shape[2:], strict=True))
-        height, width = (-(-before // after) for before, after in sizes)
-        layer = nn.Conv2d(x.shape[1], y.shape[1], 1, stride=(height, width))
+        strides = tuple(-(-before // after) for before, after in sizes)
+        layer = KERNEL_1[x.ndim](x.shape[1], y.shape[1], 1, stride=strides)
         own = _strides(span)
         fits = all(
             before == stride * after or (stride in own and (before - 1) // stride + 1 == after)
-            for (before, after), stride in zip(sizes, layer.stride, strict=True)
+            for (before, after), stride in zip(sizes, strides, strict=True)
         )
         return layer if fits else None
     if axis == x.ndim - 1 and x.ndim == y.ndim and x.shape[:-1] == y.shape[:-1]:
@@ -270,7 +282,7 @@ def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:
 def _strides(span: Span) -> set[int]:
     """Return the strides of the convolutions of a block."""
     modules = (module for part in span.parts for module in part.module.modules())
-    return {int(s) for m in modules if isinstance(m, nn.Conv2d) for s in m.stride}
+    return {int(s) for m in modules if isinstance(m, CONVOLUTIONS) for s in m.stride}
 
 
 def _channel_axis(span: Span, x: Tensor) -> int:
@@ -279,12 +291,11 @@ def _channel_axis(span: Span, x: Tensor) -> int:
     The layers in the block tell. Without any that fits, it is the last axis, or the second of maps.
     """
     layers = [module for part in span.parts for module in part.module.modules()]
-    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    if any(isinstance(m, convolutions) and m.in_channels == x.shape[1] for m in layers):
+    if any(isinstance(m, CONVOLUTIONS) and m.in_channels == x.shape[1] for m in layers):
         return 1
     if any(isinstance(m, nn.Linear) and m.in_features == x.shape[-1] for m in layers):
         return x.ndim - 1
-    return 1 if x.ndim == 4 else x.ndim - 1
+    return 1 if x.ndim in (4, 5) else x.ndim - 1
 
 
 def _tensor_among(

@@ -23,8 +23,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from designer.models.surgery import match_attributes
+from designer.probing.calling import without_padding
+from designer.probing.hidden import CONVOLUTIONS, channel_axis
 
-LinearLayer = nn.Linear | nn.Conv2d
+LinearLayer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 """Layers that can be fitted to other inputs."""
 
 
@@ -57,14 +59,18 @@ class NormalEquations:
     rows: int = 0
     """How many rows of X have been added."""
 
-    def add(self, layer: LinearLayer, x: Tensor, y: Tensor) -> None:
+    def add(self, layer: LinearLayer, x: Tensor, y: Tensor, mask: Tensor | None = None) -> None:
         """Add a batch.
 
         Args:
             layer: the layer to fit; its present weights do not matter.
-            x: what it receives, (n, ..., features) or (n, channels, height, width).
+            x: what it receives, (n, ..., features), or (n, channels, ...) by a convolution.
             y: what it should give for that.
+            mask: (n, tokens), true for tokens and false for padding, which convolutions cannot
+                leave out; None without any.
         """
+        if isinstance(layer, nn.Linear):
+            x, y = without_padding(x, mask), without_padding(y, mask)
         constant = layer.bias is not None if self.constant is None else self.constant
         for design, target in _rows(layer, x, y, constant=constant):
             self.xx = self.xx.to(design) + design.T @ design
@@ -98,12 +104,7 @@ def is_fittable(layer: nn.Module) -> bool:
     """
     if type(layer) not in LinearLayer.__args__ or "weight" not in layer._parameters:
         return False
-    return not isinstance(layer, nn.Conv2d) or layer.groups == 1
-
-
-def channel_axis(layer: nn.Module) -> int:
-    """Return the axis of a layer's input that its weights sum over."""
-    return 1 if isinstance(layer, nn.Conv2d) else -1
+    return not isinstance(layer, CONVOLUTIONS) or layer.groups == 1
 
 
 def fitted_width(layer: nn.Module, x: Tensor) -> int:
@@ -125,7 +126,7 @@ def set_weights(layer: LinearLayer, solution: Tensor, x: Tensor) -> None:
         layer.bias = nn.Parameter(solution[-1].to(dtype), layer.bias.requires_grad)
         solution = solution[:-1]
     weights = solution.T.to(dtype).contiguous()
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, CONVOLUTIONS):
         weights = weights.view(len(weights), x.shape[1], *layer.kernel_size)
     layer.weight = nn.Parameter(weights, layer.weight.requires_grad)
     match_attributes(layer)
@@ -139,7 +140,7 @@ def _rows(
     samples = max(1, CHUNK_ROWS // max(per_sample, 1))
     for inputs, outputs in zip(torch.split(x, samples), torch.split(y, samples), strict=True):
         design = _patches(layer, inputs).double()
-        target = outputs if isinstance(layer, nn.Linear) else outputs.movedim(1, -1)
+        target = outputs.movedim(channel_axis(layer), -1)
         if constant:
             design = torch.cat([design, design.new_ones(len(design), 1)], dim=1)
         yield design, target.flatten(0, -2).double()
@@ -150,8 +151,8 @@ def _patches(layer: LinearLayer, x: Tensor) -> Tensor:
     if isinstance(layer, nn.Linear):
         return x.flatten(0, -2)
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = functional.pad(x, layer._reversed_padding_repeated_twice, mode)
-    patches = functional.unfold(
-        padded, layer.kernel_size, dilation=layer.dilation, stride=layer.stride
-    )
-    return patches.transpose(1, 2).flatten(0, 1)
+    patches = functional.pad(x, layer._reversed_padding_repeated_twice, mode)
+    axes = zip(layer.kernel_size, layer.dilation, layer.stride, strict=True)
+    for axis, (size, dilation, stride) in enumerate(axes, start=2):
+        patches = patches.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    return patches.movedim(1, x.ndim - 1).flatten(x.ndim - 1).flatten(0, -2)

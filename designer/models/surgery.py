@@ -243,6 +243,7 @@ RESIZABLE = (
     nn.Linear,
     nn.Conv1d,
     nn.Conv2d,
+    nn.Conv3d,
     nn.modules.batchnorm._NormBase,  # also of instances
     nn.LayerNorm,
     nn.GroupNorm,
@@ -255,7 +256,7 @@ def match_attributes(layer: nn.Module) -> None:
     """Set the attributes of a layer that state its widths to those of its weights."""
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
-    elif isinstance(layer, nn.Conv1d | nn.Conv2d):
+    elif isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         depthwise = layer.groups > 1 and layer.weight.shape[1] == 1
         per_group = layer.out_channels // layer.groups
         layer.out_channels = layer.weight.shape[0]

@@ -42,7 +42,6 @@ from designer.probing.calling import (
     run_model,
     submodules,
     token_mask,
-    without_padding,
 )
 from designer.probing.untouched import untouched
 from designer.pruning.fits import BatchNorm, LayerFit
@@ -233,8 +232,7 @@ def _fit(
             return False
         # forward() itself, since hooks of the user have already changed what was received
         y = layer.forward(received(model, layer, inputs))
-        mask = token_mask(inputs)
-        equations.add(copied, without_padding(x, mask), without_padding(y, mask))
+        equations.add(copied, x, y, token_mask(inputs))
         if equations.rows >= FIT_ROWS:
             break
     try:

@@ -23,6 +23,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from designer.models.least_squares import is_fittable
+from designer.probing.hidden import CONVOLUTIONS
 from designer.probing.spans import parts_of
 from designer.probing.tracing import Call, Tap, Trace
 
@@ -156,7 +157,7 @@ class FitFinder:
             and following.module.affine
             and self._runs[following.module] == 1
             # its statistics must be those of the layer's outputs, not of tokens or positions
-            and (isinstance(layer.module, nn.Conv2d) or _rank(layer.output) == 2)
+            and (isinstance(layer.module, CONVOLUTIONS) or _rank(layer.output) == 2)
         ):
             return following
         return None

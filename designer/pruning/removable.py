@@ -46,7 +46,7 @@ import torch
 from torch import Tensor, nn
 
 from designer.errors import ModelError, first_line
-from designer.models.least_squares import FIT_WIDTH, channel_axis, fitted_width
+from designer.models.least_squares import FIT_WIDTH, fitted_width
 from designer.models.size import size_of_model
 from designer.models.surgery import Form, Removal, Way, form_of, name_after, places_of
 from designer.probing.calling import (
@@ -57,6 +57,7 @@ from designer.probing.calling import (
     submodules,
     tensors_of,
 )
+from designer.probing.hidden import channel_axis
 from designer.probing.probes import taps_of
 from designer.probing.spans import call_of, is_added, parts_of, takers_of
 from designer.probing.tracing import Call, Tap, trace_forward

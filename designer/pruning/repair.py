@@ -42,6 +42,7 @@ from designer.models.least_squares import (
     fitted_width,
 )
 from designer.probing.calling import Inputs, token_mask, without_padding
+from designer.probing.hidden import channel_axis
 from designer.pruning.forward_passes import Place, observed
 
 REPAIR_BATCH = 256
@@ -157,7 +158,7 @@ class _Pair:
         _correct(self.branch, correction, equations)
         change = before - self.lacking(inputs)
         _restore(self.branch.corrected, states)
-        channels = 1 if isinstance(self.branch.layer, nn.Conv2d) else change.ndim - 1
+        channels = channel_axis(self.branch.layer) % change.ndim
         over = [axis for axis in range(change.ndim) if axis != channels]
         wanted = (change * before).double().sum(over)
         squares = change.double().square().sum(over)
@@ -175,8 +176,7 @@ class _Pair:
             if fitted_width(layer, received) > FIT_WIDTH:
                 return None
             lacking = inverse(self.whole(inputs) - now)
-            mask = token_mask(inputs)
-            equations.add(layer, without_padding(received, mask), without_padding(lacking, mask))
+            equations.add(layer, received, lacking, token_mask(inputs))
             enough = equations.rows >= ROWS_PER_WEIGHT * len(equations.xx)
             if enough and done >= REPAIR_BATCHES:
                 break

@@ -273,11 +273,11 @@ class TestBlocksWithoutContribution:
             def __init__(self) -> None:
                 super().__init__()
                 self.first, self.third = dense(), dense()
-                self.second = nn.Conv1d(1, 3, 1)
+                self.second = nn.Conv1d(1, 3, 2, padding=1)
 
             def forward(self, x: Tensor) -> Tensor:
                 tokens: Tensor = self.second(self.first(x).unsqueeze(1))
-                output: Tensor = self.third(tokens.sum(1))
+                output: Tensor = self.third(tokens.sum(1)[:, :6])
                 return output
 
         model = nn.Sequential(Unfolding(), nn.Linear(6, 3))
@@ -285,7 +285,7 @@ class TestBlocksWithoutContribution:
         names = ["0.first", "0.second", "0.third"]
         records = by_name(contributions(model, (x, y), (x, y), names))
         assert records["0.second"].contribution is None
-        assert "takes (n, 1, 6) and gives (n, 3, 6)" in records["0.second"].reason
+        assert "takes (n, 1, 6) and gives (n, 3, 7)" in records["0.second"].reason
         assert records["0.first"].contribution is not None
         assert records["0.third"].contribution is not None
 
@@ -457,19 +457,19 @@ def test_maps_with_their_channels_last_are_measured_as_tokens_are() -> None:
         assert effects(first)[1:] == pytest.approx(effects(second)[1:], abs=1e-6)
 
 
-def test_a_convolution_over_positions_has_no_linear_map_over_them() -> None:
+def test_a_convolution_over_positions_has_a_linear_map_over_its_channels() -> None:
     model: Any = nn.Sequential(
         nn.Unflatten(1, (1, 6)),
-        nn.Sequential(nn.Conv1d(1, 4, 1), nn.ReLU()),
-        nn.Sequential(nn.Conv1d(4, 4, 3, padding=1), nn.ReLU()),
+        nn.Conv1d(1, 4, 1),
+        nn.Conv1d(4, 4, 1),
         nn.Flatten(),
         nn.Linear(24, 3),
     )
     train, heldout = pairs()
-    records = by_name(contributions(model.double().eval(), train, heldout, ["1", "2"]))
-    assert records["1"].contribution is None
-    assert records["2"].contribution is not None
-    assert records["2"].contribution.stand_in == "what it receives"
+    for record in contributions(model.double().eval(), train, heldout, ["1", "2"]):
+        assert record.contribution is not None
+        assert record.contribution.stand_in == "a linear map"
+        assert effects(record)[1:] == pytest.approx((0.0, 0.0), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["parts of patches", "handed through"])

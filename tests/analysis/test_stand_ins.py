@@ -104,7 +104,12 @@ def changes_nothing(model: nn.Module, block: str, inner: str, stand_in: str, way
 
 def fit_head(model: nn.Module, x: Tensor, y: Tensor) -> None:
     """Train the last layer of a network until it is better than chance."""
-    optimizer = torch.optim.Adam(model.get_submodule("head").parameters(), lr=0.1)
+    fit(model, x, y, "head", lr=0.1)
+
+
+def fit(model: nn.Module, x: Tensor, y: Tensor, part: str = "", lr: float = 0.01) -> None:
+    """Train a network, or a part of it, until it is better than chance."""
+    optimizer = torch.optim.Adam(model.get_submodule(part).parameters(), lr=lr)
     for _ in range(50):
         optimizer.zero_grad()
         torch.autograd.backward(functional.cross_entropy(model(x), y))
@@ -130,6 +135,44 @@ def test_a_block_that_halves_maps_of_odd_size_has_a_linear_map() -> None:
     assert [r.contribution and r.contribution.stand_in for r in records] == [
         "a 1x1 convolution"
     ] * 3
+
+
+def convolutional(convolution: type[nn.Module], axes: int) -> nn.Sequential:
+    """Build a network of convolutions over the last axis of (n, 2, 8), seen as maps of axes."""
+    lead = (1,) * (axes - 3)
+
+    def block(inputs: int, stride: int) -> nn.Sequential:
+        sizes = (*lead, 5), (*lead, stride), (*[0 for _ in lead], 2)
+        return nn.Sequential(convolution(inputs, 4, *sizes), nn.ReLU())
+
+    return nn.Sequential(block(2, 1), block(4, 1), block(4, 2), nn.Flatten(), nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize(
+    ("convolution", "axes"), [(nn.Conv1d, 3), (nn.Conv3d, 5)], ids=["signals", "volumes"]
+)
+def test_convolutions_of_any_dimension_are_replaced_alike(
+    convolution: type[nn.Module], axes: int
+) -> None:
+    def outcome(convolution: type[nn.Module], axes: int) -> tuple[list[Any], Tensor]:
+        model = seeded(lambda: convolutional(convolution, axes))
+        for parameter, weights in zip(model.parameters(), images.parameters(), strict=True):
+            parameter.data = weights.detach().reshape(parameter.shape).clone()
+        maps = signals.reshape(90, 2, *[1] * (axes - 3), 8)
+        train, heldout = (maps[:60], labels[:60]), (maps[60:], labels[60:])
+        records = designer.contributions(model.eval(), train, heldout)
+        losses = [record.contribution and record.contribution.cross_entropy for record in records]
+        pruned = designer.prune(model, (train, heldout), remove=["1"], epochs=0)
+        return [loss and loss.value for loss in losses], pruned.model(heldout[0])
+
+    features, labels = gaussian_classes(90, 16, 3, seed=1, dtype=torch.float32)
+    signals = features.reshape(90, 2, 8)
+    images = seeded(lambda: convolutional(nn.Conv2d, 4))
+    fit(images, signals[:60].unsqueeze(2), labels[:60])
+    wanted, of_pruned = outcome(nn.Conv2d, 4)
+    values, logits = outcome(convolution, axes)
+    assert values == pytest.approx(wanted, abs=1e-5)
+    assert torch.allclose(logits, of_pruned, atol=1e-3)
 
 
 class FrozenBackbone(nn.Module):

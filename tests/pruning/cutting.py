@@ -14,6 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from designer.data.dataset import LabelledTensors
 from designer.probing.calling import unwrap
+from designer.probing.hidden import channel_axis
 from designer.pruning.removable import Removable, removable_blocks
 from tests.support.networks.parts import seeded
 
@@ -32,6 +33,9 @@ def labelled(*shape: int) -> LabelledTensors:
 
 
 VECTORS, IMAGES, SEQUENCES = labelled(6), labelled(3, 8, 8), labelled(5, 8)
+
+
+SIGNALS, VOLUMES = labelled(3, 16), labelled(2, 4, 4, 4)
 
 
 def with_statistics(make: Make) -> Any:
@@ -70,7 +74,7 @@ def columns_of(layer: Any, x: Tensor) -> Tensor:
 
     They are what a layer of its kind gives each of whose outputs has a single weight, which is one.
     """
-    channels = x.shape[1] if isinstance(layer, nn.Conv2d) else x.shape[-1]
+    channels = x.shape[channel_axis(layer)]
     shape = (channels, *layer.weight.shape[2:])
     single = copy.deepcopy(layer)
     single.weight = nn.Parameter(torch.eye(math.prod(shape)).view(-1, *shape))
@@ -81,7 +85,7 @@ def columns_of(layer: Any, x: Tensor) -> Tensor:
 
 def rows_of(layer: nn.Module, y: Tensor) -> Tensor:
     """Return what a layer gives as (rows, q)."""
-    return (y.movedim(1, -1) if isinstance(layer, nn.Conv2d) else y).flatten(0, -2)
+    return y.movedim(channel_axis(layer), -1).flatten(0, -2)
 
 
 def ridge_by_textbook(x: Tensor, y: Tensor, ridge: float) -> Tensor:

@@ -19,7 +19,9 @@ from tests.pruning.cutting import (
     IMAGES,
     LABELS,
     SEQUENCES,
+    SIGNALS,
     VECTORS,
+    VOLUMES,
     Make,
     chosen_blocks,
     columns_of,
@@ -43,6 +45,11 @@ def followed_by(layer: nn.Module, before: nn.Module, mean_over: tuple[int, ...] 
 
     stem = nn.Tanh()
     return wired("Followed", wiring, stem=stem, block=before, layer=layer, head=head(int(width)))
+
+
+def maps_after(layer: nn.Module, before: nn.Module) -> Callable[[], nn.Module]:
+    axes = tuple(range(2, layer.weight.ndim))  # type: ignore[arg-type]
+    return lambda: followed_by(layer, nn.Sequential(before, nn.ReLU()), axes)
 
 
 def conv_after(inputs: int = 4, **options: Any) -> Callable[[], nn.Module]:
@@ -72,6 +79,14 @@ SQUARES: dict[str, tuple[Make, LabelledTensors]] = {
     "valid": (conv_after(padding="valid", kernel_size=(1, 5)), IMAGES),
     "reflected": (conv_after(padding=1, padding_mode="reflect"), IMAGES),
     "circular": (conv_after(padding=2, padding_mode="circular"), IMAGES),
+    "signals": (
+        maps_after(nn.Conv1d(4, 5, 3, 2, 2, dilation=2), nn.Conv1d(3, 4, 1)),
+        SIGNALS,
+    ),
+    "volumes": (
+        maps_after(nn.Conv3d(3, 5, (1, 2, 3), (1, 2, 1)), nn.Conv3d(2, 3, 1)),
+        VOLUMES,
+    ),
 }
 
 
@@ -81,7 +96,7 @@ def test_a_layer_is_fitted_by_ridge_regression(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(least_squares, "CHUNK_ROWS", 100)
     monkeypatch.setattr(cutting, "FIT_BATCH", 5)
     make, data = SQUARES[name]
-    if data is IMAGES:  # each of which is many rows
+    if data.inputs.ndim > 3:  # each of which is many rows
         data = LabelledTensors(data.inputs[:12], data.labels[:12])
     model = with_statistics(make)
     blocks = chosen_blocks(model, data, "block", blocks=["block", "layer"])
@@ -97,7 +112,7 @@ def test_a_layer_is_fitted_by_ridge_regression(monkeypatch: pytest.MonkeyPatch, 
     assert type(smaller.layer) is type(model.layer)
     hidden = output_of(smaller.layer, x).tanh()
     if hidden.ndim > 2:
-        hidden = hidden.mean((2, 3) if hidden.ndim == 4 else 1)
+        hidden = hidden.mean(1 if data is SEQUENCES else tuple(range(2, hidden.ndim)))
     wanted = ridge_by_textbook(
         columns_of(model.head, hidden), output_of(model, data.inputs), least_squares.RIDGE
     )
