@@ -26,12 +26,13 @@ from designer.data.augmentation import augmented
 from designer.data.dataset import LabelledTensors
 from designer.models.size import size_of_model
 from designer.pruning.cut import cut
-from designer.pruning.evaluation import correct_mask, mean_loss
+from designer.pruning.evaluation import mean_loss
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.splits import Splits
 from designer.training.devices import usable_device
+from designer.training.trainer import correct_answers
 
 SMALL, PRETRAINED = tuple(FAMILIES), tuple(BLOCKS_PER_STAGE)
 
@@ -154,7 +155,7 @@ def tested(model: nn.Module, splits: Splits) -> Figures:
     if splits.test is None:
         raise ValueError("the benchmark's data have test sets")
     return {
-        "accuracy": round(float(correct_mask(model, splits.test).float().mean()), 6),
+        "accuracy": round(float(correct_answers(model, splits.test).float().mean()), 6),
         "cross_entropy": round(mean_loss(model, splits.test), 6),
     }
 

@@ -322,7 +322,7 @@ def _is_non_finite(separation: Separation | None) -> bool:
 
 def _accuracy_warnings(profile: SeparationProfile) -> Iterator[ReportWarning]:
     """Yield warnings if the model's accuracy is a reason not to trust its law."""
-    accuracy, chance = profile.accuracy, profile.chance_train
+    accuracy, chance = profile.accuracy, profile.accuracy_by_chance
     right = bool(np.isfinite(accuracy)) and beats_chance(accuracy, profile.samples, chance)
     if profile.logits is not None and profile.logits > profile.num_classes and not right:
         yield ReportWarning(

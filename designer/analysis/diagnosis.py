@@ -132,17 +132,24 @@ def at_chance(profiles: Sequence[SeparationProfile]) -> bool:
         profiles: one per training seed of the same architecture, at least one. Without logits the
             answer is False.
     """
-    pairs = (
-        (_mean([p.accuracy for p in profiles]), profiles[0].samples, profiles[0].chance_train),
+    first = profiles[0]
+    parts = (
+        (
+            _mean([p.accuracy for p in profiles]),
+            _mean([p.accuracy_by_chance for p in profiles]),
+            first.samples,
+            first.chance_train,
+        ),
         (
             _mean([p.accuracy_heldout for p in profiles]),
-            profiles[0].samples_heldout,
-            profiles[0].chance,
+            _mean([p.accuracy_by_chance_heldout for p in profiles]),
+            first.samples_heldout,
+            first.chance,
         ),
     )
     return any(
-        math.isfinite(accuracy) and chance < 1 and not beats_chance(accuracy, n, chance)
-        for accuracy, n, chance in pairs
+        math.isfinite(accuracy) and largest < 1 and not beats_chance(accuracy, n, chance)
+        for accuracy, chance, n, largest in parts
     )
 
 

@@ -14,6 +14,7 @@ from designer.data.batches import Batches
 from designer.errors import InvalidInputError
 from designer.measures.features import check_token_rows, token_rows
 from designer.measures.logits import LogitReader
+from designer.measures.proportions import accuracy_by_chance
 from designer.probing.calling import Inputs, class_tensor, floating_inputs, samples_at, tensors_of
 from designer.probing.probes import Probe
 
@@ -75,7 +76,7 @@ class Passes:
         self._num_classes = num_classes
         self._progress = progress
         self._kept: dict[Batches, list[TapFeatures]] = {}
-        self._correct: dict[Batches, float] = {}
+        self._predicted: dict[Batches, Tensor | None] = {}
         self._losses: dict[Batches, float] = {}
         self._reader: LogitReader | None = None
         self.logits: int | None = None
@@ -91,17 +92,19 @@ class Passes:
         if data in self._kept:
             yield from self._kept[data]
             return
-        correct, loss, kept = 0.0, 0.0, list[TapFeatures]()
+        predicted, loss, kept = list[Tensor](), 0.0, list[TapFeatures]()
         for inputs, targets, rows, mask in data.with_masks():
             features = TapFeatures(self._features(inputs, mask), targets, rows)
             logits = self._logits(features, mask, tokens=data.tokens)
-            correct += _count_correct(logits, targets)
+            predicted += [] if logits is None else [logits.argmax(1).cpu()]
             loss += _summed_loss(logits if data.tokens else None, targets)
             if len(data) * sum(tap.shape[1] for tap in features.taps) <= KEEP_FEATURES:
                 kept.append(features)
             yield features
             self._progress(name, rows.stop, len(data))
-        self._correct[data], self._losses[data] = correct, loss
+        classes = torch.cat(predicted) if predicted else torch.empty(0)
+        self._predicted[data] = classes if len(classes) == len(data) else None
+        self._losses[data] = loss
         if kept:
             self._kept[data] = kept
 
@@ -136,7 +139,15 @@ class Passes:
 
     def accuracy_of(self, data: Batches) -> float:
         """Return the accuracy of the model's own predictions; NaN if it gives no logits."""
-        return self._correct[data] / len(data)
+        predicted = self._predicted[data]
+        if predicted is None:
+            return float("nan")
+        return int((predicted == data.targets).sum()) / len(data)
+
+    def accuracy_by_chance_of(self, data: Batches) -> float:
+        """Return the accuracy if these predictions did not depend on the labels; NaN likewise."""
+        predicted = self._predicted[data]
+        return float("nan") if predicted is None else accuracy_by_chance(predicted, data.targets)
 
     def loss_of(self, data: Batches) -> float:
         """Return the mean cross-entropy of the model's own predictions of tokens, in nats.
@@ -179,13 +190,6 @@ class Passes:
             )
         self.logits = logits.shape[1]
         return logits
-
-
-def _count_correct(logits: Tensor | None, targets: Tensor) -> float:
-    """Return how many rows are classified correctly; NaN without logits."""
-    if logits is None:
-        return float("nan")
-    return float((logits.argmax(1).cpu() == targets).sum())
 
 
 def _summed_loss(logits: Tensor | None, targets: Tensor) -> float:

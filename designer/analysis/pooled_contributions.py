@@ -92,7 +92,7 @@ def _reason_against(profile: SeparationProfile, samples: int) -> str:
         return "It was not asked for."
     if not profile.samples_heldout:
         return "There are no held-out data."
-    accuracy, chance = profile.accuracy_heldout, profile.chance
+    accuracy, chance = profile.accuracy_heldout, profile.accuracy_by_chance_heldout
     if math.isfinite(accuracy) and not beats_chance(accuracy, profile.samples_heldout, chance):
         return "On held-out data the model is no better than chance, so it has nothing to lose."
     return ""

@@ -148,7 +148,6 @@ def _profile(
         held_out = _measure_heldout(passes, heldout_data, training.rulers, options)
         sized = zip(probe.taps, probe.parameters, strict=True)
         taps = [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
-        notes = (*parts.notes, *choice.notes, *_notes(probe, reduction))
     return SeparationProfile(
         layers=tuple(_layers(taps, training.rulers, held_out.rulers, choice.positions)),
         law=fit_law(training.values),
@@ -165,9 +164,11 @@ def _profile(
         features=choice.description,
         accuracy=training.accuracy,
         accuracy_heldout=held_out.accuracy,
+        accuracy_by_chance=training.accuracy_by_chance,
+        accuracy_by_chance_heldout=held_out.accuracy_by_chance,
         loss=training.loss if parts.language else float("nan"),
         loss_heldout=held_out.loss if parts.language else float("nan"),
-        notes=notes,
+        notes=(*parts.notes, *choice.notes, *_notes(probe, reduction)),
         parameters=sum(parameter.numel() for parameter in unwrap(model).parameters()),
         embedding_parameters=probe.coverage.embeddings,
         coverage=probe.coverage.share,
@@ -199,6 +200,8 @@ class _TrainingSide:
     """(resamples, L + 1) bootstrap values; empty without resamples."""
     accuracy: float
     """Accuracy of the model's own predictions; NaN if it gives no logits."""
+    accuracy_by_chance: float
+    """Accuracy if they did not depend on the labels; NaN likewise."""
     loss: float = float("nan")
     """Their mean cross-entropy in nats where every token has a label; else NaN."""
 
@@ -218,6 +221,8 @@ class _HeldoutSide:
     """(resamples, L + 1) bootstrap values; empty without resamples."""
     accuracy: float = float("nan")
     """Accuracy of the model's own predictions; NaN if it gives no logits."""
+    accuracy_by_chance: float = float("nan")
+    """Accuracy if they did not depend on the labels; NaN likewise."""
     loss: float = float("nan")
     """Their mean cross-entropy in nats where every token has a label; else NaN."""
 
@@ -232,7 +237,8 @@ def _measure_training(
 ) -> _TrainingSide:
     rulers = _rulers_after(passes, data, labelings, options)
     draws = _draws(passes, data, rulers, options)
-    return _TrainingSide(rulers, draws, passes.accuracy_of(data), passes.loss_of(data))
+    accuracies = passes.accuracy_of(data), passes.accuracy_by_chance_of(data)
+    return _TrainingSide(rulers, draws, *accuracies, passes.loss_of(data))
 
 
 def _rulers_after(
@@ -287,7 +293,8 @@ def _measure_heldout(
         for ruler, tap in zip(heldout_rulers, features.taps, strict=True):
             ruler.add(tap, features.targets, kept[features.rows])
     draws = _heldout_draws(heldout_rulers, len(data), options)
-    return _HeldoutSide(heldout_rulers, draws, passes.accuracy_of(data), passes.loss_of(data))
+    accuracies = passes.accuracy_of(data), passes.accuracy_by_chance_of(data)
+    return _HeldoutSide(heldout_rulers, draws, *accuracies, passes.loss_of(data))
 
 
 def _heldout_draws(rulers: list[HeldoutRuler], samples: int, options: AnalysisOptions) -> Draws:

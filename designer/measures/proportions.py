@@ -14,7 +14,8 @@ b, c    samples that only the one network, or only the other,    scalar
 References: Wilson, "Probable inference, the law of succession, and statistical inference",
 Journal of the American Statistical Association 22, 1927; Bonett & Price, "Adjusted Wald
 confidence interval for a difference of binomial proportions based on paired data", Journal of
-Educational and Behavioral Statistics 37(4), 2012.
+Educational and Behavioral Statistics 37(4), 2012; Cohen, "A coefficient of agreement for nominal
+scales", Educational and Psychological Measurement 20(1), 1960.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from scipy.special import betainc, ndtr, ndtri
 from torch import Tensor
 
@@ -103,17 +105,34 @@ def paired_difference(more: int, less: int, n: int) -> tuple[float, float]:
 
 
 def beats_chance(accuracy: float, samples: int, chance: float) -> bool:
-    """Return True if an accuracy is better than that of always naming the largest class.
+    """Return True if an accuracy is better than chance.
 
     This is the one-sided binomial test at ``CHANCE_DEVIATIONS`` standard deviations.
 
     Args:
         accuracy: share of the samples that are classified correctly.
         samples: n.
-        chance: share of the largest class.
+        chance: the accuracy that the predictions have by chance, see ``accuracy_by_chance``; where
+            they are not known, the share of the largest class, which is the most that it can be.
     """
     hits = round(accuracy * samples)
     return _at_least(hits, samples, chance) <= float(ndtr(-CHANCE_DEVIATIONS))
+
+
+def accuracy_by_chance(predicted: Tensor, labels: Tensor) -> float:
+    """Return the accuracy that predictions would have if they did not depend on the labels.
+
+    This is Cohen's (1960) agreement by chance, the sum over all classes of the share that is
+    predicted times the share that is there. A network that was trained with class weights may be
+    right less often than one that always names the largest class, and yet tell classes apart.
+
+    Args:
+        predicted: (n,) classes that are predicted, -1 for none; n >= 1.
+        labels: (n,) classes.
+    """
+    k = int(max(predicted.max(), labels.max())) + 1
+    shares = [torch.bincount(x[x >= 0], minlength=k).double() / len(x) for x in (predicted, labels)]
+    return float(shares[0] @ shares[1])
 
 
 def _at_least(hits: int, n: int, p: float) -> float:

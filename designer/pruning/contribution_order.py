@@ -39,7 +39,7 @@ from designer.data.dataset import LabelledTensors
 from designer.data.sampling import stratified_sample
 from designer.errors import DesignerError
 from designer.measures.logits import LogitReader
-from designer.measures.proportions import beats_chance
+from designer.measures.proportions import accuracy_by_chance, beats_chance
 from designer.probing.calling import Inputs, first_tensor, token_mask
 from designer.probing.probes import Probe
 from designer.probing.replay import Replayer, replaying
@@ -52,8 +52,8 @@ AGAIN = 8
 one more block the others are mostly missed more, so the next one is nearly always among them."""
 
 
-Score = Callable[[object], tuple[float, int]]
-"""Returns summed cross-entropy in nats, and correct answers, from what the network gives."""
+Score = Callable[[object], tuple[float, Tensor]]
+"""Returns summed cross-entropy in nats, and predicted classes, from what the network gives."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,6 @@ def order_by_contribution(
         ModelError: if the model raises.
     """
     train, validation = (_sample(part, seed) for part in (splits.train, splits.validation))
-    chance = splits.chance
     first_inputs, _, _ = next(iter(train))
     with replaying(model, blocks, first_inputs) as (probe, replayer):
         rounds = _Rounds(probe, replayer, _stand_ins(replayer, removables), progress)
@@ -101,7 +100,7 @@ def order_by_contribution(
         rises = rounds.losses_without(list(rounds.left), train, validation)
         first = tuple(rises.get(place, math.inf) for place in range(len(removables)))
         most = len(rises) if count is None else count
-        while len(rises) > 1 and len(rounds.removed) + 1 < most and rounds.beats_chance(chance):
+        while len(rises) > 1 and len(rounds.removed) + 1 < most and rounds.beats_chance():
             least = stages.next_of(rises)
             if math.isinf(rises[least]):  # nothing that is left can be measured
                 break
@@ -193,6 +192,8 @@ class _Rounds:
     """Places of the blocks that are gone, in the order of their removal."""
     _accuracy: float = 1.0
     """Accuracy on validation data without the blocks that are gone."""
+    _by_chance: float = 0.0
+    """Accuracy if these predictions did not depend on the labels."""
     _samples: int = 0
 
     def remove(self, place: int) -> None:
@@ -200,30 +201,32 @@ class _Rounds:
         self.replayer.standing |= self.left.pop(place).replacement(self.replayer)
         self.removed.append(place)
 
-    def beats_chance(self, chance: float) -> bool:
+    def beats_chance(self) -> bool:
         """True if the network without what is gone is still better than chance."""
-        return beats_chance(self._accuracy, self._samples, chance)
+        return beats_chance(self._accuracy, self._samples, self._by_chance)
 
     def losses_without(
         self, places: Sequence[int], train: Batches, validation: Batches
     ) -> dict[int, float]:
         """Return the rise of cross-entropy (nats) without each of some blocks, by place."""
         self._fit(places, train)
-        whole, correct = 0.0, 0
+        whole, predicted = 0.0, list[Tensor]()
         reader = LogitReader(max(train.num_classes, validation.num_classes))
         losses = {place: 0.0 if place in self.left else math.inf for place in places}
         places = [place for place in places if place in self.left]
         for batch, targets, rows, mask in validation.with_masks():
             inputs = self.probe.prepared(batch)
             read = partial(reader, samples=len(targets), mask=mask, tokens=validation.tokens)
-            score = partial(_loss_and_correct, targets=targets, read=read)
-            loss, right = score(self.replayer.first_pass(inputs))
-            whole, correct = whole + loss, correct + right
+            score = partial(_loss_and_predicted, targets=targets, read=read)
+            loss, classes = score(self.replayer.first_pass(inputs))
+            whole, predicted = whole + loss, [*predicted, classes]
             for place in places:
                 losses[place] += self._loss_without(place, inputs, score)
             self.progress(f"contribution, {len(self.removed)} gone", rows.stop, len(validation))
         self._samples = len(validation)
-        self._accuracy = correct / self._samples
+        named = torch.cat(predicted)
+        self._accuracy = int((named == validation.targets).sum()) / self._samples
+        self._by_chance = accuracy_by_chance(named, validation.targets)
         return {
             place: (loss - whole) / self._samples if math.isfinite(loss) else math.inf
             for place, loss in losses.items()
@@ -263,14 +266,14 @@ class _Rounds:
         return score(output)[0]
 
 
-def _loss_and_correct(
+def _loss_and_predicted(
     output: object, targets: Tensor, read: Callable[[Tensor | None], Tensor | None]
-) -> tuple[float, int]:
-    """Return the summed cross-entropy in nats, and how many rows are classified correctly."""
+) -> tuple[float, Tensor]:
+    """Return the summed cross-entropy in nats, and the predicted classes (rows,), -1 for none."""
     logits = read(first_tensor(output))
     if logits is None:
-        return math.inf, 0
+        return math.inf, torch.full_like(targets, -1)
     labels = targets.to(logits.device)
     loss = functional.cross_entropy(logits.float(), labels, reduction="sum")
     # a network that gives no number is the worst of all, not one that cannot be compared
-    return float(loss) if loss.isfinite() else math.inf, int((logits.argmax(1) == labels).sum())
+    return float(loss) if loss.isfinite() else math.inf, logits.argmax(1).cpu()

@@ -13,7 +13,7 @@ from torch.nn import functional
 from designer.data.dataset import LabelledTensors
 from designer.measures.logits import OutputKind, as_logits, output_kind
 from designer.probing.calling import Inputs, cloned, run_model, samples_at, tensors_of
-from designer.training.trainer import correct_answers, evaluating, scored_rows
+from designer.training.trainer import evaluating, scored_rows
 
 EVALUATION_BATCH, LOSS_BATCH, KIND_SAMPLES = 1024, 512, 32
 
@@ -67,9 +67,18 @@ def kind_of(model: nn.Module, data: LabelledTensors) -> OutputKind:
         return output_kind(scored_rows(run_model(model, cloned(few.inputs)), few.labels)[0])
 
 
-def correct_mask(model: nn.Module, data: LabelledTensors) -> Tensor:
-    """Return a mask of the samples, or labelled tokens, that the model classifies correctly."""
-    return correct_answers(model, data, EVALUATION_BATCH)
+def predictions_of(model: nn.Module, data: LabelledTensors) -> tuple[Tensor, Tensor]:
+    """Return the predicted and the right classes (rows,) of all samples, or labelled tokens.
+
+    Args:
+        model: gives rows (n, K) or (n, tokens, K); it runs in eval mode, and is left as it was.
+        data: at least one sample; left as they are.
+    """
+    with evaluating(model):
+        batches = scored_logits(model, data, EVALUATION_BATCH)
+        pairs = [(logits.argmax(1), targets) for logits, targets, _ in batches]
+    predicted, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return predicted, targets
 
 
 @torch.no_grad()

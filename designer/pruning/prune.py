@@ -29,7 +29,7 @@ from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError, ModelError, first_line
 from designer.folders import write_all
 from designer.measures.logits import OutputKind, output_kind
-from designer.measures.proportions import beats_chance
+from designer.measures.proportions import accuracy_by_chance, beats_chance
 from designer.models.pretrained import is_pretrained, pretrained_files, remade
 from designer.models.surgery import Removal
 from designer.probing.calling import (
@@ -45,7 +45,7 @@ from designer.probing.calling import (
 from designer.probing.probes import ends_in_sigmoid
 from designer.probing.untouched import device_of
 from designer.pruning.criteria import criteria_of
-from designer.pruning.evaluation import KIND_SAMPLES, correct_mask
+from designer.pruning.evaluation import KIND_SAMPLES, predictions_of
 from designer.pruning.how_many import fewest_for, most_within
 from designer.pruning.options import PruningOptions, RecoveryOptions, RemovalRequest
 from designer.pruning.propose import Proposal, propose
@@ -360,12 +360,13 @@ def _check_classifier(model: nn.Module, splits: Splits) -> None:
             "model without its sigmoid, and put it back behind it."
         )
     check_rows(output, len(few))
-    mask = correct_mask(model, splits.validation)
-    accuracy = float(mask.float().mean())
-    if not beats_chance(accuracy, len(mask), splits.chance):
+    predicted, targets = predictions_of(model, splits.validation)
+    accuracy = float((predicted == targets).float().mean())
+    chance = accuracy_by_chance(predicted, targets)
+    if not beats_chance(accuracy, len(targets), chance):
         raise InvalidInputError(
             f"Expected a trained model, got one that is right on {100 * accuracy:.1f} % of the "
-            f"held-out data, which is no better than chance ({100 * splits.chance:.1f} %): there "
+            f"held-out data, which is no better than chance ({100 * chance:.1f} %): there "
             f"is nothing to keep; train it first, or name its weights, its data and its scaling."
         )
 

@@ -201,6 +201,10 @@ class SeparationProfile:
     """Accuracy of the model's own predictions on training data; nan if it gives no logits."""
     accuracy_heldout: float = float("nan")
     """The same on held-out data."""
+    accuracy_by_chance: float = float("nan")
+    """Accuracy on training data if these predictions did not depend on the labels; nan likewise."""
+    accuracy_by_chance_heldout: float = float("nan")
+    """The same on held-out data."""
     chance_train: float = float("nan")
     """Share of the largest class in the training data."""
     notes: tuple[str, ...] = ()

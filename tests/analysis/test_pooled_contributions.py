@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from designer.analysis.analyze import analyze
 from designer.analysis.options import AnalysisOptions
 from designer.analysis.pooled_contributions import contributions_or_reasons, pooled_contributions
 from designer.analysis.profile import profile
 from designer.data.dataset import LabelledTensors
 from designer.results.contribution import BlockContribution, Contribution, Effect
+from designer.results.diagnosis import WHOLE_FIRST
 from designer.results.serialisation import contributions_from_json, contributions_to_json
 from designer.training.trainer import build_seeded, train
-from tests.support.helpers import labelled, small_mlp
+from tests.support.helpers import labelled, small_mlp, trained_for_a_rare_class
 
 TRAIN, HELDOUT = labelled(120), labelled(90, seed=0)
 CPU = torch.device("cpu")
@@ -63,6 +65,16 @@ def test_a_network_at_chance_has_nothing_to_lose() -> None:
         nn.init.zeros_(parameter)
     (reason,) = reasons(measured(constant))
     assert "no better than chance" in reason
+
+
+def test_a_network_trained_for_a_rare_class_is_better_than_chance() -> None:
+    model, train_data, heldout = trained_for_a_rare_class()
+    result = analyze(model, train_data, heldout)
+    assert result.model.accuracy is not None
+    assert result.model.accuracy < 0.95
+    assert "model_at_chance" not in {warning.code for warning in result.warnings}
+    assert all(layer.contribution is not None for layer in result.layers)
+    assert {layer.advice for layer in result.layers} != {WHOLE_FIRST}
 
 
 class FailsWithoutItsBlock(nn.Module):

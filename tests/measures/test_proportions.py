@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from designer.measures.proportions import beats_chance, drop_of, proportion, wilson
+from designer.measures.proportions import (
+    accuracy_by_chance,
+    beats_chance,
+    drop_of,
+    proportion,
+    wilson,
+)
 
 few = settings(max_examples=50, deadline=None, derandomize=True)
 
@@ -72,3 +78,19 @@ def test_chance_is_the_binomial_test(n: int, share: float, chance: float) -> Non
 @pytest.mark.parametrize(("hits", "better"), [(0, False), (100, False), (128, False), (130, True)])
 def test_chance_of_a_tenth_in_a_thousand(hits: int, better: bool) -> None:
     assert beats_chance(hits / 1000, 1000, 0.1) is better
+
+
+def test_predictions_are_compared_with_what_they_would_be_right_about_by_chance() -> None:
+    labels = (torch.arange(1000) % 20 == 0).long()  # 5 % of class 1
+    weighted = labels.clone()
+    weighted[labels == 1] = (torch.arange(50) % 5 > 0).long()
+    weighted[labels == 0] = (torch.arange(950) % 12 == 0).long()
+    accuracy = float((weighted == labels).double().mean())
+    assert accuracy < 0.95
+    by_chance = accuracy_by_chance(weighted, labels)
+    assert by_chance == pytest.approx(0.05 * 0.12 + 0.95 * 0.88)
+    assert beats_chance(accuracy, 1000, by_chance)
+    largest = torch.zeros_like(labels)
+    assert accuracy_by_chance(largest, labels) == pytest.approx(0.95)
+    assert not beats_chance(0.95, 1000, 0.95)
+    assert accuracy_by_chance(largest - 1, labels) == 0

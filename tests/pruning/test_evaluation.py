@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from designer.data.dataset import LabelledTensors
 from designer.measures.proportions import drop_of, proportion
 from designer.pruning import evaluation
-from designer.pruning.evaluation import correct_mask, latency_ratio, logits_of
+from designer.pruning.evaluation import latency_ratio, logits_of
+from designer.training.trainer import correct_answers
 from tests.support.helpers import small_mlp
 
 Z_TWO_SIDED, Z_ONE_SIDED = 1.959964, 1.644854
@@ -83,7 +84,7 @@ def test_the_mode_comes_back_where_the_model_raises() -> None:
 
 def test_what_a_model_is_right_on() -> None:
     data = LabelledTensors(torch.eye(3), torch.tensor([0, 2, 2]))
-    assert correct_mask(nn.Identity(), data).tolist() == [True, False, True]
+    assert correct_answers(nn.Identity(), data).tolist() == [True, False, True]
 
 
 def test_latency_is_the_median_of_interleaved_ratios(monkeypatch: pytest.MonkeyPatch) -> None:

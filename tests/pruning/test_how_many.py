@@ -15,13 +15,14 @@ from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of
 from designer.models.surgery import Removal, Way
 from designer.pruning.cut import cut
-from designer.pruning.evaluation import correct_mask, mean_loss
+from designer.pruning.evaluation import mean_loss
 from designer.pruning.how_many import fewest_for, most_within
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable, removable_blocks
 from designer.pruning.removal_trials import PrunedCandidate, RemovalTrials
 from designer.pruning.splits import Splits, splits_of
+from designer.training.trainer import correct_answers
 from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 
@@ -131,8 +132,8 @@ class TestTrials:
         candidate = trials.recovered([removables[2], removables[1]])
         assert same_state(model, before)
         smaller = candidate.cut.model
-        mask = correct_mask(smaller, splits.validation)
-        drop = drop_of(correct_mask(model, splits.validation), mask)
+        mask = correct_answers(smaller, splits.validation)
+        drop = drop_of(correct_answers(model, splits.validation), mask)
         assert torch.equal(candidate.quality.correct, mask)
         assert candidate.trial.removed == ("blocks.1", "blocks.2")
         assert candidate.trial.recovered
@@ -164,7 +165,7 @@ class TestTrials:
         better = max(
             by_hand,
             key=lambda start: (
-                float(correct_mask(start, data).float().mean()),
+                float(correct_answers(start, data).float().mean()),
                 -mean_loss(start, data),
             ),
         )

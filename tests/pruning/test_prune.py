@@ -13,9 +13,9 @@ from designer.errors import InvalidInputError, ModelError
 from designer.models.surgery import PassThrough
 from designer.pruning import removal_trials
 from designer.pruning.criteria import BEST_OF
-from designer.pruning.evaluation import correct_mask
 from designer.pruning.prune import PruningResult
 from designer.pruning.splits import splits_of
+from designer.training.trainer import correct_answers
 from tests.pruning.blobs import (
     DEPTH,
     NAMES,
@@ -26,6 +26,7 @@ from tests.pruning.blobs import (
     size,
     timeless,
 )
+from tests.support.helpers import trained_for_a_rare_class
 from tests.support.trained import (
     Triple,
     all_low,
@@ -64,7 +65,7 @@ class TestWhatIsRemoved:
 
     def test_as_much_as_accuracy_allows(self, model: nn.Module, data: Triple) -> None:
         result = designer.prune(model, data, max_drop=0.05, **QUICK)
-        before, after = correct_mask(model, data[1]), correct_mask(result.model, data[1])
+        before, after = correct_answers(model, data[1]), correct_answers(result.model, data[1])
         now = figures(result.report)["pruned"]
         assert now.drop_bound is not None
         assert now.drop_bound <= 0.05
@@ -207,7 +208,7 @@ class TestRecoveryAfterEveryFew:
         pruned = figures(result.report)["pruned"]
         assert pruned.epochs > 2 * 2  # two starts of one recovery take no more than this
         assert pruned.validation_accuracy.value == pytest.approx(
-            float(correct_mask(result.model, splits_of(data).validation).float().mean())
+            float(correct_answers(result.model, splits_of(data).validation).float().mean())
         )
 
     def test_as_many_at_a_time_as_go_is_one_recovery(self, model: nn.Module, data: Triple) -> None:
@@ -218,3 +219,9 @@ class TestRecoveryAfterEveryFew:
     def test_at_least_one(self, model: nn.Module, data: Triple) -> None:
         with pytest.raises(InvalidInputError, match="at least 1 removal between two"):
             designer.prune(model, data, remove=2, recover_every=0)
+
+
+def test_a_network_trained_for_a_rare_class_is_pruned() -> None:
+    model, train, heldout = trained_for_a_rare_class()
+    result = designer.prune(model, (train, heldout), remove=1, criterion="contribution", epochs=0)
+    assert len(result.removals) == 1

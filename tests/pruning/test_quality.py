@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
 from designer.measures.proportions import drop_of
-from designer.pruning.evaluation import correct_mask, mean_loss
+from designer.pruning.evaluation import mean_loss
 from designer.pruning.quality import Quality, quality_of, rise_of
+from designer.training.trainer import correct_answers
 
 LOGITS = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.randint(0, 4, (6, 5), generator=torch.Generator().manual_seed(1))
@@ -32,7 +33,7 @@ def test_the_quality_of_tokens_is_that_of_all_labelled_ones(language: bool) -> N
     data, net = LabelledTensors(LOGITS, LABELS), nn.Identity()
     quality = quality_of(net, data, language=language)
     losses = functional.cross_entropy(LOGITS.transpose(1, 2), LABELS, reduction="none")
-    assert torch.equal(quality.correct, correct_mask(net, data))
+    assert torch.equal(quality.correct, correct_answers(net, data))
     assert quality.losses == pytest.approx(losses.sum(1).double(), abs=1e-6)
     assert quality.counts.tolist() == (LABELS >= 0).sum(1).tolist()
     assert quality.loss == pytest.approx(mean_loss(net, data), abs=1e-6)

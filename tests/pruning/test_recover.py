@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from designer.data.dataset import LabelledTensors
 from designer.errors import TrialFailed
 from designer.pruning import recover as module
-from designer.pruning.evaluation import correct_mask, logits_of
+from designer.pruning.evaluation import logits_of
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.recover import recover
 from designer.pruning.splits import Splits, splits_of
+from designer.training.trainer import correct_answers
 from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 EVENS = LabelledTensors(torch.arange(10.0).unsqueeze(1) + 0.5, torch.zeros(10).long())
@@ -106,11 +107,11 @@ def test_a_rate_that_destroys_leaves_the_state_before(
 
 def test_recovery_learns_and_never_makes_it_worse(splits: Splits) -> None:
     fresh = blob_net(3).eval()
-    before = float(correct_mask(fresh, splits.validation).float().mean())
+    before = float(correct_answers(fresh, splits.validation).float().mean())
     calls: list[tuple[str, int, int]] = []
     how = RecoveryOptions(epochs=3, learning_rate=1e-2, batch_size=16)
     assert recover(fresh, splits, how, progress=lambda *now: calls.append(now)) == 3
-    assert float(correct_mask(fresh, splits.validation).float().mean()) > before + 0.2
+    assert float(correct_answers(fresh, splits.validation).float().mean()) > before + 0.2
     assert calls == [("recovery", epoch, 3) for epoch in (1, 2, 3)]
 
 

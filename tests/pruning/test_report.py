@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 import designer
 from designer.data.dataset import LabelledTensors
-from designer.pruning.evaluation import correct_mask
 from designer.pruning.prune import PruningResult
 from designer.report.figures.figure import TableView
 from designer.report.markdown import markdown_report
 from designer.report.views.pruning import pruning_view
 from designer.report.words import MISSING
 from designer.results.serialisation import report_to_json
+from designer.training.trainer import correct_answers
 from tests.pruning.blobs import (
     NAMES,
     figures,
@@ -41,7 +41,7 @@ class TestReport:
             assert told.test_accuracy is not None
             for part, share in ((data[1], told.validation_accuracy), (data[2], told.test_accuracy)):
                 assert share.value == pytest.approx(
-                    float(correct_mask(network, part).float().mean())
+                    float(correct_answers(network, part).float().mean())
                 )
                 assert share.interval[0] < share.value <= share.interval[1]
                 assert share.samples == len(part)

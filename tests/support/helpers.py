@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from designer.data.dataset import LabelledTensors
 from designer.measures.law import fit_law
@@ -59,6 +60,27 @@ def small_mlp(inputs: int = 5, width: int = 7, classes: int = 3, *, seed: int = 
         )
 
 
+def trained_for_a_rare_class() -> tuple[nn.Module, LabelledTensors, LabelledTensors]:
+    """Return a network trained with class weights, training data and held-out data.
+
+    One sample in 20 is of class 1, and the network is right less often than one that always names
+    class 0.
+    """
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.arange(2000) % 20 == 0).long()
+    features = torch.randn(2000, 5, generator=generator) + labels[:, None]
+    model = small_mlp(classes=2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    for _ in range(40):
+        optimizer.zero_grad()
+        weights = torch.tensor([1.0, 19.0])
+        loss = functional.cross_entropy(model(features[:1000]), labels[:1000], weights)
+        torch.autograd.backward(loss)
+        optimizer.step()
+    parts = [LabelledTensors(features[i : i + 1000], labels[i : i + 1000]) for i in (0, 1000)]
+    return model.eval(), parts[0], parts[1]
+
+
 def values_of_steps(g: Sequence[float], first: float = 100.0) -> FloatArray:
     """Return D_0 .. D_L whose steps are ``g`` nats."""
     values: FloatArray = first * np.exp(-np.cumsum([0.0, *g]))
@@ -106,6 +128,8 @@ def profile_of(
         law_heldout=None if heldout is None else fit_law(np.asarray(heldout, dtype=np.float64)),
         num_classes=CLASSES,
         chance=chance,
+        accuracy_by_chance=chance,
+        accuracy_by_chance_heldout=chance,
         samples=1000,
         samples_heldout=0 if heldout is None else 500,
         resampled=resampled,
