@@ -46,6 +46,9 @@ def idle_in_words(
 ) -> str:
     """Return that the network does as well without a block, and what removing it would save.
 
+    Without logits, what decides is fitted to the features behind the last block; the layers behind
+    them, which are not fitted again, may give worse outputs.
+
     Args:
         contribution: of the block.
         parameters: how many parameters would go with the block; None if not counted.
@@ -54,6 +57,8 @@ def idle_in_words(
     fitted = contribution.stand_in in FITTED
     place = f"with {contribution.stand_in} in its place" if fitted else "without it"
     text = f"{place} {changes_in_words(contribution)}"
+    if contribution.cross_entropy is None:
+        text = f"{text}, which holds once the last layer is fitted again"
     if not parameters or not all_parameters:
         return text
     most = "at most " if fitted else ""

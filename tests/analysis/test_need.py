@@ -169,3 +169,9 @@ def test_the_reason_is_kept_where_there_is_no_contribution() -> None:
     assert report.contribution_reason == "No linear map leads from one to the other."
     profile = profile_with(ORDINARY, ORDINARY)
     assert {r.contribution_reason for r in layer_reports([profile])} == {"It was not measured."}
+
+
+def test_an_idle_block_without_logits_is_idle_once_the_last_layer_is_fitted_again() -> None:
+    condition = "which holds once the last layer is fitted again"
+    assert condition in third_of(contribution(None, separation=effect(0.01, 0.03))).advice
+    assert condition not in third_of(IDLE).advice
