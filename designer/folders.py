@@ -170,7 +170,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path``, which replaces it with all that it holds on leaving.
 
     If the context raises, or the disk is full, the old folder stays. An empty folder only removes
-    the old one. What a killed process left behind is tidied up first.
+    the old one. What a killed process left behind is tidied up first; it has hidden names that
+    nobody chooses.
 
     Args:
         path: the folder to replace; it need not exist.
@@ -178,7 +179,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Raises:
         RunFolderError, StorageError: as ``writing_to``.
     """
-    new, old = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.old")
+    new, old = (path.with_name(f".{path.name}.{part}{TEMPORARY}") for part in ("new", "old"))
     with writing_to(path.parent):
         _tidy_up(path, new, old)
         new.mkdir()

@@ -229,6 +229,16 @@ def test_a_folder_is_replaced_with_everything_in_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_copies_beside_a_folder_stay_when_it_is_replaced(tmp_path: Path) -> None:
+    copies = [tmp_path / "best.old", tmp_path / "best.new"]
+    for copy in copies:
+        write_text(copy / "1" / "model", "mine")
+    fill(tmp_path / "best", "old")
+    fill(tmp_path / "best", "new")
+    assert [(copy / "1" / "model").read_text() for copy in copies] == ["mine", "mine"]
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "best", *copies])
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
 def test_the_old_folder_stays_where_writing_fails(tmp_path: Path, error: BaseException) -> None:
     best = tmp_path / "best"
