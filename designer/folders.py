@@ -170,8 +170,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path``, which replaces it with all that it holds on leaving.
 
     If the context raises, or the disk is full, the old folder stays. An empty folder only removes
-    the old one. What a killed process left behind is tidied up first; it has hidden names that
-    nobody chooses.
+    the old one. Links are followed. What a killed process left behind is tidied up first; it has
+    hidden names that nobody chooses.
 
     Args:
         path: the folder to replace; it need not exist.
@@ -179,6 +179,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Raises:
         RunFolderError, StorageError: as ``writing_to``.
     """
+    path = path.resolve()
     new, old = (path.with_name(f".{path.name}.{part}{TEMPORARY}") for part in ("new", "old"))
     with writing_to(path.parent):
         _tidy_up(path, new, old)
@@ -199,7 +200,11 @@ def _tidy_up(path: Path, new: Path, old: Path) -> None:
     if old.exists() and not path.exists() and new.exists() and any(new.iterdir()):
         old.rename(path)
     for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                leftover.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

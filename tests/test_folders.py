@@ -239,6 +239,27 @@ def test_copies_beside_a_folder_stay_when_it_is_replaced(tmp_path: Path) -> None
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "best", *copies])
 
 
+def test_a_link_to_a_folder_is_followed_whenever_that_is_replaced(tmp_path: Path) -> None:
+    best, elsewhere = tmp_path / "run" / "best", tmp_path / "elsewhere" / "models"
+    write_text(elsewhere / "1" / "model", "old")
+    best.parent.mkdir()
+    best.symlink_to(elsewhere)
+    for content in ("new", "newer"):
+        fill(best, content)
+        assert best.is_symlink()
+        assert (elsewhere / "1" / "model").read_text() == content
+    assert list(best.parent.iterdir()) == [best]
+    assert list(elsewhere.parent.iterdir()) == [elsewhere]
+
+
+def test_a_file_in_the_place_of_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    best = tmp_path / "best"
+    best.write_text("a file", encoding="utf-8")
+    fill(best, "new")
+    assert (best / "1" / "model").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [best]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
 def test_the_old_folder_stays_where_writing_fails(tmp_path: Path, error: BaseException) -> None:
     best = tmp_path / "best"

@@ -22,14 +22,20 @@ def check_best(folder: Path) -> None:
     """Check that ``best/`` in a run folder may be replaced, because it holds only our models.
 
     Raises:
-        RunFolderError: if there is anything else.
+        RunFolderError: if there is anything else, or it is no folder.
     """
-    for path in sorted((folder / BEST_FOLDER).glob("[!.]*")):
+    best = folder / BEST_FOLDER
+    if best.exists() and not best.is_dir():
+        raise RunFolderError(
+            f"A search writes its recommended models to a folder '{best}', but that is a file; "
+            f"move it, or choose another --out."
+        )
+    for path in sorted(best.glob("[!.]*")):
         ours = path.is_dir() and path.name.isdigit()
         foreign = path if not ours else next(filter(_is_foreign, path.glob("[!.]*")), None)
         if foreign is not None:
             raise RunFolderError(
-                f"A search replaces everything in '{folder / BEST_FOLDER}', but '{foreign}' is not "
+                f"A search replaces everything in '{best}', but '{foreign}' is not "
                 f"a recommended model; move it, or choose another --out."
             )
 

@@ -132,7 +132,7 @@ def test_wrong_options_write_nothing(wrong: dict[str, Any], tmp_path: Path) -> N
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.parametrize("name", ["best/important.txt", "best/1/model.json", "report.json"])
+@pytest.mark.parametrize("name", ["best", "best/important.txt", "best/1/model.json", "report.json"])
 def test_files_of_others_are_left_alone(name: str, tmp_path: Path) -> None:
     path = tmp_path / "a" / name
     path.parent.mkdir(parents=True)
