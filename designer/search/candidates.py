@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -38,8 +39,8 @@ from designer.training.trainer import (
 )
 from search_spaces import Space, Spec
 
-NOT_NORMALISED = ("none", "no", "off", "identity")
-"""What ``normalisation`` begins with in specs of networks without it."""
+NOT_NORMALISED = frozenset({"none", "no", "off", "identity"})
+"""First words of ``normalisation`` in specs of networks without it."""
 
 
 COUNTED_AS_BUILT = 1 << 22
@@ -98,7 +99,8 @@ def is_normalised(spec: Mapping[str, Any]) -> bool | None:
     """Return whether a spec says that the network has normalisation; None if it does not say."""
     value = spec.get("normalisation")
     if isinstance(value, str):
-        return not value.lower().startswith(NOT_NORMALISED) if value else None
+        first_word = re.split(r"[^a-z]+", value.lower())[0]  # "norm" is not "no"
+        return first_word not in NOT_NORMALISED if value else None
     return value if isinstance(value, bool) else None
 
 

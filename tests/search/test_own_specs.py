@@ -75,7 +75,9 @@ def test_other_edits_do_not_make_another_space() -> None:
     ("value", "says"),
     [
         ("batch", True), ("layer", True), (True, True), ("none", False), ("None", False),
-        ("no", False), ("off", False), (False, False), (None, None), ("", None), (3, None),
+        ("no", False), ("off", False), (False, False), ("norm", True), ("no norm", False),
+        ("Identity()", False), ("NonLocalNorm", True), ("offset_norm", True), ("no_norm", False),
+        (None, None), ("", None), (3, None),
     ],
 )  # fmt: skip
 def test_a_spec_says_whether_there_is_normalisation(value: object, says: bool | None) -> None:
