@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +39,10 @@ class LightningLawMonitor(Callback):
     Weights, gradients and random states stay as they are: the training is the same with it and
     without it. The numbers are logged by ``LightningModule.log``, so that every logger gets them,
     and ``EarlyStopping`` and ``ModelCheckpoint`` can monitor them, such as ``law/design_score``.
+    They are logged at the end of the training epoch; where the trainer validates within epochs or
+    not after each, these callbacks act at the end of validation, when the number is that of an
+    earlier epoch or missing, unless they get ``check_on_train_epoch_end=True`` or
+    ``save_on_train_epoch_end=True``; a warning says so when the training begins.
     Where several processes train, the first of them measures. The rows go into checkpoints, and a
     resumed run continues them.
 
@@ -47,7 +52,8 @@ class LightningLawMonitor(Callback):
         module: name of the submodule to measure, such as ``net``, for a ``LightningModule``
             without a ``forward``; by default the whole module.
         every: number of epochs from one look to the next. If it is above 1, ``EarlyStopping`` needs
-            ``strict=False``, since some epochs have no number to stop by.
+            ``strict=False``, since some epochs have no number to stop by, and ``ModelCheckpoint``
+            needs ``every_n_epochs`` of the same number.
         blocks: names of submodules; by default the blocks that are found.
         file: file that every row is appended to as a line of JSON.
         measure: ``separation`` or ``residual``.
@@ -102,6 +108,21 @@ class LightningLawMonitor(Callback):
                 f"got {type(trainer.strategy).__name__}."
             )
 
+    def on_train_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,  # noqa: ARG002 - the trainer passes it
+    ) -> None:
+        """Warn of callbacks that would act on the law before an epoch is measured."""
+        for callback in trainer.callbacks if trainer.is_global_zero else ():  # type: ignore[attr-defined]
+            if option := _option_to_act_in_time(callback, trainer):
+                warnings.warn(
+                    f"{type(callback).__name__} reads '{callback.monitor}' at the end of "
+                    f"validation, when it is that of an earlier epoch or missing; give it "
+                    f"{option}=True.",
+                    stacklevel=2,
+                )
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the model, and log what was measured."""
         epoch = trainer.current_epoch
@@ -133,3 +154,24 @@ class LightningLawMonitor(Callback):
                 f"Expected `module` to name a part of {type(pl_module).__name__}, which has "
                 f"{names}, got '{self._module}'."
             ) from error
+
+
+def _option_to_act_in_time(callback: Any, trainer: Trainer) -> str:
+    """Return the option by which a callback would act after a look at the law.
+
+    Only Lightning itself knows when its callbacks act, and once its data are loaded.
+
+    Args:
+        callback: any callback of the trainer.
+        trainer: about to train.
+
+    Returns:
+        Its name; empty for a callback that acts in time, or does not monitor the law.
+    """
+    if not str(getattr(callback, "monitor", "")).startswith("law/"):
+        return ""
+    saves = getattr(callback, "_should_save_on_train_epoch_end", None)
+    if saves is not None:
+        return "" if saves(trainer) else "save_on_train_epoch_end"
+    stops = getattr(callback, "_check_on_train_epoch_end", True)
+    return "" if stops else "check_on_train_epoch_end"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -67,7 +69,11 @@ class Module(pl.LightningModule):
 
 
 def fit(
-    *callbacks: pl.Callback, epochs: int = 3, logger: CSVLogger | None = None, **resumed: Any
+    *callbacks: pl.Callback,
+    epochs: int = 3,
+    logger: CSVLogger | None = None,
+    options: dict[str, Any] | None = None,
+    **resumed: Any,
 ) -> tuple[Module, pl.Trainer]:
     """Train with validation, before which Lightning validates once to see that it runs."""
     torch.manual_seed(0)
@@ -79,9 +85,10 @@ def fit(
         logger=logger or False,
         log_every_n_steps=1,
         num_sanity_val_steps=1,
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(each, ModelCheckpoint) for each in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
+        **options or {},
     )
     train, heldout = (TensorDataset(data.inputs, data.labels) for data in (TRAIN, HELDOUT))
     loader = DataLoader(train, batch_size=20, shuffle=True)
@@ -123,6 +130,40 @@ def test_lightning_looks_after_every_second_epoch() -> None:
     monitor = LightningLawMonitor(TRAIN, module="net", every=2)
     fit(monitor, epochs=3)
     assert [row.epoch for row in monitor.rows] == [1]
+
+
+@pytest.mark.parametrize(
+    ("options", "every"), [({"check_val_every_n_epoch": 2}, 1), ({"val_check_interval": 0.5}, 2)]
+)
+def test_lightning_warns_of_callbacks_that_would_act_before_the_law_is_logged(
+    options: dict[str, Any], every: int, tmp_path: Path
+) -> None:
+    def monitor() -> LightningLawMonitor:
+        return LightningLawMonitor(TRAIN, HELDOUT, module="net", every=every)
+
+    stopping = EarlyStopping("law/design_score", mode="max", strict=False)
+    with pytest.warns(UserWarning, match=r"^EarlyStopping reads .*check_on_train_epoch_end=True"):
+        fit(monitor(), stopping, epochs=1, options=options)
+    keeping = ModelCheckpoint(tmp_path / "late", monitor="law/design_score")
+    with (
+        suppress(MisconfigurationException),  # for want of a number
+        pytest.warns(UserWarning, match=r"^ModelCheckpoint reads .*save_on_train_epoch_end=True"),
+    ):
+        fit(monitor(), keeping, epochs=1, options=options)
+    in_time = monitor()
+    stopping = EarlyStopping(
+        "law/design_score", mode="max", strict=False, check_on_train_epoch_end=True
+    )
+    keeping = ModelCheckpoint(
+        tmp_path / "in_time",
+        monitor="law/design_score",
+        save_on_train_epoch_end=True,
+        every_n_epochs=every,
+        save_top_k=-1,
+    )
+    fit(in_time, stopping, keeping, epochs=4, options=options)  # without a warning
+    scores = sorted(float(score) for score in keeping.best_k_models.values())
+    assert scores == pytest.approx(sorted(row.design_score or 0 for row in in_time.rows))
 
 
 def test_lightning_refuses_what_it_cannot_measure_before_it_trains() -> None:
