@@ -91,8 +91,17 @@ def spec_values(spec: Spec) -> dict[str, Any]:
     if not isinstance(rate, Real) or not 0 <= float(rate) < math.inf:
         raise TrialFailed(f"Expected a learning rate that is a number of at least 0, got {rate!r}.")
     described = {**asdict(spec), "learning_rate": rate}  # type: ignore[call-overload]
-    values: dict[str, Any] = json.loads(json.dumps(described, default=float))
+    values: dict[str, Any] = as_stored(described)
     return values
+
+
+def as_stored(value: object) -> Any:
+    """Return a value of a spec as a study, which keeps JSON, gives it back.
+
+    Raises:
+        TypeError, ValueError: if JSON has no such values, and they are no numbers.
+    """
+    return json.loads(json.dumps(value, default=float))
 
 
 def is_normalised(spec: Mapping[str, Any]) -> bool | None:

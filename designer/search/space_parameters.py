@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -15,8 +15,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.samplers import RandomSampler
 from optuna.study import Study
 
-from designer.errors import SpaceError
-from designer.search.candidates import size_of
+from designer.errors import SpaceError, first_line
+from designer.search.candidates import as_stored, size_of
 from designer.search.storage.opening import quiet_optuna
 from search_spaces import Space
 
@@ -108,17 +108,26 @@ def _check_choices(space: Space[Any], ranges: Mapping[str, BaseDistribution]) ->
 
 
 def _check_spec(space: Space[Any], spec: Any) -> None:
-    """Raise ``SpaceError`` unless a spec is a dataclass with a learning rate."""
+    """Raise ``SpaceError`` unless a spec is a dataclass with a learning rate that can be stored."""
     if not hasattr(spec, "learning_rate"):
         raise SpaceError(
             f"Expected specs of space '{space.name}' with a learning_rate, which training needs, "
             f"got {type(spec).__name__} without one."
         )
-    if not is_dataclass(spec):
+    if not is_dataclass(spec) or isinstance(spec, type):
         raise SpaceError(
             f"Expected specs of space '{space.name}' that are dataclasses, which a study keeps as "
             f"JSON, got {type(spec).__name__}."
         )
+    for name, value in asdict(spec).items():
+        try:
+            as_stored(value)
+        except Exception as error:  # a third party's value may raise anything
+            raise SpaceError(
+                f"Expected field '{name}' in specs of space '{space.name}' to hold text, numbers, "
+                f"booleans, None, or lists and dicts of these, which a study keeps as JSON, got "
+                f"{type(value).__name__}: {first_line(error)}."
+            ) from error
 
 
 def parameters_of(space: Space[Any]) -> tuple[Parameter, ...]:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from designer.errors import TrialFailed
+from designer.errors import SpaceError, TrialFailed
 from designer.models.given_trial import GivenTrial, NotAllowed
 from designer.results.serialisation import read_result
 from designer.search.candidates import is_normalised, spec_values
 from designer.search.job import code_of
+from designer.search.space_parameters import try_out
 from tests.support.searches import run
 from tests.support.toy import ComputedRateSpace, RateSpec
 
@@ -37,6 +43,36 @@ def test_what_is_no_learning_rate_fails_its_trial(rate: Any) -> None:
 
     with pytest.raises(TrialFailed, match="Expected a learning rate"):
         spec_values(Spec(3, -2))
+
+
+@dataclass(frozen=True)
+class AnySpec:
+    """A spec with a field of any type."""
+
+    norm: object
+    learning_rate: float = 1e-2
+
+
+class Plain(Enum):
+    """An enumeration that is no text."""
+
+    BATCH = auto()
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (nn.BatchNorm1d, "type"), (Plain.BATCH, "Plain"), (np.arange(3), "ndarray"),
+        ((nn.ReLU,), "tuple"), ({(8, 8): 1}, "dict"), (torch.zeros(2), "Tensor"),
+    ],
+)  # fmt: skip
+def test_a_space_is_refused_whose_specs_no_study_can_keep(value: object, kind: str) -> None:
+    class Own(ComputedRateSpace):
+        def suggest(self, trial: Any) -> Any:
+            return AnySpec(value)
+
+    with pytest.raises(SpaceError, match=rf"^Expected field 'norm' in specs of .*, got {kind}: "):
+        try_out(Own(), (6,), 3)
 
 
 def without_edits() -> object:
