@@ -263,7 +263,8 @@ class PairedChange:
     mean: Difference
     """Mean over the seeds; above zero where the second is more accurate."""
     interval: Interval | None
-    """95 % interval of the mean; None with a single seed."""
+    """95 % interval of the mean, within the changes that the first accuracy allows; None with a
+    single seed."""
     runs: CountFrom1
     """Number of seeds."""
 

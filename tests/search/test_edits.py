@@ -80,6 +80,16 @@ def test_what_is_surely_more_accurate_is_kept_whatever_its_size() -> None:
     assert judgement.change.runs == 3
 
 
+def test_the_interval_of_a_change_leads_to_accuracies_from_0_to_1() -> None:
+    wild = judge(confirmed([0.9, 0.5]), confirmed([0.5, 0.6], 9000), best=0.7).change
+    assert wild is not None
+    assert wild.interval == pytest.approx((-0.7, 0.3))
+    perfect = judge(confirmed([0.7, 0.7, 0.7]), confirmed([1.0, 1.0, 1.0], 9000), best=0.7)
+    assert perfect.kept
+    assert perfect.change is not None
+    assert perfect.change.interval == pytest.approx((0.3, 0.3))
+
+
 def test_two_seeds_that_gain_the_same_prove_nothing() -> None:
     change = PairedChange(0.01, (0.01, 0.01), 2)
     assert not change.surely_positive

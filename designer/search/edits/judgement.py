@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from designer.measures.intervals import t_interval
 from designer.results.layers import PairedChange
+from designer.results.ranges import Interval
 from designer.search.confirmation import ConfirmedCandidate
 
 TOLERANCE = 0.005
@@ -34,13 +35,29 @@ class Judgement:
 
 
 def change_of(parent: ConfirmedCandidate, edited: ConfirmedCandidate) -> PairedChange | None:
-    """Return the change of validation accuracy, paired by seed; None without a common seed."""
+    """Return the change of validation accuracy, paired by seed; None without a common seed.
+
+    Its interval holds no change that leads to an accuracy below 0 or above 1.
+    """
     before, after = parent.accuracy_by_seed, edited.accuracy_by_seed
-    differences = [after[seed] - before[seed] for seed in after if seed in before]
-    if not differences:
+    seeds = [seed for seed in after if seed in before]
+    if not seeds:
         return None
-    mean = sum(differences) / len(differences)
-    return PairedChange(mean, t_interval(differences), len(differences))
+    differences = [after[seed] - before[seed] for seed in seeds]
+    mean = sum(differences) / len(seeds)
+    interval = t_interval(differences)
+    if interval is not None:
+        interval = _possible(interval, mean, sum(before[seed] for seed in seeds) / len(seeds))
+    return PairedChange(mean, interval, len(seeds))
+
+
+def _possible(interval: Interval, mean: float, before: float) -> Interval:
+    """Return the part of an interval of changes that an accuracy of ``before`` allows.
+
+    It holds the mean whatever the rounding, and its lower end keeps its sign.
+    """
+    low, high = interval
+    return min(max(low, -before), mean), max(min(high, 1 - before), mean)
 
 
 def is_hopeless(parent: ConfirmedCandidate, edited: ConfirmedCandidate) -> bool:
