@@ -47,9 +47,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
+from operator import eq
 from typing import Any
 
 from torch import nn
@@ -99,19 +101,20 @@ def taps_named(trace: Trace, model: nn.Module, patterns: Sequence[str]) -> list[
         trace: of the model.
         model: unwrapped.
         patterns: names of submodules, in which ``*``, ``?`` and ``[..]`` stand for parts of a name
-            between dots.
+            between dots; but what is the whole name of a submodule names that one alone.
 
     Raises:
         InvalidInputError: if one of them is no submodule, did not run, or gave no tensor.
     """
-    known = submodules(model)
-    for pattern in patterns:
-        if not any(_matches(name, pattern) for name in (*known, *(c.label for c in trace.calls))):
+    known = {*submodules(model), *(name for call in trace.calls for name in call.names)}
+    tests = {pattern: _name_test(pattern, known) for pattern in patterns}
+    for pattern, is_meant in tests.items():
+        if not any(map(is_meant, known)):
             raise InvalidInputError(
                 f"Expected `blocks` among the model's submodules, got '{pattern}'. "
                 f"Its submodules are {_listed(name for name, _ in model.named_children())}."
             )
-        calls = [call for call in trace.calls if _is_named(call, pattern)]
+        calls = [call for call in trace.calls if any(map(is_meant, call.names))]
         if not calls:
             raise InvalidInputError(
                 f"Expected block '{pattern}' to run in the forward pass, but it did not."
@@ -121,7 +124,8 @@ def taps_named(trace: Trace, model: nn.Module, patterns: Sequence[str]) -> list[
     return [
         _behind(call)
         for call in trace.by_end
-        if call.output is not None and any(_is_named(call, pattern) for pattern in patterns)
+        if call.output is not None
+        and any(is_meant(name) for is_meant in tests.values() for name in call.names)
     ]
 
 
@@ -420,11 +424,12 @@ def _tap(name: str, block: Call, at: Call, place: Place, *, receives: bool = Fal
     )
 
 
-def _is_named(call: Call, pattern: str) -> bool:
-    return any(_matches(name, pattern) for name in call.names)
+def _name_test(pattern: str, known: Collection[str]) -> Callable[[str], bool]:
+    """Return what tells whether a name is meant: one that is known stands for itself alone."""
+    return partial(eq if pattern in known else _matches, pattern)
 
 
-def _matches(name: str, pattern: str) -> bool:
+def _matches(pattern: str, name: str) -> bool:
     parts, wanted = name.split("."), pattern.split(".")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 

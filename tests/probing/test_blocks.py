@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -197,6 +198,13 @@ def test_patterns_stand_for_parts_of_a_name() -> None:
     assert matched(model, inputs, "layer?.0") == ["layer1.0", "layer2.0", "layer3.0"]
     assert matched(model, inputs, "*.*.conv[12]")[:2] == ["layer1.0.conv1", "layer1.0.conv2"]
     assert matched(model, inputs, "*.*.conv1") == [f"{name}.conv1" for name in STAGES]
+
+
+def test_a_whole_name_is_no_pattern() -> None:
+    model = nn.Sequential(OrderedDict({name: linear() for name in ("s1", "s[1]", "s2", "s*")}))
+    assert matched(model, VECTORS, "s1", "s[1]", "s2") == ["s1", "s[1]", "s2"]
+    assert matched(model, VECTORS, "s*") == ["s*"]
+    assert matched(model, VECTORS, "s[12]") == ["s1", "s2"]
 
 
 def test_blocks_come_in_running_order_whatever_the_order_of_their_names() -> None:
