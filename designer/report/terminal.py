@@ -167,7 +167,7 @@ def _sparklines(sparklines: tuple[Sparkline, ...], console: Console) -> Iterator
     width = max((len(sparkline.label) for sparkline in sparklines), default=0)
     for sparkline in sparklines:
         cells = "".join(_cell(level, ramp) for level in sparkline.levels)
-        line = f"log D {sparkline.label:<{width}}  {cells}  {sparkline.ends}"
+        line = f"log D {sparkline.label:<{width}}  {cells}  (D {sparkline.ends})"
         if len(line) <= console.width:
             yield Text(line)
 

@@ -300,7 +300,7 @@ class TestShown:
         print_report(comparison_view(report), Console(file=file, width=80))
         shown = file.getvalue()
         assert max(map(len, shown.splitlines())) <= 80
-        assert re.search(r"log D a +█[▁-█]{4}▁  20\.00 to 0\.37", shown)
+        assert re.search(r"log D a +█[▁-█]{4}▁  \(D 20\.00 to 0\.37\)", shown)
         assert "Which network is better in which aspect" in shown
 
     def test_names_are_text(self, report: ComparisonReport) -> None:
