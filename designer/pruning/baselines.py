@@ -27,6 +27,7 @@ from designer.pruning.quality import quality_of
 from designer.pruning.recover import recover
 from designer.pruning.removable import Removable
 from designer.pruning.splits import Splits
+from designer.pruning.training_output import giving_logits
 from designer.training.trainer import Schedule, build_seeded, train
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def from_scratch(
     model = build_seeded(untrained, recovery.seed, device).float()
     for parameter in model.parameters():  # what is frozen in the original would stay random here
         parameter.requires_grad_(parameter.is_floating_point())
-    with suppress(TrialFailed):  # if it diverges, it is compared as it is
+    # if it diverges, it is compared as it is
+    with giving_logits(model, splits.train), suppress(TrialFailed):
         train(
             model,
             splits.train,

@@ -16,6 +16,7 @@ from designer.pruning.evaluation import kind_of, logits_of
 from designer.pruning.options import RecoveryOptions
 from designer.pruning.quality import quality_of
 from designer.pruning.splits import Splits
+from designer.pruning.training_output import giving_logits
 from designer.training.trainer import Schedule, train
 
 SOFT = 0.5
@@ -90,7 +91,8 @@ def recover(
             progress("recovery", epoch, recovery.epochs)
         best.look(epoch, trained)
 
-    with suppress(_Enough, TrialFailed):  # if training diverges, the best epoch is still kept
+    # if training diverges, the best epoch is still kept
+    with giving_logits(model, splits.train), suppress(_Enough, TrialFailed):
         train(
             model,
             _targets(splits.train, teacher if recovery.soft_targets else None),

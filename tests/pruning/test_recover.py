@@ -17,6 +17,7 @@ from designer.pruning.options import RecoveryOptions
 from designer.pruning.recover import recover
 from designer.pruning.splits import Splits, splits_of
 from designer.training.trainer import correct_answers
+from tests.support.helpers import gaussian_classes
 from tests.support.trained import blob_net, blob_parts, same_state, state_of, train_briefly
 
 EVENS = LabelledTensors(torch.arange(10.0).unsqueeze(1) + 0.5, torch.zeros(10).long())
@@ -157,3 +158,36 @@ def test_soft_targets_pull_towards_the_teacher(splits: Splits) -> None:
         return float((logits_of(model, splits.validation).softmax(1) - wanted).abs().mean())
 
     assert distance(soft=True) < distance(soft=False)
+
+
+class Auxiliary(nn.Module):
+    """Gives the logits of an auxiliary head, too, in training, before or behind its own."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.body, self.drop = nn.Sequential(nn.Linear(6, 16), nn.ReLU()), nn.Dropout(0.1)
+        self.head, self.auxiliary = nn.Linear(16, 3), nn.Linear(16, 3)
+        self.first = first
+
+    def forward(self, x: Tensor) -> object:
+        features = self.drop(self.body(x))
+        own, other = self.head(features), self.auxiliary(features)
+        if not self.training:
+            return own
+        return {"auxiliary": other, "own": own} if self.first else (own, other)
+
+
+def test_the_head_that_is_used_is_the_one_that_recovers() -> None:
+    """Dropout is drawn in training, so that an auxiliary head could be the nearer one by chance."""
+    features, labels = gaussian_classes(300, 6, 3, seed=1, dtype=torch.float32)
+    data = LabelledTensors(features, labels)
+    outcomes = []
+    for first in (False, True):
+        torch.manual_seed(0)
+        model = Auxiliary(first)
+        recovery = RecoveryOptions(epochs=5, learning_rate=1e-2)
+        recover(model, Splits("blobs", data, data, None), recovery)
+        outcomes.append(state_of(model))
+        assert not model._forward_hooks
+    before, after = outcomes
+    assert all(torch.equal(after[name], value) for name, value in before.items())
