@@ -45,6 +45,9 @@ KERNEL_1: dict[int, Callable[..., LinearLayer]] = {
 }
 """By the axes of a map, the convolution that maps its channels at every position."""
 
+NO_PADDING = ("valid", (0,), (0, 0), (0, 0, 0))
+"""How convolutions say that they have no padding."""
+
 EXACT_RIDGE = 1e-9
 """Ridge penalty if there are at least twice as many equations as weights per output."""
 
@@ -70,11 +73,14 @@ class StandIn:
         span: the block.
         kind: what is given in its place.
         layer: the layer to fit, for a linear map.
+        margins: how many positions of each axis of a map convolutions without padding cut off; they
+            are left out at both ends before a linear map, half at each.
     """
 
     span: Span
     kind: Kind
     layer: LinearLayer | None = None
+    margins: tuple[int, ...] = ()
     _equations: NormalEquations = field(default_factory=NormalEquations)
     _last: Tensor = field(default_factory=lambda: torch.empty(0))
     """What the block received in the last pass that was observed."""
@@ -147,7 +153,9 @@ class StandIn:
 
     def _before_layer(self, received: Tensor) -> Tensor:
         """Return what the linear map takes: the mean over positions where the block is pooled."""
-        return _mean_over_positions(received) if _is_pooled(self.span) else received
+        if _is_pooled(self.span):
+            return _mean_over_positions(received)
+        return _without_margins(received, self.margins)
 
     def _to_follower(self, received: Tensor) -> Tensor:
         """Return what the follower receives in place of what the block would give."""
@@ -168,7 +176,7 @@ class StandIn:
     def _stand_in_output(self, received: Tensor, like: Tensor | None) -> Tensor:
         if self.kind is Kind.ZERO:
             return torch.zeros_like(received if like is None else like)
-        return received if self.layer is None else self.layer(received)
+        return received if self.layer is None else self.layer(self._before_layer(received))
 
     def _pair(self, replayer: Replayer) -> tuple[Tensor, Tensor]:
         """Return what the block received and gave in the latest whole pass."""
@@ -222,10 +230,13 @@ def stand_in_of(span: Span, *, linear: bool = False) -> StandIn:
         return StandIn(span, Kind.RECEIVED)
     if _is_pooled(span):
         received = _mean_over_positions(received)
-    layer = _linear_layer(span, received, _unflattened(output, span))
+    wanted = _unflattened(output, span)
+    margins = _margins(span, received, wanted)
+    received = _without_margins(received, margins)
+    layer = _linear_layer(span, received, wanted)
     if layer is not None and fitted_width(layer, received) <= FIT_WIDTH:
         kind = Kind.CONVOLUTION if isinstance(layer, nn.Conv2d) else Kind.LINEAR
-        return StandIn(span, kind, layer.to(received))
+        return StandIn(span, kind, layer.to(received), margins)
     if same_shape:
         return StandIn(span, Kind.RECEIVED)
     raise NoStandIn(
@@ -259,6 +270,34 @@ def _unflattened(output: Tensor, span: Span) -> Tensor:
     if positions < 2 or math.prod(maps) != output.shape[1]:
         return output
     return output.reshape(len(output), *maps)
+
+
+def _margins(span: Span, x: Tensor, y: Tensor) -> tuple[int, ...]:
+    """Return how many positions per axis are cut off by convolutions without padding; () for none.
+
+    What is left is a multiple of what the block gives: the rest is its stride, or pooling.
+    """
+    modules = (module for part in span.parts for module in part.module.modules())
+    cutting = [m for m in modules if isinstance(m, CONVOLUTIONS) and m.padding in NO_PADDING]
+    sizes = list(zip(x.shape[2:], y.shape[2:], strict=True)) if x.ndim == y.ndim else []
+    if not cutting or any(before < after for before, after in sizes):
+        return ()
+    cut = [
+        sum(m.dilation[axis] * (m.kernel_size[axis] - 1) for m in cutting)
+        for axis in range(len(sizes))
+    ]
+    if all(
+        (before - margin) % after == 0 for (before, after), margin in zip(sizes, cut, strict=True)
+    ):
+        return tuple(cut)
+    fits = _linear_layer(span, x, y) is not None
+    return () if fits else tuple(before % after for before, after in sizes)
+
+
+def _without_margins(x: Tensor, margins: tuple[int, ...]) -> Tensor:
+    for axis, margin in enumerate(margins, start=2):
+        x = x.narrow(axis, margin // 2, x.shape[axis] - margin)
+    return x
 
 
 def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:

@@ -116,6 +116,35 @@ def fit(model: nn.Module, x: Tensor, y: Tensor, part: str = "", lr: float = 0.01
         optimizer.step()
 
 
+@pytest.mark.parametrize("pool", [1, 2])
+def test_a_convolution_without_padding_that_only_mixes_channels_contributes_nothing(
+    pool: int,
+) -> None:
+    """Behind it maps lack a margin, and every second pixel if it is pooled so."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(4, 4, 5)
+    with torch.no_grad():
+        weight = torch.zeros_like(convolution.weight)
+        weight[:, :, 2, 2] = convolution.weight[:, :, 2, 2]
+        convolution.weight.copy_(weight)
+    every = nn.MaxPool2d(1, stride=pool)
+    size = (12 - 4) // pool
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()),
+        nn.Sequential(convolution, every),
+        nn.Sequential(nn.Flatten(), nn.Linear(4 * size * size, 3)),
+    ).double()
+    features, labels = gaussian_classes(160, 4 * 144, 3, seed=1)
+    maps = features.double().view(-1, 4, 12, 12)
+    records = designer.contributions(
+        model.eval(), (maps[:80], labels[:80]), (maps[80:], labels[80:]), ["0", "1"]
+    )
+    contribution = records[1].contribution
+    assert contribution is not None, records[1].reason
+    assert contribution.cross_entropy is not None
+    assert contribution.cross_entropy.value == pytest.approx(0, abs=1e-6)
+
+
 def test_a_block_that_halves_maps_of_odd_size_has_a_linear_map() -> None:
     def block(channels: int, stride: int) -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(channels, 4, 3, stride, 1), nn.BatchNorm2d(4), nn.ReLU())
