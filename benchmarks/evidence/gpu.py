@@ -134,6 +134,11 @@ def worst_parity() -> float:
     return max(float(row["float32"]["worst"]) for row in rows.values())
 
 
+def is_same() -> bool:
+    """Return if figures are as near to those of a processor as wanted."""
+    return worst_parity() <= float(read_result(FILE)["parts"]["parity"]["acceptance"])
+
+
 def rates_figure() -> str:
     """Return how many times the trials per hour of a loop by hand a search does."""
     rows = search_part()["rows"]

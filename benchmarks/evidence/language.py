@@ -155,6 +155,11 @@ def speed_figure() -> str:
     return f"GPT-2 without {gone} of 12 layers takes {left} of the time"
 
 
+def is_faster() -> bool:
+    """Return True if every removal makes the model faster."""
+    return all(row["ratio"] < 1 for row in read_result(FILE)["speed"]["rows"])
+
+
 def _likeness(rows: Sequence[Figures], name: str, removed: int, *, repaired: bool) -> str:
     cosine, ranks = (
         _mean(rows, name, removed, key, repaired=repaired) for key in ("cosine", "ranks")

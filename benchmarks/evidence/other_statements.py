@@ -81,7 +81,11 @@ def speed() -> Statement:
                 met=all(row["ratio"] >= TRIALS_PER_HOUR for row in rows),
             ),
             f"on a GPU: {gpu.rates_figure()}",
-            f"a GPU gives the same figures as a processor, to {gpu.worst_parity():.0e} in float32",
+            marked(
+                f"a GPU gives the same figures as a processor, to {gpu.worst_parity():.0e} in "
+                "float32",
+                met=gpu.is_same(),
+            ),
             f"two workers on {cores['meta']['machine']['cores']} cores do {cores['ratio']:.2f} "
             f"times the trials of one; {most} workers with jobs that only wait keep "
             f"{', '.join(kept)} of the ideal rate ({KEPT:.0%} wanted)",
@@ -89,6 +93,7 @@ def speed() -> Statement:
         verdict_of(
             all(row["ratio"] >= TRIALS_PER_HOUR for row in rows),
             gpu.is_fast(),
+            gpu.is_same(),
             all(row["of_ideal"] >= KEPT for row in many),
         ),
         ("scaling", "gpu"),

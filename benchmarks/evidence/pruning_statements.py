@@ -182,9 +182,9 @@ def transformers() -> Statement:
         (
             marked(language.figure(), met=language.is_level()),
             marked(language.encoder_figure(), met=language.encoder_holds()),
-            language.speed_figure(),
+            marked(language.speed_figure(), met=language.is_faster()),
         ),
-        verdict_of(language.is_level(), language.encoder_holds()),
+        verdict_of(language.is_level(), language.encoder_holds(), language.is_faster()),
         ("language",),
         (Page.PRUNING,),
     )

@@ -16,9 +16,10 @@ In order of preference:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -277,15 +278,16 @@ def _margins(span: Span, x: Tensor, y: Tensor) -> tuple[int, ...]:
 
     What is left is a multiple of what the block gives: the rest is its stride, or pooling.
     """
-    modules = (module for part in span.parts for module in part.module.modules())
-    cutting = [m for m in modules if isinstance(m, CONVOLUTIONS) and m.padding in NO_PADDING]
+    unpadded = [m for m in _convolutions(span) if m.padding in NO_PADDING]
     sizes = list(zip(x.shape[2:], y.shape[2:], strict=True)) if x.ndim == y.ndim else []
-    if not cutting or any(before < after for before, after in sizes):
+    if any(before < after for before, after in sizes):
         return ()
     cut = [
-        sum(m.dilation[axis] * (m.kernel_size[axis] - 1) for m in cutting)
+        sum(m.dilation[axis] * (m.kernel_size[axis] - 1) for m in unpadded)
         for axis in range(len(sizes))
     ]
+    if not any(cut):
+        return ()
     if all(
         (before - margin) % after == 0 for (before, after), margin in zip(sizes, cut, strict=True)
     ):
@@ -320,8 +322,18 @@ def _linear_layer(span: Span, x: Tensor, y: Tensor) -> LinearLayer | None:
 
 def _strides(span: Span) -> set[int]:
     """Return the strides of the convolutions of a block."""
-    modules = (module for part in span.parts for module in part.module.modules())
-    return {int(s) for m in modules if isinstance(m, CONVOLUTIONS) for s in m.stride}
+    return {int(s) for m in _convolutions(span) for s in m.stride}
+
+
+def _convolutions(span: Span) -> list[Any]:
+    """Return the convolutions of a block."""
+    return [module for module in _modules(span) if isinstance(module, CONVOLUTIONS)]
+
+
+def _modules(span: Span) -> Iterator[nn.Module]:
+    """Yield the modules of a block, with all inside of them."""
+    for part in span.parts:
+        yield from part.module.modules()
 
 
 def _channel_axis(span: Span, x: Tensor) -> int:
@@ -329,10 +341,9 @@ def _channel_axis(span: Span, x: Tensor) -> int:
 
     The layers in the block tell. Without any that fits, it is the last axis, or the second of maps.
     """
-    layers = [module for part in span.parts for module in part.module.modules()]
-    if any(isinstance(m, CONVOLUTIONS) and m.in_channels == x.shape[1] for m in layers):
+    if any(m.in_channels == x.shape[1] for m in _convolutions(span)):
         return 1
-    if any(isinstance(m, nn.Linear) and m.in_features == x.shape[-1] for m in layers):
+    if any(isinstance(m, nn.Linear) and m.in_features == x.shape[-1] for m in _modules(span)):
         return x.ndim - 1
     return 1 if x.ndim in (4, 5) else x.ndim - 1
 

@@ -58,10 +58,11 @@ SLOWER = "Train with a third of the learning rate."
 
 def trained_too_short(runs: TrainingRuns) -> Finding | None:
     """Return that the training was too short for the loss to come far."""
-    epochs = min(map(len, runs.losses), default=0)
+    losses = _mean_losses(runs)
+    epochs = len(losses)
     if not 0 < epochs < MIN_EPOCHS:
         return None
-    first, last = (fmean([losses[epoch] for losses in runs.losses]) for epoch in (0, -1))
+    first, last = losses[0], losses[-1]
     if not last > LOSS_LEFT * first:
         return None
     return Finding(
@@ -86,14 +87,13 @@ def rate_too_low(runs: TrainingRuns) -> Finding | None:
 
     At a sufficient rate the loss falls steeply once the rate goes down, or has come to rest before.
     """
-    epochs = min(map(len, runs.losses), default=0)
-    if epochs < MIN_EPOCHS:
+    losses = _mean_losses(runs)
+    if len(losses) < MIN_EPOCHS:
         return None
-    mean = [fmean([losses[epoch] for losses in runs.losses]) for epoch in range(epochs)]
-    decay = epochs // 3 - 1
-    first, third, last = mean[0], mean[decay], mean[-1]
+    decay = len(losses) // 3 - 1
+    first, third, last = losses[0], losses[decay], losses[-1]
     stalled = last >= STALLED * third and last > LOSS_LEFT * first
-    if not (stalled and _pace(mean[: decay + 1]) >= STILL_FALLING):
+    if not (stalled and _pace(losses[: decay + 1]) >= STILL_FALLING):
         return None
     return Finding(
         FindingKind.RATE_TOO_LOW,
@@ -103,6 +103,11 @@ def rate_too_low(runs: TrainingRuns) -> Finding | None:
         "end.",
         f"Train with {RATE_FACTOR} times the learning rate.",
     )
+
+
+def _mean_losses(runs: TrainingRuns) -> list[float]:
+    """Return the mean loss over runs of every epoch that all of them have."""
+    return [fmean(losses) for losses in zip(*runs.losses, strict=False)]
 
 
 def _pace(losses: Sequence[float]) -> float:

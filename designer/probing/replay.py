@@ -126,7 +126,7 @@ class Replayer:
         self.standing = Replacement()
         """What holds in every pass, also in the whole ones: for blocks that are gone."""
         self._now = Replacement()
-        self._sources: dict[Key, Tensor] = {}
+        self._sources: dict[Key, Tensor | None] = {}
         self._recording = False
         self._copying = False
         self._fused = True
@@ -187,7 +187,7 @@ class Replayer:
     def _run(self, instead: Replacement, inputs: Inputs) -> object:
         self.last_features = None
         self._now = self.standing | instead
-        self._sources.clear()
+        self._sources = {entry.source: None for entry in self._now.entries.values()}
         for switch in self._switches.values():
             switch.runs = 0
         # a first layer that works in place must not change the data
@@ -218,10 +218,8 @@ class Replayer:
 
     def _note_received(self, key: Key, values: tuple[Any, ...]) -> None:
         """Keep what a call receives, if it is needed in this pass or after it."""
-        if any(entry.source == key for entry in self._now.entries.values()):
-            tensor = tensor_at(values, self._parts[key])
-            if tensor is not None:
-                self._sources[key] = tensor
+        if key in self._sources:
+            self._sources[key] = tensor_at(values, self._parts[key])
         if not self._recording:
             return
         for kept, places in ((self.received, self._parts), (self.followed, self._followers)):
@@ -235,7 +233,9 @@ class Replayer:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what a call receives, with what the entry makes in place of one tensor."""
         arriving = tensor_at((*args, *named.values()), entry.index)
-        source = self._sources.get(entry.source, self.received.get(entry.source))
+        source = self._sources[entry.source]
+        if source is None:  # it was answered from memory in this pass
+            source = self.received.get(entry.source)
         if arriving is None or source is None:
             return args, named
         instead = entry.made_from(source)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from designer.data.dataset import LabelledTensors
 from designer.probing.calling import cloned, first_tensor, floating_tensors, run_model
-from designer.training.trainer import evaluating
+from designer.probing.untouched import untouched
 
 FEW_SAMPLES = 8
 
@@ -47,8 +47,8 @@ def _place_of_logits(model: nn.Module, data: LabelledTensors) -> int:
     the tensor is the same, but for dropout that is a function. So the nearest one is meant.
     """
     few = data.at(slice(FEW_SAMPLES)).inputs
-    with evaluating(model), torch.random.fork_rng(_devices_of(data)):
-        logits = first_tensor(run_model(model, cloned(few)))
+    with untouched(model):
+        logits = first_tensor(run_model(model.eval(), cloned(few)))
         for module in model.modules():
             module.training = next(module.children(), None) is not None
         tensors = list(floating_tensors(run_model(model, cloned(few))))
@@ -59,7 +59,3 @@ def _place_of_logits(model: nn.Module, data: LabelledTensors) -> int:
         for tensor in tensors
     ]
     return distances.index(min(distances))
-
-
-def _devices_of(data: LabelledTensors) -> list[torch.device]:
-    return [data.device] if data.device.type == "cuda" else []

@@ -145,6 +145,18 @@ def test_a_convolution_without_padding_that_only_mixes_channels_contributes_noth
     assert contribution.cross_entropy.value == pytest.approx(0, abs=1e-6)
 
 
+def test_pooling_with_padding_behind_convolutions_that_cut_nothing_off_has_no_linear_map() -> None:
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(4, 4, 1), nn.MaxPool2d(3, 2, 1)),
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
+    )
+    images, labels = torch.randn(60, 4, 7, 7), torch.arange(60) % 3
+    records = designer.contributions(model.eval(), (images, labels), (images, labels), ["0", "1"])
+    assert records[1].contribution is None
+    assert "no linear map leads from one to the other" in records[1].reason
+
+
 def test_a_block_that_halves_maps_of_odd_size_has_a_linear_map() -> None:
     def block(channels: int, stride: int) -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(channels, 4, 3, stride, 1), nn.BatchNorm2d(4), nn.ReLU())

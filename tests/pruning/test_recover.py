@@ -178,7 +178,6 @@ class Auxiliary(nn.Module):
 
 
 def test_the_head_that_is_used_is_the_one_that_recovers() -> None:
-    """Dropout is drawn in training, so that an auxiliary head could be the nearer one by chance."""
     features, labels = gaussian_classes(300, 6, 3, seed=1, dtype=torch.float32)
     data = LabelledTensors(features, labels)
     outcomes = []
