@@ -14,7 +14,7 @@ test accuracies are averaged over the seeds of an architecture, then compared:
   correlation with depth, or mean width, given the final accuracy (0 is no preference);
 - Kendall's tau over all, and among the better half;
 - regret: by how many points of accuracy the best of its top 1, 3 or 5 is behind the best of all;
-- cost: median processor seconds per network, for training and looking inside together.
+- cost: median processor seconds per network, for training and looking inside together; not on a GPU.
 
 The higher a criterion the better; where it does not exist, it counts as worse than all others.
 """
@@ -307,9 +307,14 @@ def _is_known(name: str, net: Network) -> bool:
 
 
 def seconds(name: str, net: Network, epochs: int) -> float:
-    """Return the processor time of a criterion, training included; nan if the pool lacks it."""
+    """Return the processor time of a criterion, training included; nan if the pool lacks it.
+
+    It is nan on a GPU as well, whose time the processor's does not tell.
+    """
     if name in FREE:
         return 0.0
+    if net.device != "cpu":
+        return float("nan")
     if name in ZERO_COST_CRITERIA:
         return net.zero_cost_seconds.get(ZERO_COST_CRITERIA[name], float("nan"))
     spent = net.short[epochs].seconds

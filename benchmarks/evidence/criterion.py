@@ -10,6 +10,8 @@ from benchmarks.claim import Figures
 from benchmarks.evidence.markdown import AHEAD, BEHIND, LEVEL, table
 from benchmarks.result_files import is_measured, read_result
 
+FULL_SIZE = "CIFAR-10, 32x32"
+
 POOLS = {
     "perceptrons": {
         "criterion_fashion_mlp.json": "Fashion-MNIST, plain (chosen here)",
@@ -24,11 +26,13 @@ POOLS = {
         "criterion_cnn_mnist.json": "MNIST",
         "criterion_cnn_digits.json": "digits",
         "criterion_cnn_cifar.json": "CIFAR-10, 16x16",
+        "criterion_cnn_cifar_32.json": FULL_SIZE,
     },
     "ResNets": {
         "criterion_resnet_fashion.json": "Fashion-MNIST",
         "criterion_resnet_mnist.json": "MNIST",
         "criterion_resnet_digits.json": "digits",
+        "criterion_resnet_cifar_32.json": FULL_SIZE,
     },
 }
 """Result files and their titles, by kind of network."""
@@ -118,17 +122,10 @@ def kinds_of_networks() -> str:
     return f"{', '.join(first)} and {last}"
 
 
-def means(name: str, which: str = "all") -> str:
-    """Return the Spearman correlation of a criterion after 5, 10 and 20 epochs.
-
-    Args:
-        name: the criterion.
-        which: ``all`` architectures, or the ``top_half`` of them.
-    """
-    pools = untouched_pools()
-    return " / ".join(
-        f"{fmean(pool[name][epochs][which] for pool in pools):.2f}" for epochs in LEAD_EPOCHS
-    )
+def full_size_pools() -> list[Figures]:
+    """Return the pools of networks that were trained on images of full size."""
+    pools = [pools.get(FULL_SIZE) for pools in known_pools().values()]
+    return [pool for pool in pools if pool]
 
 
 # --- leads and verdicts ---
@@ -138,6 +135,25 @@ def verdicts(pools: Sequence[Figures], which: str = "") -> str:
     """Return whether the design score is ahead, level or behind after each number of epochs."""
     words = zip(verdict_words(pools, which), LEAD_EPOCHS, strict=True)
     return ", ".join(f"{word} after {epochs}" for word, epochs in words) + " epochs"
+
+
+def beside_accuracy(pools: Sequence[Figures], which: str = "") -> str:
+    """Return the mean Spearman correlations of the design score and of validation accuracy.
+
+    Args:
+        pools: the pools.
+        which: empty for all architectures, ``TOP_HALF`` for the better half of them.
+    """
+    key = which.rstrip("_") or "all"
+
+    def means(name: str) -> str:
+        rows = [[pool[name][epochs] for pool in pools] for epochs in LEAD_EPOCHS]
+        return " / ".join(f"{fmean(row[key] for row in some):.2f}" for some in rows)
+
+    return (
+        f"{means('design_score')}, validation accuracy {means('validation_accuracy')} "
+        f"({' / '.join(verdict_words(pools, which))})"
+    )
 
 
 def verdict_words(pools: Sequence[Figures], which: str = "") -> list[str]:
@@ -229,7 +245,7 @@ def _average_cells(rows: Sequence[Figures]) -> Iterator[str]:
     """Yield the means of one criterion over pools."""
 
     def mean(epochs: str, key: str) -> float:
-        return fmean(row[epochs][key] for row in rows)
+        return fmean(row[epochs][key] for row in rows if row[epochs][key] is not None)
 
     for epochs in EPOCHS:
         yield f"{mean(epochs, 'all'):.2f} / {mean(epochs, 'top_half'):.2f}"

@@ -196,6 +196,7 @@ def measured_network(job: PoolJob) -> Figures:
     return {
         "architecture": job.architecture,
         "seed": job.seed,
+        "device": protocol.device,
         "spec": spec_values(spec),
         "widths": _widths(untrained, task.data),
         "parameters": size.parameters,

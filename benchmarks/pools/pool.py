@@ -4,8 +4,8 @@ A pool is a file of JSON lines, one trained network each: ``architecture``, ``se
 ``parameters``, ``widths`` (of the hidden blocks), scores at initialisation (``ZERO_COST``),
 ``final`` with the accuracies after the long run, and ``short`` with what checkpoints of a short run
 show, by epoch; per layer, input first.  Some pools also have ``flops``, the validation accuracy and
-the training loss of each epoch, and the processor seconds of all this.  A file whose name ends in
-``.gz`` is compressed.
+the training loss of each epoch, the ``device`` that trained, and the processor seconds of all this.
+A file whose name ends in ``.gz`` is compressed.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class Network:
     """Accuracy on test data after the long run."""
     short: dict[int, ShortRun]
     """Checkpoints of the short run, by number of epochs."""
+    device: str
+    """Where it was trained, as PyTorch names it."""
 
 
 def stored_pool(text: str) -> Path:
@@ -123,6 +125,7 @@ def network(row: Row, chance: float = float("nan")) -> Network:
         chance=float(row.get("chance", chance)),
         final_accuracy=float(row["final"]["test_accuracy"]),
         short={int(epochs): _short_run(checkpoint) for epochs, checkpoint in row["short"].items()},
+        device=str(row.get("device", "cpu")),
     )
 
 

@@ -45,6 +45,7 @@ def network(i: int, *, accuracy: float, final: float, h: float = 0.5) -> Network
         chance=CHANCE,
         final_accuracy=final,
         short={epochs: run(epochs) for epochs in (2, 5, 10)},
+        device="cpu",
     )
 
 
