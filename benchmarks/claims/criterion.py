@@ -14,7 +14,8 @@ test accuracies are averaged over the seeds of an architecture, then compared:
   correlation with depth, or mean width, given the final accuracy (0 is no preference);
 - Kendall's tau over all, and among the better half;
 - regret: by how many points of accuracy the best of its top 1, 3 or 5 is behind the best of all;
-- cost: median processor seconds per network, for training and looking inside together; not on a GPU.
+- cost: median processor seconds per network, for training and looking inside together; not of
+  networks that a GPU trained.
 
 The higher a criterion the better; where it does not exist, it counts as worse than all others.
 """

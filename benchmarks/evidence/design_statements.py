@@ -50,8 +50,8 @@ def ranking() -> Statement:
             f"among the better half of the architectures: {beside_accuracy(pools, TOP_HALF)}",
             f"means over {len(pools)} pools of {kinds_of_networks()}, not used for tuning",
             marked(
-                f"of these, CNNs and ResNets on CIFAR-10 at full size: {beside_accuracy(full_size)}; among the better "
-                f"half {beside_accuracy(full_size, TOP_HALF)}",
+                f"CNNs and ResNets on CIFAR-10 at full size: {beside_accuracy(full_size)}; among "
+                f"the better half {beside_accuracy(full_size, TOP_HALF)}",
                 met=all(word == AHEAD for word in words),
             ),
         ),
