@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from benchmarks.claim import Figures
+from benchmarks.claims.criterion import REFERENCE
 from benchmarks.evidence.markdown import AHEAD, BEHIND, LEVEL, table
 from benchmarks.result_files import is_measured, read_result
 
@@ -144,16 +145,15 @@ def beside_accuracy(pools: Sequence[Figures], which: str = "") -> str:
         pools: the pools.
         which: empty for all architectures, ``TOP_HALF`` for the better half of them.
     """
+    score, accuracy = (means(name, pools, which) for name in ("design_score", REFERENCE))
+    return f"{score}, validation accuracy {accuracy} ({' / '.join(verdict_words(pools, which))})"
+
+
+def means(name: str, pools: Sequence[Figures], which: str = "") -> str:
+    """Return the mean Spearman correlation of a criterion after each of ``LEAD_EPOCHS``."""
     key = which.rstrip("_") or "all"
-
-    def means(name: str) -> str:
-        rows = [[pool[name][epochs] for pool in pools] for epochs in LEAD_EPOCHS]
-        return " / ".join(f"{fmean(row[key] for row in some):.2f}" for some in rows)
-
-    return (
-        f"{means('design_score')}, validation accuracy {means('validation_accuracy')} "
-        f"({' / '.join(verdict_words(pools, which))})"
-    )
+    by_epochs = ([pool[name][epochs][key] for pool in pools] for epochs in LEAD_EPOCHS)
+    return " / ".join(f"{fmean(values):.2f}" for values in by_epochs)
 
 
 def verdict_words(pools: Sequence[Figures], which: str = "") -> list[str]:

@@ -11,6 +11,7 @@ from benchmarks.evidence.criterion import (
     beside_accuracy,
     full_size_pools,
     kinds_of_networks,
+    means,
     untouched_pools,
     verdict_words,
 )
@@ -54,6 +55,8 @@ def ranking() -> Statement:
                 f"the better half {beside_accuracy(full_size, TOP_HALF)}",
                 met=all(word == AHEAD for word in words),
             ),
+            f"there, adherence to the law alone {means('adherence', full_size)}, summed training "
+            f"loss {means('training_loss', full_size)}",
         ),
         verdict_of(*(word == AHEAD for word in words)),
         ("criterion",),
