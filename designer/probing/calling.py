@@ -19,20 +19,39 @@ def unwrap(model: nn.Module) -> nn.Module:
     """Return the model itself if it is wrapped for parallel or compiled execution.
 
     Raises:
-        ModelError: if it is TorchScript, which is no longer Python.
+        ModelError: if it is no module, or TorchScript or an exported program, which are no longer
+            Python.
     """
     while True:
-        if isinstance(model, torch.jit.ScriptModule):
-            raise ModelError(
-                "Expected a module in Python, got one in TorchScript, which runs no hooks; pass "
-                "the module that it was scripted from."
-            )
+        _check_module(model)
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
             model = model._orig_mod  # type: ignore[assignment]
         else:
             return model
+
+
+def _check_module(model: object) -> None:
+    """Raise a ModelError unless this is a module in Python."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "Expected a module in Python, got one in TorchScript, which runs no hooks; pass "
+            "the module that it was scripted from."
+        )
+    if isinstance(model, torch.export.ExportedProgram) or _is_exported(model):
+        raise ModelError(
+            "Expected a module in Python, got an exported program, whose layers are gone; pass "
+            "the module that it was exported from."
+        )
+    if not isinstance(model, nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise ModelError(f"Expected a torch.nn.Module, got {what}.")
+
+
+def _is_exported(model: object) -> bool:
+    """True for what ``ExportedProgram.module`` gives: torch replaces its ``eval`` by an error."""
+    return isinstance(model, torch.fx.GraphModule) and "eval" in vars(model)
 
 
 def arguments(inputs: Inputs) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
