@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from statistics import fmean
 
 from benchmarks.claim import Figures
 from benchmarks.claims.criterion import REFERENCE
-from benchmarks.evidence.markdown import AHEAD, BEHIND, LEVEL, table
+from benchmarks.evidence.markdown import AHEAD, BEHIND, LEVEL, listed, table
 from benchmarks.result_files import is_measured, read_result
 
 FULL_SIZE = "CIFAR-10, 32x32"
@@ -119,8 +120,7 @@ def untouched_pools() -> list[Figures]:
 
 def kinds_of_networks() -> str:
     """Return the kinds of networks that were measured, as in a sentence."""
-    *first, last = (group for group, pools in known_pools().items() if pools)
-    return f"{', '.join(first)} and {last}"
+    return listed([group for group, pools in known_pools().items() if pools])
 
 
 def full_size_pools() -> list[Figures]:
@@ -135,7 +135,10 @@ def full_size_pools() -> list[Figures]:
 def verdicts(pools: Sequence[Figures], which: str = "") -> str:
     """Return whether the design score is ahead, level or behind after each number of epochs."""
     words = zip(verdict_words(pools, which), LEAD_EPOCHS, strict=True)
-    return ", ".join(f"{word} after {epochs}" for word, epochs in words) + " epochs"
+    runs = [
+        (word, [epochs for _, epochs in run]) for word, run in groupby(words, lambda pair: pair[0])
+    ]
+    return ", ".join(f"{word} after {listed(epochs)}" for word, epochs in runs) + " epochs"
 
 
 def beside_accuracy(pools: Sequence[Figures], which: str = "") -> str:

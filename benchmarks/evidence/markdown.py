@@ -67,6 +67,12 @@ def difference(mean_and_interval: Figures, scale: float = 1, digits: int = 2) ->
     return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
+def listed(words: Sequence[str]) -> str:
+    """Return words as in a sentence: "a", "a and b", "a, b and c"."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def reached(is_reached: bool) -> str:
     """Return in words whether a goal was reached."""
     return "reached" if is_reached else "not reached"
