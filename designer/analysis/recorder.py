@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from operator import index
 from pathlib import Path
@@ -17,6 +17,9 @@ from designer.errors import InvalidInputError
 from designer.measures.score import design_score
 from designer.results.layers import LawRow, LawSummary
 from designer.results.measured import SeparationProfile, measured
+
+ACCURACY_HELDOUT = "accuracy/heldout"
+"""Tag that loggers show the accuracy on held-out data under."""
 
 
 class LawRecorder:
@@ -62,6 +65,17 @@ class LawRecorder:
         )
         self._file = None if file is None else _writable(Path(file))
         self.rows: list[LawRow] = []
+        self._before: dict[int, float] = {}
+        self._rows_before = 0
+
+    def resume(self, accuracies: Mapping[int, float]) -> None:
+        """Begin another training, or the rest of one that was interrupted.
+
+        Args:
+            accuracies: held-out accuracies after epochs that were trained before, which the design
+                score averages over as if there were rows of them.
+        """
+        self._before, self._rows_before = dict(accuracies), len(self.rows)
 
     def __call__(self, model: nn.Module, epoch: int) -> LawRow:
         """Measure a model as it is now; it is left exactly as it was.
@@ -78,12 +92,20 @@ class LawRecorder:
         profile = profile_with_options(
             model, self._train, self._heldout, self._blocks, self._options
         )
-        row = _row(profile, self.rows, epoch)
+        row = _row(profile, self._accuracies_before(epoch), epoch)
         self.rows.append(row)
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(asdict(row), allow_nan=False) + "\n")
         return row
+
+    def _accuracies_before(self, epoch: int) -> list[float]:
+        """Return the held-out accuracies of this training before an epoch, in order."""
+        rows = _of_this_training(self.rows[self._rows_before :], epoch)
+        first = rows[0].epoch if rows else epoch
+        before = [self._before[e] for e in sorted(self._before) if e < first]
+        known = [row.accuracy_heldout for row in rows if row.accuracy_heldout is not None]
+        return before + known
 
 
 def check_every(every: int) -> None:
@@ -103,7 +125,7 @@ def scalars_of(row: LawRow) -> dict[str, float]:
         "law/total_reduction": row.law.total_reduction,
         "law/design_score": row.design_score,
         "accuracy/train": row.accuracy,
-        "accuracy/heldout": row.accuracy_heldout,
+        ACCURACY_HELDOUT: row.accuracy_heldout,
         **_by_block("separation", row.blocks, row.separation),
         **_by_block("separation_heldout", row.blocks, row.separation_heldout or ()),
     }
@@ -131,13 +153,8 @@ def _of_this_training(rows: Sequence[LawRow], epoch: int) -> list[LawRow]:
     return last
 
 
-def _row(profile: SeparationProfile, earlier: Sequence[LawRow], epoch: int) -> LawRow:
+def _row(profile: SeparationProfile, accuracies: Sequence[float], epoch: int) -> LawRow:
     scored = profile.law_heldout is not None and profile.measure == "separation"
-    accuracies = [
-        row.accuracy_heldout
-        for row in _of_this_training(earlier, epoch)
-        if row.accuracy_heldout is not None
-    ]
     return LawRow(
         epoch=epoch,
         blocks=tuple(layer.name for layer in profile.layers),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from designer.analysis.recorder import LawRecorder, check_every, scalars_of
+from designer.analysis.recorder import ACCURACY_HELDOUT, LawRecorder, check_every, scalars_of
 from designer.data.batches import LabelledData
 from designer.errors import InvalidInputError
 from designer.integrations.optional import load_optional
@@ -32,8 +32,9 @@ class TrainerLawMonitor(TrainerCallback):
 
     Weights, gradients and random states stay as they are: the training is the same with it and
     without it. The numbers are logged by ``Trainer.log``, so that everything in ``report_to`` gets
-    them, and ``trainer.state.log_history`` keeps them, also over a resumed run. Where several
-    processes train, the first of them measures.
+    them, and ``trainer.state.log_history`` keeps them, also over a resumed run, whose design scores
+    count the accuracies of the epochs before. Where several processes train, the first of them
+    measures.
 
     Args:
         trainer: the trainer that this callback is added to.
@@ -89,6 +90,17 @@ class TrainerLawMonitor(TrainerCallback):
         """All rows of this process; their epochs count from 1, as the trainer's logs do."""
         return self._recorder.rows
 
+    def on_train_begin(
+        self,
+        args: TrainingArguments,  # noqa: ARG002 - the trainer passes it
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002 - the trainer passes it
+        **kwargs: Any,  # noqa: ARG002 - the trainer passes them
+    ) -> None:
+        """Begin a training with what a checkpoint that it resumes has logged of earlier epochs."""
+        logged = [log for log in state.log_history if ACCURACY_HELDOUT in log]
+        self._recorder.resume({_epoch(log["epoch"]): log[ACCURACY_HELDOUT] for log in logged})
+
     def on_epoch_end(
         self,
         args: TrainingArguments,  # noqa: ARG002 - the trainer passes it
@@ -97,9 +109,14 @@ class TrainerLawMonitor(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Measure the model, and log what was measured."""
-        epoch = math.ceil((state.epoch or 0) - 1e-6)  # `max_steps` may end within an epoch
+        epoch = _epoch(state.epoch or 0)
         if epoch % self._every or not state.is_world_process_zero:
             return
         should_log = control.should_log
         self._trainer.log(scalars_of(self._recorder(kwargs["model"], epoch)))
         control.should_log = should_log  # a log clears it, and the loss would not be logged
+
+
+def _epoch(trained: float) -> int:
+    """Return the number of an epoch from 1; `max_steps` may end within one."""
+    return math.ceil(trained - 1e-6)

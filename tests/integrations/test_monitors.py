@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 from typing import Any
 
@@ -259,6 +260,20 @@ def test_the_trainer_goes_on_from_a_checkpoint_with_the_epochs_of_its_history(
     second.train(resume_from_checkpoint=True)
     assert [row.epoch for row in monitor.rows] == [4]
     assert [log["epoch"] for log in second.state.log_history if "law/rho" in log] == [2, 4]
+
+
+def test_scores_of_a_resumed_training_count_the_epochs_before_it(tmp_path: Path) -> None:
+    def scores(epochs: int, *, resume: bool) -> list[float | None]:
+        trainer = hugging_face(tmp_path, save="epoch", epochs=epochs)
+        monitor = TrainerLawMonitor(trainer, TRAIN, HELDOUT)
+        trainer.add_callback(monitor)
+        trainer.train(resume_from_checkpoint=resume)
+        return [row.design_score for row in monitor.rows]
+
+    whole = scores(4, resume=False)
+    rmtree(tmp_path / "checkpoint-12")
+    rmtree(tmp_path / "checkpoint-9")
+    assert scores(4, resume=True) == whole[2:]
 
 
 def test_the_trainer_refuses_a_sharded_model() -> None:
