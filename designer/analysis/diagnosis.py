@@ -13,7 +13,8 @@ not sound       the 95 % interval of the total fall of log D reaches down to 0, 
 rate too low    the training loss still falls when the rate goes down, after the first third of the
                 epochs: at least ``STILL_FALLING`` as fast as so far; from there it falls by less
                 than 1 - ``STALLED``, and more than ``LOSS_LEFT`` of that of the first epoch is left
-rate too high   a run diverged, or the seeds end more than ``SEED_SPREAD`` apart
+rate too high   a run diverged, or the seeds end more than ``SEED_SPREAD`` apart, unless the
+                training was too short, as above
 over-deep       it is sound, and ``SURPLUS_BLOCKS`` or more blocks lie behind the first whose
                 held-out nearest-class-mean accuracy is within ``GOOD_ENOUGH`` of the best
 too narrow      a block has fewer class directions than what reaches it, of those that there can be
@@ -100,10 +101,12 @@ def diagnose(
         runs: the record of the training.
         units: what was found of the units of the blocks.
     """
-    fall, rate = _fall(profiles), _rate(profiles, runs)
+    fall, rate, short = _fall(profiles), _rate(profiles, runs), trained_too_short(runs)
     too_high = rate is not None and rate.kind is FindingKind.RATE_TOO_HIGH
+    if short and not rate_diverged(runs):
+        rate = None  # seeds that have not come far differ at a rate that is too low, too
     findings = (
-        _not_sound(profiles, fall, normalised, rate_too_high=too_high) or trained_too_short(runs),
+        _not_sound(profiles, fall, normalised, rate_too_high=too_high) or short,
         rate,
         None if fall.open else _over_deep(profiles, contributions),
         _too_narrow(profiles),

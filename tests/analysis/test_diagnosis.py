@@ -275,6 +275,22 @@ def test_a_rate_is_too_high_if_a_run_diverges() -> None:
     assert diagnose([profile_with()], runs=killed) == ()
 
 
+@pytest.mark.parametrize(("left", "high"), [(0.3, False), (0.05, True)])
+def test_seeds_that_end_far_apart_after_too_short_a_training_say_nothing_of_the_rate(
+    left: float, high: bool
+) -> None:
+    """Seeds that have hardly begun to learn differ most, and a lower rate makes that worse."""
+    runs = TrainingRuns(losses=((2.0, 1.5, 2.0 * left),) * 2, accuracies=(0.9, 0.5))
+    expected = FindingKind.RATE_TOO_HIGH if high else FindingKind.NOT_SOUND
+    assert only(diagnose([profile_with()], runs=runs)).kind is expected
+    rising = [profile_with([0.5, -1.0])]
+    unsound, *others = diagnose(rising, normalised=True, runs=runs)
+    assert unsound.advice == "Train 3 times as long."  # a higher rate may be wrong as well
+    assert kinds(others) == [FindingKind.RATE_TOO_HIGH] * high
+    diverged = replace(runs, failures=(f"{DIVERGED} nan in epoch 1.",))
+    assert FindingKind.RATE_TOO_HIGH in kinds(diagnose(rising, runs=diverged))
+
+
 def test_a_run_that_diverges_outweighs_a_loss_that_stalls() -> None:
     both = TrainingRuns((losses(1.0, 0.9),), (0.9,), (f"{DIVERGED} nan in epoch 1.",))
     unsound, rate = diagnose([profile_with([0.5, -1.0])], normalised=True, runs=both)
