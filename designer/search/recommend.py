@@ -19,7 +19,7 @@ knee            where less size begins to cost much accuracy, on the front of bo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from optuna.study import Study
@@ -188,6 +188,7 @@ def recommend(
     roles: Mapping[CandidateKey, tuple[str, ...]],
     test_accuracies: Sequence[MeanSd | None],
     doubt: Doubt | None = None,
+    replaced: Collection[CandidateKey] = (),
 ) -> tuple[Recommendation, ...]:
     """Return recommendations in rank order.
 
@@ -196,12 +197,13 @@ def recommend(
         roles: the roles of candidates, from ``roles_of``.
         test_accuracies: their test accuracies.
         doubt: why none of them may be called good; then none gets a role.
+        replaced: candidates that ``chosen`` passed over, because an edit took their place.
     """
     recommendations = []
     for rank, (candidate, test) in enumerate(zip(confirmed, test_accuracies, strict=True), start=1):
         own = roles.get(candidate.key, ())
         if doubt is None:
-            reason = _reason(candidate, own)
+            reason = _reason(candidate, own, passed_over=bool(replaced))
         else:
             own, reason = (), f"Not recommended: {doubt(candidate)}."
         recommendations.append(_recommendation(rank, candidate, test, own, reason))
@@ -324,8 +326,14 @@ def _recommendation(
     )
 
 
-def _reason(candidate: ConfirmedCandidate, roles: tuple[str, ...]) -> str:
-    """Return one sentence that says which roles a candidate holds."""
+def _reason(candidate: ConfirmedCandidate, roles: tuple[str, ...], *, passed_over: bool) -> str:
+    """Return one sentence that says which roles a candidate holds.
+
+    Args:
+        candidate: what is recommended.
+        roles: its roles.
+        passed_over: True if candidates were left out because an edit took their place.
+    """
     law = mean_law(candidate.profiles)
     follower = f"best follower of the law (uniformity {law.uniformity:.2f}; the law {law.status})"
     words = {
@@ -336,7 +344,10 @@ def _reason(candidate: ConfirmedCandidate, roles: tuple[str, ...]) -> str:
     }
     origin = _origin(candidate.candidate)
     if not roles:
-        return f"It is a runner-up: the next most accurate of the confirmed candidates.{origin}"
+        those = " whose place no edit has taken" if passed_over else ""
+        return (
+            f"It is a runner-up: the next most accurate of the confirmed candidates{those}.{origin}"
+        )
     return f"It is the {' and the '.join(words[role] for role in roles)}.{origin}"
 
 

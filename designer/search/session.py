@@ -192,7 +192,7 @@ class Session:
             _test_accuracy(job, candidate, self.artifacts) for candidate in recommended
         ]
         recommendations = recommend(
-            recommended, roles, test_accuracies, doubt_about(recommended, job)
+            recommended, roles, test_accuracies, doubt_about(recommended, job), edits.replaced
         )
         rows, history = trial_rows(self.study), history_of(self.study)
         return SearchResult(

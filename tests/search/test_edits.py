@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import create_trial
 
 import designer
 from designer.errors import InvalidInputError
@@ -28,36 +27,18 @@ from designer.results.layers import LayerReport, PairedChange
 from designer.results.measured import Verdict
 from designer.results.search import TriedEdit
 from designer.results.serialisation import read_result
-from designer.search.confirmation import Candidate, CandidateKey, ConfirmedCandidate
+from designer.search.confirmation import CandidateKey, ConfirmedCandidate
 from designer.search.edits.judgement import HOPELESS, TOLERANCE, is_hopeless, judge
 from designer.search.edits.order import REMEDIES, USUAL, in_order
 from designer.search.edits.outcomes import with_outcomes
 from designer.search.edits.proposing import title_of
-from designer.search.study.records import Measurements, TrialRecord
+from designer.search.study.records import TrialRecord
 from designer.search.workers import worker
 from search_spaces import Edit, EditKind, MlpSpace, MlpSpec
 from tests.support.command import exit_code
-from tests.support.helpers import profile_of
 from tests.support.paths import ROOT
 from tests.support.sample_reports import OVER_DEEP, network
-from tests.support.searches import comparable, contents, run
-
-
-def confirmed(accuracies: Sequence[float], parameters: int = 1000) -> ConfirmedCandidate:
-    """Return a candidate with one run for each accuracy, of seeds 1, 2, ..."""
-    runs = tuple(
-        create_trial(
-            value=accuracy,
-            user_attrs=TrialRecord(
-                seed=seed, record=Measurements(validation_accuracy=accuracy)
-            ).attributes(),
-        )
-        for seed, accuracy in enumerate(accuracies, start=1)
-    )
-    size = Measurements(parameters=parameters)
-    candidate = Candidate(create_trial(value=0.0), {}, {"learning_rate": 1e-3}, size)
-    return ConfirmedCandidate(candidate, runs, (profile_of([4.0, 2.0]),) * len(runs))
-
+from tests.support.searches import comparable, confirmed, contents, run
 
 # --- what is kept ---
 

@@ -16,9 +16,11 @@ from designer.search.recommend import (
     SMALLEST,
     Contender,
     asks_for_small,
+    chosen,
+    recommend,
     role_holders,
 )
-from tests.support.searches import run
+from tests.support.searches import confirmed, run
 
 
 def contender(
@@ -111,6 +113,22 @@ def test_an_edit_holds_its_role_apart_from_the_trial_that_it_comes_from() -> Non
     roles = role_holders([contender(3, 0.9, 100), edit])
     assert roles[MOST_ACCURATE] == (3, ())
     assert roles[SMALLEST] == (3, ("half the width",))
+
+
+def test_a_runner_up_does_not_pass_for_more_accurate_than_what_an_edit_replaced() -> None:
+    best, before, _ = networks = [
+        replace(network, candidate=replace(network.candidate, edits=edits))
+        for network, edits in (
+            (confirmed([0.95] * 3), ("half the width",)),
+            (confirmed([0.9] * 3), ()),
+            (confirmed([0.7] * 3), ("half the blocks",)),
+        )
+    ]
+    ends, roles = "the next most accurate of the confirmed candidates", {best.key: ("smallest",)}
+    for replaced, end in (({before.key}, " whose place no edit has taken."), (set(), ".")):
+        shown = chosen(networks, roles, replaced)
+        rows = recommend(shown, roles, [None] * len(shown), replaced=replaced)
+        assert rows[1].reason.startswith(f"It is a runner-up: {ends}{end}")
 
 
 @pytest.mark.parametrize("options", [{"max_params": 5000}, {"objective": "pareto"}])

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import create_trial
 
 import designer
 from designer.folders import STORAGE_FILE
 from designer.results.search import SearchResult
 from designer.results.serialisation import report_to_json
+from designer.search.confirmation import Candidate, ConfirmedCandidate
+from designer.search.study.records import Measurements, TrialRecord
+from tests.support.helpers import profile_of
 
 
 def run(out: Path, space: str = "TinySpace", **options: Any) -> SearchResult:
@@ -47,3 +52,19 @@ def comparable(result: SearchResult) -> dict[str, Any]:
 def contents(folder: Path) -> dict[str, bytes]:
     """Return all files of a folder by their path in it."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def confirmed(accuracies: Sequence[float], parameters: int = 1000) -> ConfirmedCandidate:
+    """Return a candidate with one run for each accuracy, of seeds 1, 2, ..."""
+    runs = tuple(
+        create_trial(
+            value=accuracy,
+            user_attrs=TrialRecord(
+                seed=seed, record=Measurements(validation_accuracy=accuracy)
+            ).attributes(),
+        )
+        for seed, accuracy in enumerate(accuracies, start=1)
+    )
+    size = Measurements(parameters=parameters)
+    candidate = Candidate(create_trial(value=0.0), {}, {"learning_rate": 1e-3}, size)
+    return ConfirmedCandidate(candidate, runs, (profile_of([4.0, 2.0]),) * len(runs))
