@@ -31,6 +31,7 @@ from designer.search.job import Job
 from designer.search.recommend import Doubt
 from designer.search.study.records import TrialRecord
 from designer.search.study.trials import failed, finished, retried, trials_of
+from designer.search.workers.phases import MAX_REJECTED
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 """Words of the report for Optuna's states."""
@@ -229,7 +230,8 @@ def _run_warnings(
         yield ReportWarning(
             "space_used_up",
             f"The search found nothing new to try after {done} of {job.options.trials} trials: "
-            f"the space within the limits is used up (the last proposal: {last_rejection}).",
+            f"{MAX_REJECTED} proposals in a row were known or over a limit, so the space within "
+            f"the limits seems to be used up (the last proposal: {last_rejection}).",
         )
     if failures:
         yield ReportWarning(

@@ -141,6 +141,15 @@ def test_ends_where_the_space_is_used_up(tmp_path: Path) -> None:
     assert "space_used_up" in [w.code for w in result.warnings]
 
 
+def test_networks_within_a_tight_limit_are_found(tmp_path: Path) -> None:
+    """Hardly any proposal at random is as small as that."""
+    options: dict[str, Any] = {"trials": 2, "epochs": 1, "confirm": 1, "confirm_seeds": 1}
+    data = "tests.support.toy:blobs"
+    result = designer.search("mlp", data, out=tmp_path / "a", max_params=600, edits=0, **options)
+    assert result.study.trials.complete == 2
+    assert all((row.parameters or 0) <= 600 for row in result.trials)
+
+
 @pytest.mark.usefixtures("impatient")
 def test_limits_keep_large_architectures_out(tmp_path: Path) -> None:
     result = run(tmp_path / "a", max_params=900)
