@@ -384,6 +384,9 @@ def _advice_high(summary: _SeedSummary, i: int) -> str:
 
 
 def _advice_low(summary: _SeedSummary, i: int) -> str:
+    if np.isnan(summary.heldout_steps[i]):
+        little = "the step is small on training data, and there is none on held-out data"
+        return _may_not_be_needed(little, summary, i)
     if _adds_nothing_heldout(summary, i):
         little = "the step is close to zero on training data, and not above it on held-out data"
         return _may_not_be_needed(little, summary, i)

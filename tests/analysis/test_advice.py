@@ -71,6 +71,16 @@ def test_a_block_that_contributes_too_little(heldout_step: float, advice: str) -
     assert report.advice.startswith(advice)
 
 
+def test_without_heldout_data_nothing_is_said_of_a_step_on_them() -> None:
+    values = values_of_steps(LOW_STEPS)
+    report = report_on(2, profile_of(values, resampled=draws_around(values, 1e-3)))
+    assert report.verdict is Verdict.LOW
+    assert report.advice == (
+        "measure again: the step is small on training data, and there is none on held-out data, "
+        "but whether the network needs it was not tried"
+    )
+
+
 HIGH_STEPS = [0.5, 0.5, 0.5, 3]
 
 
