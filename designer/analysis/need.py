@@ -37,8 +37,11 @@ def is_idle(contribution: Contribution) -> bool:
 
 
 def prepares_in_words(contribution: Contribution) -> str:
-    """Return that a block prepares what later blocks need, with what is lost without it."""
-    return f"it prepares what later blocks need: without it {losses_in_words(contribution)}"
+    """Return that a block prepares what later layers need, with what is lost without it.
+
+    Behind the last block that is the head.
+    """
+    return f"it prepares what later layers need: without it {losses_in_words(contribution)}"
 
 
 def idle_in_words(

@@ -35,8 +35,10 @@ def changes_in_words(contribution: Contribution) -> str:
 def _moves(effect: Effect | None, *, points: bool = False) -> str:
     value = 0.0 if effect is None else effect.value
     size = f"{abs(100 * value):.1f}" if points else f"{abs(value):.2f}"
-    if float(size) == 0:
+    if float(size) == 0 and (points or value == 0):
         return "stays the same"
+    if float(size) == 0:
+        size = "less than 0.01"
     return f"{'rises' if value > 0 else 'falls'} by {size} {'points' if points else 'nats'}"
 
 

@@ -76,10 +76,18 @@ def test_a_needed_block_that_shows_little_prepares(
     report = third_of(NEEDED, *steps)
     assert report.verdict is Verdict.PREPARES
     assert report.advice == (
-        "keep: it prepares what later blocks need: without it cross-entropy rises by 1.60 nats and "
+        "keep: it prepares what later layers need: without it cross-entropy rises by 1.60 nats and "
         "accuracy falls by 21.0 points"
     )
     assert report.contribution == NEEDED
+
+
+def test_a_needed_block_whose_absence_costs_little_is_not_said_to_change_nothing() -> None:
+    hardly = contribution(effect(0.001, 0.0005), effect(0.0))
+    assert third_of(hardly, [1, 1, 0.1, 1]).advice == (
+        "keep: it prepares what later layers need: without it cross-entropy rises by less than "
+        "0.01 nats and accuracy stays the same"
+    )
 
 
 @pytest.mark.parametrize("steps", SHOWING_LITTLE.values(), ids=SHOWING_LITTLE)

@@ -41,7 +41,7 @@ SENTENCES = {
     Verdict.NEGATIVE: "remove: D rises here, which undoes separation",
     Verdict.DEGENERATE: "widen: only 5 of 9 class directions are left",
     Verdict.UNCERTAIN: "measure again: a share from 0.31 to 2.40 allows more than one verdict",
-    Verdict.PREPARES: "keep: it prepares what later blocks need: without it cross-entropy rises by "
+    Verdict.PREPARES: "keep: it prepares what later layers need: without it cross-entropy rises by "
     "1.60 nats and accuracy falls by 21.0 points",
     Verdict.IDLE: "remove: without it cross-entropy changes by 0.01 (-0.02 to 0.03) nats and "
     "accuracy by 0.1 (-0.5 to 0.6) points; removing it would save 4,160 parameters (20.8 %)",
