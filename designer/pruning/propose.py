@@ -3,7 +3,9 @@
 A criterion gives the order (see ``criteria``).  The decision on each block comes from its
 contribution to the original network: the block is safe to remove if it is idle, to be kept if it is
 surely needed, and doubtful otherwise (see ``analysis.need``).  That is about the block alone and
-about the network as it is: of many needed blocks, some can go if what is left is repaired.
+about the network as it is: of many needed blocks, some can go if what is left is repaired.  A block
+in whose place a fitted map was measured is doubtful, too, if no layer behind it can be fitted, as
+nothing can do then what the map did.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from designer.analysis.advice import layer_reports
-from designer.analysis.need import is_idle
+from designer.analysis.need import FITTED, is_idle
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
 from designer.choices import Criterion
@@ -131,4 +133,5 @@ def _decision(block: Removable, contribution: Contribution | None) -> Decision:
         return Decision.DOUBTFUL
     if contribution.needed:
         return Decision.KEEP
-    return Decision.SAFE if is_idle(contribution) else Decision.DOUBTFUL
+    replaceable = contribution.stand_in not in FITTED or bool(block.fits)
+    return Decision.SAFE if replaceable and is_idle(contribution) else Decision.DOUBTFUL

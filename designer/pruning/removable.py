@@ -68,6 +68,9 @@ from designer.pruning.forward_passes import handed, received, without
 FEW = 5
 """Samples that blocks are tried on."""
 
+UNFITTED = ", and no layer behind it can be fitted to that"
+"""Follows how a block goes if nothing can do instead what it did."""
+
 
 @dataclass(frozen=True)
 class Removable:
@@ -190,7 +193,7 @@ class _Tester:
             except Exception as error:  # noqa: BLE001 - the model is the user's and may raise anything
                 reasons.append(self._reason(parts, error))
             else:
-                how = _how(way, consumers, refit=refit)
+                how = _how(way, fits, refit=refit)
                 return block(removals, fits, refit, how)
         # the first way is the natural one, so the user understands best why it fails
         return block((), (), refit=False, reason=reasons[0])
@@ -378,11 +381,12 @@ def _output_rows(layer: Call) -> int:
     return 0 if layer.output is None else layer.output.numel() // len(layer.module.weight)  # type: ignore[arg-type]
 
 
-def _how(way: Way, consumers: tuple[str, ...], *, refit: bool) -> str:
+def _how(way: Way, fits: Sequence[LayerFit], *, refit: bool) -> str:
     if refit:
-        return f"'{consumers[0]}' is fitted to what it receives"
+        consumer = next(fit.layer for fit in fits if fit.exact)
+        return f"'{consumer}' is fitted to what it receives"
     return {
-        Way.PASS: "what it receives is handed on",
+        Way.PASS: f"what it receives is handed on{'' if fits else UNFITTED}",
         Way.ZERO: "what flows past it goes on alone",
         Way.DELETE: "it is taken out of its list",
     }[way]

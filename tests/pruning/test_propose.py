@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -273,6 +274,15 @@ class TestDecision:
         assert proposal.blocks[1].decision is Decision.FIXED
         assert proposal.blocks[1].order is None
         assert sorted(names(proposal)) == ["b0", "b2", "b3", "b4"]
+
+    def test_is_doubtful_where_no_layer_can_be_fitted_to_do_what_a_map_did(
+        self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits
+    ) -> None:
+        idle = CONTRIBUTIONS[1].contribution
+        assert idle is not None
+        mapped = replace(CONTRIBUTIONS[1], contribution=replace(idle, stand_in="a linear map"))
+        proposal = decided(monkeypatch, model, splits, contributions=[mapped] * 5)
+        assert {block.decision for block in proposal.blocks} == {Decision.DOUBTFUL}
 
     def test_of_equal_steps_the_later_block_goes_first(
         self, monkeypatch: pytest.MonkeyPatch, model: nn.Module, splits: Splits

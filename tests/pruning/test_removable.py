@@ -371,6 +371,20 @@ def test_weights_that_are_made_anew_each_time_are_not_fitted() -> None:
     assert removables_by_name(make, VECTORS)["layers.0"].consumers == ("layers.2.0", "head")
 
 
+def test_a_block_says_if_no_layer_behind_it_can_be_fitted() -> None:
+    from torch.nn.utils import parametrizations
+
+    def make() -> nn.Module:
+        model = perceptrons.listed()
+        for layer in list(model.modules()):
+            if isinstance(layer, nn.Linear):
+                parametrizations.weight_norm(layer)
+        return model
+
+    reasons = {block.reason for block in removables_by_name(make, VECTORS).values()}
+    assert f"{ON}, and no layer behind it can be fitted to that" in reasons
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_convolutions_in_groups_are_not_fitted(groups: int) -> None:
     def make() -> nn.Module:
