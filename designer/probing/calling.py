@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -127,6 +127,21 @@ def map_tensors(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     if isinstance(inputs, Mapping):
         return {name: change(tensor) for name, tensor in inputs.items()}
     return tuple(map(change, inputs))
+
+
+def with_gaps(value: Any, left_out: Collection[int]) -> Any:
+    """Return a value with None in the place of some of the tensors in its tuples and lists.
+
+    Args:
+        value: what a module gave.
+        left_out: ids of these tensors.
+    """
+    if type(value) not in (tuple, list):
+        return value
+    return type(value)(
+        None if isinstance(part, Tensor) and id(part) in left_out else with_gaps(part, left_out)
+        for part in value
+    )
 
 
 def samples_at(inputs: Inputs, rows: slice | Tensor) -> Inputs:

@@ -65,17 +65,13 @@ class Flow:
     def is_cut_together(self, nodes: Collection[Any]) -> bool:
         """True if all paths from any source to the output pass through one of some nodes."""
         return not self._flows or any(
-            any(map(paths.any_through, nodes)) and not self._leads_past(nodes, paths.source)
+            any(map(paths.any_through, nodes)) and not self.leads_past(nodes, paths.source)
             for paths in self._flows
         )
 
     def on_path(self, node: Any) -> bool:
         """True if any path from a source to the output passes through a node."""
         return not self._flows or any(paths.any_through(node) for paths in self._flows)
-
-    def leads_to_output(self, node: Any) -> bool:
-        """True if any path leads from a node to the output, or if there is no graph."""
-        return not self._place or node in self._place
 
     def merges_at(self, node: Any, later: Any) -> bool:
         """True if ``later`` is a cut downstream of ``node``, so that it gathers what ``node`` gave
@@ -87,8 +83,11 @@ class Flow:
             paths.any_through(node) and paths.all_through(later) for paths in self._flows
         )
 
-    def _leads_past(self, nodes: Collection[Any], source: Any) -> bool:
-        """True if any path from a source to the output avoids all of some nodes."""
+    def leads_past(self, nodes: Collection[Any], source: Any) -> bool:
+        """True if any path from a source to the output avoids all of some nodes, or if there is no
+        graph."""
+        if not self._order:
+            return True
         reached = {self._order[0]} - set(nodes)
         for node in self._order:
             if node in reached:

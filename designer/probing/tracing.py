@@ -7,7 +7,7 @@ graph that autograd records of the same pass, see ``designer.probing.flow``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -26,7 +26,9 @@ from designer.probing.calling import (
     map_tensors,
     samples_of,
     submodules,
+    tensor_at,
     tensors_of,
+    with_gaps,
 )
 from designer.probing.flow import Flow
 from designer.probing.places import Place, place_in
@@ -190,7 +192,7 @@ class Trace:
         node = None if self.output is None else self.output.grad_fn
         self._flow = Flow(node, sources)
         for call in calls:
-            call.value = _without(call.value, self._is_unused)
+            self._leave_out_unused(call)
         self._passed: dict[Call, bool] = {}
         """Calls of which it is known whether everything passes through them."""
 
@@ -198,9 +200,24 @@ class Trace:
         """True if all paths from an input to the output pass through ``node``."""
         return self._flow.is_cut(node)
 
-    def _is_unused(self, tensor: Tensor) -> bool:
-        """True if no path leads from a tensor to the output; what has no gradient may be used."""
-        return tensor.grad_fn is not None and not self._flow.leads_to_output(tensor.grad_fn)
+    def _leave_out_unused(self, call: Call) -> None:
+        """Put None in the place of what a run gave and nothing uses, and look at what is used."""
+        unused = {id(t) for t in floating_tensors(call.value) if self._is_unused(call, t)}
+        if id(call.output) in unused:
+            call.place = place_in(call.value, self.samples, unused)
+            call.output = tensor_at(call.value, call.place.index)
+            call.node = getattr(call.output, "grad_fn", None)
+        call.value = with_gaps(call.value, unused)
+
+    def _is_unused(self, call: Call, tensor: Tensor) -> bool:
+        """True if no path leads to the output from a tensor that a run gave.
+
+        Paths through others that it gave, as from an attention map, count only for what is like
+        something that it received, such as a second stream. What has no gradient may be used.
+        """
+        is_stream = any(tensor.shape == received.shape for received in call.arguments)
+        others = set() if is_stream else {*call.nodes} - {tensor.grad_fn}
+        return tensor.grad_fn is not None and not self._flow.leads_past(others, tensor.grad_fn)
 
     def passes_through(self, call: Call) -> bool:
         """True if all paths from an input to the output pass through what a run gave.
@@ -358,7 +375,9 @@ class _Recorder:
         tokens as they are. Where an input is rounded to tokens, or tokens become floats without
         any embedding, paths begin at the first part with weights.
         """
-        fed = [node for node, ids in self.embedded if any(_is_equal(ids, t) for t in tokens)]
+        fed = [
+            node for node, ids in self.embedded if any(torch.equal(ids.to(t), t) for t in tokens)
+        ]
         yield [*map(_leaf_node, leaves), *fed]
         rows = {len(tensor) for tensor in (*leaves, *tokens)}
         yield [node for node, ids in self.embedded if ids.ndim > 0 and len(ids) in rows]
@@ -462,16 +481,6 @@ def _handed_through(call: Call, args: tuple[Any, ...], named: dict[str, Any]) ->
     return {id(t) for t, node in zip(tensors, nodes, strict=False) if t.grad_fn is node}
 
 
-def _without(value: Any, is_left_out: Callable[[Tensor], bool]) -> Any:
-    """Return a value with None in the place of some of the tensors in its tuples and lists."""
-    if type(value) not in (tuple, list):
-        return value
-    return type(value)(
-        None if isinstance(part, Tensor) and is_left_out(part) else _without(part, is_left_out)
-        for part in value
-    )
-
-
 def _mark_stacked(calls: Sequence[Call]) -> None:
     recurrent = [call for call in calls if isinstance(call.module, nn.RNNBase)]
     held = sum(_weight({call.module for call in recurrent}))
@@ -482,10 +491,6 @@ def _mark_stacked(calls: Sequence[Call]) -> None:
 
 def _weight(modules: Iterable[nn.Module]) -> Iterator[int]:
     return (weight.numel() for module in modules for weight in weights_of(module))
-
-
-def _is_equal(ids: Tensor, tokens: Tensor) -> bool:
-    return ids.shape == tokens.shape and torch.equal(ids.to(tokens), tokens)
 
 
 def _leaf_node(leaf: Tensor) -> Any:
