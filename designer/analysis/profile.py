@@ -344,6 +344,12 @@ def _notes(probe: Probe, reduction: Reduction | None) -> Iterator[str]:
             f"Features are pooled, so the first row is what '{probe.taps[0].name}' receives, "
             f"pooled like the rest, and not the input itself."
         )
+    if probe.unseen_end is not None:
+        yield (
+            f"'{probe.unseen_end}' is like the blocks, but is not among them, and is not judged: "
+            f"functions make the logits of what it gives, so no module receives that. To judge it, "
+            f"too, put the last layer into a module of its own."
+        )
 
 
 def _ignore(_name: str, _done: int, _total: int) -> None:

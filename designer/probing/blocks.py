@@ -78,6 +78,10 @@ PASSING = re.compile(r"Pool|Flatten|Dropout|Identity")
 """Class names of modules that hand their input on without an activation."""
 
 
+UNSEEN = "no module receives what it gives"
+"""Why the last part before functions that make the logits cannot be looked at."""
+
+
 @dataclass(frozen=True)
 class BlockCandidate:
     """A part of the model that might be a block."""
@@ -140,6 +144,12 @@ def find_blocks(trace: Trace) -> tuple[list[Tap], list[BlockCandidate]]:
         with weights, in the order in which these started. No taps if there are no blocks.
     """
     return _BlockFinder(trace).result()
+
+
+def gives_logits(trace: Trace, call: Call) -> bool:
+    """Return True if a last part gives as many numbers as the model does, in some axis."""
+    numbers = 1 if trace.output is None or trace.output.ndim < 2 else trace.output.shape[-1]
+    return call.output is not None and numbers in call.output.shape[1:]
 
 
 class _BlockFinder:
@@ -332,7 +342,8 @@ class _BlockFinder:
         head = output.ndim == 2 or _gives_tokens(last, self._trace)
         if is_final and (not last.is_compound or (unlike_others and head)):
             del self._taps[last]
-            self._reasons[last] = "gives the model's output"
+            logits = gives_logits(self._trace, last)
+            self._reasons[last] = "gives the model's output" if logits else UNSEEN
 
     def _candidate(self, call: Call) -> BlockCandidate:
         shape = None if call.output is None else call.place.shape[1:]

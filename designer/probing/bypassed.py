@@ -1,4 +1,4 @@
-"""Tell which repeated parts of a model are no blocks because part of the input flows past them."""
+"""Tell which repeated parts are no blocks: those that something flows past or no module follows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
+from designer.probing.blocks import gives_logits
 from designer.probing.tracing import Call, Tap, Trace, weights_of
 from designer.probing.units import has_layers, is_listed
 from designer.results.measured import BypassedParts
@@ -37,6 +38,26 @@ def bypassed_parts(trace: Trace, taps: Sequence[Tap]) -> BypassedParts | None:
     kinds = {type(block.module) for block in blocks} - {nn.Sequential}
     beside = [c for c in chained if type(c.module) in kinds and c not in within]
     return _parts(beside, within_blocks=False) if beside else None
+
+
+def unseen_end(trace: Trace, taps: Sequence[Tap]) -> str | None:
+    """Return the last part of a list of which the others are blocks, if it is none; None if it is.
+
+    Where functions alone make the logits of what it gives, as in ``x @ weight.T``, no module
+    receives that, so that its sum or activation can be seen nowhere.
+
+    Args:
+        trace: one forward pass of the model, recorded with ``flow=True``.
+        taps: taps at the blocks that this pass found.
+    """
+    entries = {tap.entry for tap in taps}
+    last = max((c for c in trace.calls if (c.name, c.run) in entries), key=lambda c: c.ended)
+    later = [c for c in trace.calls if c.started > last.ended and c.has_weights]
+    ends = [c for c in later if c.parent is last.parent]
+    if len(ends) != 1 or ends[0].structure != last.structure or gives_logits(trace, ends[0]):
+        return None
+    same_list = last.name.rpartition(".")[0] == ends[0].name.rpartition(".")[0]
+    return ends[0].name if same_list and is_listed(ends[0]) else None
 
 
 def _parts(calls: Sequence[Call], *, within_blocks: bool) -> BypassedParts:

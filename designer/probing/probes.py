@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from designer.errors import InvalidInputError, ModelError
 from designer.probing.block_sizes import Coverage, block_parameters, coverage_of
 from designer.probing.blocks import RESHAPING, BlockCandidate, find_blocks, taps_named
-from designer.probing.bypassed import bypassed_parts
+from designer.probing.bypassed import bypassed_parts, unseen_end
 from designer.probing.calling import (
     Inputs,
     call_model,
@@ -55,6 +55,8 @@ class Probe:
         coverage: how much of the model the blocks hold; no share before the first batch.
         bypassed: parts that a reader may take for the blocks, though part of the input flows past
             them; None if there are none, the blocks are named, or before the first batch.
+        unseen_end: a last part that is like the blocks, but what it gives can be seen nowhere; None
+            as for ``bypassed``.
         named: True if the caller or the model named the blocks.
         enters: True if what the first block receives stands for the input. That is so if the input
             is only tokens, or if ``entry`` asks for it and layers run before the first block.
@@ -85,6 +87,7 @@ class Probe:
         self.parameters: tuple[int, ...] = ()
         self.coverage = Coverage(None, 0)
         self.bypassed: BypassedParts | None = None
+        self.unseen_end: str | None = None
         self.enters = False
         self.output = torch.empty(0)
         self.answer: object = None
@@ -163,6 +166,7 @@ class Probe:
         self.parameters = block_parameters(trace, taps)
         self.coverage = coverage_of(self._model, trace, taps)
         self.bypassed = None if self.named else bypassed_parts(trace, taps)
+        self.unseen_end = None if self.named else unseen_end(trace, taps)
         self.ends_in_sigmoid = ends_in_sigmoid(self._model, self.prepared(few), self.output)
         self.taps = tuple(taps)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import designer
 from designer.analysis.warnings import bypass_warnings
 from designer.probing.calling import Inputs
 from designer.probing.probes import probing
@@ -29,6 +30,43 @@ def bypassed(model: nn.Module, inputs: Inputs, names: list[str] | None = None) -
 def test_other_networks_have_none(name: str) -> None:
     make, inputs, _ = NETWORKS[name]
     assert bypassed(seeded(make), inputs) is None
+
+
+class MatrixHead(nn.Module):
+    """A row of layers whose logits the network itself makes with a matrix, as for tied weights."""
+
+    def __init__(self, *, residual: bool, head: bool = False) -> None:
+        super().__init__()
+        layers = [nn.Sequential(nn.Linear(6, 6)) if residual else nn.Linear(6, 6) for _ in range(3)]
+        self.layers = nn.ModuleList(layers)
+        self.matrix = nn.Linear(6, 4)
+        self.residual, self.head = residual, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = x + layer(x) if self.residual else layer(x).relu()
+        return self.matrix(x) if self.head else x @ self.matrix.weight.T
+
+
+def unseen_end(model: nn.Module, inputs: Inputs) -> str | None:
+    with probing(model) as probe:
+        probe.features(inputs)
+    return probe.unseen_end
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_last_part_that_no_module_follows_is_named(*, residual: bool) -> None:
+    model, inputs = MatrixHead(residual=residual).eval(), torch.randn(60, 6)
+    assert unseen_end(model, inputs) == "layers.2"
+    report = designer.analyze(model, (inputs, torch.arange(60) % 4), resamples=0)
+    assert any("'layers.2' is like the blocks" in warning.message for warning in report.warnings)
+    assert unseen_end(MatrixHead(residual=residual, head=True), inputs) is None
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_other_networks_have_no_unseen_end(name: str) -> None:
+    make, inputs, _ = NETWORKS[name]
+    assert unseen_end(seeded(make), inputs) is None
 
 
 def test_blocks_of_stages_that_some_channels_flow_past() -> None:
