@@ -193,8 +193,8 @@ class Probe:
             ]
             if not axes:
                 raise InvalidInputError(
-                    f"Expected block '{listener.tap.name}' to give a row for each of {n} samples, "
-                    f"got shape {tuple(outputs[0].shape)}; name other blocks."
+                    f"Expected {_with_rows(listener.tap)} a row for each of {n} samples, got shape "
+                    f"{tuple(outputs[0].shape)}; name other blocks."
                 )
             sample_axes.append(axes[0])
         return sample_axes
@@ -402,6 +402,13 @@ def _own_names(model: nn.Module) -> Sequence[str] | None:
     raise ModelError(
         f"Expected `block_names` of {type(model).__name__} as names, got {type(names).__name__}."
     )
+
+
+def _with_rows(tap: Tap) -> str:
+    """Return what has to have a row for each sample: what a block gives, or the first receives."""
+    if tap.name == "input":
+        return f"what block '{tap.module}' receives, such as a packed sequence, to have"
+    return f"block '{tap.name}' to give"
 
 
 def _idle(name: str, kind: str) -> BlockCandidate:

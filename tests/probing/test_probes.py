@@ -310,6 +310,28 @@ def test_a_block_that_gives_no_row_per_sample(compute: Callable[[Tensor], object
         probe.features(INPUTS)
 
 
+def test_a_first_block_that_receives_a_packed_sequence_is_named() -> None:
+    class Packing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.layer = nn.Embedding(9, 4), nn.LSTM(4, 6, num_layers=2)
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            lengths = (tokens != 0).sum(1)
+            packed = nn.utils.rnn.pack_padded_sequence(
+                self.embed(tokens), lengths, batch_first=True, enforce_sorted=False
+            )
+            logits: Tensor = self.head(self.layer(packed)[1][0][-1])
+            return logits
+
+    with (
+        pytest.raises(InvalidInputError, match=r"what block 'layer' receives, such as a packed"),
+        probing(Packing().eval()) as probe,
+    ):
+        probe.features(torch.tensor([[1, 2, 0], [3, 4, 5], [6, 0, 0]]))
+
+
 def test_a_model_without_parameters_is_on_the_cpu() -> None:
     assert device_of(nn.ReLU()) == torch.device("cpu")
 
