@@ -189,7 +189,7 @@ def _read_callable(source: str, trust: Trust) -> RawArrays | BatchedData:
         return raw_arrays(*data)
     raise DataError(
         f"Expected '{source}' to return (x, y), (x_train, y_train, x_test, y_test) or a dict with "
-        f"those names, got {type(data).__name__}."
+        f'those names, or {{"train": loader, "heldout": loader}}, got {type(data).__name__}.'
     )
 
 

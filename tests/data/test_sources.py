@@ -203,12 +203,14 @@ def test_a_path_that_cannot_be_looked_at_is_no_folder() -> None:
         (":load", ":load"),
         ("made_up:constant", "callable, got int"),
         ("made_up:raises", "raised KeyError: 'gone'"),
+        ("made_up:loaders", r'or \{"train": loader, "heldout": loader\}, got tuple'),
     ],
 )
 def test_a_callable_that_cannot_be_used(name: str, message: str, source: Source) -> None:
     source(X, Y)
     module: Any = sys.modules["made_up"]
     module.constant = 3
+    module.loaders = lambda: (BATCHES, BATCHES, BATCHES)
     module.raises = lambda: dict[str, int]()["gone"]
     refused(name, message)
 
