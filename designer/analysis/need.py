@@ -3,9 +3,10 @@
 ======  ==========================================================================================
 word    condition on the 95 % intervals
 ======  ==========================================================================================
-needed  the rise of cross-entropy (of log D, without logits) lies above zero (``Contribution``)
-idle    that rise reaches down to zero and not above ``IDLE_RISE``, and accuracy falls by no more
-        than ``IDLE_ACCURACY_LOSS``
+needed  the rise of cross-entropy (of log D, without logits) lies above zero, or the change of
+        accuracy below it (``Contribution``)
+idle    it is not needed, that rise reaches no further than to ``IDLE_RISE``, and accuracy falls by
+        no more than ``IDLE_ACCURACY_LOSS``
 open    anything else: there are too few samples to tell
 ======  ==========================================================================================
 """

@@ -70,9 +70,13 @@ def design_score(
             accuracy, the score is made of H and U alone.
 
     Raises:
-        InvalidInputError: if the profile was measured without held-out data or by its residual, or
-            an accuracy is not from 0 to 1.
+        InvalidInputError: if this is no profile, it was measured without held-out data or by its
+            residual, or an accuracy is not a number from 0 to 1.
     """
+    if not isinstance(profile, SeparationProfile):
+        raise InvalidInputError(
+            f"Expected what `designer.profile` returns, got {type(profile).__name__}."
+        )
     if profile.measure != Measure.SEPARATION:
         raise InvalidInputError(
             "Expected a profile of the separation, got one of the residual: the design score is "
@@ -94,7 +98,13 @@ def design_score(
 
 def _known(accuracies: Sequence[float | None]) -> list[float]:
     """Return the accuracies that exist, checked to be from 0 to 1."""
-    known = [float(a) for a in accuracies if a is not None and not math.isnan(a)]
+    try:
+        numbers = [float(accuracy) for accuracy in accuracies if accuracy is not None]
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"Expected accuracies of earlier epochs as a list of numbers, got {accuracies!r:.40}."
+        ) from error
+    known = [accuracy for accuracy in numbers if not math.isnan(accuracy)]
     for accuracy in known:
         if not 0 <= accuracy <= 1:
             raise InvalidInputError(f"Expected accuracies from 0 to 1, got {accuracy:g}.")

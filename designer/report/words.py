@@ -22,8 +22,8 @@ def spec_label(spec: dict[str, Any]) -> str:
             parts.append(_widths(value))
         elif isinstance(value, list | tuple):
             parts.append(f"{name} {'-'.join(map(str, value))}")
-        elif name == "learning_rate" and isinstance(value, float):
-            parts.append(f"lr {value:g}")
+        elif isinstance(value, float):
+            parts.append(f"{'lr' if name == 'learning_rate' else name} {value:g}")
         elif isinstance(value, str):
             parts.append(f"no {name}" if value == "none" else value)
         else:

@@ -21,6 +21,11 @@ class Effect:
         """True if the whole interval lies above zero."""
         return self.interval[0] > 0
 
+    @property
+    def is_negative(self) -> bool:
+        """True if the whole interval lies below zero."""
+        return self.interval[1] < 0
+
 
 @dataclass(frozen=True)
 class Contribution:
@@ -44,12 +49,15 @@ class Contribution:
 
     @property
     def needed(self) -> bool:
-        """True if the whole interval says that the network gets worse without the block.
+        """True if a whole interval says that the network gets worse without the block.
 
-        The cross-entropy decides; without logits the separation decides.
+        The cross-entropy decides; without logits the separation decides. Where the accuracy surely
+        falls, a block is needed, too: without it a network that is too sure of itself can have a
+        lower cross-entropy and more errors.
         """
         decisive = self.cross_entropy or self.separation
-        return decisive is not None and decisive.is_positive
+        less_accurate = self.accuracy is not None and self.accuracy.is_negative
+        return less_accurate or (decisive is not None and decisive.is_positive)
 
 
 @dataclass(frozen=True)

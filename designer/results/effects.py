@@ -17,9 +17,13 @@ def losses_in_words(contribution: Contribution) -> str:
     """Return by how much a network is worse without the block, without intervals."""
     if contribution.cross_entropy is None:
         return f"log D at the end {_moves(contribution.separation)}"
-    accuracy = contribution.accuracy
-    points = "" if accuracy is None else f" and accuracy {_moves(accuracy, points=True)}"
-    return f"cross-entropy {_moves(contribution.cross_entropy)}{points}"
+    accuracy, nats = contribution.accuracy, _moves(contribution.cross_entropy)
+    if accuracy is None:
+        return f"cross-entropy {nats}"
+    points = _moves(accuracy, points=True)
+    if accuracy.is_negative and contribution.cross_entropy.value < 0:
+        return f"accuracy {points}, though cross-entropy {nats}, as the network is too sure"
+    return f"cross-entropy {nats} and accuracy {points}"
 
 
 def changes_in_words(contribution: Contribution) -> str:

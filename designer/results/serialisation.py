@@ -162,8 +162,8 @@ def _json(path: Path) -> Any:
         return read_json(path)
     except FileNotFoundError as error:
         raise RunFolderError(
-            f"Expected a run folder with {REPORT_FILE}, found none in '{path.parent}'; "
-            f"run `designer search --out {path.parent}` first."
+            f"Expected a run folder with {REPORT_FILE}, as `designer search --out` writes it, "
+            f"found none in '{path.parent}'."
         ) from error
     except (OSError, ValueError) as error:
         raise RunFolderError(

@@ -124,6 +124,19 @@ def test_an_idle_block_is_one_to_remove_whatever_it_shows(
     )
 
 
+def test_a_block_without_which_accuracy_surely_falls_is_needed_whatever_the_cross_entropy() -> None:
+    """Networks that are too sure of themselves have a lower cross-entropy with more errors."""
+    too_sure = contribution(effect(-3.0, 0.5), effect(-0.036, 0.01))
+    assert too_sure.needed
+    assert not replace(too_sure, accuracy=effect(-0.036, 0.04)).needed
+    report = third_of(too_sure, [1, 1, 0.1, 1])
+    assert report.verdict is Verdict.PREPARES
+    assert report.advice == (
+        "keep: it prepares what later layers need: without it accuracy falls by 3.6 points, though "
+        "cross-entropy falls by 3.00 nats, as the network is too sure"
+    )
+
+
 def test_a_linear_map_in_the_place_of_a_block_has_parameters_too() -> None:
     fitted = replace(IDLE, stand_in="a linear map")
     advice = third_of(fitted).advice

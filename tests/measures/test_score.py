@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,6 +184,18 @@ def test_depth_has_no_advantage_of_its_own() -> None:
 def test_a_profile_without_heldout_data_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"Expected a profile with held-out .* `heldout`"):
         design_score(profile_of([4, 2, 1]))
+
+
+@pytest.mark.parametrize("accuracies", [0.5, ["much"], [[0.5]], 7])
+def test_accuracies_that_are_no_numbers_are_refused(accuracies: Any) -> None:
+    with pytest.raises(InvalidInputError, match="Expected accuracies of earlier epochs as a list"):
+        design_score(law_abiding(3), accuracies)
+
+
+@pytest.mark.parametrize("profile", [None, 0.5, law_abiding(3).law])
+def test_what_is_no_profile_is_refused(profile: Any) -> None:
+    with pytest.raises(InvalidInputError, match=r"Expected what `designer\.profile` returns, got"):
+        design_score(profile)
 
 
 def test_a_profile_of_the_residual_is_refused() -> None:

@@ -72,7 +72,10 @@ class TestJson:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, "Expected a run folder with report.json, found none"),
+            (
+                None,
+                "Expected a run folder with report.json, as `designer search --out` writes",
+            ),
             ("", "Expected JSON in"),
             ("{", "Expected JSON in"),
             ("[]", "Expected schema designer.report/1 .* got None"),

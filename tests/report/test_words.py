@@ -27,6 +27,7 @@ from designer.results.ranges import Interval
         ({"normalisation": "batch", "activation": "relu"}, "batch, relu"),
         ({"learning_rate": 0.001}, "lr 0.001"),
         ({"learning_rate": 1.23456789e-05}, "lr 1.23457e-05"),
+        ({"dropout": 0.002979278444686706, "depth": 3}, "dropout 0.00297928, depth 3"),
         ({"depth": 3, "skip": True, "dropout": None}, "depth 3, skip True, dropout None"),
     ],
 )
