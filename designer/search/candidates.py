@@ -39,7 +39,7 @@ from designer.training.trainer import (
 )
 from search_spaces import Space, Spec
 
-NOT_NORMALISED = frozenset({"none", "no", "off", "identity"})
+NOT_NORMALISED = frozenset({"none", "no", "nonorm", "without", "off", "false", "identity"})
 """First words of ``normalisation`` in specs of networks without it."""
 
 

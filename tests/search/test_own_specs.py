@@ -113,6 +113,7 @@ def test_other_edits_do_not_make_another_space() -> None:
         ("batch", True), ("layer", True), (True, True), ("none", False), ("None", False),
         ("no", False), ("off", False), (False, False), ("norm", True), ("no norm", False),
         ("Identity()", False), ("NonLocalNorm", True), ("offset_norm", True), ("no_norm", False),
+        ("nonorm", False), ("without norm", False), ("False", False),
         (None, None), ("", None), (3, None),
     ],
 )  # fmt: skip
