@@ -288,8 +288,10 @@ def _margins(span: Span, x: Tensor, y: Tensor) -> tuple[int, ...]:
     ]
     if not any(cut):
         return ()
+    left = [before - margin for (before, _), margin in zip(sizes, cut, strict=True)]
+    # branches side by side do not add up: all of them together may cut off more than there is
     if all(
-        (before - margin) % after == 0 for (before, after), margin in zip(sizes, cut, strict=True)
+        rest >= after and rest % after == 0 for rest, (_, after) in zip(left, sizes, strict=True)
     ):
         return tuple(cut)
     fits = _linear_layer(span, x, y) is not None

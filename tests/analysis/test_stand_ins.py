@@ -157,6 +157,29 @@ def test_pooling_with_padding_behind_convolutions_that_cut_nothing_off_has_no_li
     assert "no linear map leads from one to the other" in records[1].reason
 
 
+class Reduction(nn.Module):
+    """Two branches side by side, each of which cuts off two pixels, as in Inception networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Conv2d(4, 4, 3, stride=2) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self.branches], 1)
+
+
+def test_branches_side_by_side_do_not_cut_off_all_of_a_small_map() -> None:
+    model = nn.Sequential(
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()),
+        Reduction(),
+        nn.Sequential(nn.Flatten(), nn.Linear(8, 3)),
+    )
+    images, labels = torch.randn(60, 4, 4, 4), torch.arange(60) % 3
+    fit(model, images, labels)
+    records = designer.contributions(model.eval(), (images, labels), (images, labels), ["0", "1"])
+    assert records[1].contribution is not None, records[1].reason
+
+
 def test_a_block_that_halves_maps_of_odd_size_has_a_linear_map() -> None:
     def block(channels: int, stride: int) -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(channels, 4, 3, stride, 1), nn.BatchNorm2d(4), nn.ReLU())
