@@ -13,6 +13,7 @@ from benchmarks.evidence.markdown import AHEAD, BEHIND, LEVEL, listed, table
 from benchmarks.result_files import is_measured, read_result
 
 FULL_SIZE = "CIFAR-10, 32x32"
+"""Title of the pools whose images are not made smaller."""
 
 POOLS = {
     "perceptrons": {

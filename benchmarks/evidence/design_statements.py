@@ -36,12 +36,10 @@ ARMS = (OURS, *IN_TABLE, NSGA2, "random")
 def ranking() -> Statement:
     """Return how well the design score ranks architectures."""
     pools, full_size = untouched_pools(), full_size_pools()
-    words = [
-        word
+    ahead, ahead_at_full_size = (
+        [word == AHEAD for which in ("", TOP_HALF) for word in verdict_words(some, which)]
         for some in (pools, full_size)
-        for which in ("", TOP_HALF)
-        for word in verdict_words(some, which)
-    ]
+    )
     return Statement(
         "ranking architectures",
         "After a short run the design score ranks architectures better than validation accuracy",
@@ -53,12 +51,12 @@ def ranking() -> Statement:
             marked(
                 f"CNNs and ResNets on CIFAR-10 at full size: {beside_accuracy(full_size)}; among "
                 f"the better half {beside_accuracy(full_size, TOP_HALF)}",
-                met=all(word == AHEAD for word in words),
+                met=all(ahead_at_full_size),
             ),
             f"there, adherence to the law alone {means('adherence', full_size)}, summed training "
             f"loss {means('training_loss', full_size)}",
         ),
-        verdict_of(*(word == AHEAD for word in words)),
+        verdict_of(*ahead, *ahead_at_full_size),
         ("criterion",),
         (Page.SCORE,),
         "leads",
