@@ -25,6 +25,7 @@ from designer.analysis.warnings import (
     law_warnings,
     leak_warnings,
     no_normalisation_warning,
+    unseen_warnings,
 )
 from designer.data.batches import LabelledData, batches_of
 from designer.errors import InvalidInputError
@@ -294,6 +295,7 @@ def _warnings(profile: SeparationProfile, model: nn.Module) -> Iterator[ReportWa
     if not profile.blocks_named:
         yield from coverage_warnings("the model", profile.coverage)
     yield from bypass_warnings(profile.bypassed)
+    yield from unseen_warnings(profile.unseen_block)
     yield from _feature_warnings(profile)
     yield from _accuracy_warnings(profile)
     yield from _setting_warnings(profile, model)

@@ -146,8 +146,7 @@ def _profile(
         passes = Passes(probe, choice, data.num_classes, progress)
         training = _measure_training(passes, data, labelings, options)
         held_out = _measure_heldout(passes, heldout_data, training.rulers, options)
-        sized = zip(probe.taps, probe.parameters, strict=True)
-        taps = [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
+        taps = _measured_taps(probe)
     return SeparationProfile(
         layers=tuple(_layers(taps, training.rulers, held_out.rulers, choice.positions)),
         law=fit_law(training.values),
@@ -173,6 +172,7 @@ def _profile(
         embedding_parameters=probe.coverage.embeddings,
         coverage=probe.coverage.share,
         bypassed=probe.bypassed,
+        unseen_block=probe.unseen_end,
         logits=passes.logits,
         blocks_named=probe.named,
     )
@@ -338,17 +338,16 @@ def _layers(
         )
 
 
+def _measured_taps(probe: Probe) -> list[_MeasuredTap]:
+    sized = zip(probe.taps, probe.parameters, strict=True)
+    return [_MeasuredTap("input"), *(_MeasuredTap(tap.name, tap.kind, n) for tap, n in sized)]
+
+
 def _notes(probe: Probe, reduction: Reduction | None) -> Iterator[str]:
     if reduction is Reduction.POOL and probe.enters:
         yield (
             f"Features are pooled, so the first row is what '{probe.taps[0].name}' receives, "
             f"pooled like the rest, and not the input itself."
-        )
-    if probe.unseen_end is not None:
-        yield (
-            f"'{probe.unseen_end}' is like the blocks, but is not among them, and is not judged: "
-            f"functions make the logits of what it gives, so no module receives that. To judge it, "
-            f"too, put the last layer into a module of its own."
         )
 
 

@@ -98,6 +98,21 @@ def bypass_warnings(bypassed: BypassedParts | None) -> Iterator[ReportWarning]:
     yield ReportWarning("bypassed_parts", message)
 
 
+def unseen_warnings(block: str | None) -> Iterator[ReportWarning]:
+    """Yield a warning if the last block cannot be judged, as no module receives what it gives.
+
+    Args:
+        block: its name; None if there is no such block.
+    """
+    if block is not None:
+        yield ReportWarning(
+            "unseen_block",
+            f"'{block}' is like the blocks, but is not among them, and is not judged: functions "
+            f"make the logits of what it gives, so no module receives that. To judge it, too, put "
+            f"the last layer into a module of its own.",
+        )
+
+
 def no_normalisation_warning(subject: str) -> ReportWarning:
     """Return the warning that a network has no normalisation.
 

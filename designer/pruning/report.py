@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from designer.analysis.passes import PassProgress
 from designer.analysis.profile import profile
-from designer.analysis.warnings import bypass_warnings, coverage_warnings
+from designer.analysis.warnings import bypass_warnings, coverage_warnings, unseen_warnings
 from designer.data.dataset import LabelledTensors
 from designer.errors import InvalidInputError
 from designer.measures.proportions import drop_of, proportion
@@ -238,6 +238,7 @@ class ReportBuilder:
         if not self.proposal.profile.blocks_named:
             yield from coverage_warnings("the model", self.proposal.profile.coverage)
         yield from bypass_warnings(self.proposal.profile.bypassed)
+        yield from unseen_warnings(self.proposal.profile.unseen_block)
         if not self.splits.language:  # tokens of one text are not independent
             yield from _known_validation(original)
         max_drop = self.options.request.max_drop

@@ -219,6 +219,8 @@ class SeparationProfile:
     bypassed: BypassedParts | None = None
     """Parts that a reader may take for the blocks, though part of the input flows past them; None
     if there are none or the blocks are named."""
+    unseen_block: str | None = None
+    """A last part that is like the blocks, and is none since no module receives what it gives."""
     logits: int | None = None
     """Number of logits that the model gives; None if it gives none."""
     blocks_named: bool = False

@@ -63,6 +63,16 @@ def test_a_last_part_that_no_module_follows_is_named(*, residual: bool) -> None:
     assert unseen_end(MatrixHead(residual=residual, head=True), inputs) is None
 
 
+def test_pruning_names_it_too() -> None:
+    model = seeded(lambda: MatrixHead(residual=True)).eval()
+    inputs = torch.randn(120, 6, generator=torch.Generator().manual_seed(0))
+    labels = model(inputs).argmax(1)
+    train, heldout = (inputs[:60], labels[:60]), (inputs[60:], labels[60:])
+    report = designer.prune(model, (train, heldout), remove=1, epochs=0).report
+    (warning,) = [w for w in report.warnings if w.code == "unseen_block"]
+    assert "'layers.2'" in warning.message
+
+
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_other_networks_have_no_unseen_end(name: str) -> None:
     make, inputs, _ = NETWORKS[name]
