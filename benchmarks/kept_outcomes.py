@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.claim import Figures
-from benchmarks.processes import PROCESSES, in_processes
+from benchmarks.processes import PROCESSES, as_they_finish
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -53,11 +53,10 @@ class KeptOutcomes:
         for key in dict.fromkeys(map(_key, jobs)):  # what is measured below counts as this run's
             self.earlier_seconds += self._seconds.pop(key, 0.0) / self._processes
         missing = [job for job in dict.fromkeys(jobs) if _key(job) not in self._outcomes]
-        if missing:
-            outcomes = in_processes(partial(_timed, function), missing, what, self._processes)
-            for job, (outcome, seconds) in zip(missing, outcomes, strict=True):
-                self._outcomes[_key(job)] = outcome
-                self._keep(job, outcome, seconds)
+        timed = partial(_timed, function)
+        for i, (outcome, seconds) in as_they_finish(timed, missing, what, self._processes):
+            self._outcomes[_key(missing[i])] = outcome
+            self._keep(missing[i], outcome, seconds)
         return [self._outcomes[_key(job)] for job in jobs]
 
     def _keep(self, job: DataclassInstance, outcome: Figures, seconds: float) -> None:

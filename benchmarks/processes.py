@@ -7,8 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
@@ -26,8 +25,8 @@ def in_processes(
     tasks: Sequence[Task],
     what: str,
     processes: int = PROCESSES,
-) -> Iterator[Outcome]:
-    """Yield the outcomes in the order of the tasks, from processes of one thread each.
+) -> list[Outcome]:
+    """Return the outcomes in the order of the tasks, from processes of one thread each.
 
     Args:
         function: a function of a module, so that a new process can import it.
@@ -35,15 +34,38 @@ def in_processes(
         what: the tasks' name in the progress on stderr.
         processes: how many run at the same time.
     """
+    outcomes = dict(as_they_finish(function, tasks, what, processes))
+    return [outcomes[i] for i in range(len(tasks))]
+
+
+def as_they_finish(
+    function: Callable[[Task], Outcome],
+    tasks: Sequence[Task],
+    what: str,
+    processes: int = PROCESSES,
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield the place of each task and its outcome as soon as it is there.
+
+    Args:
+        function: a function of a module, so that a new process can import it.
+        tasks: its arguments.
+        what: the tasks' name in the progress on stderr.
+        processes: how many run at the same time.
+    """
+    if not tasks:
+        return
     started = time.perf_counter()
     context = multiprocessing.get_context("spawn")
     count = min(processes, len(tasks))
     with ProcessPoolExecutor(count, context, initializer=_end_with_parent) as pool:
-        outcomes = pool.map(partial(_on_one_thread, function), tasks)
-        for done, outcome in enumerate(outcomes, start=1):
-            if 10 * done // len(tasks) != 10 * (done - 1) // len(tasks):
-                say(f"{what}: {done}/{len(tasks)} after {time.perf_counter() - started:.0f} s")
-            yield outcome
+        places = {pool.submit(_on_one_thread, function, task): i for i, task in enumerate(tasks)}
+        try:
+            for done, future in enumerate(as_completed(places), start=1):
+                if 10 * done // len(tasks) != 10 * (done - 1) // len(tasks):
+                    say(f"{what}: {done}/{len(tasks)} after {time.perf_counter() - started:.0f} s")
+                yield places[future], future.result()
+        finally:  # if a task raises, those that have not begun do not begin
+            pool.shutdown(cancel_futures=True)
 
 
 def _end_with_parent() -> None:

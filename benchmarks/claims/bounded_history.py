@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> Result:
         for seed in seeds
         for bound in BOUNDS.values()
     ]  # fmt: skip
-    values = np.array(list(in_processes(values_of, tasks, "searches")))
+    values = np.array(in_processes(values_of, tasks, "searches"))
     values = values.reshape(len(seeds), len(BOUNDS), options.trials)
     by_way = {way: values[:, i] for i, way in enumerate(BOUNDS)}
     figures = {way: _figures(mine, by_way[UNBOUNDED]) for way, mine in by_way.items()}

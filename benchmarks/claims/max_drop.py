@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> Result:
         for family in options.family or FAMILIES
         for seed in seeds
     ]
-    rows = list(in_processes(decide, tasks, "networks"))
+    rows = in_processes(decide, tasks, "networks")
     return Result(options, decided(rows), seeds)
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from benchmarks.claim import Figures
 from benchmarks.claims.paper_figures import IN_TURN, RATES, Recipe
-from benchmarks.processes import PROCESSES, in_processes
+from benchmarks.processes import PROCESSES, as_they_finish
 from designer.analysis.profile import profile
 from designer.data.dataset import Dataset, LabelledTensors
 from designer.data.loading import load_dataset
@@ -74,10 +74,8 @@ class TrainedNetworks:
         by_key = {key_of(asdict(recipe)): recipe for recipe in recipes}
         self._asked.update(by_key)
         missing = [recipe for key, recipe in by_key.items() if key not in self._rows]
-        if not missing:
-            return
         missing.sort(key=_cost, reverse=True)  # so that the last ones are short
-        for row in in_processes(partial(trained, self._sources), missing, "networks"):
+        for _, row in as_they_finish(partial(trained, self._sources), missing, "networks"):
             self._rows[key_of(row["run"])] = row
             if self._path:
                 with self._path.open("a", encoding="utf-8") as file:

@@ -189,7 +189,7 @@ def on_table(options: argparse.Namespace) -> Result:
         TableTask(name, seed, options.trials, accuracies) for name in SAMPLERS for seed in seeds
     ]
     best = max(accuracies.values())
-    curves = np.stack(list(in_processes(best_so_far, tasks, "studies")))
+    curves = np.stack(in_processes(best_so_far, tasks, "studies"))
     regrets = (best - curves).reshape(len(SAMPLERS), options.seeds, options.trials)
     moments = sorted({*(m for m in MOMENTS if m < options.trials), options.trials})
     reference = regrets[list(SAMPLERS).index(DESIGNERS)]
@@ -272,7 +272,7 @@ def on_training(options: argparse.Namespace) -> Result:
         )
         for seed in seeds
     ]
-    outcomes = list(in_processes(run_arms, tasks, "seeds"))
+    outcomes = in_processes(run_arms, tasks, "seeds")
     figures = {arm: _figures(outcomes, arm) for arm in ARMS}
     searches = {arm: [asdict(by_arm[arm]) for by_arm in outcomes] for arm in ARMS}
     return Result(options, figures, seeds, about={"searches": searches})

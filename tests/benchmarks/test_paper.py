@@ -43,9 +43,7 @@ def test_a_run_is_kept_and_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "runs.jsonl"
     row = trained({}, TINY)
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    monkeypatch.setattr(
-        "benchmarks.claims.paper_networks.in_processes", None
-    )  # nothing is trained again
+    monkeypatch.setattr("benchmarks.processes.ProcessPoolExecutor", None)  # nothing trains again
     networks = TrainedNetworks(path, {})
     networks.train([TINY, TINY])
     assert networks[TINY]["values"] == row["values"]
