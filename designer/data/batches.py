@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -282,7 +283,9 @@ def _in_memory(data: LabelledData, size: int | None) -> Iterable[Batch]:
 
 def _is_batch(value: object) -> bool:
     """True for what may be a batch, and cannot be labels."""
-    return isinstance(value, tuple | list | Mapping)
+    if isinstance(value, Mapping):
+        return True
+    return isinstance(value, tuple | list) and not all(isinstance(x, int | str) for x in value)
 
 
 def _as_pair(batch: object) -> Pair:
@@ -400,13 +403,30 @@ def _kind(targets: Tensor) -> str:
     return TOKENS if targets.ndim > 1 else "labels (n,)"
 
 
+def _is_single(label: object) -> bool:
+    return isinstance(label, int) or (isinstance(label, Tensor) and label.ndim == 0)
+
+
+def _remedy(labels: object) -> str:
+    """Return how labels become a tensor; names of classes have to become numbers first."""
+    values = np.asarray(labels, dtype=object).ravel()
+    if len(values) and isinstance(values[0], str):
+        return "number the classes from 0 on, and use torch.as_tensor"
+    return "use torch.as_tensor"
+
+
 def _checked_labels(batch: Pair) -> Tensor:
     """Return the labels of a batch, once it is known to be inputs with labels."""
     inputs, labels = batch
+    if _is_single(labels):
+        raise InvalidInputError(
+            "Expected labels of many samples, got a single one; put a dataset of single samples "
+            "into a DataLoader."
+        )
     tensors = _checked_inputs(inputs)
     if not isinstance(labels, Tensor):
         raise InvalidInputError(
-            f"Expected labels as a torch tensor, got {type(labels).__name__}; use torch.as_tensor."
+            f"Expected labels as a torch tensor, got {type(labels).__name__}; {_remedy(labels)}."
         )
     if labels.ndim not in (1, 2) or labels.dtype == torch.bool or labels.is_complex():
         raise InvalidInputError(

@@ -137,7 +137,8 @@ def _by_token(output: Tensor, mask: Tensor | None) -> Tensor:
     if output.ndim < 3:
         raise InvalidInputError(
             f"Expected blocks to give (n, tokens, features) for labels (n, tokens), got shape "
-            f"{tuple(output.shape)}; name other blocks, or give one label per sample."
+            f"{tuple(output.shape)}; name other blocks, or give one label per sample, which "
+            f"labels.argmax(1) does for one-hot labels."
         )
     return token_rows(output, mask)
 

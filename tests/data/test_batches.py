@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -301,9 +302,14 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "dict": ({"x": X, "y": Y}, "labels under the name labels in a batch by name, got x, y"),
     "batches of three": ([(X, Y, Y)], "batches of such pairs, got a batch of tuple"),
     "batches of dicts": ([{"x": X, "y": Y}], "name labels in a batch by name, got x, y"),
-    "single samples": (TensorDataset(X, Y), r"labels of shape \(n,\) .* got shape \(\)"),
+    "single samples": (TensorDataset(X, Y), "many samples, got a single one; .* DataLoader"),
+    "single numbers": ([(X[0], 1), (X[1], 0)], "many samples, got a single one; .* DataLoader"),
     "array of labels": ((X, Y.numpy()), "labels as a torch tensor, got ndarray; use torch.as_"),
-    "list of labels": ([(X, Y.tolist())], "labels as a torch tensor, got list"),
+    "list of labels": ((X, Y.tolist()), "labels as a torch tensor, got list; use torch.as_tensor"),
+    "lists in batches": ([(X, Y.tolist())], "labels as a torch tensor, got list; use torch.as_"),
+    "names of classes": ((X, ["cat"] * 50), "got list; number the classes from 0 on, and use"),
+    "names in batches": ([(X, ("cat",) * 50)], "got tuple; number the classes from 0 on, and use"),
+    "array of names": ((X, np.array(["cat"] * 50)), "got ndarray; number the classes from 0 on"),
     "array of inputs": (
         (X.numpy(), Y),
         "tuple or dict of tensors, got ndarray; use torch.as_tensor",
@@ -315,7 +321,7 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "too few labels": ((X, Y[:30]), "one label per sample, got 50 samples and 30 labels"),
     "too few of one input": (((X, X[:9]), Y), "one label per sample, got 9 samples and 50 labels"),
     "too few of one name": (({"x": X[:9], "y": X}, Y), "got 9 samples and 50 labels"),
-    "a single label": ((X, Y[0]), r"labels of shape \(n,\) or \(n, tokens\) .* got shape \(\)"),
+    "a single label": ((X, Y[0]), "labels of many samples, got a single one"),
     "labels of positions": ((X, Y.view(50, 1, 1)), r"got shape \(50, 1, 1\) and torch.int64"),
     "true or false": ((X, Y > 0), r"integer dtype, .* got shape \(50,\) and torch.bool"),
     "complex": ((X, X[:, 0] + 1j), "torch.complex64"),
