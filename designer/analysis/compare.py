@@ -7,11 +7,11 @@ Sizes and figures of the law have no interval and are compared as numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from designer.analysis.analyze import IN_MEMORY, analyze, with_origin
+from designer.analysis.aspects import ASPECTS, Aspect, lacks_directions
 from designer.analysis.data_for_model import ModelData, data_for_model
 from designer.analysis.passes import PassProgress
 from designer.analysis.warnings import coverage_warnings
@@ -45,78 +45,6 @@ SAME = 0.01
 
 AlignedLayers = list[LayerReport | InputReport | None]
 """The layer of each network at one place; None for a network that has none there."""
-
-
-@dataclass(frozen=True)
-class Aspect:
-    """A quantity in which one network can be better than others."""
-
-    what: str
-    """Name of the quantity."""
-    value: Callable[[ComparedNetwork], Measured]
-    """Returns the quantity of a network; None if it is not known."""
-    higher_is_better: bool
-    """True if more of it is better."""
-    praise: str
-    """What the best network does, as a predicate."""
-    number_format: str = ".2f"
-    """Format of the quantity."""
-    needs_same_data: bool = False
-    """True if it cannot be compared between networks that saw different data."""
-    needs_same_part: bool = False
-    """True if it cannot be compared between different held-out parts of the same data either."""
-    needs_positive: bool = False
-    """True if it says nothing where no network is above zero."""
-    of_law: bool = True
-    """True if it is made of D."""
-
-
-def _last_heldout(network: ComparedNetwork) -> Measured:
-    return network.layers[-1].separation_heldout if network.layers else None
-
-
-ASPECTS = (
-    Aspect(
-        what="parameters",
-        value=lambda network: network.parameters,
-        higher_is_better=False,
-        praise="has the fewest parameters",
-        number_format=",.0f",
-        of_law=False,
-    ),
-    Aspect(
-        what="operations",
-        value=lambda network: network.flops,
-        higher_is_better=False,
-        praise="needs the fewest operations",
-        number_format=",.0f",
-        of_law=False,
-    ),
-    Aspect(
-        what="held-out separation at the end",
-        value=_last_heldout,
-        higher_is_better=False,
-        praise="separates held-out data best at its last layer (smallest D)",
-        needs_same_data=True,
-        needs_same_part=True,
-    ),
-    Aspect(
-        what="uniformity of the law",
-        value=lambda network: network.law.uniformity,
-        higher_is_better=True,
-        praise="shares the work most equally among its layers",
-        needs_positive=True,
-    ),
-    Aspect(
-        what="total reduction of D",
-        value=lambda network: network.law.total_reduction,
-        higher_is_better=True,
-        praise="reduces D most from input to last layer on training data",
-        needs_same_data=True,
-        needs_positive=True,
-    ),
-)
-"""What networks are compared in, besides accuracy."""
 
 
 def compare(
@@ -154,7 +82,7 @@ def compare(
         schema=COMPARISON_SCHEMA,
         networks=tuple(networks),
         aligned_by=aligned_by,
-        differences=tuple(_differences(places)) if _same_measure(networks) else (),
+        differences=tuple(_differences(networks, places)) if _same_measure(networks) else (),
         advantages=advantages,
         conclusion=_conclusion(advantages),
         warnings=tuple(_warnings(networks)),
@@ -293,16 +221,28 @@ def _aligned(networks: Sequence[ComparedNetwork]) -> tuple[str, list[AlignedLaye
     return "position", places
 
 
-def _differences(places: Sequence[AlignedLayers]) -> Iterator[LayerDifference]:
+def _differences(
+    networks: Sequence[ComparedNetwork], places: Sequence[AlignedLayers]
+) -> Iterator[LayerDifference]:
     for index, layers in enumerate(places):
+        whole = list(_without_lacking(networks, layers))
         yield LayerDifference(
             index=index,
             layers=tuple(_name(layer) for layer in layers),
-            separation=_log_ratios([None if x is None else x.separation for x in layers]),
+            separation=_log_ratios([None if x is None else x.separation for x in whole]),
             separation_heldout=_log_ratios(
-                [None if x is None else x.separation_heldout for x in layers]
+                [None if x is None else x.separation_heldout for x in whole]
             ),
         )
+
+
+def _without_lacking(
+    networks: Sequence[ComparedNetwork], layers: AlignedLayers
+) -> Iterator[LayerReport | InputReport | None]:
+    """Yield the layers at one place, None in the place of those that lack class directions."""
+    for network, layer in zip(networks, layers, strict=True):
+        lacking = isinstance(layer, LayerReport) and lacks_directions(network, layer)
+        yield None if lacking else layer
 
 
 def _name(layer: LayerReport | InputReport | None) -> str | None:
@@ -337,6 +277,11 @@ def _same_part(networks: Sequence[ComparedNetwork]) -> bool:
 def _same_measure(networks: Sequence[ComparedNetwork]) -> bool:
     """True if D means the same for all."""
     return len({network.measure for network in networks}) == 1
+
+
+def _same_features(networks: Sequence[ComparedNetwork]) -> bool:
+    """True if all were measured on the same features, as far as that is known."""
+    return len({network.features for network in networks if network.features}) <= 1
 
 
 def _arrays(networks: Sequence[ComparedNetwork]) -> set[object]:
@@ -433,6 +378,8 @@ def _best(
         return "", f"The networks were measured differently, which {aspect.what} depends on."
     if aspect.needs_same_data and not same_data:
         return "", f"The networks saw different data, which {aspect.what} depends on."
+    if aspect.needs_same_data and not _same_features(networks):
+        return "", f"The networks were measured on different features, which {aspect.what} needs."
     if aspect.needs_same_part and not _same_part(networks):
         return "", f"The held-out data are different parts, which {aspect.what} depends on."
     known = [value for value in values if value is not None]
@@ -444,7 +391,8 @@ def _best(
         for network, value in zip(networks, values, strict=True)
         if value is not None and math.isclose(value, top, rel_tol=SAME)
     ]
-    number = f"{top:{aspect.number_format}}"
+    of_known = "" if len(known) == len(networks) else ", of those where it is known"
+    number = f"{top:{aspect.number_format}}{of_known}"
     if len(names) == 1:
         return names[0], f"{names[0]} {aspect.praise}: {number}."
     return "", f"{' and '.join(names)} are level in {aspect.what}: {number}."
@@ -477,7 +425,7 @@ def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
             "other_measure",
             f"The networks were measured differently: {measures}. So D is not compared.",
         )
-    elif len({network.features for network in networks if network.features}) > 1:
+    elif not _same_features(networks):
         features = "; ".join(f"{network.name}: {network.features}" for network in networks)
         yield ReportWarning(
             "other_features",
@@ -485,3 +433,15 @@ def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:
         )
     for network in networks:
         yield from coverage_warnings(network.name, network.coverage)
+        yield from _missing_directions(network)
+
+
+def _missing_directions(network: ComparedNetwork) -> Iterator[ReportWarning]:
+    """Yield where D counts fewer class directions than there are, if it does so anywhere."""
+    lacking = [layer.name for layer in network.layers if lacks_directions(network, layer)]
+    if lacking:
+        yield ReportWarning(
+            "missing_directions",
+            f"{network.name} lacks class directions behind {', '.join(lacking)}, which makes D "
+            f"smaller. So its D is not compared there.",
+        )

@@ -77,6 +77,19 @@ def judged_on(part: str, accuracy: float, name: str) -> str:
     return name
 
 
+def lacking(name: str, index: int) -> str:
+    """Save the report on a network with a small D that lacks a class direction behind a block."""
+    result = read_report(Path(analyzed(name)))
+    assert isinstance(result, AnalysisResult)
+    layers = [
+        replace(layer, rank=layer.full_rank - (i == index), separation_heldout=0.001)
+        for i, layer in enumerate(result.layers)
+    ]
+    changed = replace(result, layers=tuple(layers))
+    Path(name, "report.json").write_text(report_to_json(changed), encoding="utf-8")
+    return name
+
+
 def dense_blocks() -> list[nn.Module]:
     return [nn.Sequential(nn.Linear(6, 6), nn.ReLU()) for _ in range(3)]
 
@@ -104,6 +117,32 @@ def test_d_and_the_residual_are_not_compared() -> None:
 def test_other_features_are_said() -> None:
     report = compare([analyzed("a"), analyzed("b", features="project", dimension=4)])
     assert "other_features" in {warning.code for warning in report.warnings}
+    for aspect in ("held-out separation at the end", "total reduction of D"):
+        assert advantage(report, aspect).best == ""
+        assert advantage(report, aspect).reason.startswith("The networks were measured on diff")
+
+
+def test_a_network_that_lacks_class_directions_is_not_praised_for_its_small_d() -> None:
+    report = compare(
+        [analyzed("whole"), lacking("narrow", 2), analyzed("other"), lacking("mid", 1)]
+    )
+    messages = [w.message for w in report.warnings if w.code == "missing_directions"]
+    assert [message.partition(",")[0] for message in messages] == [
+        "narrow lacks class directions behind 2",
+        "mid lacks class directions behind 1",
+    ]
+    separation = advantage(report, "held-out separation at the end")
+    assert separation.values[1] is None
+    assert separation.best == "mid"
+    assert separation.reason.endswith(", of those where it is known.")
+    assert advantage(report, "total reduction of D").values[1] is None
+    assert [place.separation[1] is None for place in report.differences] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+    assert report.differences[2].separation[3] is None
 
 
 def test_data_in_memory_of_other_classes_are_other_data() -> None:
