@@ -143,6 +143,7 @@ def _network_of_search(name: str, result: SearchResult) -> ComparedNetwork:
         input=best.input,
         layers=best.layers,
         coverage=best.coverage,
+        features=best.features,
         num_classes=None if data is None else data.num_classes,
     )
 

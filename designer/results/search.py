@@ -82,6 +82,8 @@ class Recommendation:
     coverage: Fraction | None = None
     """Share of the parameters outside of embeddings that lie in blocks, from 0 to 1; None if not
     known, and in reports of earlier versions."""
+    features: str = ""
+    """How outputs became features; empty in reports of earlier versions."""
 
 
 @dataclass(frozen=True)

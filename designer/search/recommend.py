@@ -323,6 +323,7 @@ def _recommendation(
         emergence=TrialRecord.read(candidate.runs[0]).emergence or (),
         diagnosis=candidate.diagnosis,
         coverage=candidate.profiles[0].coverage,
+        features=candidate.profiles[0].features,
     )
 
 

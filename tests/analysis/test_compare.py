@@ -122,6 +122,18 @@ def test_other_features_are_said() -> None:
         assert advantage(report, aspect).reason.startswith("The networks were measured on diff")
 
 
+def test_searches_that_took_other_features_are_compared_by_accuracy_alone(run: Path) -> None:
+    result = read_report(run)
+    assert isinstance(result, SearchResult)
+    assert {best.features for best in result.recommendations} == {"flatten"}
+    pooled = tuple(replace(best, features="pool") for best in result.recommendations)
+    saved("pooled", replace(result, recommendations=pooled))
+    report = compare([run, "pooled"])
+    assert [warning.code for warning in report.warnings] == ["other_features"]
+    depends = "The networks were measured on different features"
+    assert advantage(report, "total reduction of D").reason.startswith(depends)
+
+
 def test_a_network_that_lacks_class_directions_is_not_praised_for_its_small_d() -> None:
     report = compare(
         [analyzed("whole"), lacking("narrow", 2), analyzed("other"), lacking("mid", 1)]
