@@ -56,7 +56,19 @@ def _whole_at_the_end(network: ComparedNetwork) -> bool:
     return bool(network.layers) and not lacks_directions(network, network.layers[-1])
 
 
+PERPLEXITY = "held-out perplexity"
+"""What decides between language models, in the place of accuracy."""
+
 ASPECTS = (
+    Aspect(
+        what=PERPLEXITY,
+        value=lambda network: network.perplexity,
+        higher_is_better=False,
+        praise="predicts held-out text best (lowest perplexity)",
+        needs_same_data=True,
+        needs_same_part=True,
+        of_law=False,
+    ),
     Aspect(
         what="parameters",
         value=lambda network: network.parameters,

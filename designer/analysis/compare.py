@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from designer.analysis.analyze import IN_MEMORY, analyze, with_origin
-from designer.analysis.aspects import ASPECTS, Aspect, lacks_directions
+from designer.analysis.aspects import ASPECTS, PERPLEXITY, Aspect, lacks_directions
 from designer.analysis.data_for_model import ModelData, data_for_model
 from designer.analysis.passes import PassProgress
 from designer.analysis.warnings import coverage_warnings
@@ -185,6 +185,7 @@ def _network_of_analysis(
         num_classes=result.data.num_classes or None,
         measure=result.measure,
         features=result.features,
+        perplexity=result.model.perplexity_heldout,
     )
 
 
@@ -379,7 +380,7 @@ def _best(
         return "", f"The networks were measured differently, which {aspect.what} depends on."
     if aspect.needs_same_data and not same_data:
         return "", f"The networks saw different data, which {aspect.what} depends on."
-    if aspect.needs_same_data and not _same_features(networks):
+    if aspect.of_law and aspect.needs_same_data and not _same_features(networks):
         return "", f"The networks were measured on different features, which {aspect.what} needs."
     if aspect.needs_same_part and not _same_part(networks):
         return "", f"The held-out data are different parts, which {aspect.what} depends on."
@@ -400,11 +401,10 @@ def _best(
 
 
 def _conclusion(advantages: Sequence[Advantage]) -> str:
-    """Return the sentences on what decides: accuracy first, then size."""
+    """Return the sentences on what decides: perplexity or accuracy first, then size."""
     reasons = {advantage.what: advantage.reason for advantage in advantages}
-    return " ".join(
-        reasons[what] for what in ("held-out accuracy", "parameters") if what in reasons
-    )
+    quality = PERPLEXITY if PERPLEXITY in reasons else "held-out accuracy"
+    return " ".join(reasons[what] for what in (quality, "parameters") if what in reasons)
 
 
 def _warnings(networks: Sequence[ComparedNetwork]) -> Iterator[ReportWarning]:

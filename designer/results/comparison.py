@@ -51,6 +51,9 @@ class ComparedNetwork:
     """What D is: ``separation``, or ``residual`` in its place."""
     features: str = ""
     """How outputs became features; empty if not known, and in reports of earlier versions."""
+    perplexity: Measured = None
+    """Perplexity of a language model on held-out text; None for other models, and in reports of
+    earlier versions."""
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,19 @@ def test_searches_that_took_other_features_are_compared_by_accuracy_alone(run: P
     assert advantage(report, "total reduction of D").reason.startswith(depends)
 
 
+def test_perplexity_decides_between_language_models_that_are_right_as_often() -> None:
+    for name, perplexity in (("early", 1.8), ("late", 1.1)):
+        result = read_report(Path(analyzed(name)))
+        assert isinstance(result, AnalysisResult)
+        model = replace(result.model, perplexity_heldout=perplexity)
+        text = report_to_json(replace(result, model=model))
+        Path(name, "report.json").write_text(text, encoding="utf-8")
+    report = compare(["early", "late"])
+    assert advantage(report, "held-out perplexity").best == "late"
+    sentence = "late predicts held-out text best (lowest perplexity): 1.10."
+    assert report.conclusion.startswith(sentence)
+
+
 def test_a_network_that_lacks_class_directions_is_not_praised_for_its_small_d() -> None:
     report = compare(
         [analyzed("whole"), lacking("narrow", 2), analyzed("other"), lacking("mid", 1)]
