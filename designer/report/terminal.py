@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -103,7 +104,7 @@ def print_report(view: ReportView, console: Console) -> None:
             console.print(_section(_network(section, console)))
         elif section.rows and not section.background:
             sparklines = _sparklines(section.sparklines, console)
-            console.print(_section(Group(*sparklines, _table(section))))
+            console.print(_section(Group(*sparklines, _table(section, console))))
     console.print()
     if view.command:
         console.print(Text(f"To repeat this run: {view.command}", style="dim"))
@@ -119,20 +120,35 @@ def _section(content: RenderableType) -> Padding:
     return Padding(content, (1, 0, 0, 0))
 
 
-def _table(view: TableView) -> Group:
-    """Return a table below its title, which rich itself would wrap at the width of the table."""
+def _table(view: TableView, console: Console) -> Group:
+    """Return a table below its title, which rich itself would wrap at the width of the table.
+
+    Numbers stay on one line unless nothing would be left of the other columns then.
+    """
     table = Table(box=None, padding=_GAP)
+    whole_numbers = _least_width(view) <= console.width
     for column in view.columns:
         right = column in view.numeric
         table.add_column(
             Text(column, style="dim"),
             justify="right" if right else "left",
-            no_wrap=right,
+            no_wrap=right and whole_numbers,
             overflow="fold",
         )
     for row in view.rows:
         table.add_row(*map(Text, row))
     return Group(Text(view.title, style="bold"), table)
+
+
+def _least_width(view: TableView) -> int:
+    """Return the width of a table with its numbers on one line, and words of all other cells."""
+    columns = zip(view.columns, zip(*view.rows, strict=True), strict=True)
+    width = 0
+    for title, cells in columns:
+        texts = (title, *cells)
+        parts = texts if title in view.numeric else [w for text in texts for w in text.split()]
+        width += max(map(cell_len, parts), default=0) + sum(_GAP)
+    return width
 
 
 def _network(view: NetworkView, console: Console) -> Group:
@@ -149,7 +165,7 @@ def _network(view: NetworkView, console: Console) -> Group:
         *(Text(f"{arrow} {line}") for line in view.advice),
     ]
     if view.stages.rows:
-        parts.append(_table(view.stages))
+        parts.append(_table(view.stages, console))
     return Group(*parts)
 
 

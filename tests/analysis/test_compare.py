@@ -367,6 +367,17 @@ class TestShown:
         assert re.search(r"log D a +█[▁-█]{4}▁  \(D 20\.00 to 0\.37\)", shown)
         assert "Which network is better in which aspect" in shown
 
+    @pytest.mark.parametrize("names", ["abcd", ["a" * 50, "b" * 50]])
+    def test_many_networks_and_long_names_leave_the_names_of_rows(self, names: list[str]) -> None:
+        file = io.StringIO()
+        report = compare([saved(name, typical()) for name in names])
+        print_report(comparison_view(report), Console(file=file, width=80))
+        lines = [line.rstrip() for line in file.getvalue().splitlines()]
+        assert max(map(len, lines)) <= 80
+        row = next(line for line in lines if line.startswith("parameters "))
+        assert row.split() == ["parameters", *["20,000"] * len(names)]
+        assert any(re.match("uniformity of the.*not clear$", line) for line in lines)
+
     def test_names_are_text(self, report: ComparisonReport) -> None:
         assert r"&lt;b&gt;\|c" in markdown_report(comparison_view(report))
         page = html_report(comparison_view(report))
