@@ -19,7 +19,8 @@ from designer.data.batches import batches_of
 from designer.errors import InvalidInputError
 from designer.folders import PRUNED_FILE, REPORT_FILE, SPEC_FILE
 from designer.importing import Trust, Trusted
-from designer.measures.proportions import NORMAL_95, wilson
+from designer.measures.intervals import t_half_width
+from designer.measures.proportions import wilson
 from designer.models.loaded import LoadedModel
 from designer.models.loading import load_model
 from designer.models.size import size_of_model
@@ -152,14 +153,14 @@ def _over_seeds(accuracy: MeanSd, samples: int) -> Proportion | None:
     """Return a mean accuracy with the wider of its intervals over samples and over seeds."""
     if not samples or not math.isfinite(accuracy.mean):
         return None
-    error = (accuracy.sd or 0.0) / math.sqrt(accuracy.seeds)
-    return _proportion(accuracy.mean, samples, error)
+    several = accuracy.sd is not None and accuracy.seeds > 1
+    half = t_half_width(accuracy.sd or 0.0, accuracy.seeds) if several else 0.0
+    return _proportion(accuracy.mean, samples, half)
 
 
-def _proportion(share: float, samples: int, error: float = 0.0) -> Proportion:
-    """Return a share with the wider of Wilson's interval and that of a standard error."""
+def _proportion(share: float, samples: int, half: float = 0.0) -> Proportion:
+    """Return a share with the wider of Wilson's interval and one of this half width."""
     low, high = wilson(round(share * samples), samples)
-    half = NORMAL_95 * error
     interval = (max(min(low, share - half), 0.0), min(max(high, share + half), 1.0))
     return Proportion(share, interval, samples)
 

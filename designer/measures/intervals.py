@@ -96,6 +96,16 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | 
     n = len(values)
     if n < 2:
         return None
-    mean = float(np.mean(values))
-    half = float(stdtrit(n - 1, (1 + confidence) / 2) * np.std(values, ddof=1) / np.sqrt(n))
+    mean, half = float(np.mean(values)), t_half_width(float(np.std(values, ddof=1)), n, confidence)
     return mean - half, mean + half
+
+
+def t_half_width(sd: float, n: int, confidence: float = 0.95) -> float:
+    """Return half the width of Student's interval of a mean.
+
+    Args:
+        sd: standard deviation of the values, with n - 1 in the denominator.
+        n: number of values, at least two.
+        confidence: probability that the interval holds the mean.
+    """
+    return float(stdtrit(n - 1, (1 + confidence) / 2) * sd / np.sqrt(n))

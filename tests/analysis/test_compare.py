@@ -242,6 +242,13 @@ class TestAccuracy:
         report = compare([saved("a", with_accuracy(0.7, sd=0.2)), saved("b", with_accuracy(0.9))])
         assert advantage(report, "held-out accuracy").best == ""
 
+    def test_the_interval_over_few_seeds_is_that_of_student(self) -> None:
+        report = compare([saved("a", with_accuracy(0.7, sd=0.1)), saved("b", with_accuracy(0.9))])
+        first = report.networks[0].accuracy
+        assert first is not None
+        half = 4.3027 * 0.1 / math.sqrt(3)  # the 97.5 % quantile at 2 degrees of freedom
+        assert first.interval == pytest.approx((0.7 - half, 0.7 + half), abs=1e-4)
+
 
 class TestRespects:
     def test_fewest_parameters(self) -> None:
