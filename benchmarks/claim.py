@@ -28,6 +28,7 @@ CLAIMS = {
     "bounded_history": "whether a sampler that learns from a part of the history proposes as well",
     "payoff": "whether the search pays, beside what Optuna offers",
     "edits": "whether edits that a search tries pay, and what to try first",
+    "advice": "whether what a report advises pays, beside random edits and none",
     "diagnosis": "whether the diagnosis names planted defects, and is silent on healthy networks",
     "peers": "which tool names the layers that do nothing: ours, delve or rfa_toolbox",
     "receptive_field": "whether convolutions that see nothing new can go",

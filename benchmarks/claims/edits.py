@@ -18,29 +18,25 @@ from __future__ import annotations
 
 import argparse
 import math
-import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from rich.table import Table
 
 import designer
 from benchmarks.claim import Figures, Result
+from benchmarks.claims.one_candidate import OneCandidate, Order, long_accuracies, spec_of
 from benchmarks.command import Parser, output_file, positive, wide_console
 from benchmarks.kept_outcomes import KeptOutcomes
 from benchmarks.statistics import mean_and_t_interval, rounded
 from designer.data.dataset import Dataset
 from designer.data.loading import load_dataset
-from designer.results.search import ConfirmedRow, Recommendation, SearchResult, TriedEdit
-from designer.search.candidates import train_spec
+from designer.results.search import SearchResult, TriedEdit
 from designer.search.edits.judgement import TOLERANCE
-from designer.search.edits.order import USUAL
-from designer.training.trainer import Schedule, accuracy
-from search_spaces import Edit, EditKind, Mlp, MlpSpace, MlpSpec, Trial
+from search_spaces import MlpSpace, MlpSpec
 
 NETWORKS, RUNS, SEARCH_TRIALS = 10, 24, 10
 """Networks for each data set, training runs of each arm, and trials of the search before it."""
@@ -49,10 +45,7 @@ EPOCHS, TEST_SEEDS = 30, tuple(range(101, 106))
 """Epochs of the training, and fresh seeds of the networks that are compared on test data."""
 
 ADVISED, RANDOM = "advised", "random"
-ARMS = (ADVISED, RANDOM)
-
-OF_EXTREMES = (EditKind.NARROW_BLOCK, EditKind.REMOVE_BLOCK, EditKind.WIDEN_BLOCK)
-"""What is tried with the widest block, and with the narrowest."""
+ARMS = {ADVISED: Order.ADVISED, RANDOM: Order.USUAL}
 
 
 @dataclass(frozen=True)
@@ -63,46 +56,6 @@ class EditsTask:
     source: str
     seed: int
     runs: int
-
-
-@dataclass(frozen=True)
-class Single:
-    """A space with one candidate, whose edits lead into the space of perceptrons."""
-
-    start: MlpSpec
-    shuffled: int | None = None
-    """Seed of a random order; None for the order that the report advises."""
-
-    name: ClassVar[str] = "single"
-
-    def suggest(self, trial: Trial) -> MlpSpec:
-        """Return the candidate, or the perceptron that the parameters of an edit describe."""
-        edited = trial.suggest_float("edited", 0.0, 1.0) == 1.0  # which no sampler proposes
-        return MlpSpace().suggest(trial) if edited else self.start
-
-    def build(self, spec: MlpSpec, input_shape: tuple[int, ...], num_classes: int) -> Mlp:
-        """Return a perceptron."""
-        return MlpSpace().build(spec, input_shape, num_classes)
-
-    def edits(self, spec: MlpSpec) -> Iterator[Edit]:
-        """Yield the edits of a perceptron; in random order under names that no rule knows."""
-        edits = [
-            Edit(edit.kind, {**edit.params, "edited": 1.0}, edit.block)
-            for edit in MlpSpace().edits(spec)
-        ]
-        if self.shuffled is None:
-            yield from edits
-            return
-        widest = f"blocks.{spec.widths.index(max(spec.widths))}"
-        narrowest = f"blocks.{spec.widths.index(min(spec.widths))}"
-        places = {(kind, None) for kind in USUAL} | {
-            (kind, narrowest if kind is not EditKind.NARROW_BLOCK else widest)
-            for kind in OF_EXTREMES
-        }
-        wanted = [edit for edit in edits if (edit.kind, edit.block) in places]
-        random.Random(f"{self.shuffled} {spec}").shuffle(wanted)
-        for edit in wanted:
-            yield Edit(f"{edit.kind} ({edit.block or 'all'})", edit.params)
 
 
 def configure(parser: Parser) -> None:
@@ -140,10 +93,10 @@ def edits_of(task: EditsTask) -> Figures:
             edits=0,
             out=Path(folder) / "first",
         )
-        start = _spec(first.recommendations[0])
+        start = spec_of(first.recommendations[0].spec, MlpSpec)
         arms = {}
-        for arm in ARMS:
-            space = Single(start, None if arm == ADVISED else task.seed)
+        for arm, order in ARMS.items():
+            space = OneCandidate(MlpSpace(), start, order, task.seed)
             result = designer.search(
                 space,
                 data,
@@ -163,11 +116,6 @@ def _data(task: EditsTask) -> Dataset:
     return load_dataset(task.source, seed=task.seed, train_size=1000, image_size=10)
 
 
-def _spec(network: Recommendation | ConfirmedRow) -> MlpSpec:
-    values = {**network.spec, "widths": tuple(network.spec["widths"])}
-    return MlpSpec(**values)
-
-
 def _arm(result: SearchResult, data: Dataset) -> Figures:
     """Return the path of one arm, and both its ends on test data."""
     whole, *kept = result.confirmed
@@ -179,7 +127,10 @@ def _arm(result: SearchResult, data: Dataset) -> Figures:
         "runs": sum(edit.runs for edit in result.tried),
         "parameters": [whole.parameters, last.parameters],
         "validation": [row.validation_accuracy.mean for row in (whole, last)],
-        "test": [_test_accuracies(_spec(row), data) for row in (whole, last)],
+        "test": [
+            long_accuracies(MlpSpace(), spec_of(row.spec, MlpSpec), data, EPOCHS, TEST_SEEDS)
+            for row in (whole, last)
+        ],
     }
 
 
@@ -191,17 +142,6 @@ def _path(tried: Sequence[TriedEdit], parameters: int) -> list[tuple[int, int]]:
         if edit.kept and edit.parameters is not None:
             path.append((runs, edit.parameters))
     return path
-
-
-def _test_accuracies(spec: MlpSpec, data: Dataset) -> list[float]:
-    """Return accuracies on test data after training with fresh seeds."""
-    accuracies = []
-    for seed in TEST_SEEDS:
-        model, _ = train_spec(
-            MlpSpace(), spec, data, seed=seed, epochs=EPOCHS, schedule=Schedule.STEP
-        )
-        accuracies.append(round(accuracy(model, data.test), 5))
-    return accuracies
 
 
 # --- over networks ---

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.evidence import costs, law, scaling, search
+from benchmarks.evidence.advice import advice
 from benchmarks.evidence.alpha import alpha
 from benchmarks.evidence.contribution import effects, removals
 from benchmarks.evidence.contribution_gpu import removals_on_a_gpu
@@ -45,7 +46,7 @@ PAGES: dict[Page, tuple[str, tuple[Section, ...]]] = {
     Page.LAW: ("The law", (law.paper, law.residual, pretrained)),
     Page.SCORE: ("The design score", (criterion, score_forms, alpha)),
     Page.SEARCH: ("The search", (search.samplers, payoff)),
-    Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, peers, receptive_field)),
+    Page.ADVICE: ("Diagnosis and edits", (diagnosis, edits, advice, peers, receptive_field)),
     Page.BLOCKS: ("What a block contributes", (effects, zoo)),
     Page.PRUNING: ("Pruning", (removals, removals_on_a_gpu, max_drop, language)),
     Page.COSTS: ("Costs", (costs.separation, costs.analysis, costs.looks, gpu)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.claims.edits import ADVISED, RANDOM
 from benchmarks.claims.payoff_searches import NSGA2, OURS, REFERENCE
-from benchmarks.evidence import diagnosis, edits, peers, receptive_field
+from benchmarks.evidence import advice, diagnosis, edits, peers, receptive_field
 from benchmarks.evidence.criterion import (
     LEAD_EPOCHS,
     TOP_HALF,
@@ -146,10 +146,13 @@ def editing() -> Statement:
             f"training runs until networks are equally small: advised order {level[ADVISED]:.1f}, "
             f"random order {level[RANDOM]:.1f}, a share of {level['ratio']:.0%} (at most "
             f"{edits.RUNS_SHARE:.0%} wanted)",
+            marked(advice.figure(), met=advice.is_worth_more()),
         ),
         verdict_of(
-            edits.better_share(whole) >= edits.GOOD_SHARE, level["ratio"] <= edits.RUNS_SHARE
+            edits.better_share(whole) >= edits.GOOD_SHARE,
+            level["ratio"] <= edits.RUNS_SHARE,
+            advice.is_worth_more(),
         ),
-        ("edits",),
+        ("edits", "advice"),
         (Page.ADVICE,),
     )

@@ -9,10 +9,15 @@ from optuna.samplers import RandomSampler
 from optuna.study import create_study
 from optuna.trial import FixedTrial
 
-from benchmarks.claims.edits import ADVISED, RANDOM, Single, is_better, runs_until_level
-from search_spaces import MlpSpec
+from benchmarks.claims.edits import ADVISED, RANDOM, is_better, runs_until_level
+from benchmarks.claims.one_candidate import OneCandidate, Order
+from search_spaces import MlpSpace, MlpSpec
 
 START = MlpSpec((64, 32, 64), "batch", "relu", 1e-3)
+
+
+def usual(seed: int) -> OneCandidate:
+    return OneCandidate(MlpSpace(), START, Order.USUAL, seed)
 
 
 def arm(before: list[float], after: list[float], parameters: tuple[int, int]) -> dict[str, Any]:
@@ -45,18 +50,28 @@ def test_arms_are_compared_at_the_end_of_the_one_that_came_less_far() -> None:
 
 
 def test_the_space_proposes_its_one_network_and_edits_of_it() -> None:
-    space = Single(START)
+    space = OneCandidate(MlpSpace(), START)
     study = create_study(sampler=RandomSampler(seed=0))
     assert {space.suggest(study.ask()) for _ in range(5)} == {START}
     (half, *_) = space.edits(START)
-    assert space.suggest(FixedTrial(dict(half.params))).widths == (64, 64)
+    proposed = space.suggest(FixedTrial(dict(half.params)))
+    assert isinstance(proposed, MlpSpec)
+    assert proposed.widths == (64, 64)
 
 
 def test_random_order_has_the_usual_edits_and_those_of_the_extreme_blocks() -> None:
-    kinds = [edit.kind for edit in Single(START, shuffled=0).edits(START)]
+    kinds = [edit.kind for edit in usual(0).edits(START)]
     assert len(set(kinds)) == len(kinds) == 8 + 3
     assert "this block half as wide (blocks.0)" in kinds
     assert "without this block (blocks.1)" in kinds
-    again = [edit.kind for edit in Single(START, shuffled=1).edits(START)]
+    again = [edit.kind for edit in usual(1).edits(START)]
     assert sorted(again) == sorted(kinds)
     assert again != kinds
+
+
+def test_any_order_has_every_kind_once_before_it_repeats_one() -> None:
+    edits = list(OneCandidate(MlpSpace(), START, Order.ANY, seed=3).edits(START))
+    offered = list(MlpSpace().edits(START))
+    assert len(edits) == len(offered)
+    kinds = len({edit.kind for edit in offered})
+    assert len({edit.kind.partition(" (")[0] for edit in edits[:kinds]}) == kinds

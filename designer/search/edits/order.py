@@ -63,7 +63,7 @@ def in_order(edits: Iterable[Edit], candidate: ConfirmedCandidate) -> list[Edit]
         candidate: the network with its diagnosis and its blocks.
     """
     offered = list(edits)
-    wishes = [*_suggested(candidate), *_usual(candidate.layers)]
+    wishes = [*suggested(candidate), *_usual(candidate.layers)]
     places = {wish: place for place, wish in reversed(list(enumerate(wishes)))}
     wanted = [edit for edit in offered if (edit.kind, edit.block) in places]
     wanted.sort(key=lambda edit: places[edit.kind, edit.block])
@@ -75,7 +75,7 @@ def advised_edit(layer: LayerReport) -> EditKind | None:
     return ADVISED.get(layer.advice.partition(":")[0])
 
 
-def _suggested(candidate: ConfirmedCandidate) -> Iterator[Wish]:
+def suggested(candidate: ConfirmedCandidate) -> Iterator[Wish]:
     """Yield what the report of a network suggests."""
     without_directions = [
         layer.name for layer in candidate.layers if layer.verdict is Verdict.DEGENERATE
