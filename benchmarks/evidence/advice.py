@@ -117,31 +117,31 @@ def standing(lead: Figures) -> str:
 def rivals() -> dict[str, Figures]:
     """Return what edits as advised are beside each rival, in accuracy and in size."""
     whole = read_result(FILE)["groups"]["all"]
-    names = {Arm.ELSEWHERE: "the same edits of other blocks", Arm.ANY: "random edits"}
+    names = {Arm.ELSEWHERE: "ones with other blocks edited", Arm.ANY: "randomly edited ones"}
     beside = {names[Arm(arm)]: lead for arm, lead in whole["leads"].items()}
-    return {"no edits": whole["arms"][Arm.ADVISED], **beside}
+    return {"unedited ones": whole["arms"][Arm.ADVISED], **beside}
 
 
 def losses() -> Iterator[str]:
-    """Yield by how many points random edits are ahead in each family where they surely are."""
+    """Yield how advice stands beside random edits in each family where it is surely behind."""
     for name, group in read_result(FILE)["groups"].items():
         points = group["leads"][Arm.ANY]["points"]
         if verdict(points) == BEHIND:
-            yield f"in `{name}` random edits are ahead by {-points['mean']:.1f} points"
+            yield f"in `{name}` {difference(points, digits=1)} points beside the latter ({BEHIND})"
 
 
 def figure() -> str:
     """Return as a figure of a claim how advice stands beside its rivals."""
     result = read_result(FILE)
     beside = (
-        f"{rival} {difference(lead['points'], digits=1)} at "
-        f"{math.exp(lead['log_size']['mean']):.0%} of the size ({standing(lead)})"
+        f"beside {rival} {difference(lead['points'], digits=1)} points and "
+        f"{math.exp(lead['log_size']['mean']):.0%} of their size ({standing(lead)})"
         for rival, lead in rivals().items()
     )
     return (
         f"{result['groups']['all']['networks']} random networks of four families, each edited with "
-        f"at most {result['edits']} training runs: points of test accuracy, edited as advised, "
-        f"beside {'; '.join([*beside, *losses()])}"
+        f"at most {result['edits']} training runs. Test accuracy and size of those edited as "
+        f"advised: {'; '.join([*beside, *losses()])}"
     )
 
 
