@@ -127,21 +127,21 @@ def losses() -> Iterator[str]:
     for name, group in read_result(FILE)["groups"].items():
         points = group["leads"][Arm.ANY]["points"]
         if verdict(points) == BEHIND:
-            yield f"in `{name}` {difference(points, digits=1)} points beside the latter ({BEHIND})"
+            yield f"in `{name}` {difference(points, digits=1)} points ({BEHIND})"
 
 
 def figure() -> str:
     """Return as a figure of a claim how advice stands beside its rivals."""
     result = read_result(FILE)
     beside = (
-        f"beside {rival} {difference(lead['points'], digits=1)} points and "
+        f"beside {rival} {difference(lead['points'], digits=1)} points at "
         f"{math.exp(lead['log_size']['mean']):.0%} of their size ({standing(lead)})"
         for rival, lead in rivals().items()
     )
     return (
-        f"{result['groups']['all']['networks']} random networks of four families, each edited with "
-        f"at most {result['edits']} training runs. Test accuracy and size of those edited as "
-        f"advised: {'; '.join([*beside, *losses()])}"
+        f"{result['groups']['all']['networks']} random networks of four families, edited as "
+        f"advised with at most {result['edits']} training runs, test accuracy "
+        f"{'; '.join([*beside, *losses()])}"
     )
 
 

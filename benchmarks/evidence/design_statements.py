@@ -136,8 +136,8 @@ def editing() -> Statement:
     advised, level = whole["arms"][ADVISED], whole["runs_until_level"]
     return Statement(
         "improving an architecture",
-        "Edits that the search keeps make networks smaller at no loss of test accuracy, and with "
-        "fewer training runs if tried in the order of the report",
+        "Edits that the search keeps make networks smaller at no loss of test accuracy, with fewer "
+        "training runs in the order of the report",
         (
             f"{advised['better']} of {advised['changed']} networks are smaller and at most half a "
             f"point less accurate, or surely more accurate; on average {advised['size']:.0%} of "

@@ -154,6 +154,6 @@ def test_a_claim_names_families_in_which_random_edits_are_ahead(
         del row["arms"][Arm.ELSEWHERE]
     result = {"edits": 12, **summary_of(rows)}
     monkeypatch.setattr("benchmarks.evidence.advice.read_result", lambda _: result)
-    assert re.search(r"in `mlp` -3.3 \(.*\) points beside the latter", figure())
+    assert re.search(r"in `mlp` -3.3 \(.*\) points \(behind\)", figure())
     assert set(rivals()) == {"unedited ones", "randomly edited ones"}
     assert not is_worth_more()
