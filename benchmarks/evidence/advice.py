@@ -72,7 +72,7 @@ def _of_one_block(result: Figures) -> str:
     measured = Arm.ELSEWHERE in result["groups"]["all"]["arms"]
     return (
         f"Of {len(tried)} tried edits {of_block} were of one block. The same edit of another block "
-        f"gives another network in {moved} architectures"
+        f"gives another network in {moved} of {len(arms)} architectures"
         f"{'' if measured else ', so that advice is not compared with the same edits elsewhere'}."
     )
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from designer.choices import Measure
 from designer.results.comparison import ComparedNetwork
 from designer.results.layers import LayerReport
 from designer.results.ranges import Measured
 
-SEPARATION = "separation"
-"""The measure of which D loses what class directions are missing; a residual does not."""
-
 
 def lacks_directions(network: ComparedNetwork, layer: LayerReport) -> bool:
-    """Return True if class directions are missing at a layer, which makes D smaller there."""
-    return network.measure == SEPARATION and layer.rank < layer.full_rank
+    """Return True if class directions are missing at a layer, which makes D smaller there.
+
+    A prediction residual loses nothing by it.
+    """
+    return network.measure == Measure.SEPARATION and layer.rank < layer.full_rank
 
 
 @dataclass(frozen=True)
